@@ -1,0 +1,258 @@
+"""Files that hand one stage's result to the next: written whole or not at all, read without trust."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import json
+import os
+import pickle
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ocrslim.errors import ArtifactError, OcrSlimError
+
+Sensitivities = dict[str, dict[float, float]]
+
+_DISK_ERRORS = {
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EDQUOT: "the disk quota is used up: free some space",
+    errno.EFBIG: "the file would exceed the size limit: raise it (ulimit -f)",
+    errno.EACCES: "permission denied: change the owner or the mode, or choose another folder",
+    errno.EPERM: "operation not permitted: choose another folder",
+    errno.EROFS: "the file system is read-only: choose another folder",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: choose another path",
+    errno.EEXIST: "a file stands where the folder should be: choose another path",
+    errno.EISDIR: "a folder stands where the file should be: choose another path",
+}
+
+
+def write_error(path: Path | str, error: OSError) -> ArtifactError:
+    """Return `error`, met while writing `path`, as a message with its remedy."""
+    remedy = _DISK_ERRORS.get(error.errno or 0, str(error.strerror or error))
+    return ArtifactError(
+        f"{path}: cannot be written: {remedy}, and run the command again; what was written before is intact"
+    )
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
+    """Open a binary file that takes the name `path` only after it is complete and on the disk.
+
+    Raises:
+        ArtifactError: the folder cannot be made or written to, or the disk is full; `path` is as it was.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def check_writable(folder: Path | str) -> Path:
+    """Create `folder` if need be and prove, before long work, that a file can be written in it.
+
+    Raises:
+        ArtifactError: it cannot.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"ocrslim")
+            probe.flush()
+    except OSError as error:
+        raise write_error(folder, error) from error
+    return folder
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    with atomic_file(path) as stream:
+        stream.write(text.encode("utf-8"))
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path | str, made_by: str) -> dict[str, Any]:
+    """Read a JSON object written by this project; `made_by` names the command that writes it.
+
+    Raises:
+        ArtifactError: the file is missing, truncated or not a JSON object.
+    """
+    path = Path(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: not found: it is written by {made_by}; run that first") from None
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{path}: not readable as JSON ({error}): delete it and run {made_by} again"
+        ) from None
+    if not isinstance(value, dict):
+        raise ArtifactError(
+            f"{path}: holds a {type(value).__name__}, expected a JSON object: delete it and run {made_by} again"
+        )
+    return value
+
+
+def hash_bytes(*parts: bytes) -> str:
+    """SHA-256 over `parts`, each with its length in front so that their borders count."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def hash_value(value: Any) -> str:
+    """SHA-256 of a JSON-like value, independent of the order of keys."""
+    return hash_bytes(json.dumps(value, sort_keys=True, default=str).encode("utf-8"))
+
+
+def hash_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of named arrays: names, shapes, types and every bit; independent of their order."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}:{array.dtype.str}:{array.shape};".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+class _RefusedGlobal(pickle.UnpicklingError):
+    pass
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Admits containers, strings and numbers only: a pickle that names any object is refused, never run."""
+
+    admitted: Mapping[tuple[str, str], Any] = {}
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self.admitted[module, name]
+        except KeyError:
+            raise _RefusedGlobal(f"it refers to {module}.{name}") from None
+
+
+def _encode_latin1(text: str, encoding: str) -> bytes:
+    if encoding not in ("latin1", "latin-1"):
+        raise _RefusedGlobal(f"it encodes text as {encoding}")
+    return text.encode("latin1")
+
+
+class _ArrayUnpickler(_PlainUnpickler):
+    """Admits NumPy arrays as well: what `paddle.save` writes for a state dict."""
+
+    _reconstruct = np.zeros(0).__reduce__()[0]
+    admitted = {
+        ("collections", "OrderedDict"): dict,
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+        ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+        ("numpy.core.multiarray", "scalar"): np.float64(0).__reduce__()[0],
+        ("numpy._core.multiarray", "scalar"): np.float64(0).__reduce__()[0],
+        ("_codecs", "encode"): _encode_latin1,
+    }
+
+
+def unpickle_plain(data: bytes) -> Any:
+    """Unpickle containers, strings and numbers; raises `pickle.UnpicklingError` for anything else."""
+    return _unpickle(_PlainUnpickler, data)
+
+
+def unpickle_arrays(data: bytes) -> Any:
+    """Unpickle containers, strings, numbers and NumPy arrays; raises `pickle.UnpicklingError` otherwise."""
+    return _unpickle(_ArrayUnpickler, data)
+
+
+def _unpickle(unpickler: type[_PlainUnpickler], data: bytes) -> Any:
+    try:
+        return unpickler(io.BytesIO(data), encoding="latin1").load()
+    except _RefusedGlobal:
+        raise
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        raise pickle.UnpicklingError(f"it is truncated or damaged ({error})") from None
+
+
+def write_sensitivities(path: Path | str, table: Sensitivities) -> None:
+    """Write `{name: {ratio: loss}}` as PaddleSlim reads it, with plain `str` and `float` only."""
+    plain = {str(k): {float(r): float(v) for r, v in losses.items()} for k, losses in table.items()}
+    with atomic_file(path) as stream:
+        pickle.dump(plain, stream, protocol=2)
+
+
+def read_sensitivities(path: Path | str, error: type[OcrSlimError] = ArtifactError) -> Sensitivities:
+    """Read a `sen.pickle` without executing anything in it.
+
+    Raises:
+        ArtifactError: missing, truncated, or holding anything but strings and finite numbers.
+    """
+    path = Path(path)
+    remedy = "delete it and run sensitivity_anal.py again"
+    try:
+        table = unpickle_plain(path.read_bytes())
+    except FileNotFoundError:
+        raise error(
+            f"{path}: not found: run sensitivity_anal.py with the same configuration first, "
+            "or name the file with -o Prune.sen_file=PATH"
+        ) from None
+    except OSError as problem:
+        raise error(f"{path}: cannot be read: {problem.strerror}") from None
+    except pickle.UnpicklingError as problem:
+        raise error(
+            f"{path}: not a sensitivity table: {problem}; expected {{name: {{ratio: loss}}}} "
+            f"of strings and numbers: {remedy}"
+        ) from None
+    fault = _table_fault(table)
+    if fault:
+        raise error(f"{path}: not a sensitivity table: {fault}: {remedy}")
+    return {name: {float(r): float(v) for r, v in losses.items()} for name, losses in table.items()}
+
+
+def _table_fault(table: Any) -> str | None:
+    if not isinstance(table, dict):
+        return f"it holds a {type(table).__name__}, expected a dictionary"
+    for name, losses in table.items():
+        if not isinstance(name, str) or not isinstance(losses, dict):
+            return f"entry {name!r} is not a layer with its losses"
+        for ratio, loss in losses.items():
+            if not _is_number(ratio) or not 0 < ratio < 1:
+                return f"{name}: ratio {ratio!r} is not a number between 0 and 1"
+            if not _is_number(loss) or not np.isfinite(loss):
+                return f"{name}: loss {loss!r} at ratio {ratio} is not a finite number"
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

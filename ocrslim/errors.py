@@ -1,0 +1,47 @@
+"""The exceptions a user can cause.
+
+Each message names the file or key, the value found, what was expected, and what to do next; the
+command line prints it without a traceback and exits with `EXIT_CODE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+EXIT_CODE = 2
+
+
+class OcrSlimError(Exception):
+    """Base of everything that the person at the keyboard can put right."""
+
+
+class ConfigError(OcrSlimError):
+    """The configuration is wrong; `problems` holds every fault found, one line each."""
+
+    def __init__(self, problems: str | Sequence[str]):
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class WeightsError(OcrSlimError):
+    """A weights file is missing, unreadable, or not of this architecture."""
+
+
+class DataError(OcrSlimError):
+    """A label file or an image is missing or broken."""
+
+
+class ArtifactError(OcrSlimError):
+    """A file of ours cannot be written, or cannot be read back."""
+
+
+class PlanError(OcrSlimError):
+    """A pruning plan does not fit the network it is applied to."""
+
+
+class TrainingError(OcrSlimError):
+    """Training cannot start, continue or be trusted."""
+
+
+class ExportError(OcrSlimError):
+    """An exported model does not compute what its source computes."""
