@@ -5,7 +5,7 @@ from setuptools import find_packages, setup
 setup(
     name="ocrslim",
     version="0.1.0",
-    description="Channel pruning for PaddleOCR models: sensitivity analysis, pruning with fine-tuning, export",
+    description="Channel pruning for PaddleOCR models: sensitivity analysis, pruning, fine-tuning, export",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.9,<3.13",

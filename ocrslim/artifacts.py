@@ -12,7 +12,7 @@ import pickle
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -49,23 +49,24 @@ def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
         ArtifactError: the folder cannot be made or written to, or the disk is full; `path` is as it was.
     """
     path = Path(path)
-    temporary = None
+    temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
         with os.fdopen(handle, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
         temporary = None
     except OSError as error:
         raise write_error(path, error) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
-                os.unlink(temporary)
+                temporary.unlink()
 
 
 def _umask() -> int:
@@ -119,7 +120,8 @@ def read_json(path: Path | str, made_by: str) -> dict[str, Any]:
         ) from None
     if not isinstance(value, dict):
         raise ArtifactError(
-            f"{path}: holds a {type(value).__name__}, expected a JSON object: delete it and run {made_by} again"
+            f"{path}: holds a {type(value).__name__}, expected a JSON object: "
+            f"delete it and run {made_by} again"
         )
     return value
 
@@ -155,7 +157,7 @@ class _RefusedGlobal(pickle.UnpicklingError):
 class _PlainUnpickler(pickle.Unpickler):
     """Admits containers, strings and numbers only: a pickle that names any object is refused, never run."""
 
-    admitted: Mapping[tuple[str, str], Any] = {}
+    admitted: ClassVar[Mapping[tuple[str, str], Any]] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -174,7 +176,7 @@ class _ArrayUnpickler(_PlainUnpickler):
     """Admits NumPy arrays as well: what `paddle.save` writes for a state dict."""
 
     _reconstruct = np.zeros(0).__reduce__()[0]
-    admitted = {
+    admitted: ClassVar[Mapping[tuple[str, str], Any]] = {
         ("collections", "OrderedDict"): dict,
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
