@@ -20,6 +20,7 @@ setup(
         "matplotlib>=3.7",
         "pillow>=9",
         "tqdm>=4.60",
+        "tabulate>=0.9",
         "onnx>=1.15",
         # paddleslim uses these without declaring them
         "six",

@@ -1,0 +1,129 @@
+"""The command line: arguments, logging, and errors turned into one line and an exit code.
+
+`main` is the console command `ocrslim STAGE ...`; `run_script` is one stage as a standalone script.
+Paddle is imported only after the configuration has been read, so that its errors show at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ocrslim import __version__
+from ocrslim.artifacts import write_error
+from ocrslim.config import Config, load_config
+from ocrslim.errors import EXIT_CODE, OcrSlimError
+
+INTERRUPTED = 130
+_STAGES = {
+    "sensitivity": "measure what each layer loses when pruned -> sen.pickle",
+    "prune": "prune by sen.pickle and fine-tune -> best_accuracy.pdparams",
+    "export": "export a checkpoint and prove the result -> an inference folder",
+    "train": "train or fine-tune without pruning",
+    "eval": "score a checkpoint or an exported folder",
+    "predict": "find text in images, draw it, write it as JSON",
+    "import-weights": "convert an ONNX file or an inference folder to a checkpoint",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `ocrslim STAGE ...` and return its exit code."""
+    parser = argparse.ArgumentParser("ocrslim", description="Prune PaddleOCR text detectors and know the cost.")
+    parser.add_argument("--version", action="version", version=__version__)
+    stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
+    for stage, description in _STAGES.items():
+        _add_arguments(stages.add_parser(stage, help=description, description=description), stage)
+    arguments = parser.parse_args(argv)
+    return _guarded(arguments.stage, arguments)
+
+
+def run_script(stage: str, argv: Sequence[str] | None = None) -> int:
+    """Run one stage as a script of its own, with the same arguments."""
+    parser = argparse.ArgumentParser(description=_STAGES[stage])
+    _add_arguments(parser, stage)
+    return _guarded(stage, parser.parse_args(argv))
+
+
+def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
+    parser.add_argument("-c", "--config", required=True, help="configuration, a YAML file of PaddleOCR's form")
+    parser.add_argument(
+        "-o",
+        "--opt",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="Section.key=value",
+        help="override entries of the configuration; values are YAML",
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as one line of JSON at the end")
+    if stage == "predict":
+        parser.add_argument("--images", required=True, type=Path, help="a folder of images, or one image")
+        parser.add_argument("--out", required=True, type=Path, help="folder for drawn images and boxes.json")
+    if stage == "import-weights":
+        parser.add_argument("source", type=Path, help="ONNX file, inference folder or checkpoint")
+        parser.add_argument("destination", type=Path, help="the .pdparams to write")
+
+
+def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
+    from ocrslim import stages
+    from ocrslim.predict import predict
+
+    stages.use_device(config)
+    if stage == "predict":
+        return predict(stages.open_engine(config), config, arguments.images, arguments.out)
+    if stage == "import-weights":
+        return stages.run_import(config, arguments.source, arguments.destination)
+    commands: dict[str, Callable[[Config], dict[str, Any]]] = {
+        "sensitivity": stages.run_sensitivity,
+        "prune": stages.run_prune,
+        "export": stages.run_export,
+        "train": stages.run_train,
+        "eval": stages.run_eval,
+    }
+    return commands[stage](config)
+
+
+def _guarded(stage: str, arguments: argparse.Namespace) -> int:
+    """Run a stage; what its user can put right becomes lines on standard error and exit code 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        with _sigterm_interrupts():
+            config = load_config(arguments.config, arguments.opt)
+            result = _run(stage, config, arguments)
+            if arguments.json:
+                print(json.dumps(result), flush=True)
+    except OcrSlimError as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(str(write_error(error.filename or "output", error)))
+    except KeyboardInterrupt:
+        print("\ninterrupted: what is done is kept; the same command continues from there", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _fail(message: str) -> int:
+    for line in message.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    return EXIT_CODE
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Let a termination request end a run as Ctrl-C does."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,165 @@
+"""From a network to an inference folder, proven against the network it came from.
+
+The folder appears whole or not at all: everything is written beside it, checked by running it, and
+only then given its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import yaml
+from paddle import nn
+
+from ocrslim.artifacts import check_writable, write_error, write_json, write_text
+from ocrslim.config import Config
+from ocrslim.engines import DygraphEngine, InferenceEngine
+from ocrslim.errors import ArtifactError, ExportError
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE = 1e-4
+FILES = ("inference.pdmodel", "inference.pdiparams", "inference.pdiparams.info", "inference.yml", "export.json")
+# a name that PaddleOCR 3's TextDetection knows: it refuses models of any other
+DEFAULT_MODEL_NAME = "PP-OCRv3_mobile_det"
+_ENGINES = {"paddle_inference": False, "paddle_inference_onednn": True}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A proven export.
+
+    Attributes:
+        folder: what clients load.
+        differences: engine name -> largest absolute difference of the shrink map to the source's.
+        bytes: size of the model and its parameters.
+    """
+
+    folder: Path
+    differences: Mapping[str, float]
+    bytes: int
+
+
+def export(
+    model: nn.Layer, config: Config, folder: Path, image: np.ndarray, origin: Mapping[str, Any]
+) -> Exported:
+    """Write `model` as a legacy inference model with dynamic batch and size, and prove it on `image`.
+
+    Args:
+        model: the source, weights loaded; unchanged.
+        image: a preprocessed photograph, float32 [1, 3, H, W].
+        origin: what goes into `export.json` beside the differences.
+
+    Raises:
+        ExportError: the exported model differs from `model` by more than `TOLERANCE`.
+        ArtifactError: `folder` cannot be written, or holds files that are not an export's.
+    """
+    _check_target(folder)
+    with _staging(folder) as staged:
+        _save_legacy(model, staged / "inference")
+        write_text(staged / "inference.yml", yaml.safe_dump(client_settings(config), sort_keys=False))
+        differences = verify(model, staged, image)
+        size = sum((staged / name).stat().st_size for name in FILES[:2])
+        write_json(
+            staged / "export.json",
+            {**origin, "max_difference": differences, "tolerance": TOLERANCE, "config": config.tree},
+        )
+        _put_in_place(staged, folder)
+    return Exported(folder, differences, size)
+
+
+def verify(model: nn.Layer, folder: Path, image: np.ndarray) -> dict[str, float]:
+    """Run the export in `folder` on `image` in every engine and compare with `model`.
+
+    Returns:
+        engine name -> largest absolute difference of the shrink map.
+
+    Raises:
+        ExportError: a difference is over `TOLERANCE`, or not a number.
+    """
+    expected = DygraphEngine(model)(image)
+    differences = {}
+    for name, onednn in _ENGINES.items():
+        found = InferenceEngine(folder, onednn=onednn)(image)
+        if found.shape != expected.shape:
+            raise ExportError(f"{folder}: {name} gives shape {found.shape}, the source {expected.shape}")
+        difference = float(np.abs(found - expected).max())
+        logger.info("%s: largest difference to the source %.2e", name, difference)
+        if not difference <= TOLERANCE:
+            raise ExportError(
+                f"{folder}: {name} differs from the source by {difference:.2e}, expected at most "
+                f"{TOLERANCE:g}: the export is not usable and was removed; check the version of "
+                "paddlepaddle (requirements.txt) and that nothing else writes to the checkpoint"
+            )
+        differences[name] = difference
+    return differences
+
+
+def client_settings(config: Config) -> dict[str, Any]:
+    """What clients need beside the network, in the form of PaddleOCR 3's `inference.yml`."""
+    transforms = config.section("Eval").get("dataset", {}).get("transforms", [])
+    return {
+        "Global": {"model_name": config.get("Global.model_name") or DEFAULT_MODEL_NAME},
+        "PreProcess": {"transform_ops": transforms},
+        "PostProcess": config.section("PostProcess"),
+    }
+
+
+def _save_legacy(model: nn.Layer, prefix: Path) -> None:
+    model.eval()
+    forward = model.forward
+    spec = [paddle.static.InputSpec(shape=[None, 3, None, None], dtype="float32", name="x")]
+    try:
+        with paddle.pir_utils.DygraphOldIrGuard():
+            static = paddle.jit.to_static(model, input_spec=spec, full_graph=True)
+            paddle.jit.save(static, str(prefix))
+    except OSError as error:
+        raise write_error(prefix, error) from error
+    finally:
+        model.forward = forward
+
+
+def _check_target(folder: Path) -> None:
+    check_writable(folder.absolute().parent)
+    if folder.exists() and not folder.is_dir():
+        raise ArtifactError(f"{folder}: is a file, expected a folder: choose another Global.save_inference_dir")
+    foreign = sorted(p.name for p in folder.iterdir() if p.name not in FILES) if folder.is_dir() else []
+    if foreign:
+        raise ArtifactError(
+            f"{folder}: holds other files ({', '.join(foreign[:5])}), which an export would mix with: "
+            "choose an empty folder with -o Global.save_inference_dir=PATH"
+        )
+
+
+@contextlib.contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    parent = folder.absolute().parent
+    staged = Path(tempfile.mkdtemp(dir=parent, prefix=f".{folder.name}."))
+    try:
+        staged.chmod(0o755)
+        yield staged
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _put_in_place(staged: Path, folder: Path) -> None:
+    """Swap `staged` for `folder`, so that no moment shows files of two exports together."""
+    old = staged.with_name(staged.name + ".old")
+    try:
+        if folder.is_dir():
+            folder.rename(old)
+        staged.rename(folder)
+    except OSError as error:
+        if old.is_dir() and not folder.exists():
+            old.rename(folder)
+        raise write_error(folder, error) from error
+    shutil.rmtree(old, ignore_errors=True)

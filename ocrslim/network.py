@@ -1,0 +1,101 @@
+"""From a configuration to a network with its weights, pruned where a plan lies beside the checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paddle
+from paddle import nn
+
+from ocrslim.artifacts import hash_arrays, hash_value
+from ocrslim.config import Config
+from ocrslim.errors import ConfigError, PlanError
+from ocrslim.models import build_model
+from ocrslim.pruning.plan import SUFFIX, Plan
+from ocrslim.pruning.surgery import apply_plan
+from ocrslim.weights import LoadReport, load_weights, resolve_checkpoint, state_arrays
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network ready to run.
+
+    Attributes:
+        model: in eval mode.
+        plan: what it was pruned by; None for an unpruned network.
+        report: where its weights came from.
+    """
+
+    model: nn.Layer
+    plan: Plan | None
+    report: LoadReport
+
+    def origin(self) -> dict[str, str]:
+        """Hashes that say which network this is."""
+        return {"weights": hash_arrays(state_arrays(self.model))}
+
+
+def load_network(config: Config) -> Network:
+    """Build the network of `config` and load `Global.pretrain_weights` into it, strictly.
+
+    Raises:
+        ConfigError: no weights are named.
+        WeightsError: they are missing, damaged, or of another architecture.
+        PlanError: the plan beside a checkpoint is not of this architecture.
+    """
+    source = config.weights
+    if not source:
+        raise ConfigError(
+            f"{config.path}: Global.pretrain_weights is empty; expected a checkpoint, an inference folder "
+            "or an ONNX file: name it with -o Global.pretrain_weights=PATH"
+        )
+    paddle.seed(config.seed)
+    architecture = config.section("Architecture")
+    model = build_model(architecture)
+    plan = _plan_beside(source, architecture)
+    if plan is not None:
+        apply_plan(model, plan)
+    report = load_weights(model, source)
+    model.eval()
+    return Network(model, plan, report)
+
+
+def load_unpruned(config: Config) -> Network:
+    """Like `load_network`, but refuse a checkpoint that is pruned already.
+
+    Raises:
+        PlanError: it is.
+    """
+    network = load_network(config)
+    if network.plan is not None:
+        raise PlanError(
+            f"{network.report.source}: this checkpoint is pruned already ({SUFFIX[1:]} lies beside it); "
+            "expected the unpruned one: name it with -o Global.pretrain_weights=PATH"
+        )
+    return network
+
+
+def _plan_beside(source: str, architecture: Mapping[str, Any]) -> Plan | None:
+    if Path(source).is_dir() or Path(source).suffix == ".onnx":
+        return None
+    checkpoint = resolve_checkpoint(source)
+    path = checkpoint.with_name(checkpoint.name[: -len(".pdparams")] + SUFFIX)
+    if not path.is_file():
+        return None
+    plan = Plan.load(path)
+    if hash_value(plan.architecture) != hash_value(architecture):
+        raise PlanError(
+            f"{path}: made for the architecture {_short(plan.architecture)}, the configuration has "
+            f"{_short(architecture)}: use the configuration it was pruned with (config.yml beside it)"
+        )
+    return plan
+
+
+def _short(architecture: Mapping[str, Any]) -> str:
+    parts = (architecture.get(part) or {} for part in ("Backbone", "Neck", "Head"))
+    return " + ".join(
+        f"{part.get('name')}({', '.join(f'{k}={v}' for k, v in part.items() if k != 'name')})" for part in parts
+    )

@@ -1,0 +1,151 @@
+"""A plan: which indices of which parameters stay, as a value and as JSON.
+
+A plan is complete: applying it needs neither the channel graph nor the criterion that made it, so a
+pruned checkpoint with its plan beside it can be rebuilt anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ocrslim.artifacts import hash_value, read_json, write_json
+from ocrslim.errors import PlanError
+from ocrslim.models.names import to_public, to_state_key
+
+SCHEMA = 1
+SUFFIX = ".plan.json"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What stays of one axis of one parameter.
+
+    Attributes:
+        key: state-dict key.
+        axis: the axis that is cut.
+        size: entries before the cut.
+        keep: the indices that stay, ascending.
+    """
+
+    key: str
+    axis: int
+    size: int
+    keep: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Kept channels of a whole network.
+
+    Attributes:
+        architecture: the `Architecture` section of the network it was made for.
+        cuts: one per (key, axis) that loses something.
+        ratios: group name (state-dict key) -> fraction of its channels removed.
+        skipped: group name -> why it was left alone.
+        criterion: how channels were scored.
+        origin: hashes of what the plan was made from.
+    """
+
+    architecture: Mapping[str, Any]
+    cuts: tuple[Cut, ...]
+    ratios: Mapping[str, float] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    criterion: str = ""
+    origin: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The plan as JSON-ready values, layers by their public names."""
+
+        def public(key: str) -> str:
+            return to_public(key, self.architecture)
+
+        layers: dict[str, dict[str, Any]] = {}
+        for cut in self.cuts:
+            layers.setdefault(public(cut.key), {})[str(cut.axis)] = {"size": cut.size, "keep": list(cut.keep)}
+        return {
+            "schema": SCHEMA,
+            "criterion": self.criterion,
+            "architecture": dict(self.architecture),
+            "origin": dict(self.origin),
+            "ratios": {public(name): ratio for name, ratio in self.ratios.items()},
+            "skipped": {public(name): reason for name, reason in self.skipped.items()},
+            "layers": layers,
+        }
+
+    def hash(self) -> str:
+        """SHA-256 over what the plan does to a network: architecture and cuts."""
+        content = self.to_json()
+        return hash_value([content["architecture"], content["layers"]])
+
+    def save(self, path: Path | str) -> None:
+        """Write the plan as JSON, atomically."""
+        write_json(path, self.to_json())
+
+    @staticmethod
+    def load(path: Path | str) -> Plan:
+        """Read a plan.
+
+        Raises:
+            ArtifactError: missing or not JSON.
+            PlanError: JSON, but not a plan of this version.
+        """
+        content = read_json(path, "pruning_and_finetune.py")
+        if content.get("schema") != SCHEMA:
+            raise PlanError(
+                f"{path}: schema {content.get('schema')!r}, expected {SCHEMA}: "
+                "prune again with this version of ocrslim"
+            )
+        try:
+            return _from_json(content)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PlanError(
+                f"{path}: not a pruning plan ({type(error).__name__}: {error}): restore the file "
+                "that pruning_and_finetune.py wrote, or prune again"
+            ) from None
+
+
+def _from_json(content: Mapping[str, Any]) -> Plan:
+    architecture = content["architecture"]
+    cuts = [
+        _checked(Cut(to_state_key(name, architecture), int(axis), int(cut["size"]), tuple(cut["keep"])))
+        for name, axes in content["layers"].items()
+        for axis, cut in axes.items()
+    ]
+    return Plan(
+        architecture=architecture,
+        cuts=tuple(cuts),
+        ratios={to_state_key(n, architecture): float(r) for n, r in content["ratios"].items()},
+        skipped={to_state_key(n, architecture): str(r) for n, r in content["skipped"].items()},
+        criterion=str(content["criterion"]),
+        origin=dict(content["origin"]),
+    )
+
+
+def _checked(cut: Cut) -> Cut:
+    ascending = all(isinstance(i, int) for i in cut.keep) and list(cut.keep) == sorted(set(cut.keep))
+    if not ascending or not cut.keep or cut.keep[0] < 0 or cut.keep[-1] >= cut.size:
+        raise ValueError(f"{cut.key}, axis {cut.axis}: keep is not an ascending selection of {cut.size} indices")
+    return cut
+
+
+def combine(cuts: Iterable[Cut]) -> tuple[Cut, ...]:
+    """Merge cuts of the same (key, axis), as several groups may meet there: what all of them keep stays.
+
+    Cuts that remove nothing are dropped.
+
+    Raises:
+        PlanError: a layer would be left without channels.
+    """
+    merged: dict[tuple[str, int], Cut] = {}
+    for cut in cuts:
+        place = cut.key, cut.axis
+        if place in merged:
+            keep = tuple(sorted(set(cut.keep) & set(merged[place].keep)))
+            cut = Cut(cut.key, cut.axis, cut.size, keep)
+        if not cut.keep:
+            raise PlanError(f"{cut.key}, axis {cut.axis}: the plan would remove all {cut.size} channels")
+        merged[place] = cut
+    return tuple(cut for cut in merged.values() if len(cut.keep) < cut.size)

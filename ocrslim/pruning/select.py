@@ -1,0 +1,125 @@
+"""How much of each group to remove, decided from the sensitivity table."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ocrslim.artifacts import Sensitivities
+from ocrslim.config import PruneOptions
+from ocrslim.errors import ConfigError
+from ocrslim.graph.groups import ChannelGraph, Group
+from ocrslim.models.names import to_public
+
+_BLOCK = re.compile(r"conv(\d+)_")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Ratios by group name, and why the other layers are left alone; both by state-dict key."""
+
+    ratios: Mapping[str, float]
+    skipped: Mapping[str, str]
+
+
+def select(
+    graph: ChannelGraph, table: Sensitivities, options: PruneOptions, architecture: Mapping[str, Any]
+) -> Selection:
+    """Choose each group's ratio by `Prune.loss_tolerance`, as PaddleSlim does, skipping as documented.
+
+    Left alone are: groups with a member in the first `skip_first` blocks, names that match `skip`,
+    groups that the table does not hold, and groups that lose more than `skip_loss` at `skip_ratio`.
+
+    Args:
+        table: {state-dict key of the group: {ratio: loss}}.
+        architecture: the `Architecture` section, for the public names that patterns match.
+    """
+    skipped = dict(graph.unprunable)
+    ratios = {}
+    for name, group in graph.groups.items():
+        reason = _skip_reason(group, table.get(name, {}), options, architecture)
+        if reason:
+            skipped[name] = reason
+            continue
+        ratio = aligned(ratio_by_loss(table[name], options.loss_tolerance), group.size, options.align)
+        if ratio > 0:
+            ratios[name] = ratio
+        else:
+            skipped[name] = f"even its smallest ratio loses more than {options.loss_tolerance:g}"
+    return Selection(ratios, skipped)
+
+
+def ratio_by_loss(losses: Mapping[float, float], tolerance: float) -> float:
+    """The largest ratio whose loss is within `tolerance`, interpolated towards the next measured one.
+
+    PaddleSlim's rule (`paddleslim.prune.get_ratios_by_loss`), 0 where no measured ratio is within.
+    """
+    from paddleslim.prune import get_ratios_by_loss
+
+    return float(get_ratios_by_loss({"layer": dict(losses)}, tolerance).get("layer", 0.0))
+
+
+def aligned(ratio: float, size: int, align: int | None) -> float:
+    """The ratio nearest below `ratio` that leaves a multiple of `align` of `size` channels."""
+    if not align or ratio <= 0:
+        return ratio
+    kept = size - min(size - 1, round(size * ratio))
+    return 1 - min(size, math.ceil(kept / align) * align) / size
+
+
+def match_groups(
+    graph: ChannelGraph, patterns: Sequence[str], architecture: Mapping[str, Any], key: str
+) -> list[str]:
+    """Names of the groups that match any of the glob `patterns`, by public name or state-dict key.
+
+    Raises:
+        ConfigError: a pattern matches no group; `key` names the setting it came from.
+    """
+    unmatched = [p for p in patterns if not any(_matches([p], name, architecture) for name in graph.groups)]
+    if unmatched:
+        names = ", ".join(to_public(name, architecture) for name in graph.groups)
+        raise ConfigError(
+            f"{key}: {unmatched[0]!r} matches no prunable layer; expected glob patterns over: {names}"
+        )
+    return [name for name in graph.groups if _matches(patterns, name, architecture)]
+
+
+def _matches(patterns: Sequence[str], name: str, architecture: Mapping[str, Any]) -> bool:
+    spellings = (to_public(name, architecture), name)
+    return any(fnmatch.fnmatchcase(spelling, pattern) for spelling in spellings for pattern in patterns)
+
+
+def _skip_reason(
+    group: Group, losses: Mapping[float, float], options: PruneOptions, architecture: Mapping[str, Any]
+) -> str | None:
+    public = [to_public(member.key, architecture) for member in group.members]
+    for name in public:
+        block = _BLOCK.match(name)
+        if block and int(block[1]) <= options.skip_first:
+            return f"close to the input: {name} lies in the first {options.skip_first} blocks (Prune.skip_first)"
+    for member in group.members:
+        for pattern in options.skip:
+            if _matches([pattern], member.key, architecture):
+                return f"Prune.skip: {pattern!r} matches {to_public(member.key, architecture)}"
+    if not losses:
+        return "not in the sensitivity table"
+    loss = loss_at(losses, options.skip_ratio)
+    if loss > options.skip_loss:
+        return (
+            f"sensitive: loses {loss:.4f} at ratio {options.skip_ratio:g}, "
+            f"more than Prune.skip_loss {options.skip_loss:g}"
+        )
+    return None
+
+
+def loss_at(losses: Mapping[float, float], ratio: float) -> float:
+    """Loss at `ratio`, linear between the measured ratios and from (0, 0); the last one beyond them."""
+    points = [(0.0, 0.0), *sorted(losses.items())]
+    for (r0, l0), (r1, l1) in zip(points, points[1:]):
+        if ratio <= r1:
+            return l0 + (l1 - l0) * (ratio - r0) / (r1 - r0)
+    return points[-1][1]

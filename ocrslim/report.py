@@ -1,0 +1,68 @@
+"""What people look at: tables for the terminal, detections drawn on images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from tabulate import tabulate
+
+from ocrslim.graph.groups import ChannelGraph
+from ocrslim.models.names import to_public
+
+BOX_COLOUR = (0, 90, 255)  # BGR
+
+
+def plan_table(
+    graph: ChannelGraph,
+    ratios: Mapping[str, float],
+    skipped: Mapping[str, str],
+    architecture: Mapping[str, Any],
+) -> str:
+    """The pruned groups with their channels, and below them the layers left alone with their reasons."""
+    pruned = [
+        (to_public(name, architecture), graph.groups[name].size, f"{ratio:.3f}") for name, ratio in ratios.items()
+    ]
+    kept = [(to_public(name, architecture), reason) for name, reason in skipped.items()]
+    return "\n\n".join(
+        [
+            tabulate(pruned, headers=("pruned group", "channels", "ratio removed")),
+            tabulate(kept, headers=("left alone", "reason")),
+        ]
+    )
+
+
+def comparison_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Two networks side by side: keys are row titles, values numbers; the last column is the change."""
+    rows = []
+    for title, old in before.items():
+        new = after[title]
+        rows.append((title, _number(old), _number(new), f"{(new - old) / old:+.1%}" if old else ""))
+    return tabulate(rows, headers=("", "before", "after", "change"), disable_numparse=True, stralign="right")
+
+
+def sensitivity_table(table: Mapping[str, Mapping[float, float]], groups: Sequence[str]) -> str:
+    """Loss by layer and ratio, the most sensitive layer first."""
+    ratios = sorted({ratio for name in groups for ratio in table[name]})
+    order = sorted(groups, key=lambda name: -float(np.mean(list(table[name].values()))))
+    rows = [(name, *(_loss(table[name].get(ratio)) for ratio in ratios)) for name in order]
+    return tabulate(rows, headers=("loss at ratio", *(f"{r:g}" for r in ratios)), disable_numparse=True)
+
+
+def draw_boxes(image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """A copy of `image` (uint8 [H, W, 3], BGR) with the polygons ([k, 2] pixels) outlined."""
+    drawn = image.copy()
+    thickness = max(1, round(max(image.shape[:2]) / 500))
+    outlines = [np.round(box).astype(np.int32) for box in boxes]
+    cv2.polylines(drawn, outlines, isClosed=True, color=BOX_COLOUR, thickness=thickness, lineType=cv2.LINE_AA)
+    return drawn
+
+
+def _loss(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

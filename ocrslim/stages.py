@@ -1,0 +1,244 @@
+"""The commands, each one function of a configuration: the library's pieces put together.
+
+Every function returns a JSON-ready dictionary, which `--json` prints. Checks that take no time come
+first, the long work last.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+
+from ocrslim import finetune, report, sensitivity
+from ocrslim.artifacts import check_writable, hash_value
+from ocrslim.config import Config
+from ocrslim.data import EvalSet, preprocess, scan
+from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference_folder
+from ocrslim.errors import ArtifactError, ConfigError, PlanError
+from ocrslim.evaluate import evaluate, post_processor
+from ocrslim.export import export
+from ocrslim.graph.trace import trace
+from ocrslim.models import build_model
+from ocrslim.models.names import to_public
+from ocrslim.network import Network, load_network, load_unpruned
+from ocrslim.pruning.cost import Cost, measure_cost
+from ocrslim.pruning.plan import SUFFIX, Plan
+from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.pruning.select import match_groups, select
+from ocrslim.pruning.surgery import apply_plan
+from ocrslim.weights import init_backbone, load_weights, save_checkpoint
+
+logger = logging.getLogger(__name__)
+
+NOMINAL_SHAPE = (1, 3, 736, 1280)
+
+
+def use_device(config: Config) -> None:
+    """Select the GPU where `Global.use_gpu` asks for one and Paddle has it; otherwise the CPU, saying so."""
+    if config.get("Global.use_gpu") and not paddle.is_compiled_with_cuda():
+        logger.warning("Global.use_gpu is true, but this paddlepaddle has no GPU support: running on the CPU")
+    paddle.set_device("gpu" if config.get("Global.use_gpu") and paddle.is_compiled_with_cuda() else "cpu")
+
+
+def run_sensitivity(config: Config) -> dict[str, Any]:
+    """Stage 1: measure every prunable group at every ratio -> `sen.pickle` and `sen.json`."""
+    config.require("Architecture", "Eval", "PostProcess")
+    folder = check_writable(config.save_model_dir)
+    architecture, options = config.section("Architecture"), config.prune
+    network = load_unpruned(config)
+    labelled = scan(config, "Eval")
+    logger.info(labelled.summary())
+    graph = trace(network.model)
+    groups = match_groups(graph, options.layers, architecture, "Prune.layers")
+    study = sensitivity.Study(
+        model=network.model,
+        graph=graph,
+        architecture=architecture,
+        images=EvalSet(labelled, config),
+        post_process=post_processor(config),
+        metric=config.get("Metric.main_indicator", "hmean"),
+        criterion=options.criterion,
+        hashes={
+            **_model_hashes(network, config),
+            "evaluation data": labelled.fingerprint(),
+            "post-processing": hash_value([config.section("PostProcess"), config.get("Metric.main_indicator")]),
+        },
+    )
+    progress = sensitivity.analyse(study, groups, options.ratios, folder, config.overwrite)
+    progress.record["config"] = config.tree
+    progress.save()
+    names = [to_public(name, architecture) for name in groups]
+    print(report.sensitivity_table(progress.table, names))
+    return {
+        "sen_file": str(folder / sensitivity.TABLE),
+        "baseline": progress.record["baseline"],
+        "groups": len(groups),
+        "points": sum(len(losses) for losses in progress.table.values()),
+        "seconds": round(progress.record["seconds"], 1),
+    }
+
+
+def run_prune(config: Config) -> dict[str, Any]:
+    """Stage 2: plan from the table, surgery, fine-tuning -> a checkpoint with its plan."""
+    config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
+    folder = check_writable(config.save_model_dir)
+    network = load_unpruned(config)
+    before = measure_cost(network.model, NOMINAL_SHAPE)
+    plan = make_plan(network, config)
+    apply_plan(network.model, plan)
+    after = measure_cost(network.model, NOMINAL_SHAPE)
+    logger.info("MACs %s -> %s (%.1f %% removed)", before.macs, after.macs, 100 * _removed(before, after))
+    result = _fit(config, network.model, plan, dict(plan.origin))
+    return {
+        "checkpoint": str(folder / "best_accuracy.pdparams"),
+        "plan": str(folder / f"best_accuracy{SUFFIX}"),
+        "macs": [before.macs, after.macs],
+        "params": [before.params, after.params],
+        **result,
+    }
+
+
+def make_plan(network: Network, config: Config) -> Plan:
+    """Choose ratios from `sen.pickle`, print what is pruned and what is left alone, and why.
+
+    Raises:
+        ArtifactError: the table is missing, damaged, or of another model.
+        PlanError: nothing is left to prune.
+    """
+    architecture, options = config.section("Architecture"), config.prune
+    path = Path(options.sen_file or config.save_model_dir / sensitivity.TABLE)
+    hashes = _model_hashes(network, config)
+    table = sensitivity.load_table(path, architecture, hashes)
+    graph = trace(network.model)
+    unknown = sorted(set(table) - set(graph.groups))
+    if unknown:
+        raise ArtifactError(
+            f"{path}: {to_public(unknown[0], architecture)} is not a prunable layer of this network: "
+            "the table is of another model; measure this one with sensitivity_anal.py"
+        )
+    selection = select(graph, table, options, architecture)
+    print(report.plan_table(graph, selection.ratios, selection.skipped, architecture))
+    if not selection.ratios:
+        raise PlanError(
+            f"{path}: no layer may lose channels at Prune.loss_tolerance {options.loss_tolerance:g}: raise it, "
+            "or lower Prune.skip_first, or raise Prune.skip_loss; the reasons are listed above"
+        )
+    cuts = ChannelPruner(network.model, graph, options.criterion).cuts(selection.ratios)
+    origin = {**hashes, "sensitivities": hash_value(table)}
+    return Plan(architecture, cuts, selection.ratios, selection.skipped, options.criterion, origin)
+
+
+def run_train(config: Config) -> dict[str, Any]:
+    """The training loop without a plan, from `Global.pretrain_weights`, a backbone, or nothing."""
+    config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
+    folder = check_writable(config.save_model_dir)
+    paddle.seed(config.seed)
+    model = build_model(config.section("Architecture"))
+    backbone = config.get("Global.init_backbone")
+    if config.weights:
+        load_weights(model, config.weights)
+    elif backbone:
+        taken = init_backbone(model, backbone)
+        logger.info("%s: %d arrays taken, %d left out", backbone, len(taken.loaded), len(taken.left_out))
+        for key, reason in taken.left_out.items():
+            logger.info("  left out %s: %s", key, reason)
+    result = _fit(config, model, None, Network(model, None, None).origin())
+    return {"checkpoint": str(folder / "best_accuracy.pdparams"), **result}
+
+
+def run_export(config: Config) -> dict[str, Any]:
+    """Stage 3: checkpoint and plan -> an inference folder, proven against its source."""
+    config.require("Architecture", "PostProcess")
+    target = config.get("Global.save_inference_dir")
+    if not target:
+        raise ConfigError(
+            f"{config.path}: Global.save_inference_dir is empty; expected a folder: "
+            "name it with -o Global.save_inference_dir=inference_model"
+        )
+    network = load_network(config)
+    image, _ = preprocess(config)(_probe_image(config))
+    plan = None if network.plan is None else network.plan.hash()
+    origin = {"source": str(network.report.source), "hashes": network.origin(), "plan": plan}
+    exported = export(network.model, config, Path(target), image, origin)
+    return {
+        "folder": str(exported.folder),
+        "max_difference": dict(exported.differences),
+        "bytes": exported.bytes,
+        "pruned": network.plan is not None,
+    }
+
+
+def run_eval(config: Config) -> dict[str, Any]:
+    """Score a checkpoint or an exported folder on the evaluation data."""
+    config.require("Eval", "PostProcess")
+    engine = open_engine(config)
+    labelled = scan(config, "Eval")
+    logger.info(labelled.summary())
+    start = time.monotonic()
+    scores = evaluate(engine, EvalSet(labelled, config), post_processor(config))
+    logger.info("%d images in %.1f s", len(labelled.samples), time.monotonic() - start)
+    print("  ".join(f"{name} {value:.6f}" for name, value in scores.items()))
+    return {"weights": config.weights, "images": len(labelled.samples), **scores}
+
+
+def run_import(config: Config, source: Path, destination: Path) -> dict[str, Any]:
+    """Convert an ONNX file, an inference folder or a checkpoint to a `.pdparams` of this architecture."""
+    config.require("Architecture")
+    if destination.suffix != ".pdparams":
+        destination = destination.with_name(destination.name + ".pdparams")
+    check_writable(destination.parent)
+    paddle.seed(config.seed)
+    model = build_model(config.section("Architecture"))
+    loaded = load_weights(model, source)
+    save_checkpoint(model, destination)
+    config.save(destination.with_suffix(".yml"))
+    print(f"{loaded.source} ({loaded.kind}) -> {destination}")
+    return {"checkpoint": str(destination), "kind": loaded.kind, "initialised": list(loaded.initialised)}
+
+
+def open_engine(config: Config) -> Engine:
+    """What `Global.pretrain_weights` names, ready to run: an exported folder as it is, or a network."""
+    if config.weights and is_inference_folder(config.weights):
+        return InferenceEngine(config.weights)
+    return DygraphEngine(load_network(config).model)
+
+
+def _fit(config: Config, model: paddle.nn.Layer, plan: Plan | None, origin: Mapping[str, str]) -> dict[str, Any]:
+    training, evaluation = scan(config, "Train"), scan(config, "Eval")
+    logger.info(training.summary())
+    logger.info(evaluation.summary())
+    images, post_process = EvalSet(evaluation, config), post_processor(config)
+    origin = {**origin, "training data": training.fingerprint(), "evaluation data": evaluation.fingerprint()}
+
+    def score() -> dict[str, float]:
+        return evaluate(DygraphEngine(model), images, post_process)
+
+    return finetune.fit(model, config, training, score, plan=plan, origin=origin).to_json()
+
+
+def _model_hashes(network: Network, config: Config) -> dict[str, str]:
+    return {
+        "weights": network.origin()["weights"],
+        "architecture": hash_value(config.section("Architecture")),
+        "criterion": config.prune.criterion,
+    }
+
+
+def _removed(before: Cost, after: Cost) -> float:
+    return 1 - after.macs / before.macs
+
+
+def _probe_image(config: Config) -> Path:
+    """The photograph an export is proven on: `Global.infer_img` where it exists, else one that ships."""
+    named = config.get("Global.infer_img")
+    if named and Path(named).is_file():
+        return Path(named)
+    import skimage
+
+    return Path(skimage.__file__).parent / "data" / "page.png"
