@@ -1,0 +1,153 @@
+"""The transforms of a configuration: PaddleOCR's operators, checked when built, repeatable when run."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import difflib
+import random
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ocrslim.config import Config
+from ocrslim.errors import ConfigError
+
+Operator = Callable[[dict[str, Any]], Any]
+
+# PaddleOCR evaluates these parameters as Python: let names and fractions through, never a call.
+_EVALUATED = ("scale", "inter_type", "gtc_encode")
+_HARMLESS = re.compile(r"[\w.+-]+(\s*/\s*[\w.+-]+)?")
+
+
+def build_operators(config: Config, mode: str) -> list[tuple[str, Operator]]:
+    """Build the operators of `<mode>.dataset.transforms`, each with its name.
+
+    Raises:
+        ConfigError: operators that PaddleOCR does not have or whose arguments it refuses, all at once.
+    """
+    key = f"{mode}.dataset.transforms"
+    listed = (config.section(mode).get("dataset") or {}).get("transforms")
+    if not isinstance(listed, list) or not listed:
+        raise ConfigError(f"{key}: {listed!r}, expected a list of PaddleOCR's operators")
+    operators, problems = [], []
+    for position, entry in enumerate(listed):
+        try:
+            operators.append(_build(entry, config.section("Global")))
+        except ValueError as problem:
+            problems.append(f"{key}[{position}]: {problem}")
+    if problems:
+        raise ConfigError(problems)
+    return operators
+
+
+def run(operators: Sequence[Operator], data: dict[str, Any]) -> dict[str, Any]:
+    """Pass `data` through `operators`.
+
+    Raises:
+        ValueError: an operator failed or gave the sample up; the message says which and why.
+    """
+    for operator in operators:
+        name = type(operator).__name__
+        try:
+            with np.errstate(divide="ignore", invalid="ignore"):  # PaddleOCR's maps divide by zero on purpose
+                data = operator(data)
+        except (Exception, SystemExit) as error:  # foreign code; its resize even calls sys.exit
+            raise ValueError(f"{name}: {type(error).__name__}: {_one_line(error)}") from None
+        if data is None:
+            raise ValueError(f"{name} finds nothing to work on")
+    return data
+
+
+@contextlib.contextmanager
+def seeded(operators: Sequence[Operator], *key: int) -> Iterator[None]:
+    """Make what the operators draw depend on `key` alone, and leave the program's own generators as they were.
+
+    Seeds `random`, `numpy.random` and the albumentations pipelines inside the operators, which listen to
+    neither of the two.
+    """
+    states = random.getstate(), np.random.get_state()
+    sequence = np.random.SeedSequence([number & 0xFFFFFFFFFFFFFFFF for number in key])
+    first, second, *rest = (int(word) for word in sequence.generate_state(2 + 64))
+    random.seed(first)
+    np.random.seed(second)
+    for position, part in enumerate(_generators(operators)):
+        part.set_random_seed(rest[position % len(rest)])
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+
+
+class IgnoreCollapsed:
+    """Marks boxes that a crop has shrunk to a line or a point as "don't care".
+
+    PaddleOCR's `MakeBorderMap` fails on them, and `MakeShrinkMap` ignores them a moment later anyway.
+    """
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        tags = np.array(data["ignore_tags"], dtype=bool)
+        for position, polygon in enumerate(data["polys"]):
+            pixels = np.trunc(np.asarray(polygon)).astype(np.float32)
+            tags[position] |= min(cv2.minAreaRect(pixels)[1]) < 1
+        data["ignore_tags"] = tags
+        return data
+
+
+def uncropped(operators: Sequence[Operator]) -> list[Operator]:
+    """The same operators without chance: no augmentation, and the whole image instead of a crop."""
+    from ocrslim.ppocr import imaug
+
+    calm: list[Operator] = []
+    for operator in operators:
+        if isinstance(operator, (imaug.IaaAugment, imaug.CopyPaste)):
+            continue
+        if isinstance(operator, imaug.EastRandomCropData):
+            operator = copy.copy(operator)
+            operator.max_tries = 0
+        calm.append(operator)
+    return calm
+
+
+def _build(entry: Any, global_section: dict[str, Any]) -> tuple[str, Operator]:
+    from ocrslim.ppocr import create_operators, imaug
+
+    if not isinstance(entry, dict) or len(entry) != 1:
+        raise ValueError(f"{entry!r}, expected one operator with its arguments, as `- ToCHWImage:`")
+    ((name, arguments),) = entry.items()
+    known = [n for n, v in vars(imaug).items() if isinstance(v, type) and v.__module__.startswith("ppocr.")]
+    if name not in known:
+        near = difflib.get_close_matches(str(name), known, 1)
+        hint = f"did you mean {near[0]}?" if near else "see ppocr.data.imaug for what there is"
+        raise ValueError(f"PaddleOCR has no operator {name!r}: {hint}")
+    if arguments is not None and not isinstance(arguments, dict):
+        raise ValueError(f"{name}: arguments are {arguments!r}, expected `name: value` pairs")
+    for key in _EVALUATED:
+        value = (arguments or {}).get(key)
+        if isinstance(value, str) and not _HARMLESS.fullmatch(value.strip()):
+            raise ValueError(f"{name}.{key}: {value!r}, expected a number, a fraction or a name")
+    try:
+        return name, create_operators([copy.deepcopy(entry)], global_section)[0]
+    except Exception as error:  # foreign constructors: whatever they raise, the user's arguments caused it
+        raise ValueError(
+            f"{name} refuses its arguments {arguments!r}: {type(error).__name__}: {_one_line(error)}"
+        ) from None
+
+
+def _generators(operators: Sequence[Operator]) -> Iterator[Any]:
+    """The albumentations transforms in `operators`, wherever PaddleOCR hides them, in a fixed order."""
+    for operator in operators:
+        for value in list(getattr(operator, "__dict__", {}).values()):
+            if hasattr(value, "set_random_seed"):
+                yield value
+                yield from getattr(value, "transforms", [])
+            elif type(value).__module__.startswith("ppocr."):
+                yield from _generators([value])
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or "no reason given"
