@@ -127,7 +127,9 @@ def _from_json(content: Mapping[str, Any]) -> Plan:
 def _checked(cut: Cut) -> Cut:
     ascending = all(isinstance(i, int) for i in cut.keep) and list(cut.keep) == sorted(set(cut.keep))
     if not ascending or not cut.keep or cut.keep[0] < 0 or cut.keep[-1] >= cut.size:
-        raise ValueError(f"{cut.key}, axis {cut.axis}: keep is not an ascending selection of {cut.size} indices")
+        raise ValueError(
+            f"{cut.key}, axis {cut.axis}: keep is not an ascending selection of {cut.size} indices"
+        )
     return cut
 
 

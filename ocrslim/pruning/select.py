@@ -100,7 +100,9 @@ def _skip_reason(
     for name in public:
         block = _BLOCK.match(name)
         if block and int(block[1]) <= options.skip_first:
-            return f"close to the input: {name} lies in the first {options.skip_first} blocks (Prune.skip_first)"
+            return (
+                f"close to the input: {name} lies in the first {options.skip_first} blocks (Prune.skip_first)"
+            )
     for member in group.members:
         for pattern in options.skip:
             if _matches([pattern], member.key, architecture):

@@ -1,0 +1,244 @@
+"""The oracle for groups, pruners and surgery: removing channels equals silencing what they feed."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import paddle
+import pytest
+
+from ocrslim.errors import ConfigError, PlanError
+from ocrslim.graph.trace import trace
+from ocrslim.models import build_model
+from ocrslim.pruning.cost import measure_cost
+from ocrslim.pruning.plan import Cut, Plan, combine
+from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.pruning.surgery import apply_plan, pruned
+from ocrslim.weights import state_arrays
+
+MV3 = {"name": "MobileNetV3", "scale": 0.5, "model_name": "large"}
+DETECTORS = {
+    "DBFPN without SE": {
+        "Backbone": {**MV3, "disable_se": True},
+        "Neck": {"name": "DBFPN", "out_channels": 96},
+        "Head": {"name": "DBHead", "k": 50},
+    },
+    "DBFPN with SE": {
+        "Backbone": MV3,
+        "Neck": {"name": "DBFPN", "out_channels": 64},
+        "Head": {"name": "DBHead", "k": 50},
+    },
+    "RSEFPN with shortcut": {
+        "Backbone": {**MV3, "disable_se": True},
+        "Neck": {"name": "RSEFPN", "out_channels": 96, "shortcut": True},
+        "Head": {"name": "DBHead", "k": 50},
+    },
+}
+ARCHITECTURES = {
+    name: {"model_type": "det", "algorithm": "DB", "Transform": None, **parts}
+    for name, parts in DETECTORS.items()
+}
+
+
+def network(architecture):
+    paddle.seed(3)
+    model = build_model(architecture)
+    rng = np.random.default_rng(0)
+    # statistics and scales as after a training: with the initial ones many channels carry nothing
+    for key, value in model.state_dict().items():
+        if key.endswith("_variance") or (len(value.shape) == 1 and key.endswith("weight")):
+            value.set_value(rng.uniform(0.5, 1.5, value.shape).astype("float32"))
+        elif len(value.shape) == 1:
+            value.set_value(rng.normal(0, 0.1, value.shape).astype("float32"))
+    model.eval()
+    return model
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES, ids=lambda n: n.replace(" ", "-"))
+def traced(request):
+    architecture = ARCHITECTURES[request.param]
+    model = network(architecture)
+    return architecture, model, trace(model)
+
+
+def image():
+    return paddle.to_tensor(np.random.default_rng(1).standard_normal((1, 3, 64, 96)).astype("float32"))
+
+
+def logits(model, x):
+    """The map before its sigmoid, where differences are not squashed."""
+    caught = {}
+    hook = model.head.binarize.conv3.register_forward_post_hook(lambda layer, i, o: caught.update(out=o))
+    with paddle.no_grad():
+        model(x)
+    hook.remove()
+    return caught["out"].numpy()
+
+
+def silence(model, group, cuts):
+    """Zero what the removed channels feed: the input slices of the layers behind them."""
+    layers = dict(model.named_sublayers())
+    for cut in cuts:
+        layer = layers[cut.key.rpartition(".")[0]]
+        value = next(p for k, p in model.named_parameters() if k == cut.key)
+        convolution = isinstance(layer, paddle.nn.Conv2D) and layer._groups == 1
+        feeds = (
+            convolution and cut.axis == 1 or isinstance(layer, paddle.nn.Conv2DTranspose) and cut.axis == 0
+        )
+        if feeds:
+            array = value.numpy()
+            removed = sorted(set(range(cut.size)) - set(cut.keep))
+            array[(slice(None),) * cut.axis + (removed,)] = 0
+            value.set_value(array)
+
+
+@pytest.mark.parametrize("ratio", [0.3, 0.7])
+def test_every_group_alone_equals_the_network_with_the_channels_silenced(traced, ratio):
+    architecture, model, graph = traced
+    pruner = ChannelPruner(model, graph, "fpgm")
+    before = state_arrays(model)
+    original = logits(model, image())
+    changed = 0
+    for name, group in graph.groups.items():
+        cuts = pruner.cuts({name: ratio})
+        with pruned(model, Plan(architecture, cuts)):
+            found = logits(model, image())
+        silence(model, group, cuts)
+        expected = logits(model, image())
+        model.set_state_dict(before)
+        np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max(), err_msg=name)
+        changed += not np.allclose(expected, original, atol=1e-4 * np.abs(original).max())
+    assert changed > len(graph.groups) * 0.8, "silencing must matter, or this test proves nothing"
+
+
+def test_all_groups_together_equal_the_silenced_network_and_train(traced):
+    architecture, model, graph = traced
+    before = state_arrays(model)
+    cuts = ChannelPruner(model, graph, "fpgm").cuts(dict.fromkeys(graph.groups, 0.5))
+    full_cost = measure_cost(model, (1, 3, 64, 96))
+    with pruned(model, Plan(architecture, cuts)):
+        found = logits(model, image())
+        cost = measure_cost(model, (1, 3, 64, 96))
+        model.train()
+        model(image())["maps"].mean().backward()
+        model.eval()
+    model.set_state_dict(before)
+    silence(model, None, cuts)
+    np.testing.assert_allclose(found, logits(model, image()), atol=1e-5 * np.abs(found).max())
+    model.set_state_dict(before)
+    assert cost.macs < 0.6 * full_cost.macs
+    assert cost.params < 0.6 * full_cost.params
+
+
+def test_leaving_the_block_restores_every_bit_even_after_an_error(traced):
+    architecture, model, graph = traced
+    before = state_arrays(model)
+    cuts = ChannelPruner(model, graph, "l1").cuts(dict.fromkeys(graph.groups, 0.4))
+    with pytest.raises(ZeroDivisionError), pruned(model, Plan(architecture, cuts)):
+        assert state_arrays(model)[cuts[0].key].shape != before[cuts[0].key].shape
+        raise ZeroDivisionError
+    after = state_arrays(model)
+    assert all(np.array_equal(before[key], after[key]) for key in before)
+
+
+def test_a_plan_survives_its_file_and_rebuilds_the_pruned_network(traced, tmp_path):
+    architecture, model, graph = traced
+    cuts = ChannelPruner(model, graph, "l2").cuts(dict.fromkeys(graph.groups, 0.25))
+    plan = Plan(architecture, cuts, dict.fromkeys(graph.groups, 0.25), {"neck.p2_conv.weight": "why"}, "l2")
+    plan.save(tmp_path / "x.plan.json")
+    loaded = Plan.load(tmp_path / "x.plan.json")
+    assert loaded.hash() == plan.hash() and loaded.skipped == plan.skipped
+    assert loaded.ratios == pytest.approx(plan.ratios)
+    copy = network(architecture)
+    copy.set_state_dict(state_arrays(model))
+    apply_plan(copy, loaded)
+    with pruned(model, plan):
+        np.testing.assert_array_equal(logits(copy, image()), logits(model, image()))
+
+
+def test_unprunable_layers_have_reasons_and_the_others_a_group(traced):
+    _, model, graph = traced
+    grouped = {m.key for g in graph.groups.values() for m in g.members}
+    for name, layer in model.named_sublayers():
+        if isinstance(layer, (paddle.nn.Conv2D, paddle.nn.Conv2DTranspose)):
+            key = f"{name}.weight"
+            assert key in grouped or graph.unprunable[key]
+    assert not any(name.startswith("head.thresh.") for name in graph.groups)
+
+
+@pytest.fixture(scope="module")
+def small():
+    architecture = ARCHITECTURES["DBFPN without SE"]
+    model = network(architecture)
+    return architecture, model, trace(model)
+
+
+def test_a_plan_applies_once(small):
+    architecture, _, graph = small
+    model = network(architecture)
+    plan = Plan(architecture, ChannelPruner(model, graph, "fpgm").cuts({"neck.in2_conv.weight": 0.5}))
+    apply_plan(model, plan)
+    with pytest.raises(PlanError, match="pruned already"):
+        apply_plan(model, plan)
+
+
+def test_a_plan_of_another_model_is_refused_and_changes_nothing(small):
+    architecture, model, graph = small
+    plan = Plan(architecture, ChannelPruner(model, graph, "fpgm").cuts({"neck.in2_conv.weight": 0.5}))
+    other = network(ARCHITECTURES["DBFPN with SE"])
+    before = state_arrays(other)
+    with pytest.raises(PlanError, match="96 entries on axis 0 of neck.in2_conv.weight"):
+        apply_plan(other, plan)
+    assert all(np.array_equal(before[k], v) for k, v in state_arrays(other).items())
+
+
+def test_unknown_groups_ratios_and_criteria_are_refused(small):
+    _, model, graph = small
+    pruner = ChannelPruner(model, graph, "fpgm")
+    with pytest.raises(PlanError, match="neck.nothing"):
+        pruner.cuts({"neck.nothing": 0.5})
+    with pytest.raises(PlanError, match="outside 0..1"):
+        pruner.cuts({"neck.in2_conv.weight": 1.0})
+    with pytest.raises(ConfigError, match="fpgm, l1, l2"):
+        ChannelPruner(model, graph, "random")
+
+
+def test_one_channel_stays_whatever_the_ratio(small):
+    _, model, graph = small
+    cuts = ChannelPruner(model, graph, "fpgm").cuts({"neck.in2_conv.weight": 0.999})
+    assert {len(cut.keep) for cut in cuts} == {1}
+
+
+def test_cuts_that_meet_keep_what_both_keep():
+    first, second = Cut("w", 0, 4, (0, 1, 3)), Cut("w", 0, 4, (1, 2, 3))
+    assert combine([first, second, Cut("v", 1, 2, (0, 1))]) == (Cut("w", 0, 4, (1, 3)),)
+    with pytest.raises(PlanError, match="all 4 channels"):
+        combine([Cut("w", 0, 4, (0, 1)), Cut("w", 0, 4, (2, 3))])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda plan: plan.update(schema=99),
+        lambda plan: plan.pop("layers"),
+        lambda plan: plan["layers"]["w"]["0"].update(keep=[3, 1]),
+        lambda plan: plan["layers"]["w"]["0"].update(keep=[0, 9]),
+        lambda plan: plan["layers"]["w"]["0"].update(keep=[]),
+        lambda plan: plan["layers"].update(w=3),
+    ],
+    ids=["schema", "no layers", "unordered", "beyond the end", "empty", "not a mapping"],
+)
+def test_a_broken_plan_file_is_refused_by_name(tmp_path, spoil):
+    content = Plan(ARCHITECTURES["DBFPN with SE"], (Cut("w", 0, 4, (1, 3)),)).to_json()
+    spoil(content)
+    path = tmp_path / "best.plan.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(PlanError, match=r"best\.plan\.json"):
+        Plan.load(path)
+
+
+def test_cost_counts_what_inference_runs(small):
+    _, model, _ = small
+    cost = measure_cost(model, (1, 3, 736, 1280))
+    assert cost.macs == 4_397_312_000 or abs(cost.macs / 4.397e9 - 1) < 1e-3
