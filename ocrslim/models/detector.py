@@ -9,6 +9,9 @@ from paddle import nn
 class DetectionModel(nn.Layer):
     """The network; its state-dict keys are PaddleOCR's (`backbone.*`, `neck.*`, `head.*`)."""
 
+    # State-dict prefixes of what runs while training only: an exported model does not carry it.
+    training_only: tuple[str, ...] = ("head.thresh.",)
+
     def __init__(self, backbone: nn.Layer, neck: nn.Layer, head: nn.Layer):
         super().__init__()
         self.backbone = backbone
