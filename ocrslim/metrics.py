@@ -1,4 +1,4 @@
-"""Precision, recall and harmonic mean of text detection by the ICDAR 2015 protocol, as PaddleOCR computes it."""
+"""Precision, recall and harmonic mean of text detection: the ICDAR protocol as PaddleOCR computes it."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def run(operators: Sequence[Operator], data: dict[str, Any]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def seeded(operators: Sequence[Operator], *key: int) -> Iterator[None]:
-    """Make what the operators draw depend on `key` alone, and leave the program's own generators as they were.
+    """Make what the operators draw depend on `key` alone; the program's own generators stay as they were.
 
     Seeds `random`, `numpy.random` and the albumentations pipelines inside the operators, which listen to
     neither of the two.
