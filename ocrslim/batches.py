@@ -43,7 +43,7 @@ class TrainLoader:
     """
 
     def __init__(self, config: Config, labelled: LabelledSet, epoch: int, skip_batches: int = 0):
-        loader = config.section("Train").get("loader") or {}
+        loader = config.section("Train.loader")
         self.retried = 0
         self._dataset = _TrainSet(config, labelled, epoch)
         self._batches = _batches(len(labelled), loader, config.seed, epoch)[skip_batches:]
@@ -102,9 +102,8 @@ class _TrainSet(paddle.io.Dataset):
         self._operators = operators
         self._calm = uncropped(operators)
         self._key = (config.seed, epoch)
-        dataset = config.section("Train").get("dataset") or {}
         self._others = max((getattr(operator, "ext_data_num", 0) for operator in operators), default=0)
-        self._others_operators = operators[: dataset.get("ext_op_transform_idx", 2)]
+        self._others_operators = operators[: config.get("Train.dataset.ext_op_transform_idx", 2)]
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -138,8 +137,7 @@ def _batches(count: int, loader: dict[str, Any], seed: int, epoch: int) -> list[
     size = int(loader.get("batch_size_per_card", 1))
     order = np.arange(count)
     if loader.get("shuffle", True):
-        key = [seed & 0xFFFFFFFFFFFFFFFF, epoch]
-        order = np.random.default_rng(np.random.SeedSequence(key)).permutation(count)
+        order = np.random.default_rng([seed, epoch]).permutation(count)
     batches = [order[start : start + size].tolist() for start in range(0, count, size)]
     if loader.get("drop_last", False) and len(batches[-1]) < size:
         del batches[-1]

@@ -65,10 +65,11 @@ def scan(config: Config, mode: str) -> LabelledSet:
     """Read the label files of `mode` ('Train' or 'Eval') and decode every image once.
 
     Raises:
-        ConfigError: the dataset section is incomplete.
+        ConfigError: the section `<mode>.dataset` is missing.
         DataError: a folder, file or line is missing or broken, or more than 1 % of the images are.
     """
-    dataset = config.section(mode).get("dataset") or {}
+    config.require(f"{mode}.dataset")
+    dataset = config.section(f"{mode}.dataset")
     samples = read_labels(dataset, mode, config.seed)
     scanned = list(_in_threads(_scan_image, samples, f"{mode}: checking images"))
     readable = tuple(sample for sample in scanned if sample.digest)
@@ -88,7 +89,7 @@ def scan(config: Config, mode: str) -> LabelledSet:
             f"{mode}.dataset.label_file_list {dataset['label_file_list']}: none of its {len(samples)} images "
             "has text to learn (all boxes are '###' or too small); label the text or name another file"
         )
-    transforms = tuple(dataset.get("transforms") or ())
+    transforms = tuple(dataset["transforms"])
     return LabelledSet(mode, readable, transforms, left_out, textless)
 
 

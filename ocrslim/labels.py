@@ -17,7 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ocrslim.errors import ConfigError, DataError
+from ocrslim.errors import DataError
 
 MIN_SIDE = 3  # pixels; a thinner box cannot be learned or found, and breaks PaddleOCR's border map
 MAX_COORDINATE = 100_000  # pixels; beyond any image, and PaddleOCR's maps would ask for all the memory
@@ -47,12 +47,12 @@ def read_labels(dataset: dict[str, Any], mode: str, seed: int) -> list[Sample]:
     """Parse the label files named in a `dataset` section, thinned by `ratio_list`, images not yet looked at.
 
     Raises:
-        ConfigError: `data_dir`, `label_file_list` or `ratio_list` is not what it should be.
         DataError: a folder, file or line is missing or broken.
     """
     folder, files = _locate(dataset, mode)
+    ratios = dataset.get("ratio_list", 1.0)
     samples = []
-    for file, ratio in zip(files, _ratios(dataset, mode, len(files))):
+    for file, ratio in zip(files, ratios if isinstance(ratios, list) else [ratios] * len(files)):
         lines = _read_lines(file, mode)
         if ratio < 1:
             rows = sorted(random.Random(seed).sample(range(len(lines)), round(len(lines) * ratio)))
@@ -64,14 +64,8 @@ def read_labels(dataset: dict[str, Any], mode: str, seed: int) -> list[Sample]:
 
 
 def _locate(dataset: dict[str, Any], mode: str) -> tuple[Path, list[Path]]:
-    folder = dataset.get("data_dir")
-    files = dataset.get("label_file_list")
+    folder, files = dataset["data_dir"], dataset["label_file_list"]
     files = [files] if isinstance(files, str) else files
-    if not isinstance(folder, str) or not folder or not isinstance(files, list) or not files:
-        raise ConfigError(
-            f"{mode}.dataset: data_dir is {folder!r} and label_file_list {files!r}, expected a folder and "
-            f"a list of files: set them with {_redirect(mode)}"
-        )
     if not Path(folder).is_dir():
         raise DataError(
             f"{mode}.dataset.data_dir: folder {folder} not found: put the images that {files[0]} names "
@@ -88,18 +82,6 @@ def _locate(dataset: dict[str, Any], mode: str) -> tuple[Path, list[Path]]:
 
 def _redirect(mode: str) -> str:
     return f"-o {mode}.dataset.data_dir=FOLDER {mode}.dataset.label_file_list=[FILE]"
-
-
-def _ratios(dataset: dict[str, Any], mode: str, count: int) -> list[float]:
-    value = dataset.get("ratio_list", 1.0)
-    ratios = value if isinstance(value, list) else [value] * count
-    fits = all(isinstance(r, (int, float)) and not isinstance(r, bool) and 0 <= r <= 1 for r in ratios)
-    if len(ratios) != count or not fits:
-        raise ConfigError(
-            f"{mode}.dataset.ratio_list: {value!r}, expected {count} numbers from 0 to 1, one for each "
-            "file of label_file_list"
-        )
-    return [float(ratio) for ratio in ratios]
 
 
 def _read_lines(file: Path, mode: str) -> list[tuple[int, str]]:

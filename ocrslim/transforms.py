@@ -30,11 +30,9 @@ def build_operators(config: Config, mode: str) -> list[tuple[str, Operator]]:
         ConfigError: operators that PaddleOCR does not have or whose arguments it refuses, all at once.
     """
     key = f"{mode}.dataset.transforms"
-    listed = (config.section(mode).get("dataset") or {}).get("transforms")
-    if not isinstance(listed, list) or not listed:
-        raise ConfigError(f"{key}: {listed!r}, expected a list of PaddleOCR's operators")
+    config.require(key)
     operators, problems = [], []
-    for position, entry in enumerate(listed):
+    for position, entry in enumerate(config.get(key)):
         try:
             operators.append(_build(entry, config.section("Global")))
         except ValueError as problem:
@@ -70,7 +68,7 @@ def seeded(operators: Sequence[Operator], *key: int) -> Iterator[None]:
     neither of the two.
     """
     states = random.getstate(), np.random.get_state()
-    sequence = np.random.SeedSequence([number & 0xFFFFFFFFFFFFFFFF for number in key])
+    sequence = np.random.SeedSequence(key)
     first, second, *rest = (int(word) for word in sequence.generate_state(2 + 64))
     random.seed(first)
     np.random.seed(second)
@@ -113,19 +111,15 @@ def uncropped(operators: Sequence[Operator]) -> list[Operator]:
     return calm
 
 
-def _build(entry: Any, global_section: dict[str, Any]) -> tuple[str, Operator]:
+def _build(entry: dict[str, Any], global_section: dict[str, Any]) -> tuple[str, Operator]:
     from ocrslim.ppocr import create_operators, imaug
 
-    if not isinstance(entry, dict) or len(entry) != 1:
-        raise ValueError(f"{entry!r}, expected one operator with its arguments, as `- ToCHWImage:`")
     ((name, arguments),) = entry.items()
     known = [n for n, v in vars(imaug).items() if isinstance(v, type) and v.__module__.startswith("ppocr.")]
     if name not in known:
         near = difflib.get_close_matches(str(name), known, 1)
         hint = f"did you mean {near[0]}?" if near else "see ppocr.data.imaug for what there is"
         raise ValueError(f"PaddleOCR has no operator {name!r}: {hint}")
-    if arguments is not None and not isinstance(arguments, dict):
-        raise ValueError(f"{name}: arguments are {arguments!r}, expected `name: value` pairs")
     for key in _EVALUATED:
         value = (arguments or {}).get(key)
         if isinstance(value, str) and not _HARMLESS.fullmatch(value.strip()):
