@@ -12,6 +12,7 @@ import json
 import logging
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,7 @@ def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
 
 
 def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
+    warnings.filterwarnings("ignore", message=r"No ccache found|Setuptools is replacing|.*pkg_resources")
     from ocrslim import stages
     from ocrslim.predict import predict
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ocrslim.config import Config
 from ocrslim.data import EvalSet
-from ocrslim.engines import Engine
+from ocrslim.engines import Engine, InferenceEngine
 from ocrslim.errors import ConfigError
 from ocrslim.metrics import DetMetric
+from ocrslim.progress import progress_bar
 
 PostProcess = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
 
@@ -48,8 +51,31 @@ def evaluate(engine: Engine, images: EvalSet, post_process: PostProcess, desc: s
         precision, recall and hmean, each 0..1.
     """
     metric = DetMetric()
-    with tqdm(images, total=len(images), desc=desc, unit="img", leave=False, dynamic_ncols=True) as bar:
+    with progress_bar(images, inner=True, total=len(images), desc=desc, unit="img") as bar:
         for item in bar:
             found = post_process(engine(item.image), item.shape)
             metric.update(found, item.polys, item.ignore)
     return metric.summary()
+
+
+def measure_latency(folders: Sequence[Path], shape: Sequence[int], repeats: int = 20) -> list[float]:
+    """Median milliseconds of one forward pass of each exported folder, run in turns.
+
+    Turns spread whatever else the machine does evenly over the folders. Paddle Inference with oneDNN, one
+    thread, after three passes to warm up.
+
+    Args:
+        folders: exported folders.
+        shape: [N, C, H, W] of the input.
+        repeats: timed passes of each.
+    """
+    engines = [InferenceEngine(folder, onednn=True) for folder in folders]
+    image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    times: list[list[float]] = [[] for _ in engines]
+    for turn in progress_bar(range(repeats + 3), desc="latency", unit="pass"):
+        for engine, taken in zip(engines, times):
+            start = time.perf_counter()
+            engine(image)
+            if turn >= 3:
+                taken.append(1000 * (time.perf_counter() - start))
+    return [statistics.median(taken) for taken in times]

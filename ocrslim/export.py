@@ -49,9 +49,7 @@ class Exported:
     bytes: int
 
 
-def export(
-    model: nn.Layer, config: Config, folder: Path, image: np.ndarray, origin: Mapping[str, Any]
-) -> Exported:
+def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, origin: Mapping[str, Any]) -> Exported:
     """Write `model` as a legacy inference model with dynamic batch and size, and prove it on `image`.
 
     Args:

@@ -10,13 +10,13 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from ocrslim.artifacts import hash_arrays, hash_value
+from ocrslim.artifacts import hash_value
 from ocrslim.config import Config
 from ocrslim.errors import ConfigError, PlanError
 from ocrslim.models import build_model
 from ocrslim.pruning.plan import SUFFIX, Plan
 from ocrslim.pruning.surgery import apply_plan
-from ocrslim.weights import LoadReport, load_weights, resolve_checkpoint, state_arrays
+from ocrslim.weights import LoadReport, load_weights, resolve_checkpoint
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,6 @@ class Network:
     model: nn.Layer
     plan: Plan | None
     report: LoadReport
-
-    def origin(self) -> dict[str, str]:
-        """Hashes that say which network this is."""
-        return {"weights": hash_arrays(state_arrays(self.model))}
 
 
 def load_network(config: Config) -> Network:

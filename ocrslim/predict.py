@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from ocrslim.artifacts import atomic_file, check_writable, write_json
 from ocrslim.config import Config
@@ -16,6 +15,7 @@ from ocrslim.data import preprocess
 from ocrslim.engines import Engine
 from ocrslim.errors import DataError
 from ocrslim.evaluate import post_processor
+from ocrslim.progress import progress_bar
 from ocrslim.report import draw_boxes
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def predict(engine: Engine, config: Config, images: Path, out: Path) -> dict[str
     load, post_process = preprocess(config), post_processor(config)
     boxes: dict[str, list[list[list[float]]]] = {}
     unreadable = []
-    for path in tqdm(paths, desc="predict", unit="img", dynamic_ncols=True):
+    for path in progress_bar(paths, desc="predict", unit="img"):
         image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
         if image is None:
             unreadable.append(path.name)

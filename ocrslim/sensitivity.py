@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from paddle import nn
-from tqdm import tqdm
 
 from ocrslim.artifacts import (
     Sensitivities,
@@ -30,6 +29,7 @@ from ocrslim.errors import ArtifactError, DataError
 from ocrslim.evaluate import PostProcess, evaluate
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.models.names import to_public, to_state_key
+from ocrslim.progress import progress_bar
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.pruners import ChannelPruner
 from ocrslim.pruning.surgery import pruned
@@ -105,9 +105,7 @@ def analyse(
     check_writable(folder)
     progress = Progress(folder) if overwrite else _resume(folder, study.hashes)
     names = {name: to_public(name, study.architecture) for name in groups}
-    points = [
-        (name, ratio) for name in groups for ratio in ratios if ratio not in progress.table.get(names[name], {})
-    ]
+    points = [(name, ratio) for name in groups for ratio in ratios if ratio not in progress.table.get(names[name], {})]
     total = len(groups) * len(ratios)
     if progress.record:
         logger.info("%s: continues with %d of %d points done", folder / TABLE, total - len(points), total)
@@ -127,8 +125,7 @@ def _measure(
 ) -> None:
     pruner = ChannelPruner(study.model, study.graph, study.criterion)
     baseline = progress.record["baseline"][study.metric]
-    bar = tqdm(total=total, initial=total - len(points), desc="sensitivity", unit="point", dynamic_ncols=True)
-    with bar:
+    with progress_bar(total=total, initial=total - len(points), desc="sensitivity", unit="point") as bar:
         for name, ratio in points:
             start = time.monotonic()
             bar.set_postfix_str(f"{names[name]} at {ratio:g}")

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import paddle
 
 from ocrslim import finetune, report, sensitivity
-from ocrslim.artifacts import check_writable, hash_value
+from ocrslim.artifacts import check_writable, hash_arrays, hash_value
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, preprocess, scan
 from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference_folder
@@ -32,7 +31,7 @@ from ocrslim.pruning.plan import SUFFIX, Plan
 from ocrslim.pruning.pruners import ChannelPruner
 from ocrslim.pruning.select import match_groups, select
 from ocrslim.pruning.surgery import apply_plan
-from ocrslim.weights import init_backbone, load_weights, save_checkpoint
+from ocrslim.weights import init_backbone, load_weights, save_checkpoint, state_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -146,9 +145,9 @@ def run_train(config: Config) -> dict[str, Any]:
     elif backbone:
         taken = init_backbone(model, backbone)
         logger.info("%s: %d arrays taken, %d left out", backbone, len(taken.loaded), len(taken.left_out))
-        for key, reason in taken.left_out.items():
+        for key, reason in taken.left_out:
             logger.info("  left out %s: %s", key, reason)
-    result = _fit(config, model, None, Network(model, None, None).origin())
+    result = _fit(config, model, None, {"weights": hash_arrays(state_arrays(model))})
     return {"checkpoint": str(folder / "best_accuracy.pdparams"), **result}
 
 
@@ -164,7 +163,7 @@ def run_export(config: Config) -> dict[str, Any]:
     network = load_network(config)
     image, _ = preprocess(config)(_probe_image(config))
     plan = None if network.plan is None else network.plan.hash()
-    origin = {"source": str(network.report.source), "hashes": network.origin(), "plan": plan}
+    origin = {"source": str(network.report.source), "weights": hash_arrays(state_arrays(network.model)), "plan": plan}
     exported = export(network.model, config, Path(target), image, origin)
     return {
         "folder": str(exported.folder),
@@ -224,7 +223,7 @@ def _fit(config: Config, model: paddle.nn.Layer, plan: Plan | None, origin: Mapp
 
 def _model_hashes(network: Network, config: Config) -> dict[str, str]:
     return {
-        "weights": network.origin()["weights"],
+        "weights": hash_arrays(state_arrays(network.model)),
         "architecture": hash_value(config.section("Architecture")),
         "criterion": config.prune.criterion,
     }

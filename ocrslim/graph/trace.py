@@ -16,16 +16,16 @@ import paddle
 from paddle import nn
 
 from ocrslim.graph.groups import ChannelGraph, Group, Member
+from ocrslim.models.detector import DetectionModel
 
 logger = logging.getLogger(__name__)
 
-TRAINING_ONLY = "head.thresh."
 _NOT_FOLLOWED = "its channels meet an operator that the tracer does not follow (such as concat)"
 _TRANSPOSED = "transposed convolution: the tracer does not prune its output channels"
-_TRAINING_ONLY_REASON = "part of the threshold branch, which inference does not run"
+_TRAINING_ONLY = "only training runs it, inference does not"
 
 
-def trace(model: nn.Layer, input_shape: Sequence[int] = (1, 3, 64, 64)) -> ChannelGraph:
+def trace(model: DetectionModel, input_shape: Sequence[int] = (1, 3, 64, 64)) -> ChannelGraph:
     """Return the channel graph of `model`, an unpruned network with its weights loaded.
 
     Args:
@@ -43,7 +43,7 @@ def trace(model: nn.Layer, input_shape: Sequence[int] = (1, 3, 64, 64)) -> Chann
     groups: dict[str, Group] = {}
     for collection in collections:
         group = _group(collection, keys, model)
-        if not group.name.startswith(TRAINING_ONLY):
+        if not group.name.startswith(model.training_only):
             groups[group.name] = group
     return ChannelGraph(groups, _reasons(model, groups))
 
@@ -75,14 +75,14 @@ def _quiet_paddleslim() -> Iterator[None]:
             one.setLevel(level)
 
 
-def _collections(model: nn.Layer, input_shape: Sequence[int]) -> list[Any]:
+def _collections(model: DetectionModel, input_shape: Sequence[int]) -> list[Any]:
     from paddleslim.dygraph.prune.var_group import DygraphPruningCollections
 
     with _legacy_tracing(), _quiet_paddleslim():
         return list(DygraphPruningCollections(model, list(input_shape)))
 
 
-def _group(collection: Any, keys: dict[str, str], model: nn.Layer) -> Group:
+def _group(collection: Any, keys: dict[str, str], model: DetectionModel) -> Group:
     parameters = dict(model.named_parameters())
     members: dict[tuple[str, int], Member] = {}
     for detail in collection.all_pruning_details():
@@ -101,7 +101,7 @@ def _group(collection: Any, keys: dict[str, str], model: nn.Layer) -> Group:
     return Group(name, master.size, (master, *members.values()))
 
 
-def _reasons(model: nn.Layer, groups: dict[str, Group]) -> dict[str, str]:
+def _reasons(model: DetectionModel, groups: dict[str, Group]) -> dict[str, str]:
     produced = {(m.key, m.axis) for group in groups.values() for m in group.members}
     reasons = {}
     for name, layer in model.named_sublayers():
@@ -109,8 +109,8 @@ def _reasons(model: nn.Layer, groups: dict[str, Group]) -> dict[str, str]:
         if not transposed and not isinstance(layer, nn.Conv2D):
             continue
         key = f"{name}.weight"
-        if key.startswith(TRAINING_ONLY):
-            reasons[key] = _TRAINING_ONLY_REASON
+        if key.startswith(model.training_only):
+            reasons[key] = _TRAINING_ONLY
         elif transposed:
             reasons[key] = _TRANSPOSED
         elif (key, 0) not in produced:

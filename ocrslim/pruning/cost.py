@@ -50,9 +50,7 @@ def measure_cost(model: nn.Layer, input_shape: Sequence[int]) -> Cost:
         for hook in hooks:
             hook.remove()
         model.train() if training else model.eval()
-    params = sum(
-        int(np.prod(p.shape)) for layer in ran.values() for p in layer.parameters() if not p.stop_gradient
-    )
+    params = sum(int(np.prod(p.shape)) for layer in ran.values() for p in layer.parameters() if not p.stop_gradient)
     return Cost(macs, params)
 
 

@@ -95,8 +95,7 @@ class Plan:
         content = read_json(path, "pruning_and_finetune.py")
         if content.get("schema") != SCHEMA:
             raise PlanError(
-                f"{path}: schema {content.get('schema')!r}, expected {SCHEMA}: "
-                "prune again with this version of ocrslim"
+                f"{path}: schema {content.get('schema')!r}, expected {SCHEMA}: prune again with this version of ocrslim"
             )
         try:
             return _from_json(content)
@@ -127,9 +126,7 @@ def _from_json(content: Mapping[str, Any]) -> Plan:
 def _checked(cut: Cut) -> Cut:
     ascending = all(isinstance(i, int) for i in cut.keep) and list(cut.keep) == sorted(set(cut.keep))
     if not ascending or not cut.keep or cut.keep[0] < 0 or cut.keep[-1] >= cut.size:
-        raise ValueError(
-            f"{cut.key}, axis {cut.axis}: keep is not an ascending selection of {cut.size} indices"
-        )
+        raise ValueError(f"{cut.key}, axis {cut.axis}: keep is not an ascending selection of {cut.size} indices")
     return cut
 
 

@@ -120,8 +120,7 @@ def _build(criterion: str, model: nn.Layer, collections: _Collections) -> Any:
 
     if criterion not in CRITERIA:
         raise ConfigError(
-            f"Prune.criterion: {criterion!r} is not one of {', '.join(CRITERIA)}: "
-            "choose one with -o Prune.criterion="
+            f"Prune.criterion: {criterion!r} is not one of {', '.join(CRITERIA)}: choose one with -o Prune.criterion="
         )
     module, name = CRITERIA[criterion]
     base: type[FilterPruner] = getattr(importlib.import_module(f"paddleslim.dygraph.prune.{module}"), name)

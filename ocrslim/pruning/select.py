@@ -71,9 +71,7 @@ def aligned(ratio: float, size: int, align: int | None) -> float:
     return 1 - min(size, math.ceil(kept / align) * align) / size
 
 
-def match_groups(
-    graph: ChannelGraph, patterns: Sequence[str], architecture: Mapping[str, Any], key: str
-) -> list[str]:
+def match_groups(graph: ChannelGraph, patterns: Sequence[str], architecture: Mapping[str, Any], key: str) -> list[str]:
     """Names of the groups that match any of the glob `patterns`, by public name or state-dict key.
 
     Raises:
@@ -82,9 +80,7 @@ def match_groups(
     unmatched = [p for p in patterns if not any(_matches([p], name, architecture) for name in graph.groups)]
     if unmatched:
         names = ", ".join(to_public(name, architecture) for name in graph.groups)
-        raise ConfigError(
-            f"{key}: {unmatched[0]!r} matches no prunable layer; expected glob patterns over: {names}"
-        )
+        raise ConfigError(f"{key}: {unmatched[0]!r} matches no prunable layer; expected glob patterns over: {names}")
     return [name for name in graph.groups if _matches(patterns, name, architecture)]
 
 
@@ -100,9 +96,7 @@ def _skip_reason(
     for name in public:
         block = _BLOCK.match(name)
         if block and int(block[1]) <= options.skip_first:
-            return (
-                f"close to the input: {name} lies in the first {options.skip_first} blocks (Prune.skip_first)"
-            )
+            return f"close to the input: {name} lies in the first {options.skip_first} blocks (Prune.skip_first)"
     for member in group.members:
         for pattern in options.skip:
             if _matches([pattern], member.key, architecture):

@@ -67,11 +67,7 @@ def _check(cut: Cut, parameters: dict[str, paddle.Tensor]) -> None:
 
 
 def _assign(parameter: paddle.Tensor, value: np.ndarray) -> None:
-    place = (
-        paddle.CUDAPlace(parameter.place.gpu_device_id())
-        if parameter.place.is_gpu_place()
-        else paddle.CPUPlace()
-    )
+    place = paddle.CUDAPlace(parameter.place.gpu_device_id()) if parameter.place.is_gpu_place() else paddle.CPUPlace()
     parameter.value().get_tensor().set(np.ascontiguousarray(value), place)
     if not parameter.stop_gradient:
         parameter.clear_gradient()

@@ -1,0 +1,30 @@
+"""Progress bars: live with the remaining time on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from tqdm import tqdm
+
+LOG_SECONDS = 15.0
+
+
+def progress_bar(items: Iterable[Any] | None = None, *, inner: bool = False, **options: Any) -> tqdm:
+    """A tqdm bar on standard error.
+
+    Args:
+        items: what to iterate over; None to call `update` by hand.
+        inner: belongs to a step of a longer bar: vanishes when done, and is not drawn into a log at all.
+        options: for tqdm: `desc`, `unit`, `total`, `initial`.
+    """
+    terminal = sys.stderr.isatty()
+    return tqdm(
+        items,
+        leave=not inner,
+        disable=inner and not terminal,
+        dynamic_ncols=terminal,
+        mininterval=0.1 if terminal else LOG_SECONDS,
+        **options,
+    )

@@ -1,0 +1,138 @@
+"""Files are whole or absent, and what a stranger wrote is never executed."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from ocrslim import artifacts
+from ocrslim.errors import ArtifactError
+
+TABLE = {"conv1_weights": {0.1: 0.25, 0.2: -0.125}, "neck.p2_conv.weight": {0.5: 1.0}}
+
+
+def test_a_table_comes_back_and_paddleslim_reads_it(tmp_path):
+    path = tmp_path / "sen.pickle"
+    artifacts.write_sensitivities(path, {"w": {np.float64(0.1): np.float32(0.5)}})
+    assert artifacts.read_sensitivities(path) == {"w": {0.1: 0.5}}
+    artifacts.write_sensitivities(path, TABLE)
+    assert artifacts.read_sensitivities(path) == TABLE
+    from paddleslim.prune import load_sensitivities
+
+    assert load_sensitivities(str(path)) == TABLE
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch bomb-went-off",)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (pickle.dumps({"w": {0.1: Bomb()}}), "system"),
+        (pickle.dumps(Bomb()), "system"),
+        (pickle.dumps({"w": {0.1: np.float64(0.1)}}), "numpy"),
+        (pickle.dumps(TABLE)[:-9], "truncated"),
+        (b"", "truncated"),
+        (b"not a pickle", "truncated"),
+        (pickle.dumps([1, 2]), "list"),
+        (pickle.dumps({"w": 3}), "'w'"),
+        (pickle.dumps({3: {0.1: 0.2}}), "3"),
+        (pickle.dumps({"w": {"0.1": 0.2}}), "ratio '0.1'"),
+        (pickle.dumps({"w": {1.5: 0.2}}), "ratio 1.5"),
+        (pickle.dumps({"w": {0.1: float("nan")}}), "nan"),
+        (pickle.dumps({"w": {0.1: True}}), "True"),
+    ],
+    ids="bomb nested-bomb numpy cut empty text list flat number-key text-ratio ratio nan bool".split(),
+)
+def test_anything_but_a_table_is_refused_by_name_and_not_run(tmp_path, monkeypatch, content, says):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "sen.pickle"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError) as caught:
+        artifacts.read_sensitivities(path)
+    assert str(path) in str(caught.value) and says in str(caught.value)
+    assert "sensitivity_anal.py" in str(caught.value)
+    assert not (tmp_path / "bomb-went-off").exists()
+
+
+def test_arrays_are_admitted_but_no_other_object(tmp_path):
+    state = {"w": np.arange(6, dtype="float32").reshape(2, 3), "n": np.float32(2)}
+    for protocol in (2, 4):
+        loaded = artifacts.unpickle_arrays(pickle.dumps(state, protocol=protocol))
+        np.testing.assert_array_equal(loaded["w"], state["w"])
+    with pytest.raises(pickle.UnpicklingError, match="system"):
+        artifacts.unpickle_arrays(pickle.dumps({"w": Bomb()}))
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
+    path = tmp_path / "a.json"
+    artifacts.write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="boom"), artifacts.atomic_file(path) as stream:
+        stream.write(b"half")
+        raise ValueError("boom")
+    assert artifacts.read_json(path, "x") == {"a": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_full_disk_is_one_clear_error_and_keeps_the_old_file(tmp_path):
+    path = tmp_path / "big"
+    artifacts.write_text(path, "old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(ArtifactError, match=r"big: cannot be written: .*size limit"):
+            artifacts.write_text(path, "x" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, previous)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["big"]
+
+
+def test_a_file_in_the_way_of_a_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match="file"):
+        artifacts.check_writable(tmp_path / "file" / "folder")
+    with pytest.raises(ArtifactError, match="file"):
+        artifacts.check_writable(tmp_path / "file")
+
+
+def test_kill_during_a_write_never_shows_a_half_file(tmp_path):
+    """A writer killed with SIGKILL at a random moment: the reader finds the old table or the new one."""
+    path = tmp_path / "sen.pickle"
+    artifacts.write_sensitivities(path, {"w": {0.1: 0.0}})
+    program = f"""
+        from ocrslim.artifacts import write_sensitivities
+        print("ready", flush=True)
+        for i in range(10**6):
+            write_sensitivities({str(path)!r}, {{f"w{{j}}": {{0.1: float(i)}} for j in range(3000)}})
+    """
+    for delay in (0.01, 0.05, 0.13):
+        process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "ready\n"
+        try:
+            process.wait(delay)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        assert len({losses[0.1] for losses in artifacts.read_sensitivities(path).values()}) == 1
+
+
+def test_hashes_see_every_bit_and_no_order():
+    a, b = np.zeros(3, "float32"), np.ones((1, 2))
+    assert artifacts.hash_arrays({"a": a, "b": b}) == artifacts.hash_arrays({"b": b, "a": a})
+    assert artifacts.hash_arrays({"a": a}) != artifacts.hash_arrays({"a": np.nextafter(a, 1)})
+    assert artifacts.hash_arrays({"a": b}) != artifacts.hash_arrays({"a": b.reshape(2)})
+    assert artifacts.hash_value({"x": 1, "y": 2}) == artifacts.hash_value({"y": 2, "x": 1})
+    assert artifacts.hash_bytes(b"ab", b"c") != artifacts.hash_bytes(b"a", b"bc")

@@ -1,0 +1,106 @@
+"""Which ratio each layer gets, and which layers are left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocrslim.config import PruneOptions
+from ocrslim.errors import ConfigError
+from ocrslim.graph.groups import ChannelGraph, Group, Member
+from ocrslim.pruning.select import aligned, loss_at, match_groups, ratio_by_loss, select
+
+ARCHITECTURE = {
+    "model_type": "det",
+    "algorithm": "DB",
+    "Transform": None,
+    "Backbone": {"name": "MobileNetV3", "scale": 0.5, "model_name": "large", "disable_se": True},
+    "Neck": {"name": "DBFPN", "out_channels": 96},
+    "Head": {"name": "DBHead", "k": 50},
+}
+CONV4_LINEAR, CONV5_LINEAR = "backbone.stage0.2.linear_conv.conv.weight", "backbone.stage1.0.linear_conv.conv.weight"
+CONV10_EXPAND, NECK = "backbone.stage2.2.expand_conv.conv.weight", "neck.in2_conv.weight"
+
+
+def group(name, size, *others):
+    return Group(name, size, tuple(Member(key, 0, size) for key in (name, *others)))
+
+
+GRAPH = ChannelGraph(
+    {
+        # conv3 and conv4 end in one residual sum: the group carries conv3's name and has conv4 as a member
+        g.name: g
+        for g in (
+            group("backbone.stage0.1.linear_conv.conv.weight", 16, CONV4_LINEAR),
+            group(CONV5_LINEAR, 24),
+            group(CONV10_EXPAND, 96),
+            group(NECK, 96),
+        )
+    },
+    {"neck.p2_conv.weight": "meets concat"},
+)
+FLAT = {0.1: 0.0, 0.3: 0.01, 0.5: 0.05}
+TABLE = {name: FLAT for name in GRAPH.groups}
+
+
+def choose(table=TABLE, **options):
+    return select(GRAPH, table, PruneOptions(**options), ARCHITECTURE)
+
+
+def test_blocks_close_to_the_input_are_left_alone_whatever_the_table_says():
+    chosen = choose(skip_loss=1.0)
+    assert set(chosen.ratios) == {CONV5_LINEAR, CONV10_EXPAND, NECK}
+    assert "conv3_linear_weights" in chosen.skipped["backbone.stage0.1.linear_conv.conv.weight"]
+    assert CONV5_LINEAR not in choose(skip_loss=1.0, skip_first=5).ratios
+    assert len(choose(skip_loss=1.0, skip_first=0).ratios) == 4
+
+
+def test_sensitive_layers_are_left_alone_with_their_loss():
+    table = {**TABLE, NECK: {0.1: 0.5, 0.3: 0.5, 0.5: 0.0}}
+    chosen = choose(table, skip_ratio=0.1, skip_loss=0.1)
+    assert NECK not in chosen.ratios
+    assert "0.5000 at ratio 0.1" in chosen.skipped[NECK]
+    assert NECK in choose(table, skip_ratio=0.5, skip_loss=0.1).ratios
+
+
+def test_names_match_by_glob_in_both_spellings():
+    assert "Prune.skip" in choose(skip=("conv10_*",)).skipped[CONV10_EXPAND]
+    assert "Prune.skip" in choose(skip=("backbone.stage2.*",)).skipped[CONV10_EXPAND]
+    assert match_groups(GRAPH, ["neck.*", "conv10_expand*"], ARCHITECTURE, "x") == [CONV10_EXPAND, NECK]
+    with pytest.raises(ConfigError, match=r"Prune.layers: 'conv99_\*'.*conv10_expand_weights"):
+        match_groups(GRAPH, ["neck.*", "conv99_*"], ARCHITECTURE, "Prune.layers")
+
+
+def test_unmeasured_and_unprunable_layers_are_listed_with_their_reasons():
+    chosen = choose({NECK: FLAT})
+    assert set(chosen.ratios) == {NECK}
+    assert chosen.skipped[CONV10_EXPAND] == "not in the sensitivity table"
+    assert chosen.skipped["neck.p2_conv.weight"] == "meets concat"
+
+
+@pytest.mark.parametrize(
+    ("losses", "tolerance", "ratio"),
+    [
+        ({0.1: 0.0, 0.3: 0.04}, 0.02, 0.2),  # half way between the measured points
+        ({0.1: 0.0, 0.3: 0.01}, 0.02, 0.3),  # the last point is within
+        ({0.1: 0.05, 0.3: 0.9}, 0.02, 0.0),  # none is within
+        ({0.1: 0.9, 0.3: 0.01, 0.5: 0.03}, 0.02, 0.4),  # noisy: the largest ratio within counts
+        ({}, 0.02, 0.0),
+    ],
+    ids=["between", "last", "none", "noisy", "empty"],
+)
+def test_ratio_by_loss_is_paddleslims_rule(losses, tolerance, ratio):
+    assert ratio_by_loss(losses, tolerance) == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "size", "align", "kept"),
+    [(0.3, 96, 8, 72), (0.25, 96, 8, 72), (0.99, 96, 8, 8), (0.3, 96, None, 67), (0.05, 96, 8, 96), (0.5, 10, 8, 8)],
+)
+def test_alignment_never_removes_more_than_was_chosen(ratio, size, align, kept):
+    assert size - round(size * aligned(ratio, size, align)) == kept
+
+
+def test_loss_between_measured_ratios_is_interpolated():
+    assert loss_at({0.2: 0.4}, 0.1) == pytest.approx(0.2)
+    assert loss_at({0.1: 0.0, 0.3: 0.4}, 0.2) == pytest.approx(0.2)
+    assert loss_at({0.1: 0.0, 0.3: 0.4}, 0.9) == pytest.approx(0.4)
