@@ -1,0 +1,65 @@
+"""Ctrl-C and SIGTERM that never cut a training step or a set of files in two."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """Raises `KeyboardInterrupt` on SIGINT and SIGTERM, but after what is `held()`, not within it.
+
+    An optimizer step updates one parameter after the other: broken off in the middle, it leaves weights
+    that no uninterrupted run ever has. A second signal raises at once, for a step that hangs.
+
+    Use as a context manager; signals have their former handlers again afterwards. Outside the main
+    thread, where Python allows no handlers, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._holds = 0
+        self._pending = False
+        self._owner = os.getpid()
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                # A job that a shell put in the background ignores SIGINT and has to go on doing so.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous.clear()
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if os.getpid() != self._owner:  # a data worker that inherited the handler by fork
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        if self._holds and not self._pending:
+            self._pending = True
+            return
+        raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Put a first signal off until the end of the block."""
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+        if self._pending and not self._holds:
+            self._pending = False
+            raise KeyboardInterrupt

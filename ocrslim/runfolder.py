@@ -1,0 +1,248 @@
+"""What a training run is, and its folder: whose it is, what is written there and what is never lost."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from paddle import nn
+
+from ocrslim.artifacts import atomic_file, check_writable, hash_value, write_error, write_json
+from ocrslim.checkpoints import (
+    BEST,
+    LATEST,
+    STATE_SUFFIX,
+    WEIGHTS_SUFFIX,
+    Evaluation,
+    TrainingState,
+    first_difference,
+    load_state,
+    plain,
+    save_weights,
+)
+from ocrslim.config import Config
+from ocrslim.errors import TrainingError
+from ocrslim.pruning.plan import SUFFIX as PLAN_SUFFIX
+from ocrslim.pruning.plan import Plan
+
+logger = logging.getLogger(__name__)
+
+_EPOCH = "iter_epoch_"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run: everything its outcome depends on, and where it is written.
+
+    Attributes:
+        plan: what the network was pruned by; None for an unpruned one.
+        origin: hashes of the weights and the data it starts from.
+    """
+
+    config: Config
+    plan: Plan | None
+    origin: Mapping[str, str]
+
+    @property
+    def folder(self) -> Path:
+        return self.config.save_model_dir
+
+    @property
+    def metric(self) -> str:
+        return self.config.get("Metric.main_indicator") or "hmean"
+
+    @cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the weights a run ends with; runs with equal fingerprints end alike.
+
+        The number of workers is not in it: batches do not depend on it.
+        """
+        train = self.config.section("Train")
+        for key in ("num_workers", "use_shared_memory"):
+            (train.get("loader") or {}).pop(key, None)
+        sections = {name: self.config.section(name) for name in ("Architecture", "Loss", "Optimizer")}
+        content = {
+            **sections,
+            "Train": train,
+            "Metric": {"main_indicator": self.metric},
+            "Global": {"epoch_num": self.config.get("Global.epoch_num"), "seed": self.config.seed},
+            "plan": None if self.plan is None else self.plan.hash(),
+            "origin": dict(self.origin),
+        }
+        return plain(content)
+
+    def find(self) -> TrainingState | None:
+        """The state to continue from, or None for a fresh start.
+
+        `Global.checkpoints` names a state; the folder's own one wins once it has come further, so that
+        the same command can be repeated. `Global.overwrite` gives up another run's folder or a finished
+        run's; an unfinished one of the same fingerprint goes on, as starting it over would end the same.
+
+        Raises:
+            TrainingError: the folder, or `Global.checkpoints`, holds another run; or a state is damaged.
+        """
+        check_source(self.config)
+        named = self._named()
+        own = self._own()
+        if own is None or (named is not None and named.progress.step > own.progress.step):
+            return named
+        return own
+
+    def _own(self) -> TrainingState | None:
+        path = self.folder / f"{LATEST}{STATE_SUFFIX}"
+        if not path.exists():
+            self._refuse_foreign()
+            return None
+        try:
+            state = load_state(path)
+        except TrainingError:
+            if self.config.overwrite:
+                return None
+            raise
+        difference = first_difference(state.fingerprint, self.fingerprint)
+        if self.config.overwrite and (difference or state.progress.finished):
+            return None
+        if difference:
+            raise TrainingError(
+                f"{self.folder}: holds another training run: {difference}; choose another "
+                f"-o Global.save_model_dir=..., or start over here with -o Global.overwrite=true, "
+                f"which deletes that run's {BEST}.* and {LATEST}.*"
+            )
+        return state
+
+    def _named(self) -> TrainingState | None:
+        name = self.config.get("Global.checkpoints")
+        if not name:
+            return None
+        state = load_state(_with_suffix(name, STATE_SUFFIX))
+        difference = first_difference(state.fingerprint, self.fingerprint)
+        if difference:
+            raise TrainingError(
+                f"Global.checkpoints: {state.path} is of another training run: {difference}; use the "
+                "configuration of that run (config.yml beside it), or start a new run from its weights with "
+                f"-o Global.checkpoints= Global.pretrain_weights={state.path.with_suffix(WEIGHTS_SUFFIX)}"
+            )
+        return state
+
+    def _refuse_foreign(self) -> None:
+        found = sorted(path.name for path in self._files() if path.suffix == WEIGHTS_SUFFIX)
+        if found and not self.config.overwrite:
+            raise TrainingError(
+                f"{self.folder}: holds {', '.join(found[:3])}, but no {LATEST}{STATE_SUFFIX} to continue "
+                "from; choose another -o Global.save_model_dir=..., or replace them with -o Global.overwrite=true"
+            )
+
+    def begin(self) -> None:
+        """Make the folder this run's: leave nothing of another, write `config.yml` and the plan.
+
+        Raises:
+            ArtifactError: it cannot be written to.
+        """
+        check_writable(self.folder)
+        for path in self._leftovers():
+            path.unlink(missing_ok=True)
+        if self._own() is None:
+            self._clear()
+        self.config.save(self.folder / "config.yml")
+        if self.plan is not None:
+            self.plan.save(self.folder / f"{LATEST}{PLAN_SUFFIX}")
+
+    def _clear(self) -> None:
+        # The state goes first: what a kill leaves behind must not look like a run that can go on.
+        files = sorted(self._files(), key=lambda path: path.suffix != STATE_SUFFIX)
+        try:
+            for path in files:
+                path.unlink()
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+        if files:
+            logger.info("%s: the run that was there is deleted (Global.overwrite)", self.folder)
+
+    def _files(self) -> set[Path]:
+        return {
+            path
+            for stem in (LATEST, BEST, f"{_EPOCH}*")
+            for suffix in (STATE_SUFFIX, WEIGHTS_SUFFIX, PLAN_SUFFIX, ".json")
+            for path in self.folder.glob(f"{stem}{suffix}")
+        }
+
+    def _leftovers(self) -> list[Path]:
+        """Unfinished files that a kill in the middle of a write left behind."""
+        return [path for stem in (LATEST, BEST, _EPOCH) for path in self.folder.glob(f".{stem}*.????????")]
+
+    def save_best(self, model: nn.Layer, found: Evaluation, start: Evaluation) -> None:
+        """Write `best_accuracy.*`: the plan first, so that weights never lie there without theirs."""
+        if self.plan is not None:
+            self.plan.save(self.folder / f"{BEST}{PLAN_SUFFIX}")
+        weights = save_weights(self.folder / f"{BEST}{WEIGHTS_SUFFIX}", model)
+        record = {
+            "metric": self.metric,
+            **found.to_json(),
+            "start": start.to_json(),
+            "weights": weights,
+            "plan": self.fingerprint["plan"],
+            "fingerprint": hash_value(self.fingerprint),
+            "origin": dict(self.origin),
+        }
+        write_json(self.folder / f"{BEST}.json", record)
+
+    def save_epoch(self, model: nn.Layer, epoch: int) -> None:
+        """Write `iter_epoch_N.*`, which PaddleOCR keeps every `Global.save_epoch_step` epochs."""
+        if self.plan is not None:
+            self.plan.save(self.folder / f"{_EPOCH}{epoch}{PLAN_SUFFIX}")
+        save_weights(self.folder / f"{_EPOCH}{epoch}{WEIGHTS_SUFFIX}", model)
+
+    def fetch_best(self, state: TrainingState) -> bool:
+        """Whether the best weights so far are at hand; those beside `Global.checkpoints` are copied."""
+        target = self.folder / f"{BEST}{WEIGHTS_SUFFIX}"
+        if target.exists():
+            return True
+        source = state.path.with_name(target.name)
+        if not source.exists():
+            return False
+        for suffix in (PLAN_SUFFIX, ".json", WEIGHTS_SUFFIX):  # the weights last: they say it is complete
+            with contextlib.suppress(FileNotFoundError):
+                _copy(source.with_name(f"{BEST}{suffix}"), target.with_name(f"{BEST}{suffix}"))
+        return True
+
+
+def check_source(config: Config) -> None:
+    """Refuse to train in the folder whose own weights are the source, as they would be replaced.
+
+    Raises:
+        TrainingError: `Global.pretrain_weights` or `Global.init_backbone` names a file that the run writes.
+    """
+    sources = {
+        "Global.pretrain_weights": config.weights,
+        "Global.init_backbone": config.get("Global.init_backbone"),
+    }
+    for key, name in sources.items():
+        if not name:
+            continue
+        path = _with_suffix(name, WEIGHTS_SUFFIX)
+        ours = path.name.startswith((f"{LATEST}.", f"{BEST}.", _EPOCH))
+        if ours and path.parent.resolve() == config.save_model_dir.resolve():
+            raise TrainingError(
+                f"{key}: {path} lies in Global.save_model_dir and would be replaced by this run; expected "
+                "another folder to write to: choose another -o Global.save_model_dir=..."
+            )
+
+
+def _with_suffix(name: str, suffix: str) -> Path:
+    """A checkpoint's file by its name with or without one of its suffixes."""
+    path = Path(name)
+    stem = path.name
+    for known in (WEIGHTS_SUFFIX, STATE_SUFFIX):
+        stem = stem.removesuffix(known)
+    return path.with_name(f"{stem}{suffix}")
+
+
+def _copy(source: Path, target: Path) -> None:
+    data = source.read_bytes()
+    with atomic_file(target) as stream:
+        stream.write(data)

@@ -1,0 +1,226 @@
+"""The steps of a training run: where they are evaluated, saved and broken off."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import islice
+
+import paddle
+from paddle import Tensor, nn
+from paddle.optimizer import Optimizer
+
+from ocrslim.checkpoints import (
+    BEST,
+    LATEST,
+    WEIGHTS_SUFFIX,
+    Evaluation,
+    NonFinite,
+    Progress,
+    TrainingState,
+    restore,
+    save_state,
+    save_summary,
+    save_weights,
+)
+from ocrslim.data import LabelledSet, train_loader
+from ocrslim.display import Display
+from ocrslim.errors import TrainingError
+from ocrslim.interrupts import Interrupts
+from ocrslim.losses import LOSS_PARTS, DBLoss, build_loss
+from ocrslim.optim import Schedule, build_optimizer
+from ocrslim.runfolder import Run
+
+logger = logging.getLogger(__name__)
+
+SAVE_SECONDS = 60.0
+
+
+@dataclass
+class Trainer:
+    """Trains `model`; `evaluate` scores it as it is when called."""
+
+    model: nn.Layer
+    run: Run
+    labelled: LabelledSet
+    evaluate: Callable[[], dict[str, float]]
+    interrupts: Interrupts = field(default_factory=Interrupts)
+    intact: bool = True  # False in the middle of a step: such weights must not be saved
+
+    def __post_init__(self) -> None:
+        config = self.run.config
+        self.steps_per_epoch = len(train_loader(config, self.labelled, 0))
+        self.loss: DBLoss = build_loss(config.section("Loss"))
+        optimizer: tuple[Optimizer, Schedule] = build_optimizer(config, self.model.parameters(), self.steps_per_epoch)
+        self.optimizer, self.schedule = optimizer
+        self.progress = Progress(steps=self.steps_per_epoch * int(config.get("Global.epoch_num") or 1))
+        self.clock = time.monotonic()
+        self.saved_at = self.clock
+        self.saved: tuple[int, int] | None = None
+        self.display = Display(self.progress, int(config.get("Global.print_batch_step") or 1))
+
+    def take_over(self, state: TrainingState) -> None:
+        """Continue from `state`, saying where."""
+        restore(state, self.model, self.optimizer)
+        self.progress = self.display.progress = state.progress
+        if state.progress.finished:
+            logger.info("%s: this run is finished (%s): nothing to train", state.path, self.position())
+        else:
+            logger.info("%s: continues at %s", state.path, self.position())
+
+    def forget_best(self) -> None:
+        """Find a best anew from here on: the weights of the one so far are gone."""
+        self.progress.best = None
+        self.progress.evaluated = -1
+        self.progress.history = [e for e in self.progress.history if e.step < self.progress.step]
+
+    def position(self) -> str:
+        """Where the run is, for people: the step just done, epochs from 1."""
+        step = self.progress.step
+        epoch = self.epoch()
+        done = step - (epoch - 1) * self.steps_per_epoch if step else 0
+        epochs = self.progress.steps // self.steps_per_epoch
+        return f"epoch {max(epoch, 1)} of {epochs}, step {done} of {self.steps_per_epoch}"
+
+    def epoch(self) -> int:
+        """Epoch (from 1) of the last step done; 0 before the first."""
+        return -(-self.progress.step // self.steps_per_epoch)
+
+    def train(self) -> None:
+        """Do the steps that are left."""
+        self.publish() if self.progress.finished else self.save()
+        with self.interrupts, self.display:
+            try:
+                self.evaluate_if_due()
+                while self.progress.step < self.progress.steps:
+                    self.train_epoch()
+            except KeyboardInterrupt:
+                self.save_interrupted()
+                raise
+
+    def train_epoch(self) -> None:
+        """Do what is left of the epoch at hand."""
+        epoch, done = divmod(self.progress.step, self.steps_per_epoch)
+        self.model.train()
+        loader = train_loader(self.run.config, self.labelled, epoch, skip_batches=done)
+        for batch in islice(loader, self.steps_per_epoch - done):
+            with self.interrupts.held():
+                self.step(batch)
+            self.evaluate_if_due()
+            if time.monotonic() - self.saved_at >= SAVE_SECONDS:
+                self.save()
+        if self.progress.step != (epoch + 1) * self.steps_per_epoch:
+            raise TrainingError(f"epoch {epoch + 1} ended early, at {self.position()}: run the same command again")
+        self.save()
+        every = self.run.config.get("Global.save_epoch_step")
+        if every and (epoch + 1) % int(every) == 0:
+            self.run.save_epoch(self.model, epoch + 1)
+
+    def step(self, batch: list[Tensor]) -> None:
+        """One optimizer step."""
+        self.intact = False
+        self.schedule.step(self.progress.step)
+        predictions = self.model(batch[0])
+        if not bool(paddle.isfinite(predictions["maps"]).all()):
+            raise self.diverged("the network's output is not finite")
+        parts = self.loss(predictions, batch)
+        loss = float(parts["loss"])
+        if not math.isfinite(loss):
+            listed = ", ".join(f"{name} {float(parts[name]):g}" for name in LOSS_PARTS)
+            raise self.diverged(f"the loss is {loss} ({listed})")
+        parts["loss"].backward()
+        self.optimizer.step()
+        self.optimizer.clear_grad()
+        self.progress.step += 1
+        self.progress.loss_sum += loss
+        self.progress.loss_count += 1
+        self.intact = True
+        self.display.step(self.position(), loss, self.optimizer.get_lr(), self.run.metric)
+
+    def diverged(self, what: str) -> TrainingError:
+        lr = self.run.config.section("Optimizer").get("lr") or {}
+        key = "values" if lr.get("name") == "Piecewise" else "learning_rate"
+        return TrainingError(
+            f"training diverged after {self.position()}: {what}; the last good weights are "
+            f"{self.run.folder / (LATEST + WEIGHTS_SUFFIX)} and {BEST}{WEIGHTS_SUFFIX}; start over with "
+            f"a lower -o Optimizer.lr.{key}= (now {lr.get(key)}) and -o Global.overwrite=true"
+        )
+
+    def evaluate_if_due(self) -> None:
+        """Evaluate before the first step, every so many steps, and after the last; keep the best."""
+        if not self.due():
+            return
+        self.save()  # an evaluation can take minutes: a kill then must not cost the steps before it
+        found = self.measure()
+        with self.interrupts.held():
+            self.record(found)
+            self.save()
+        best = self.progress.best or found
+        self.display.say(
+            f"{self.position()}: {self.run.metric} {found.metrics[self.run.metric]:.4f}"
+            f" (best {best.metrics[self.run.metric]:.4f} at step {best.step})"
+            + (f", loss {found.loss:.4f}" if found.loss is not None else ", before training")
+        )
+
+    def due(self) -> bool:
+        step, progress = self.progress.step, self.progress
+        if progress.evaluated == step:
+            return False
+        every = self.run.config.get("Global.eval_batch_step") or progress.steps
+        start, every = every if isinstance(every, list) else (0, every)
+        return progress.evaluated < 0 or step == progress.steps or (step > start and (step - start) % every == 0)
+
+    def measure(self) -> Evaluation:
+        """Score the model in eval mode."""
+        self.model.eval()
+        metrics = {name: float(value) for name, value in self.evaluate().items()}
+        self.model.train()
+        score = metrics.get(self.run.metric)
+        if score is None or not math.isfinite(score):
+            raise TrainingError(
+                f"{self.position()}: the evaluation gave {self.run.metric} {score}, expected a finite "
+                "number: check Metric.main_indicator and the evaluation data"
+            )
+        progress = self.progress
+        loss = progress.loss_sum / progress.loss_count if progress.loss_count else None
+        return Evaluation(progress.step, self.epoch(), metrics, loss)
+
+    def record(self, found: Evaluation) -> None:
+        """Take an evaluation into the history; the later one of two equal scores counts as better."""
+        progress = self.progress
+        progress.history.append(found)
+        best = progress.best
+        if best is None or found.metrics[self.run.metric] >= best.metrics[self.run.metric]:
+            self.run.save_best(self.model, found, progress.history[0])
+            progress.best = found
+        progress.evaluated = progress.step
+        progress.loss_sum, progress.loss_count = 0.0, 0
+
+    def save(self) -> None:
+        """Write `latest.*`, unless it is up to date; the state that a run resumes from first."""
+        content = self.progress.step, self.progress.evaluated
+        if content == self.saved:
+            return
+        now = time.monotonic()
+        self.progress.seconds += now - self.clock
+        self.clock = self.saved_at = now
+        with self.interrupts.held():
+            try:
+                save_state(self.run.folder, self.model, self.optimizer, self.progress, self.run.fingerprint)
+            except NonFinite as error:
+                raise self.diverged(str(error)) from None
+            self.publish()
+        self.saved = content
+
+    def publish(self) -> None:
+        """Write what people and other commands read of the state."""
+        save_weights(self.run.folder / f"{LATEST}{WEIGHTS_SUFFIX}", self.model)
+        save_summary(self.run.folder, self.progress, self.run.fingerprint, self.steps_per_epoch)
+
+    def save_interrupted(self) -> None:
+        if self.intact:
+            self.save()
+            self.display.say(f"interrupted after {self.position()}: saved; the same command continues there")
