@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,22 @@ import yaml
 from ocrslim.artifacts import write_text
 from ocrslim.errors import ConfigError
 from ocrslim.overrides import Override, apply_override, lookup, parse_overrides
-from ocrslim.schema import ALIASES, SCHEMA, Node, PruneOptions, Rule, Section, Variants, known_keys
+from ocrslim.rules import Node, Rule, Section, Variants
+from ocrslim.schema import ALIASES, SCHEMA, PruneOptions, known_keys
 from ocrslim.yamlfile import read_yaml
 
 __all__ = ["Config", "PruneOptions", "load_config"]
 
-_MISSING = object()
+_ABSENT = object()
+_PARTS = {"Train": ("Train.dataset", "Train.loader"), "Eval": ("Eval.dataset",)}
 
 
 @dataclass(frozen=True)
 class Config:
     """A configuration that has passed every check.
 
-    `tree` holds plain dictionaries, lists and scalars, no object twice; aliases are resolved to
-    `Global.pretrained_model` and `Eval.loader.batch_size_per_card`, defaults filled in.
+    `tree` holds plain dictionaries, lists and scalars that JSON can say, no object twice; aliases are
+    resolved to `Global.pretrained_model` and `Eval.loader.batch_size_per_card`, defaults filled in.
     """
 
     path: Path
@@ -43,14 +45,15 @@ class Config:
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a copy of the value at the dotted `key`, as `Global.epoch_num`; `default` where absent."""
-        value = lookup(self.tree, key, _MISSING)
-        return default if value is _MISSING else copy.deepcopy(value)
+        return copy.deepcopy(lookup(self.tree, key, default))
 
     @property
     def prune(self) -> PruneOptions:
-        """The section `Prune` with its defaults."""
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in self.tree["Prune"].items()}
-        return PruneOptions(**values)
+        """The section `Prune`, complete."""
+        options: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in self.tree["Prune"].items()
+        }
+        return PruneOptions(**options)
 
     @property
     def weights(self) -> str | None:
@@ -59,27 +62,30 @@ class Config:
 
     @property
     def save_model_dir(self) -> Path:
+        """The folder that takes what a stage makes."""
         return Path(self.tree["Global"]["save_model_dir"])
 
     @property
     def seed(self) -> int:
+        """`Global.seed`, from which all randomness follows."""
         return self.tree["Global"]["seed"]
 
     @property
     def overwrite(self) -> bool:
+        """`Global.overwrite`: whether results of an earlier, other run may be replaced."""
         return self.tree["Global"]["overwrite"]
 
     def require(self, *keys: str) -> None:
-        """Demand that every one of `keys` (`"Architecture"`, `"Eval.dataset"`, ...) is set.
+        """Demand that every one of `keys` is set; `"Train"` and `"Eval"` stand for the parts they need.
 
         Raises:
             ConfigError: some are not; one line for each.
         """
-        absent = [key for key in keys if lookup(self.tree, key, None) in (None, {}, [])]
+        parts = [part for key in keys for part in _PARTS.get(key, (key,))]
+        absent = [part for part in parts if lookup(self.tree, part) in (None, {}, [])]
         if absent:
-            raise ConfigError(
-                [f"{self.path}: {key}: missing, and needed here; {_HOW_TO_SET}" for key in absent]
-            )
+            remedy = "missing, and this command needs it; copy it from a file in configs/det, or set it with -o"
+            raise ConfigError([f"{self.path}: {key}: {remedy}" for key in absent])
 
     def save(self, path: Path | str) -> None:
         """Write the resolved tree as YAML, atomically; `load_config` reads the same tree back.
@@ -90,11 +96,8 @@ class Config:
         write_text(path, yaml.safe_dump(self.tree, sort_keys=False, allow_unicode=True))
 
 
-_HOW_TO_SET = "copy it from the file of that name in configs/det"
-
-
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
-    """Read the YAML file at `path`, apply `Section.key=value` overrides, resolve aliases and check it all.
+    """Read the YAML file at `path`, resolve aliases, apply `Section.key=value` overrides, check it all.
 
     Raises:
         ConfigError: with every fault found, one line each.
@@ -105,7 +108,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     problems += faults
     if tree is None:
         raise ConfigError(problems)
-    check = _Checker(path, parsed, problems)
+    check = _Checker(path, copy.deepcopy(tree), parsed, problems)
     check.resolve_aliases(tree)
     for override in parsed:
         problems += apply_override(tree, override)
@@ -121,39 +124,67 @@ class _Checker:
     """Walks a tree beside the schema; returns it as the program reads it, and collects what is wrong."""
 
     path: Path
+    filed: Mapping[str, Any]  # the tree as the file has it
     overrides: Sequence[Override]
     problems: list[str]
-    renamed: dict[str, str] = field(default_factory=dict)  # canonical key -> the alias the file used
 
     def fault(self, key: str, message: str) -> None:
         self.problems.append(f"{self.origin(key)}: {message}")
 
+    def unexpected(self, key: str, found: str, expected: str) -> None:
+        origin = self.origin(key)
+        remedy = "" if origin.startswith("-o ") else f"; change it there or with -o {key}=..."
+        self.problems.append(f"{origin}: {found}, expected {expected}{remedy}")
+
     def origin(self, key: str) -> str:
-        """Where the value at `key` comes from: the override that set it, else the file."""
+        """Where the value at `key` comes from: the override that set it, else the file and the key in it."""
         for override in reversed(self.overrides):
             if (key + ".").startswith(override.key + "."):
-                return f"-o {override.text}"
-        return f"{self.path}: {self.renamed.get(key, key)}"
+                return override.source if key == override.key else f"{override.source}: {key}"
+            if override.key.startswith(key + ".") and lookup(self.filed, key) is None:
+                return f"{override.source}: {key}"
+        spellings = [alias for alias, canonical in ALIASES.items() if canonical == key]
+        spellings = [alias for alias in spellings if lookup(self.filed, alias) is not None]
+        return f"{self.path}: {spellings[0] if spellings and lookup(self.filed, key) is None else key}"
 
     def resolve_aliases(self, tree: dict[str, Any]) -> None:
-        """Move what the file says under an alias to the canonical key; an override of either ends a dispute."""
+        """Move what the file has under an alias to its canonical key; an override of either wins anyway."""
         overridden = {override.key for override in self.overrides}
         for alias, canonical in ALIASES.items():
             section, name = alias.split(".")
             holder = tree.get(section)
             if not isinstance(holder, dict) or name not in holder:
                 continue
-            value, other = holder.pop(name), lookup(tree, canonical, None)
+            value, other = holder.pop(name), lookup(tree, canonical)
             if value is None or canonical in overridden:
                 continue
             if other is not None and other != value:
-                self.fault(
-                    alias,
-                    f"found {value!r}, but {canonical} is {other!r}; both name the same thing: keep one of them",
+                self.problems.append(
+                    f"{self.path}: {alias}: found {_short(value)}, but {canonical} is {_short(other)}; "
+                    "both name the same thing: keep one of them"
                 )
                 continue
-            self.renamed[canonical] = alias
-            self.problems += apply_override(tree, Override(canonical, value, f"{alias}={value}"))
+            self.problems += apply_override(tree, Override(canonical, value, alias, f"{self.path}: {alias}"))
+
+    def section(self, section: Section, value: Mapping[str, Any], key: str) -> dict[str, Any]:
+        prefix = f"{key}." if key else ""
+        result: dict[str, Any] = {}
+        for name, child in value.items():
+            node = section.keys.get(name)
+            if node is None:
+                self.unknown(section, prefix, name, child)
+            elif child is None and (name in section.defaults or name in section.required):
+                continue
+            else:
+                checked = self.node(node, child, prefix + name)
+                if not (isinstance(node, Rule) and node.dropped):
+                    result[name] = checked
+        for name, default in section.defaults.items():
+            result.setdefault(name, copy.deepcopy(default))
+        for name in section.required:
+            if name not in result:
+                self.unexpected(prefix + name, "missing", _expectation(section.keys[name]))
+        return result
 
     def node(self, node: Node, value: Any, key: str) -> Any:
         if isinstance(node, Rule):
@@ -161,11 +192,9 @@ class _Checker:
         if value is None:
             return None
         if not isinstance(value, dict):
-            self.fault(key, f"found {_short(value)}, expected a section with keys of its own")
+            self.unexpected(key, f"found {_short(value)}", _expectation(node))
             return value
-        if isinstance(node, Variants):
-            return self.variant(node, value, key)
-        return self.section(node, value, key)
+        return self.variant(node, value, key) if isinstance(node, Variants) else self.section(node, value, key)
 
     def rule(self, rule: Rule, value: Any, key: str) -> Any:
         if value is None and rule.optional:
@@ -174,84 +203,60 @@ class _Checker:
             return rule.convert(value)
         except ValueError as error:
             detail = f" ({error})" if str(error) else ""
-            self.fault(key, f"found {_short(value)}{detail}, expected {rule.expected}")
+            self.unexpected(key, f"found {_short(value)}{detail}", rule.expected)
             return value
 
     def variant(self, variants: Variants, value: dict[str, Any], key: str) -> Any:
         name = value.get("name") or variants.default
-        if not isinstance(name, str) or name not in variants.options:
-            found = f"found {_short(name)}" if name is not None else "missing"
-            options = ", ".join(variants.options)
-            self.fault(
-                f"{key}.name", f"{found}, expected {'' if len(variants.options) == 1 else 'one of '}{options}"
-            )
-            return value
-        return self.section(variants.options[name], value, key)
+        if isinstance(name, str) and name in variants.options:
+            return self.section(variants.options[name], value, key)
+        found = "missing" if name is None else f"found {_short(name)}"
+        self.unexpected(f"{key}.name", found, _one_of(list(variants.options)))
+        return value
 
-    def section(self, section: Section, value: Mapping[str, Any], key: str) -> dict[str, Any]:
-        prefix = f"{key}." if key else ""
-        result: dict[str, Any] = {}
-        for name, child in value.items():
-            node = section.keys.get(name) if isinstance(name, str) else None
-            if node is None:
-                self.unknown(section, f"{prefix}{name}", str(name), prefix, child)
-            elif child is not None or (name not in section.defaults and name not in section.required):
-                result[name] = self.node(node, child, prefix + name)
-        for name in section.required:
-            if result.get(name) is None:
-                self.fault(prefix + name, f"missing, expected {_expectation(section.keys[name])}")
-        for name, default in section.defaults.items():
-            result.setdefault(name, copy.deepcopy(default))
-        return result
-
-    def unknown(self, section: Section, key: str, name: str, prefix: str, value: Any) -> None:
+    def unknown(self, section: Section, prefix: str, name: str, value: Any) -> None:
+        """Name the nearest valid key: that very name in another section, or the most similar one here."""
+        key = prefix + name
+        elsewhere = [known for known in known_keys() if known.rpartition(".")[2] == name and known != key]
+        here = [prefix + known for known in section.keys]
+        here += [alias for alias in ALIASES if alias.rpartition(".")[0] + "." == prefix]
+        nearest = _most_like(key, elsewhere or here)
         kind = "key" if prefix else "section"
-        self.fault(
-            key,
-            f"unknown {kind} (with the value {_short(value)}); nearest valid {kind}: {_nearest(section, name, prefix)}",
-        )
+        self.fault(key, f"unknown {kind} (with the value {_short(value)}); nearest valid key: {nearest}")
 
     def relations(self, tree: Mapping[str, Any]) -> None:
         """Check what concerns two keys at once."""
         for mode in ("Train", "Eval"):
-            files = lookup(tree, f"{mode}.dataset.label_file_list", None)
             key = f"{mode}.dataset.ratio_list"
-            shares = lookup(tree, key, None)
-            if isinstance(files, list) and isinstance(shares, list) and len(files) != len(shares):
+            files, shares = lookup(tree, f"{mode}.dataset.label_file_list"), lookup(tree, key)
+            if files and isinstance(files, list) and isinstance(shares, list) and len(files) != len(shares):
                 self.fault(
                     key,
                     f"found {len(shares)} fractions for {len(files)} label files, expected one for each; "
-                    f"set -o {key}={[1.0] * len(files)}",
+                    f"set -o {key}={str([1.0] * len(files)).replace(' ', '')}",
                 )
-        rate = lookup(tree, "Optimizer.lr", None)
-        if isinstance(rate, dict) and rate.get("name") == "Piecewise":
-            values, epochs = rate.get("values"), rate.get("decay_epochs")
-            if isinstance(values, list) and isinstance(epochs, list) and len(values) != len(epochs) + 1:
-                self.fault(
-                    "Optimizer.lr.values",
-                    f"found {len(values)} learning rates, expected {len(epochs) + 1}: "
-                    f"one before, between and after the {len(epochs)} of decay_epochs",
-                )
+        epochs, values = lookup(tree, "Optimizer.lr.decay_epochs"), lookup(tree, "Optimizer.lr.values")
+        if isinstance(values, list) and isinstance(epochs, list) and len(values) != len(epochs) + 1:
+            self.fault(
+                "Optimizer.lr.values",
+                f"found {len(values)} learning rates, expected {len(epochs) + 1}: one more than decay_epochs",
+            )
 
 
 def _expectation(node: Node) -> str:
     if isinstance(node, Rule):
         return node.expected
-    return "a section"
+    if isinstance(node, Variants):
+        return f"a section with name: {_one_of(list(node.options))}"
+    return "a section with keys of its own"
 
 
-def _nearest(section: Section, name: str, prefix: str) -> str:
-    """The valid key most like `name`: one of the same section, or one of that very name elsewhere."""
-    siblings = [prefix + key for key in section.keys]
-    siblings += [alias for alias in ALIASES if prefix and alias.startswith(prefix)]
-    elsewhere = [key for key in known_keys() if key.rpartition(".")[2] == name]
-    if elsewhere:
-        return elsewhere[0]
+def _one_of(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"one of {', '.join(names)}"
 
-    def likeness(key: str) -> float:
-        return difflib.SequenceMatcher(None, key.rpartition(".")[2].lower(), name.lower()).ratio()
 
-    return max(siblings, key=likeness)
+def _most_like(key: str, candidates: Sequence[str]) -> str:
+    return max(candidates, key=lambda known: difflib.SequenceMatcher(None, known.lower(), key.lower()).ratio())
 
 
 def _short(value: Any) -> str:

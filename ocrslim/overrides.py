@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +11,19 @@ from typing import Any
 from ocrslim.schema import ALIASES
 from ocrslim.yamlfile import parse_yaml
 
-# PaddleOCR's DetResizeForTest obeys the first of these that is set and ignores the others.
+# PaddleOCR's DetResizeForTest obeys the first of these that is there and ignores the others.
 _RESIZE = "DetResizeForTest"
 _RESIZE_MODES = ("image_shape", "limit_side_len", "resize_long")
 
 
 @dataclass(frozen=True)
 class Override:
-    """One change: the dotted `key` with aliases resolved, the parsed value, the text as typed."""
+    """One change of the value at the dotted `key`, which is canonical while its `spelling` may be an alias."""
 
     key: str
     value: Any
-    text: str
+    spelling: str
+    source: str  # opens messages: `-o Global.seed=3`
 
 
 def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[str]]:
@@ -29,17 +31,16 @@ def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[str]]:
     overrides: list[Override] = []
     problems: list[str] = []
     for text in texts:
+        source = "-o " + " ".join(text.split())
         key, equals, raw = (part.strip() for part in text.partition("="))
-        if not equals or not key:
-            problems.append(f"-o {text}: no '=' between a key and a value, expected Section.key=value")
+        if not equals or not all(key.split(".")):
+            problems.append(f"{source}: expected Section.key=value, such as Global.epoch_num=10")
             continue
-        value, faults = parse_yaml(raw, f"-o {text}")
+        value, faults = parse_yaml(raw, source)
         problems += faults
-        if faults:
-            continue
-        for name, item in _spread(key, value):
-            override = Override(ALIASES.get(name, name), item, text)
-            problems += _dispute(overrides, override, name)
+        for spelling, item in [] if faults else _spread(key, value):
+            override = Override(ALIASES.get(spelling, spelling), item, spelling, source)
+            problems += _dispute(overrides, override)
             overrides.append(override)
     return overrides, problems
 
@@ -51,84 +52,75 @@ def _spread(key: str, value: Any) -> list[tuple[str, Any]]:
     return [(f"{key}.{name}", item) for name, item in value.items()]
 
 
-def _dispute(earlier: Sequence[Override], override: Override, name: str) -> list[str]:
-    """Both names of one thing, with different values."""
-    aliases = [alias for alias, canonical in ALIASES.items() if canonical == override.key]
-    if not aliases:
-        return []
+def _dispute(earlier: Sequence[Override], override: Override) -> list[str]:
+    """Both spellings of one key with different values; of one spelling given twice the last counts."""
     for other in earlier:
-        spelled_alike = other.text.startswith(name + "=") or other.text.startswith(name + " ")
-        if other.key == override.key and other.value != override.value and not spelled_alike:
-            return [f"-o {override.text}: contradicts -o {other.text}; both name {override.key}: keep one"]
+        same = other.key == override.key and other.value == override.value
+        if other.key == override.key and other.spelling != override.spelling and not same:
+            return [f"{override.source}: contradicts {other.source}; both name {override.key}: keep one"]
     return []
 
 
-def lookup(tree: Any, key: str, default: Any) -> Any:
-    """Return the value at the dotted `key`; list items by index or by transform name."""
+def lookup(tree: Any, key: str, default: Any = None) -> Any:
+    """Return the value at the dotted `key`, `default` where there is none; list items as in `-o`."""
     for part in key.split("."):
-        found = _step(tree, part)
-        if isinstance(found, str):
+        try:
+            holder, name = _step(tree, part)
+            tree = holder[name]
+        except (LookupError, ValueError):
             return default
-        container, name = found
-        if isinstance(container, dict) and name not in container:
-            return default
-        tree = container[name]
     return tree
 
 
 def apply_override(tree: dict[str, Any], override: Override) -> list[str]:
     """Change `tree` in place; returns what is wrong. Unknown keys are set: the schema judges them later."""
     parts = override.key.split(".")
-    if not all(parts):
-        return [f"-o {override.text}: the key has an empty part, expected Section.key=value"]
     place: Any = tree
     for depth, part in enumerate(parts):
-        found = _step(place, part)
-        if isinstance(found, str):
-            return [f"-o {override.text}: {'.'.join(parts[:depth])} {found}"]
-        container, name = found
+        try:
+            holder, name = _step(place, part)
+        except ValueError as error:
+            return [f"{override.source}: {'.'.join(parts[:depth])} {error}"]
         if depth == len(parts) - 1:
-            container[name] = override.value
-            return _shadowed(container, parts, override)
-        if isinstance(container, dict) and container.get(name) is None:
-            container[name] = {}
-        place = container[name]
+            holder[name] = copy.deepcopy(override.value)
+            return _without_effect(holder, parts, override)
+        if isinstance(holder, dict) and holder.get(name) is None:
+            holder[name] = {}
+        place = holder[name]
     return []
 
 
-def _step(container: Any, part: str) -> tuple[Any, Any] | str:
-    """Where `part` leads inside `container`: (holder, key or index), or why nowhere."""
+def _step(container: Any, part: str) -> tuple[Any, Any]:
+    """Where `part` leads: (a mapping and its key, or a list and its index); ValueError says why nowhere."""
     if isinstance(container, dict):
         return container, part
     if not isinstance(container, list):
-        return f"is {container!r}, which has no keys"
-    if part.isdigit():
-        if int(part) < len(container):
-            return container, int(part)
-        return f"has {len(container)} items, counted from 0: there is no item {part}"
-    named = [item for item in container if isinstance(item, dict) and part in item]
-    if len(named) == 1:
-        return named[0], part
-    if named:
-        places = [str(i) for i, item in enumerate(container) if isinstance(item, dict) and part in item]
-        return f"holds {part} {len(named)} times: name one by its index, one of {', '.join(places)}"
-    names = [str(key) for item in container if isinstance(item, dict) for key in item]
+        raise ValueError(f"is {container!r}, which has no keys")
+    if part.isdecimal():
+        if int(part) >= len(container):
+            raise ValueError(f"has {len(container)} items, counted from 0: there is no item {part}")
+        return container, int(part)
+    places = [index for index, item in enumerate(container) if isinstance(item, dict) and part in item]
+    if len(places) == 1:
+        return container[places[0]], part
+    if places:
+        raise ValueError(f"has {part} {len(places)} times: name one as {places[0]}.{part}, items count from 0")
+    names = [str(name) for item in container if isinstance(item, dict) for name in item]
     nearest = difflib.get_close_matches(part, names, n=1, cutoff=0.0)
-    return f"has no item {part}; nearest: {nearest[0]}" if nearest else f"has no item {part}"
+    raise ValueError(f"has no item {part}" + (f"; nearest: {nearest[0]}" if nearest else ""))
 
 
-def _shadowed(options: Any, parts: Sequence[str], override: Override) -> list[str]:
-    """A resize option that PaddleOCR would ignore without a word, because another is set."""
+def _without_effect(options: Any, parts: Sequence[str], override: Override) -> list[str]:
+    """A resize option that PaddleOCR would ignore without a word, because a stronger one is there."""
     if len(parts) < 2 or parts[-2] != _RESIZE or not isinstance(options, dict):
         return []
-    name = "limit_side_len" if parts[-1] == "limit_type" else parts[-1]
-    if name not in _RESIZE_MODES:
+    mode = "limit_side_len" if parts[-1] == "limit_type" else parts[-1]
+    weaker_than = _RESIZE_MODES[: _RESIZE_MODES.index(mode)] if mode in _RESIZE_MODES else ()
+    stronger = next((name for name in weaker_than if name in options), None)
+    if stronger is None:
         return []
-    stronger = [mode for mode in _RESIZE_MODES[: _RESIZE_MODES.index(name)] if mode in options]
-    if not stronger:
-        return []
-    whole = ".".join(parts[:-1])
+    whole = f"{'.'.join(parts[:-1])}={{{parts[-1]}: {override.value}}}"
     return [
-        f"-o {override.text}: without effect, because {_RESIZE} has {stronger[0]}={options[stronger[0]]} "
-        f"and PaddleOCR obeys that one; replace it whole: -o '{whole}={{{parts[-1]}: {override.value}}}'"
+        f"{override.source}: without effect, since {_RESIZE} has {stronger}={options[stronger]} "
+        f"and PaddleOCR obeys that one; replace its options as a whole: -o '{whole}'"
     ]
