@@ -133,7 +133,7 @@ class _Checker:
 
     def unexpected(self, key: str, found: str, expected: str) -> None:
         origin = self.origin(key)
-        remedy = "" if origin.startswith("-o ") else f"; change it there or with -o {key}=..."
+        remedy = "" if origin.startswith("-o ") else f"; set it there or with -o {key}=..."
         self.problems.append(f"{origin}: {found}, expected {expected}{remedy}")
 
     def origin(self, key: str) -> str:
@@ -172,7 +172,7 @@ class _Checker:
         for name, child in value.items():
             node = section.keys.get(name)
             if node is None:
-                self.unknown(section, prefix, name, child)
+                self.unknown(section, value.get("name"), prefix + name, child)
             elif child is None and (name in section.defaults or name in section.required):
                 continue
             else:
@@ -214,14 +214,15 @@ class _Checker:
         self.unexpected(f"{key}.name", found, _one_of(list(variants.options)))
         return value
 
-    def unknown(self, section: Section, prefix: str, name: str, value: Any) -> None:
+    def unknown(self, section: Section, owner: Any, key: str, value: Any) -> None:
         """Name the nearest valid key: that very name in another section, or the most similar one here."""
-        key = prefix + name
+        parent, _, name = key.rpartition(".")
+        prefix = f"{parent}." if parent else ""
         elsewhere = [known for known in known_keys() if known.rpartition(".")[2] == name and known != key]
-        here = [prefix + known for known in section.keys]
-        here += [alias for alias in ALIASES if alias.rpartition(".")[0] + "." == prefix]
-        nearest = _most_like(key, elsewhere or here)
-        kind = "key" if prefix else "section"
+        here = [known for known in section.keys if known != "name"]
+        here += [alias.removeprefix(prefix) for alias in ALIASES if alias.rpartition(".")[0] == parent]
+        nearest = _most_like(key, elsewhere) if elsewhere else prefix + _most_like(name, here)
+        kind = f"key of {owner}" if "name" in section.keys and owner else "key" if parent else "section"
         self.fault(key, f"unknown {kind} (with the value {_short(value)}); nearest valid key: {nearest}")
 
     def relations(self, tree: Mapping[str, Any]) -> None:

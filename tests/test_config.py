@@ -383,8 +383,8 @@ def test_values_at_the_edge_are_accepted(text):
 
 def test_a_key_of_another_optimizer_is_unknown():
     lines = problems(MAIN, "Optimizer.name=Momentum")
-    assert ["Optimizer.beta1: unknown key" in line for line in lines] == [True, False]
-    assert "Optimizer.beta2: unknown key" in lines[1]
+    assert ["Optimizer.beta1: unknown key of Momentum" in line for line in lines] == [True, False]
+    assert "Optimizer.beta2: unknown key of Momentum" in lines[1]
 
 
 def test_what_decides_nothing_is_dropped():
@@ -404,7 +404,7 @@ def test_a_fault_of_the_file_names_file_key_value_and_remedy(write):
     path = write("Global: {epoch_num: many}\nLoss: {name: DBLoss}\n")
     assert problem(path) == (
         f"{path}: Global.epoch_num: found 'many', expected a whole number of at least 1; "
-        "change it there or with -o Global.epoch_num=..."
+        "set it there or with -o Global.epoch_num=..."
     )
 
 
