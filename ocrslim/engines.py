@@ -10,6 +10,7 @@ import paddle
 from paddle import nn
 
 from ocrslim.errors import WeightsError
+from ocrslim.weight_files import read_weight_file
 
 MODEL_FILES = ("inference.pdmodel", "inference.json")
 PARAMS_FILE = "inference.pdiparams"
@@ -50,11 +51,14 @@ class InferenceEngine:
         from paddle import inference
 
         model = find_inference_model(folder)
+        read_weight_file(folder)  # Paddle ends the process on a damaged file, so it is read here first
         config = inference.Config(str(model), str(Path(folder) / PARAMS_FILE))
         config.disable_glog_info()
         config.set_cpu_math_library_num_threads(threads)
         if onednn:
             config.enable_mkldnn()
+        else:  # on by default since Paddle 3
+            config.disable_mkldnn()
         try:
             self._predictor = inference.create_predictor(config)
         except Exception as error:  # Paddle raises many types for a damaged file

