@@ -209,7 +209,7 @@ def restore(state: TrainingState, model: nn.Layer, optimizer: Optimizer) -> None
         if expected.get(key) != found.get(key):
             raise TrainingError(
                 f"{state.path}: {key} has shape {found.get(key)}, expected {expected.get(key)}: "
-                "it is the state of another network; choose another -o Global.save_model_dir=... or -o Global.checkpoints=..."
+                "it is the state of another network; choose another -o Global.save_model_dir= or -o Global.checkpoints="
             )
     # The optimizer first: making room for its state moves the weights.
     _restore_optimizer(state.optimizer, model, optimizer)
