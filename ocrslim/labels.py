@@ -89,9 +89,7 @@ def _read_lines(file: Path, mode: str) -> list[tuple[int, str]]:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise DataError(
-            f"{file}: cannot be read: {error.strerror}; change its mode or name another"
-        ) from None
+        raise DataError(f"{file}: cannot be read: {error.strerror}; change its mode or name another") from None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -102,9 +100,7 @@ def _read_lines(file: Path, mode: str) -> list[tuple[int, str]]:
         ) from None
     lines = [(n, line.rstrip("\r")) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
-        raise DataError(
-            f"{file}: empty: write one line an image ({_EXPECTED[9:]}), or redirect with {_redirect(mode)}"
-        )
+        raise DataError(f"{file}: empty: write one line an image ({_EXPECTED[9:]}), or redirect with {_redirect(mode)}")
     return lines
 
 
@@ -124,9 +120,7 @@ def _parse_lines(file: Path, lines: list[tuple[int, str]], folder: Path, delimit
 def _parse_line(line: str, folder: Path, delimiter: str) -> Sample:
     name, found, rest = line.partition(delimiter)
     if not found:
-        raise ValueError(
-            f"no {'tab' if delimiter == chr(9) else repr(delimiter)} in {_short(line)}, {_EXPECTED}"
-        )
+        raise ValueError(f"no {'tab' if delimiter == chr(9) else repr(delimiter)} in {_short(line)}, {_EXPECTED}")
     text = rest.split(delimiter)[0]
     try:
         boxes = json.loads(text)
@@ -139,7 +133,7 @@ def _parse_line(line: str, folder: Path, delimiter: str) -> Sample:
     plain, tiny = [], 0
     for position, box in enumerate(boxes, 1):
         transcription, points = _check_box(box, position)
-        if transcription not in DONT_CARE and _is_tiny(points):
+        if transcription not in DONT_CARE and is_tiny(points):
             transcription, tiny = "###", tiny + 1
         plain.append({"transcription": transcription, "points": points})
     care = sum(box["transcription"] not in DONT_CARE for box in plain)
@@ -171,7 +165,8 @@ def _is_coordinate(value: Any) -> bool:
     return math.isfinite(value) and abs(value) <= MAX_COORDINATE
 
 
-def _is_tiny(points: list[list[float]]) -> bool:
+def is_tiny(points: list[list[float]]) -> bool:
+    """Whether a side of the box, upright or turned, is under `MIN_SIDE` pixels."""
     corners = np.asarray(points, dtype=np.float32)
     side = min(*cv2.minAreaRect(corners)[1], *np.ptp(corners, axis=0))
     return bool(side < MIN_SIDE - 1e-3)
