@@ -128,7 +128,7 @@ def _measure(
     with progress_bar(total=total, initial=total - len(points), desc="sensitivity", unit="point") as bar:
         for name, ratio in points:
             start = time.monotonic()
-            bar.set_postfix_str(f"{names[name]} at {ratio:g}")
+            bar.set_postfix_str(f"{names[name]} at {ratio:g}", refresh=False)
             plan = Plan(study.architecture, pruner.cuts({name: ratio}))
             with pruned(study.model, plan):
                 score = _score(study, f"{names[name]} {ratio:g}")

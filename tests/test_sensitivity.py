@@ -1,0 +1,171 @@
+"""The table: PaddleSlim's numbers, resumed point by point, refused where it is of something else."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from ocrslim import sensitivity
+from ocrslim.artifacts import read_json, read_sensitivities, write_sensitivities
+from ocrslim.config import load_config
+from ocrslim.data import EvalSet, scan
+from ocrslim.errors import ArtifactError, DataError
+from ocrslim.evaluate import post_processor
+from ocrslim.graph.trace import trace
+from ocrslim.network import load_network
+from ocrslim.sensitivity import Study, analyse, load_table, loss_of
+from ocrslim.weights import state_arrays
+
+GROUPS = ["backbone.stage2.2.expand_conv.conv.weight", "neck.in2_conv.weight"]
+PUBLIC = ["conv10_expand_weights", "neck.in2_conv.weight"]
+HASHES = {"weights": "w", "architecture": "a", "criterion": "fpgm", "evaluation data": "d"}
+
+
+@pytest.fixture(scope="module")
+def study(v2_config, pp_ocrv2, rendered_options):
+    config = load_config(v2_config, [*rendered_options, f"Global.pretrain_weights={pp_ocrv2}"])
+    model = load_network(config).model
+    return Study(
+        model=model,
+        graph=trace(model),
+        architecture=config.section("Architecture"),
+        images=EvalSet(scan(config, "Eval"), config),
+        post_process=post_processor(config),
+        metric="hmean",
+        criterion="fpgm",
+        hashes=HASHES,
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(study, tmp_path_factory):
+    return analyse(study, GROUPS, [0.2, 0.6], tmp_path_factory.mktemp("undisturbed"))
+
+
+def test_every_point_is_measured_and_the_model_is_as_before(study, tmp_path):
+    before = state_arrays(study.model)
+    progress = analyse(study, GROUPS, [0.2, 0.6], tmp_path)
+    assert {name: sorted(losses) for name, losses in progress.table.items()} == {key: [0.2, 0.6] for key in PUBLIC}
+    assert read_sensitivities(tmp_path / "sen.pickle") == progress.table
+    record = read_json(tmp_path / "sen.json", "")
+    assert record["hashes"] == HASHES and 0.3 < record["baseline"]["hmean"] <= 1
+    assert "neck.p2_conv.weight" in record["unprunable"]
+    assert progress.table["neck.in2_conv.weight"][0.6] > progress.table["neck.in2_conv.weight"][0.2]
+    after = state_arrays(study.model)
+    assert all(np.array_equal(before[key], after[key]) for key in before)
+
+
+def test_an_interrupted_run_ends_with_the_file_of_an_undisturbed_one(study, undisturbed, tmp_path, monkeypatch):
+    scored = []
+    real = sensitivity._score
+
+    def interrupted(*arguments):
+        if len(scored) == 3:
+            raise KeyboardInterrupt
+        scored.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(sensitivity, "_score", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        analyse(study, GROUPS, [0.2, 0.6], tmp_path)
+    assert sum(map(len, read_sensitivities(tmp_path / "sen.pickle").values())) == 2, "the baseline and two points"
+
+    scored.clear()
+    monkeypatch.setattr(sensitivity, "_score", lambda *a: scored.append(1) or real(*a))
+    analyse(study, GROUPS, [0.2, 0.6], tmp_path)
+    assert len(scored) == 2, "only what was missing is measured"
+    assert (tmp_path / "sen.pickle").read_bytes() == (undisturbed.folder / "sen.pickle").read_bytes()
+
+
+@pytest.mark.parametrize("what", HASHES)
+def test_a_table_of_something_else_is_refused_naming_it(study, undisturbed, tmp_path, what):
+    for name in ("sen.pickle", "sen.json"):
+        (tmp_path / name).write_bytes((undisturbed.folder / name).read_bytes())
+    record = json.loads((tmp_path / "sen.json").read_text())
+    record["hashes"][what] = "other"
+    (tmp_path / "sen.json").write_text(json.dumps(record))
+    before = (tmp_path / "sen.pickle").read_bytes()
+    with pytest.raises(ArtifactError, match=f"other {what} than"):
+        analyse(study, GROUPS, [0.2, 0.6], tmp_path)
+    assert (tmp_path / "sen.pickle").read_bytes() == before
+    fresh = analyse(study, GROUPS[:1], [0.6], tmp_path, overwrite=True)
+    assert list(fresh.table) == PUBLIC[:1]
+
+
+def test_a_table_without_its_record_is_not_continued(study, tmp_path):
+    write_sensitivities(tmp_path / "sen.pickle", {"conv10_expand_weights": {0.2: 0.0}})
+    with pytest.raises(ArtifactError, match=r"sen\.json: not found"):
+        analyse(study, GROUPS, [0.2], tmp_path)
+
+
+def test_a_baseline_of_zero_is_refused(study, tmp_path, monkeypatch):
+    monkeypatch.setattr(sensitivity, "_score", lambda *_: {"precision": 0.0, "recall": 0.0, "hmean": 0.0})
+    with pytest.raises(DataError, match="nothing to lose"):
+        analyse(study, GROUPS, [0.2], tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_pruning_reads_the_table_by_state_dict_keys_and_checks_its_record(study, undisturbed, tmp_path, caplog):
+    path = undisturbed.folder / "sen.pickle"
+    table = load_table(path, study.architecture, {"weights": "w", "architecture": "a"})
+    assert set(table) == set(GROUPS)
+    with pytest.raises(ArtifactError, match="other weights than"):
+        load_table(path, study.architecture, {"weights": "other"})
+    alone = tmp_path / "sen.pickle"
+    alone.write_bytes(path.read_bytes())
+    load_table(alone, study.architecture, {"weights": "other"})
+    assert "cannot tell which weights" in caplog.text
+
+
+def test_loss_is_paddleslims():
+    assert loss_of(0.5, 0.25) == pytest.approx(0.25 / 0.501)
+    assert loss_of(0.5, 0.6) < 0
+
+
+def test_reference_table_of_paddleslim(study, shared, v2_config, pp_ocrv2, tmp_path):
+    """PaddleSlim's own pruner and tracer, PaddleOCR's own evaluation: the same losses to 1e-6.
+
+    Three of the points here; benchmarks/reference_table.py compares the rest.
+    """
+    reference = json.loads((shared / "reference/icdar2015_val20_fpgm.json").read_text())
+    labels = (shared / "data/icdar2015/val.txt").read_text(encoding="utf-8").splitlines()[:20]
+    (tmp_path / "val20.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
+    config = load_config(
+        v2_config,
+        [
+            f"Global.pretrain_weights={pp_ocrv2}",
+            f"Eval.dataset.data_dir={shared}/data/icdar2015/images",
+            f"Eval.dataset.label_file_list=[{tmp_path}/val20.txt]",
+            "Eval.dataset.transforms.DetResizeForTest={image_shape: [736, 1280]}",
+        ],
+    )
+    model = load_network(config).model
+    real = Study(
+        model=model,
+        graph=trace(model),
+        architecture=config.section("Architecture"),
+        images=EvalSet(scan(config, "Eval"), config),
+        post_process=post_processor(config),
+        metric="hmean",
+        criterion="fpgm",
+        hashes=HASHES,
+    )
+    points = {
+        "backbone.stage2.4.linear_conv.conv.weight": 0.3,
+        "neck.in2_conv.weight": 0.3,
+        "head.binarize.conv1.weight": 0.2,
+    }
+    assert set(real.graph.groups) == set(reference["sensitivities"])
+    for number, (name, ratio) in enumerate(points.items()):
+        folder = tmp_path / str(number)
+        if number:  # the baseline once
+            folder.mkdir()
+            for file in ("sen.json", "sen.pickle"):
+                (folder / file).write_bytes((tmp_path / "0" / file).read_bytes())
+        progress = analyse(real, [name], [ratio], folder)
+        assert progress.record["baseline"]["hmean"] == pytest.approx(reference["baseline_hmean"], abs=1e-6)
+        found = read_sensitivities(folder / "sen.pickle")
+        expected = reference["sensitivities"][name][f"{ratio:g}"]
+        assert found[sensitivity.to_public(name, real.architecture)][ratio] == pytest.approx(expected, abs=1e-6)
