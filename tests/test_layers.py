@@ -1,0 +1,73 @@
+"""The library's layers: a file imports only files listed above it, and stages know nothing of each other."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ORDER = """
+    errors artifacts progress interrupts
+    yamlfile rules schema overrides config
+    models.backbones.mobilenet_v3 models.backbones models.necks.db_fpn models.necks
+    models.heads.db_head models.heads models.detector models.names models
+    weight_files weights
+    labels labelled ppocr transforms batches data
+    metrics engines evaluate
+    graph graph.groups graph.trace
+    pruning pruning.plan pruning.surgery pruning.pruners pruning.cost pruning.select
+    network
+    sensitivity
+    losses optim checkpoints runfolder display trainer finetune
+    export
+    report synth predict
+    stages demo cli
+""".split()
+STAGES = ("sensitivity", "finetune", "export")
+
+
+def modules(package: Path) -> dict[str, Path]:
+    found = {}
+    for path in package.rglob("*.py"):
+        name = ".".join(path.relative_to(package).with_suffix("").parts)
+        if name != "__init__":
+            found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    """Modules of ocrslim that a file imports, inside functions too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("ocrslim"):
+            base = node.module.removeprefix("ocrslim").lstrip(".")
+            for alias in node.names:
+                candidate = f"{base}.{alias.name}".lstrip(".")
+                found.add(candidate if candidate in ORDER else base)
+        elif isinstance(node, ast.Import):
+            found |= {a.name.removeprefix("ocrslim.") for a in node.names if a.name.startswith("ocrslim.")}
+    return found - {""}
+
+
+def test_the_order_names_every_file(repo):
+    assert set(modules(repo / "ocrslim")) == set(ORDER)
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_imports_point_upwards(repo, name):
+    above = ORDER[: ORDER.index(name)]
+    assert imports(modules(repo / "ocrslim")[name]) <= {*above}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stages_do_not_import_one_another(repo, stage):
+    assert not imports(modules(repo / "ocrslim")[stage]) & set(STAGES)
+
+
+def test_configuration_errors_show_before_paddle_is_imported():
+    import subprocess
+    import sys
+
+    code = "import sys, ocrslim.cli; sys.exit('paddle' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
