@@ -126,7 +126,7 @@ def test_gradients_are_finite(main: str, case: str) -> None:
 
 
 def test_training_on_it_learns_the_maps() -> None:
-    maps, labels = sample(seed=7, n=1, size=16)
+    _, labels = sample(seed=7, n=1, size=16)
     logits = paddle.to_tensor(np.zeros((1, 3, 16, 16), np.float32), stop_gradient=False)
     loss = DBLoss(main_loss_type="BCELoss")
     for _ in range(150):
@@ -138,7 +138,7 @@ def test_training_on_it_learns_the_maps() -> None:
 
 
 def test_wrong_use_is_named() -> None:
-    with pytest.raises(ConfigError, match="Loss.name: 'FooLoss', expected DBLoss"):
+    with pytest.raises(ConfigError, match=r"Loss.name: 'FooLoss', expected DBLoss"):
         build_loss({"name": "FooLoss"})
     with pytest.raises(ConfigError, match=r"Loss.main_loss_type: 'Focal', expected DiceLoss or BCELoss"):
         build_loss({"name": "DBLoss", "main_loss_type": "Focal"})

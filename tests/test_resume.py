@@ -1,0 +1,263 @@
+"""Stopped at any moment and resumed: nothing is lost, nothing ends otherwise."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import paddle
+import pytest
+from paddle import nn
+from training import (
+    Stop,
+    assert_same,
+    images,
+    make_config,
+    no_images,
+    plan_of,
+    run,
+    stop_after,
+    tiny,
+    weights,
+)
+
+from ocrslim import artifacts, trainer
+from ocrslim.checkpoints import load_state
+from ocrslim.config import Config
+from ocrslim.data import scan
+from ocrslim.models import build_model
+from ocrslim.pruning.plan import Plan
+
+__all__ = ["images", "no_images"]  # fixtures
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_stopped_in_mid_epoch_ends_with_the_same_weights(images: Path, tmp_path: Path, workers: int, caplog) -> None:
+    """The real network, real augmentations; stopped twice; new objects after every stop."""
+    whole, parts = tmp_path / "whole" / "out", tmp_path / "parts" / "out"
+    option = f"Train.loader.num_workers={workers}"
+
+    def network() -> nn.Layer:
+        paddle.seed(3)
+        return build_model(make_config(images, whole).section("Architecture"))
+
+    config = make_config(images, whole)
+    expected = run(config, network(), labelled=scan(config, "Train"))
+    config = make_config(images, parts, option)
+    caplog.set_level(logging.INFO)
+    for stop in (1, 1):
+        with pytest.raises(KeyboardInterrupt):
+            run(config, network(), stop_after(stop, KeyboardInterrupt), labelled=scan(config, "Train"))
+        paddle.nn.Linear(3, 3)  # automatic parameter names move on
+    assert f"{parts}/latest.pdopt: continues at epoch 1 of 3, step 3 of 4" in caplog.text
+    network_at_last = network()
+    result = run(config, network_at_last, labelled=scan(config, "Train"))
+    assert f"{parts}/latest.pdopt: continues at epoch 2 of 3, step 2 of 4" in caplog.text
+    assert result.continued_at == 6
+    assert_same(weights(parts), weights(whole))
+    assert [e.step for e in result.history] == [e.step for e in expected.history]
+    fresh = {k: v.numpy() for k, v in network().state_dict().items()}
+    moved = [k for k, v in weights(whole).items() if (v != fresh[k]).any()]
+    assert len(moved) > 50  # it is training that agrees, not standing still
+
+
+@pytest.mark.usefixtures("no_images")
+@pytest.mark.parametrize("optimizer", ["Adam", "AdamW", "Momentum"])
+def test_every_optimizer_resumes_exactly(images: Path, tmp_path: Path, optimizer: str) -> None:
+    whole, parts = tmp_path / "whole" / "out", tmp_path / "parts" / "out"
+    options = ["Optimizer={name: " + optimizer + ", lr: {name: Const, learning_rate: 0.01}}"]
+    run(make_config(images, whole, *options))
+    with pytest.raises(Stop):
+        run(make_config(images, parts, *options), evaluate=stop_after(2))
+    run(make_config(images, parts, *options))
+    assert_same(weights(parts), weights(whole), 0)
+
+
+@pytest.mark.usefixtures("no_images")
+def test_the_optimizer_state_matters(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: without it a resumed run ends elsewhere."""
+    whole, parts = tmp_path / "whole" / "out", tmp_path / "parts" / "out"
+    run(make_config(images, whole))
+    with pytest.raises(Stop):
+        run(make_config(images, parts), evaluate=stop_after(2))
+    monkeypatch.setattr("ocrslim.checkpoints._restore_optimizer", lambda *_: None)
+    run(make_config(images, parts))
+    with pytest.raises(AssertionError):
+        assert_same(weights(parts), weights(whole))
+
+
+class Deaths:
+    """Kills the process, as far as the disk is concerned, before or after the n-th file takes its name."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int, after: bool):
+        self.names: list[str] = []
+        replace = Path.replace
+
+        def dying(path: Path, target: Path) -> Path:
+            self.names.append(Path(target).name)
+            if len(self.names) == at and not after:
+                raise Stop
+            done = replace(path, target)
+            if len(self.names) == at:
+                raise Stop
+            return done
+
+        monkeypatch.setattr(Path, "replace", dying)
+
+
+@pytest.mark.usefixtures("no_images")
+def test_a_death_at_any_write_loses_nothing(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def settings(name: str) -> tuple[Config, Plan]:
+        config = make_config(images, tmp_path / name / "out", "Global.epoch_num=2", "Global.save_epoch_step=2")
+        return config, plan_of(config)
+
+    monkeypatch.setattr(artifacts.os, "fsync", lambda _: None)  # nobody pulls the plug here: saves time
+    config, plan = settings("whole")
+    with monkeypatch.context() as patch:
+        count = Deaths(patch, at=0, after=False)
+        expected = run(config, plan=plan)
+    assert {"latest.pdopt", "latest.pdparams", "latest.json", "best_accuracy.pdparams"} <= set(count.names)
+    for at in range(1, len(count.names) + 1):
+        for after in (False, True):
+            config, plan = settings(f"{at}{after}")
+            out = config.save_model_dir
+            with monkeypatch.context() as patch, pytest.raises(Stop):
+                Deaths(patch, at, after)
+                run(config, plan=plan)
+            for name in ("best_accuracy", "latest"):  # whatever lies there is whole and has its plan
+                if (out / f"{name}.pdparams").exists():
+                    assert weights(out, name).keys() == weights(tmp_path / "whole" / "out").keys()
+                    assert (out / f"{name}.plan.json").exists()
+            result = run(config, plan=plan)
+            assert result.best == expected.best, (at, after)
+            for name in ("best_accuracy", "latest"):
+                assert_same(weights(out, name), weights(tmp_path / "whole" / "out", name), 0)
+            assert result.history == expected.history
+            assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+
+
+SCRIPT = """
+import sys, time
+sys.path.insert(0, {tests!r})
+import training as t
+from pathlib import Path
+t.trainer.train_loader = t.Batches
+t.trainer.SAVE_SECONDS = 0.0
+config = t.make_config(Path({images!r}), Path({out!r}), 'Global.epoch_num=500', 'Global.eval_batch_step=[0, 7]')
+model = t.tiny()
+if {slow}:
+    forward = model.forward
+    model.forward = lambda x: (time.sleep(0.02), forward(x))[1]
+try:
+    t.run(config, model)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@contextlib.contextmanager
+def in_subprocess(images: Path, out: Path, slow: bool = True) -> Iterator[subprocess.Popen]:
+    """A run of 2000 steps in a process of its own, once it has done some."""
+    code = SCRIPT.format(tests=str(Path(__file__).parent), images=str(images), out=str(out), slow=slow)
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            with contextlib.suppress(FileNotFoundError, ValueError):
+                if json.loads((out / "latest.json").read_text())["global_step"] >= 5:
+                    break
+            time.sleep(0.05)
+        assert process.poll() is None
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_kill_9_in_another_process(images: Path, tmp_path: Path, no_images: None) -> None:
+    out = tmp_path / "killed" / "out"
+    with in_subprocess(images, out) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    state = load_state(out / "latest.pdopt")
+    assert 5 <= state.progress.step < 2000
+    options = ["Global.epoch_num=500", "Global.eval_batch_step=[0, 7]"]
+    model = tiny()
+    with pytest.raises(Stop):
+        run(make_config(images, out, *options), model, stop_after(3))
+    again = load_state(out / "latest.pdopt")
+    whole = tmp_path / "whole" / "out"
+    with pytest.raises(Stop):
+        run(make_config(images, whole, *options), evaluate=stop_after(again.progress.step // 7 + 0))
+    reference = load_state(whole / "latest.pdopt")
+    assert reference.progress.step == again.progress.step
+    assert_same(again.weights, reference.weights)
+    assert_same(again.optimizer, reference.optimizer)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_save_and_stop(images: Path, tmp_path: Path, number: signal.Signals) -> None:
+    out = tmp_path / "out"
+    with in_subprocess(images, out) as process:
+        process.send_signal(number)
+        assert process.wait(timeout=30) == 130
+    assert load_state(out / "latest.pdopt").progress.step >= 5
+
+
+@pytest.mark.usefixtures("no_images")
+def test_a_signal_within_a_step_waits_for_its_end(images: Path, tmp_path: Path) -> None:
+    """The weights that Ctrl-C leaves are those of a whole step."""
+    config = make_config(images, tmp_path / "stopped" / "out")
+    model = tiny()
+    forward, calls = model.forward, []
+
+    def interrupted(x: paddle.Tensor) -> dict[str, paddle.Tensor]:
+        calls.append(1)
+        if len(calls) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return forward(x)
+
+    model.forward = interrupted
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, model)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert load_state(tmp_path / "stopped" / "out" / "latest.pdopt").progress.step == 5
+    run(config)
+    run(make_config(images, tmp_path / "whole" / "out"))
+    assert_same(weights(tmp_path / "stopped" / "out"), weights(tmp_path / "whole" / "out"), 0)
+
+
+@pytest.mark.usefixtures("no_images")
+def test_an_interrupted_evaluation_costs_no_step(images: Path, tmp_path: Path) -> None:
+    config = make_config(images, tmp_path / "out")
+    with pytest.raises(Stop):
+        run(config, evaluate=stop_after(2))
+    assert load_state(tmp_path / "out" / "latest.pdopt").progress.step == 6
+
+
+@pytest.mark.usefixtures("no_images")
+def test_saves_now_and_then(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "SAVE_SECONDS", 0.0)
+    config = make_config(images, tmp_path / "out", "Global.eval_batch_step=[0, 100]")
+    model = tiny()
+    forward, calls = model.forward, []
+
+    def dying(x: paddle.Tensor) -> dict[str, paddle.Tensor]:
+        calls.append(1)
+        if len(calls) == 4:
+            raise Stop
+        return forward(x)
+
+    model.forward = dying
+    with pytest.raises(Stop):
+        run(config, model)
+    assert load_state(tmp_path / "out" / "latest.pdopt").progress.step == 3

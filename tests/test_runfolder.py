@@ -1,0 +1,199 @@
+"""Whose folder it is: runs that go on, runs that are refused, files that are not replaced."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from pathlib import Path
+
+import paddle
+import pytest
+from training import (
+    Scores,
+    Stop,
+    assert_same,
+    images,
+    make_config,
+    no_images,
+    plan_of,
+    run,
+    scores_from,
+    stop_after,
+    tiny,
+    weights,
+)
+
+from ocrslim.checkpoints import load_state
+from ocrslim.errors import TrainingError
+
+__all__ = ["images", "no_images"]  # fixtures
+
+
+@pytest.mark.usefixtures("no_images")
+def test_a_finished_run_says_so(images: Path, tmp_path: Path, caplog) -> None:
+    config = make_config(images, tmp_path / "out")
+    first = run(config)
+    before = (tmp_path / "out" / "latest.pdopt").read_bytes()
+    caplog.set_level(logging.INFO)
+    model = tiny(seed=9)
+    again = run(config, model, evaluate=stop_after(0))
+    assert "this run is finished (epoch 3 of 3, step 4 of 4): nothing to train" in caplog.text
+    assert (again.best, again.history, again.weights) == (first.best, first.history, first.weights)
+    assert again.continued_at == 12
+    assert (tmp_path / "out" / "latest.pdopt").read_bytes() == before
+    assert_same({k: v.numpy() for k, v in model.state_dict().items()}, weights(tmp_path / "out", "best_accuracy"), 0)
+
+
+@pytest.mark.usefixtures("no_images")
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("Optimizer.lr.learning_rate=0.005", "Optimizer.lr.learning_rate is 0.01 there and 0.005 here"),
+        ("Global.epoch_num=5", "Global.epoch_num is 3 there and 5 here"),
+        ("Global.seed=7", "Global.seed is 1024 there and 7 here"),
+        ("Loss.alpha=3", "Loss.alpha is None there and 3 here"),
+        ("Architecture.Neck.out_channels=32", "Architecture.Neck.out_channels is 16 there and 32 here"),
+        ("Train.loader.batch_size_per_card=4", "Train.loader.batch_size_per_card is 2 there and 4 here"),
+    ],
+)
+def test_another_run_is_refused(images: Path, tmp_path: Path, override: str, message: str) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(Stop):
+        run(make_config(images, out), evaluate=stop_after(2))
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(TrainingError) as caught:
+        run(make_config(images, out, override))
+    assert message in str(caught.value)
+    assert "-o Global.save_model_dir=" in str(caught.value) and "-o Global.overwrite=true" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.usefixtures("no_images")
+def test_another_plan_or_origin_is_refused(images: Path, tmp_path: Path) -> None:
+    config = make_config(images, tmp_path / "out")
+    with pytest.raises(Stop):
+        run(config, evaluate=stop_after(2), plan=plan_of(config), origin={"weights": "a" * 64})
+    with pytest.raises(TrainingError, match=r"origin.weights is aaaaaaaaaaaa there and bbbbbbbbbbbb here"):
+        run(config, plan=plan_of(config), origin={"weights": "b" * 64})
+    with pytest.raises(TrainingError, match=r"plan is [0-9a-f]{12} there and None here"):
+        run(config, origin={"weights": "a" * 64})
+
+
+@pytest.mark.usefixtures("no_images")
+def test_workers_and_evaluation_steps_make_no_other_run(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(Stop):
+        run(make_config(images, out), evaluate=stop_after(2))
+    options = ["Train.loader.num_workers=1", "Global.eval_batch_step=[0, 100]", "Global.print_batch_step=5"]
+    result = run(make_config(images, out, *options))
+    assert result.continued_at == 6
+
+
+@pytest.mark.usefixtures("no_images")
+def test_overwrite_starts_another_run_over(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    config = make_config(images, out, "Global.save_epoch_step=1")
+    run(config, plan=plan_of(config))
+    (out / "sen.pickle").write_bytes(b"not ours")
+    options = ["Global.seed=7", "Global.overwrite=true"]
+    with pytest.raises(Stop):
+        run(make_config(images, out, *options), evaluate=stop_after(2))
+    assert not list(out.glob("*.plan.json")) and not list(out.glob("iter_epoch_*"))
+    assert (out / "sen.pickle").read_bytes() == b"not ours"
+    # the same command goes on: what is done is not thrown away again
+    assert run(make_config(images, out, *options)).continued_at == 6
+    # finished, it starts over when told to
+    assert run(make_config(images, out, *options)).continued_at is None
+
+
+@pytest.mark.usefixtures("no_images")
+def test_weights_that_are_not_ours_are_not_replaced(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "best_accuracy.pdparams").write_bytes(b"years of work")
+    with pytest.raises(TrainingError, match=r"holds best_accuracy.pdparams, but no latest.pdopt to continue from"):
+        run(make_config(images, out))
+    for key in ("Global.pretrain_weights", "Global.init_backbone"):
+        for name in ("best_accuracy", "best_accuracy.pdparams"):
+            with pytest.raises(TrainingError, match=f"{key}: .* would be replaced by this run"):
+                run(make_config(images, out, f"{key}={out}/{name}", "Global.overwrite=true"))
+    assert (out / "best_accuracy.pdparams").read_bytes() == b"years of work"
+    run(make_config(images, out, "Global.overwrite=true"))
+    assert weights(out, "best_accuracy")
+
+
+@pytest.mark.usefixtures("no_images")
+def test_checkpoints_names_a_run_to_continue_elsewhere(images: Path, tmp_path: Path) -> None:
+    first, second, whole = (tmp_path / name / "out" for name in ("first", "second", "whole"))
+    run(make_config(images, whole))
+    with pytest.raises(KeyboardInterrupt):
+        run(make_config(images, first), evaluate=scores_then_stop([0.9, 0.1]))
+    for suffix in ("", ".pdparams"):
+        config = make_config(images, second, f"Global.checkpoints={first}/latest{suffix}", "Global.overwrite=true")
+        result = run(config, evaluate=scores_from([0.3]))
+        assert result.continued_at == 6
+        assert result.best.step == 0 and result.best.metrics["hmean"] == 0.9
+        assert_same(weights(second, "best_accuracy"), weights(first, "best_accuracy"), 0)
+        assert_same(weights(second), weights(whole), 0)
+    # once this folder has come further it goes on from its own
+    config = make_config(images, second, f"Global.checkpoints={first}/latest")
+    assert run(config).continued_at == 12
+    with pytest.raises(TrainingError, match=r"is of another training run: Global.seed is 1024 there and 7 here"):
+        run(make_config(images, tmp_path / "third", f"Global.checkpoints={first}/latest", "Global.seed=7"))
+    with pytest.raises(TrainingError, match=r"nowhere.pdopt: cannot be read \(No such file"):
+        run(make_config(images, tmp_path / "third", f"Global.checkpoints={tmp_path}/nowhere"))
+
+
+def scores_then_stop(values: list[float]) -> Scores:
+    left = list(values)
+
+    def score() -> dict[str, float]:
+        if not left:
+            raise KeyboardInterrupt
+        return {"precision": 0.5, "recall": 0.5, "hmean": left.pop(0)}
+
+    return score
+
+
+@pytest.mark.usefixtures("no_images")
+def test_a_lost_best_is_found_anew(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(Stop):
+        run(make_config(images, out), evaluate=stop_after(2))
+    (out / "best_accuracy.pdparams").unlink()
+    result = run(make_config(images, out), evaluate=scores_from([0.1, 0.2, 0.05]))
+    assert (result.best.step, result.best.metrics["hmean"]) == (9, 0.2)
+    assert (out / "best_accuracy.pdparams").exists()
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/ocrslim_bomb",)
+
+
+@pytest.mark.usefixtures("no_images")
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "code", "paddle's own"])
+def test_a_damaged_state_is_refused_and_never_executed(images: Path, tmp_path: Path, damage: str) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(Stop):
+        run(make_config(images, out), evaluate=stop_after(2))
+    path = out / "latest.pdopt"
+    content = path.read_bytes()
+    if damage == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    elif damage == "flipped":
+        array = load_state(path).weights["conv.weight"].tobytes()
+        place = content.index(array) + 3
+        path.write_bytes(content[:place] + bytes([content[place] ^ 64]) + content[place + 1 :])
+    elif damage == "code":
+        path.write_bytes(pickle.dumps({"schema": 1, "weights": Bomb()}))
+    else:
+        paddle.save(paddle.optimizer.Adam(parameters=tiny().parameters()).state_dict(), str(path))
+    with pytest.raises(TrainingError) as caught:
+        run(make_config(images, out))
+    assert f"{path}: not the state of a training run" in str(caught.value)
+    assert "Global.overwrite=true" in str(caught.value)
+    assert not Path("/tmp/ocrslim_bomb").exists()
+    run(make_config(images, out, "Global.overwrite=true"))
