@@ -94,7 +94,8 @@ def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str,
 
 def _guarded(stage: str, arguments: argparse.Namespace) -> int:
     """Run a stage; what its user can put right becomes lines on standard error and exit code 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("ocrslim").setLevel(logging.INFO)  # not the root's: importing paddle resets that
     try:
         with _sigterm_interrupts():
             config = load_config(arguments.config, arguments.opt)

