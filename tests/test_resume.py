@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -33,6 +34,7 @@ from ocrslim import artifacts, trainer
 from ocrslim.checkpoints import load_state
 from ocrslim.config import Config
 from ocrslim.data import scan
+from ocrslim.interrupts import Interrupts
 from ocrslim.models import build_model
 from ocrslim.pruning.plan import Plan
 
@@ -261,3 +263,44 @@ def test_saves_now_and_then(images: Path, tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(Stop):
         run(config, model)
     assert load_state(tmp_path / "out" / "latest.pdopt").progress.step == 3
+
+
+def test_workers_do_not_pile_up(images: Path, tmp_path: Path) -> None:
+    """Paddle keeps the workers of a loader that is not read to its end."""
+    counts = []
+
+    def count() -> dict[str, float]:
+        counts.append(len(multiprocessing.active_children()))
+        return {"hmean": 0.5}
+
+    config = make_config(images, tmp_path / "out", "Train.loader.num_workers=2", "Global.eval_batch_step=[0, 2]")
+    before = len(multiprocessing.active_children())
+    run(config, evaluate=count, labelled=scan(config, "Train"))
+    assert max(counts) <= before + 2
+    assert len(multiprocessing.active_children()) == before
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt), interrupts.held():
+        os.kill(os.getpid(), signal.SIGTERM)
+        reached = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+        pytest.fail("it waited")
+    assert reached
+
+
+def test_an_error_within_a_held_block_is_not_masked() -> None:
+    with Interrupts() as interrupts, pytest.raises(ValueError), interrupts.held():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise ValueError
+
+
+def test_a_job_that_ignores_ctrl_c_goes_on_ignoring_it() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interrupts():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
