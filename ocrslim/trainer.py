@@ -90,15 +90,20 @@ class Trainer:
 
     def train(self) -> None:
         """Do the steps that are left."""
-        self.publish() if self.progress.finished else self.save()
+        if self.progress.finished:
+            self.publish()
+            return
         with self.interrupts, self.display:
             try:
+                self.save()
                 self.evaluate_if_due()
                 while self.progress.step < self.progress.steps:
                     self.train_epoch()
             except KeyboardInterrupt:
                 self.save_interrupted()
                 raise
+            except NonFinite as error:
+                raise self.diverged(str(error)) from None
 
     def train_epoch(self) -> None:
         """Do what is left of the epoch at hand."""
@@ -108,15 +113,20 @@ class Trainer:
         for batch in train_loader(self.run.config, self.labelled, epoch, skip_batches=done):
             with self.interrupts.held():
                 self.step(batch)
+                self.keep_epoch()
             self.evaluate_if_due()
             if time.monotonic() - self.saved_at >= SAVE_SECONDS:
                 self.save()
         if self.progress.step != (epoch + 1) * self.steps_per_epoch:
             raise TrainingError(f"epoch {epoch + 1} ended at {self.position()}: run the same command again")
         self.save()
+
+    def keep_epoch(self) -> None:
+        """Write `iter_epoch_N.*` at the end of every `Global.save_epoch_step`-th epoch, as PaddleOCR does."""
+        epoch, step = divmod(self.progress.step, self.steps_per_epoch)
         every = self.run.config.get("Global.save_epoch_step")
-        if every and (epoch + 1) % int(every) == 0:
-            self.run.save_epoch(self.model, epoch + 1)
+        if step == 0 and every and epoch % int(every) == 0:
+            self.run.save_epoch(self.model, epoch)
 
     def step(self, batch: list[Tensor]) -> None:
         """One optimizer step."""
@@ -207,10 +217,7 @@ class Trainer:
         self.progress.seconds += now - self.clock
         self.clock = self.saved_at = now
         with self.interrupts.held():
-            try:
-                save_state(self.run.folder, self.model, self.optimizer, self.progress, self.run.fingerprint)
-            except NonFinite as error:
-                raise self.diverged(str(error)) from None
+            save_state(self.run.folder, self.model, self.optimizer, self.progress, self.run.fingerprint)
             self.publish()
         self.saved = content
 
