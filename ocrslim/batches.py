@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import logging
 import os
 import shutil
+import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 import paddle
 
@@ -15,7 +20,12 @@ from ocrslim.errors import ConfigError, DataError, TrainingError
 from ocrslim.labelled import LabelledSet, read_image
 from ocrslim.transforms import IgnoreCollapsed, Operator, build_operators, run, seeded, uncropped
 
+logger = logging.getLogger(__name__)
+
 GIB = 1 << 30
+_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
+# how Paddle's loader words that a worker is no longer there
+_WORKER_GONE = ("exit unexpectedly", "killed by signal", "killed_")
 ATTEMPTS = 5  # seeds tried for one sample before it is taken uncropped
 
 
@@ -48,7 +58,8 @@ class TrainLoader:
         self._dataset = _TrainSet(config, labelled, epoch)
         self._batches = _batches(len(labelled), loader, config.seed, epoch)[skip_batches:]
         self._workers = min(int(loader.get("num_workers", 0)), os.cpu_count() or 1)
-        self._shared_memory = bool(loader.get("use_shared_memory", True)) and _has_shared_memory()
+        # not unless asked for: after kill -9, what is on its way stays in /dev/shm, and so in memory, for ever
+        self._shared_memory = bool(loader.get("use_shared_memory", False)) and _has_shared_memory()
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -61,6 +72,8 @@ class TrainLoader:
                 raise DataError(bytes(np.asarray(arrays[0])).decode("utf-8"))
             self.retried += int((tries > 0).sum())
             yield [a if isinstance(a, paddle.Tensor) else paddle.to_tensor(a) for a in arrays]
+        if self.retried:
+            logger.info("%d samples were drawn again because their first crop was of no use", self.retried)
 
     def _in_process(self) -> Iterator[list[Any]]:
         # not through Paddle's loader: it would draw in a thread of its own, from the generators of us all
@@ -78,10 +91,11 @@ class TrainLoader:
         try:
             yield from loader
         except (RuntimeError, SystemError) as error:
-            reason = str(error).strip().splitlines()
+            if not any(mark in str(error) for mark in _WORKER_GONE):
+                raise
             raise TrainingError(
-                f"a data worker stopped ({reason[-1] if reason else 'killed'}): lower "
-                "Train.loader.num_workers or set Train.loader.use_shared_memory=False, and resume"
+                "a data worker was killed, most likely for want of memory: lower Train.loader.num_workers or set "
+                "Train.loader.use_shared_memory=False, and run again to resume"
             ) from None
 
 
@@ -92,9 +106,7 @@ class _TrainSet(paddle.io.Dataset):
         super().__init__()
         named = build_operators(config, "Train")
         if named[-1][0] != "KeepKeys":
-            raise ConfigError(
-                "Train.dataset.transforms: must end with KeepKeys, which names the loader's tensors"
-            )
+            raise ConfigError("Train.dataset.transforms: must end with KeepKeys, which names the loader's tensors")
         operators: list[Operator] = []
         for name, operator in named:
             operators += [IgnoreCollapsed(), operator] if name == "MakeBorderMap" else [operator]
@@ -164,12 +176,11 @@ def _collate(items: list[list[Any]]) -> list[np.ndarray]:
 
 
 def _start_worker(_: int) -> None:
-    import signal
-
-    import cv2
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the main process ends its workers
     cv2.setNumThreads(0)  # the workers are the threads
+    if sys.platform == "linux":
+        # after kill -9 of the main process a worker can wait for ever at a queue whose lock died with it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _has_shared_memory() -> bool:
