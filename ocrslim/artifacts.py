@@ -115,13 +115,10 @@ def read_json(path: Path | str, made_by: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise ArtifactError(f"{path}: not found: it is written by {made_by}; run that first") from None
     except (OSError, ValueError) as error:
-        raise ArtifactError(
-            f"{path}: not readable as JSON ({error}): delete it and run {made_by} again"
-        ) from None
+        raise ArtifactError(f"{path}: not readable as JSON ({error}): delete it and run {made_by} again") from None
     if not isinstance(value, dict):
         raise ArtifactError(
-            f"{path}: holds a {type(value).__name__}, expected a JSON object: "
-            f"delete it and run {made_by} again"
+            f"{path}: holds a {type(value).__name__}, expected a JSON object: delete it and run {made_by} again"
         )
     return value
 

@@ -64,9 +64,7 @@ class EvalSet:
             ConfigError: PaddleOCR does not know or refuses a transform.
         """
         self._samples = labelled.samples
-        self._operators = [
-            operator for name, operator in build_operators(config, "Eval") if name != "KeepKeys"
-        ]
+        self._operators = [operator for name, operator in build_operators(config, "Eval") if name != "KeepKeys"]
         self._left = cache_bytes
         self._cache: dict[int, EvalItem] = {}
 
@@ -113,9 +111,7 @@ def preprocess(config: Config) -> Callable[[Path | str], tuple[np.ndarray, np.nd
         path = Path(path)
         content = read_image(path)
         if not is_intact(content):
-            raise DataError(
-                f"{path}: not a readable image (damaged or of unknown format): replace or remove it"
-            )
+            raise DataError(f"{path}: not a readable image (damaged or of unknown format): replace or remove it")
         try:
             return _network_input(run(operators, {"img_path": str(path), "image": content}))
         except ValueError as fault:

@@ -124,9 +124,7 @@ def _scan_image(sample: Sample) -> Sample:
 def _in_threads(work: Callable[[Sample], Sample], items: list[Sample], desc: str) -> Iterable[Sample]:
     with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
         try:
-            yield from tqdm(
-                pool.map(work, items), total=len(items), desc=desc, dynamic_ncols=True, unit="img"
-            )
+            yield from tqdm(pool.map(work, items), total=len(items), desc=desc, dynamic_ncols=True, unit="img")
         except BaseException:  # Ctrl-C as well: do not go on decoding what nobody waits for
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -95,16 +95,12 @@ class DetMetric:
 def _valid_polygons(points: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Shapely polygons of those that are valid, and their positions in `points`."""
     rings = [np.asarray(ring, dtype=np.float64).reshape(-1, 2) for ring in points]
-    usable = np.array(
-        [i for i, r in enumerate(rings) if len(r) >= 3 and np.isfinite(r).all()], dtype=np.int64
-    )
+    usable = np.array([i for i, r in enumerate(rings) if len(r) >= 3 and np.isfinite(r).all()], dtype=np.int64)
     if not len(usable):
         return np.empty(0, dtype=object), usable
     lengths = [len(rings[i]) for i in usable]
     owner = np.repeat(np.arange(len(usable)), lengths)
-    polygons = shapely.polygons(
-        shapely.linearrings(np.concatenate([rings[i] for i in usable]), indices=owner)
-    )
+    polygons = shapely.polygons(shapely.linearrings(np.concatenate([rings[i] for i in usable]), indices=owner))
     valid = shapely.is_valid(polygons)
     return polygons[valid], usable[valid]
 

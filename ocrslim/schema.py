@@ -74,7 +74,7 @@ _FOREIGN_GLOBAL = """
     use_dynamic_loss_scaling d2s_train_image_shape export_with_pir model_name pdx_model_name
     uniform_output_enabled algorithm character_dict_path rec_char_dict_path character_type max_text_length
     use_space_char
-""".split()  # noqa: SIM905
+""".split()
 
 _GLOBAL = Section(
     keys={

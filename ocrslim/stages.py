@@ -31,6 +31,7 @@ from ocrslim.pruning.plan import SUFFIX, Plan
 from ocrslim.pruning.pruners import ChannelPruner
 from ocrslim.pruning.select import match_groups, select
 from ocrslim.pruning.surgery import apply_plan
+from ocrslim.runfolder import check_source
 from ocrslim.weights import init_backbone, load_weights, save_checkpoint, state_arrays
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ def run_sensitivity(config: Config) -> dict[str, Any]:
 def run_prune(config: Config) -> dict[str, Any]:
     """Stage 2: plan from the table, surgery, fine-tuning -> a checkpoint with its plan."""
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
+    check_source(config)
     folder = check_writable(config.save_model_dir)
     network = load_unpruned(config)
     before = measure_cost(network.model, NOMINAL_SHAPE)
@@ -136,6 +138,7 @@ def make_plan(network: Network, config: Config) -> Plan:
 def run_train(config: Config) -> dict[str, Any]:
     """The training loop without a plan, from `Global.pretrain_weights`, a backbone, or nothing."""
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
+    check_source(config)
     folder = check_writable(config.save_model_dir)
     paddle.seed(config.seed)
     model = build_model(config.section("Architecture"))

@@ -267,11 +267,7 @@ def _backbone_arrays(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Ar
     best = [prefix for prefix, count in counts.items() if count == most]
     preferred = (_BACKBONE, "", _STUDENT + _BACKBONE)
     prefix = next((p for p in preferred if p in best), min(best))
-    return {
-        _BACKBONE + name[len(prefix) :]: array
-        for name, array in file.arrays.items()
-        if name.startswith(prefix)
-    }
+    return {_BACKBONE + name[len(prefix) :]: array for name, array in file.arrays.items() if name.startswith(prefix)}
 
 
 def _require_match(path: Path, arrays: Arrays, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -297,9 +293,7 @@ def _require_match(path: Path, arrays: Arrays, shapes: Mapping[str, tuple[int, .
 def _checked(path: Path, key: str, array: np.ndarray) -> np.ndarray:
     """`array` as float32; refuses what is not a finite floating-point number."""
     if array.dtype.kind != "f":
-        raise WeightsError(
-            f"{path}: {key} holds {array.dtype} values, expected float32: save the weights as float32"
-        )
+        raise WeightsError(f"{path}: {key} holds {array.dtype} values, expected float32: save the weights as float32")
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused below
         array = array.astype(np.float32)
     wrong = array.size - int(np.isfinite(array).sum())

@@ -102,10 +102,10 @@ def test_a_folder_with_other_files_is_refused(tmp_path, source, config, image):
 def test_paddleocrs_text_detector_finds_the_boxes_of_the_source(exported, source, config, page):
     """The client most users have, from the installed package, with its own pre- and post-processing."""
     import cv2
-
-    import ocrslim.ppocr  # noqa: F401  puts `tools` on the path
     from tools.infer.predict_det import TextDetector
     from tools.infer.utility import init_args
+
+    import ocrslim.ppocr  # noqa: F401  puts `tools` on the path
 
     arguments = init_args().parse_args(
         ["--det_model_dir", str(exported.folder), "--use_gpu", "False", "--det_db_unclip_ratio", "1.5"]

@@ -29,9 +29,7 @@ def _detector(neck, **backbone):
 DETECTORS = {
     "det_mv3_db": _detector({"name": "DBFPN", "out_channels": 256}),
     "ch_det_mv3_db_v2.0": _detector({"name": "DBFPN", "out_channels": 96}, disable_se=True),
-    "ch_PP-OCRv3_det_student": _detector(
-        {"name": "RSEFPN", "out_channels": 96, "shortcut": True}, disable_se=True
-    ),
+    "ch_PP-OCRv3_det_student": _detector({"name": "RSEFPN", "out_channels": 96, "shortcut": True}, disable_se=True),
 }
 every_detector = pytest.mark.parametrize("name", DETECTORS)
 
@@ -159,9 +157,7 @@ def test_backbone_taps_the_maps_at_a_quarter_to_a_32nd(model_name, stages):
     backbone = MobileNetV3(model_name=model_name, scale=0.35, disable_se=True)
     with paddle.no_grad():
         maps = backbone(_image(64, 64))
-    assert [list(m.shape) for m in maps] == [
-        [1, c, s, s] for c, s in zip(backbone.out_channels, (16, 8, 4, 2))
-    ]
+    assert [list(m.shape) for m in maps] == [[1, c, s, s] for c, s in zip(backbone.out_channels, (16, 8, 4, 2))]
     assert [len(getattr(backbone, f"stage{i}")) for i in range(4)] == stages
 
 

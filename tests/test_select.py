@@ -39,7 +39,7 @@ GRAPH = ChannelGraph(
     {"neck.p2_conv.weight": "meets concat"},
 )
 FLAT = {0.1: 0.0, 0.3: 0.01, 0.5: 0.05}
-TABLE = {name: FLAT for name in GRAPH.groups}
+TABLE = dict.fromkeys(GRAPH.groups, FLAT)
 
 
 def choose(table=TABLE, **options):

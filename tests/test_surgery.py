@@ -82,7 +82,7 @@ def silence(model, group, cuts):
         layer = layers[cut.key.rpartition(".")[0]]
         value = next(p for k, p in model.named_parameters() if k == cut.key)
         convolution = isinstance(layer, paddle.nn.Conv2D) and layer._groups == 1
-        feeds = convolution and cut.axis == 1 or isinstance(layer, paddle.nn.Conv2DTranspose) and cut.axis == 0
+        feeds = (convolution and cut.axis == 1) or (isinstance(layer, paddle.nn.Conv2DTranspose) and cut.axis == 0)
         if feeds:
             array = value.numpy()
             removed = sorted(set(range(cut.size)) - set(cut.keep))

@@ -560,9 +560,7 @@ def test_what_does_not_fit_a_backbone_is_listed_with_its_reason(checkpoint, tmp_
     table["backbone.fc.weight"] = np.zeros((480, 1000), "float32")
     report = init_backbone(build_model(WITH_SE), _write(tmp_path / "a.pdparams", table))
     reasons = dict(report.left_out)
-    assert (
-        reasons["backbone.conv.conv.weight"] == "shape [16, 3, 3, 3] in the file, [8, 3, 3, 3] in the model"
-    )
+    assert reasons["backbone.conv.conv.weight"] == "shape [16, 3, 3, 3] in the file, [8, 3, 3, 3] in the model"
     assert reasons["backbone.fc.weight"] == "not in the model"
     assert reasons["backbone.stage1.0.mid_se.conv1.weight"] == "not in the file"
     assert "backbone.stage3.3.conv.weight" in report.loaded

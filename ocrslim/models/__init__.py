@@ -37,8 +37,7 @@ def build_model(architecture: Mapping[str, Any]) -> DetectionModel:
         raise ConfigError(f"Architecture.model_type: {model_type!r} is not supported: expected 'det'")
     if architecture.get("Transform") is not None:
         raise ConfigError(
-            f"Architecture.Transform: {architecture['Transform']!r} is not supported by detectors: "
-            "leave it empty"
+            f"Architecture.Transform: {architecture['Transform']!r} is not supported by detectors: leave it empty"
         )
     backbone = _build(architecture, "Backbone", BACKBONES)
     neck = _build(architecture, "Neck", NECKS, backbone.out_channels)
@@ -52,9 +51,7 @@ def _build(
     """Build one part; `channels` is what the part in front of it gives, if there is one."""
     section = architecture.get(part)
     if not isinstance(section, Mapping) or "name" not in section:
-        raise ConfigError(
-            f"Architecture.{part}: {section!r} has no `name`: expected one of {', '.join(registry)}"
-        )
+        raise ConfigError(f"Architecture.{part}: {section!r} has no `name`: expected one of {', '.join(registry)}")
     arguments = {key: value for key, value in section.items() if key != "name"}
     name = section["name"]
     if name not in registry:

@@ -126,7 +126,7 @@ def _build(criterion: str, model: nn.Layer, collections: _Collections) -> Any:
     base: type[FilterPruner] = getattr(importlib.import_module(f"paddleslim.dygraph.prune.{module}"), name)
     logging.getLogger("paddleslim.dygraph.prune.filter_pruner").setLevel(logging.WARNING)
 
-    class OnGroups(base):  # type: ignore[misc,valid-type]
+    class OnGroups(base):
         def __init__(self) -> None:
             Pruner.__init__(self, model, [])
             self.collections = collections

@@ -170,9 +170,7 @@ class MobileNetV3(nn.Layer):
         ConfigError: no such `model_name` or `scale`.
     """
 
-    def __init__(
-        self, in_channels: int = 3, model_name: str = "large", scale: float = 0.5, disable_se: bool = False
-    ):
+    def __init__(self, in_channels: int = 3, model_name: str = "large", scale: float = 0.5, disable_se: bool = False):
         super().__init__()
         _check(model_name, scale)
         channels = scaled_channels(scale * _STEM_CHANNELS)
@@ -182,9 +180,7 @@ class MobileNetV3(nn.Layer):
         for index, blocks in enumerate(stages):
             layers: list[nn.Layer] = []
             for block in blocks:
-                layers.append(
-                    InvertedResidual(block._replace(se=block.se and not disable_se), channels, scale)
-                )
+                layers.append(InvertedResidual(block._replace(se=block.se and not disable_se), channels, scale))
                 channels = layers[-1].out_channels
             if index == len(stages) - 1:
                 last = scaled_channels(scale * _LAST_CHANNELS[model_name])
@@ -207,8 +203,7 @@ def _check(model_name: str, scale: float) -> None:
     problems = []
     if model_name not in STAGES:
         problems.append(
-            f"Architecture.Backbone.model_name: {model_name!r} is not a MobileNetV3: "
-            f"choose one of {', '.join(STAGES)}"
+            f"Architecture.Backbone.model_name: {model_name!r} is not a MobileNetV3: choose one of {', '.join(STAGES)}"
         )
     if scale not in SCALES:
         problems.append(

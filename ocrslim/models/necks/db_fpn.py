@@ -20,9 +20,7 @@ def _upsample(x: paddle.Tensor, factor: int) -> paddle.Tensor:
 
 def _conv(in_channels: int, out_channels: int, kernel: int) -> nn.Conv2D:
     initializer = paddle.ParamAttr(initializer=nn.initializer.KaimingUniform())
-    return nn.Conv2D(
-        in_channels, out_channels, kernel, padding=kernel // 2, weight_attr=initializer, bias_attr=False
-    )
+    return nn.Conv2D(in_channels, out_channels, kernel, padding=kernel // 2, weight_attr=initializer, bias_attr=False)
 
 
 def _check(name: str, in_channels: Sequence[int], out_channels: int) -> None:
