@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -73,6 +74,16 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def remove_leftovers(folder: Path, *names: str) -> None:
+    """Delete the unfinished files and folders that a kill amid a write of `names` (globs) left in `folder`."""
+    for name in names:
+        for path in folder.glob(f".{name}.????????"):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path | str) -> Path:

@@ -20,7 +20,7 @@ import paddle
 import yaml
 from paddle import nn
 
-from ocrslim.artifacts import check_writable, write_error, write_json, write_text
+from ocrslim.artifacts import check_writable, remove_leftovers, write_error, write_json, write_text
 from ocrslim.config import Config
 from ocrslim.engines import DygraphEngine, InferenceEngine
 from ocrslim.errors import ArtifactError, ExportError
@@ -141,6 +141,7 @@ def _check_target(folder: Path) -> None:
 @contextlib.contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
     parent = folder.absolute().parent
+    remove_leftovers(parent, folder.name)
     staged = Path(tempfile.mkdtemp(dir=parent, prefix=f".{folder.name}."))
     try:
         staged.chmod(0o755)

@@ -12,7 +12,14 @@ from typing import Any
 
 from paddle import nn
 
-from ocrslim.artifacts import atomic_file, check_writable, hash_value, write_error, write_json
+from ocrslim.artifacts import (
+    atomic_file,
+    check_writable,
+    hash_value,
+    remove_leftovers,
+    write_error,
+    write_json,
+)
 from ocrslim.checkpoints import (
     BEST,
     LATEST,
@@ -144,8 +151,7 @@ class Run:
             ArtifactError: it cannot be written to.
         """
         check_writable(self.folder)
-        for path in self._leftovers():
-            path.unlink(missing_ok=True)
+        remove_leftovers(self.folder, f"{LATEST}*", f"{BEST}*", f"{_EPOCH}*")
         if self._own() is None:
             self._clear()
         self.config.save(self.folder / "config.yml")
@@ -170,10 +176,6 @@ class Run:
             for suffix in (STATE_SUFFIX, WEIGHTS_SUFFIX, PLAN_SUFFIX, ".json")
             for path in self.folder.glob(f"{stem}{suffix}")
         }
-
-    def _leftovers(self) -> list[Path]:
-        """Unfinished files that a kill in the middle of a write left behind."""
-        return [path for stem in (LATEST, BEST, _EPOCH) for path in self.folder.glob(f".{stem}*.????????")]
 
     def save_best(self, model: nn.Layer, found: Evaluation, start: Evaluation) -> None:
         """Write `best_accuracy.*`: the plan first, so that weights never lie there without theirs."""

@@ -20,6 +20,7 @@ from ocrslim.artifacts import (
     check_writable,
     read_json,
     read_sensitivities,
+    remove_leftovers,
     write_json,
     write_sensitivities,
 )
@@ -103,6 +104,7 @@ def analyse(
         DataError: the baseline is zero, so there is nothing to lose.
     """
     check_writable(folder)
+    remove_leftovers(folder, TABLE, RECORD)
     progress = Progress(folder) if overwrite else _resume(folder, study.hashes)
     names = {name: to_public(name, study.architecture) for name in groups}
     points = [(name, ratio) for name in groups for ratio in ratios if ratio not in progress.table.get(names[name], {})]

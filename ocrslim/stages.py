@@ -17,7 +17,7 @@ import paddle
 from ocrslim import finetune, report, sensitivity
 from ocrslim.artifacts import check_writable, hash_arrays, hash_value
 from ocrslim.config import Config
-from ocrslim.data import EvalSet, preprocess, scan
+from ocrslim.data import EvalSet, LabelledSet, preprocess, scan
 from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference_folder
 from ocrslim.errors import ArtifactError, ConfigError, PlanError
 from ocrslim.evaluate import evaluate, post_processor
@@ -26,7 +26,7 @@ from ocrslim.graph.trace import trace
 from ocrslim.models import build_model
 from ocrslim.models.names import to_public
 from ocrslim.network import Network, load_network, load_unpruned
-from ocrslim.pruning.cost import Cost, measure_cost
+from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import SUFFIX, Plan
 from ocrslim.pruning.pruners import ChannelPruner
 from ocrslim.pruning.select import match_groups, select
@@ -89,15 +89,17 @@ def run_prune(config: Config) -> dict[str, Any]:
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     check_source(config)
     folder = check_writable(config.save_model_dir)
+    data = _scan(config)
     network = load_unpruned(config)
     before = measure_cost(network.model, NOMINAL_SHAPE)
     plan = make_plan(network, config)
     apply_plan(network.model, plan)
     after = measure_cost(network.model, NOMINAL_SHAPE)
-    logger.info("MACs %s -> %s (%.1f %% removed)", before.macs, after.macs, 100 * _removed(before, after))
-    result = _fit(config, network.model, plan, dict(plan.origin))
+    print(
+        f"\nMACs at 736x1280: {before.macs:,} -> {after.macs:,}, {1 - after.macs / before.macs:.1%} removed", flush=True
+    )
+    result = _fit(config, network.model, data, plan, plan.origin)
     return {
-        "checkpoint": str(folder / "best_accuracy.pdparams"),
         "plan": str(folder / f"best_accuracy{SUFFIX}"),
         "macs": [before.macs, after.macs],
         "params": [before.params, after.params],
@@ -139,7 +141,8 @@ def run_train(config: Config) -> dict[str, Any]:
     """The training loop without a plan, from `Global.pretrain_weights`, a backbone, or nothing."""
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     check_source(config)
-    folder = check_writable(config.save_model_dir)
+    check_writable(config.save_model_dir)
+    data = _scan(config)
     paddle.seed(config.seed)
     model = build_model(config.section("Architecture"))
     backbone = config.get("Global.init_backbone")
@@ -150,8 +153,7 @@ def run_train(config: Config) -> dict[str, Any]:
         logger.info("%s: %d arrays taken, %d left out", backbone, len(taken.loaded), len(taken.left_out))
         for key, reason in taken.left_out:
             logger.info("  left out %s: %s", key, reason)
-    result = _fit(config, model, None, {"weights": hash_arrays(state_arrays(model))})
-    return {"checkpoint": str(folder / "best_accuracy.pdparams"), **result}
+    return _fit(config, model, data, None, {"weights": hash_arrays(state_arrays(model))})
 
 
 def run_export(config: Config) -> dict[str, Any]:
@@ -168,6 +170,8 @@ def run_export(config: Config) -> dict[str, Any]:
     plan = None if network.plan is None else network.plan.hash()
     origin = {"source": str(network.report.source), "weights": hash_arrays(state_arrays(network.model)), "plan": plan}
     exported = export(network.model, config, Path(target), image, origin)
+    worst = max(exported.differences.values())
+    print(f"{exported.folder}: {exported.bytes:,} bytes; largest difference to {network.report.source}: {worst:.1e}")
     return {
         "folder": str(exported.folder),
         "max_difference": dict(exported.differences),
@@ -211,17 +215,32 @@ def open_engine(config: Config) -> Engine:
     return DygraphEngine(load_network(config).model)
 
 
-def _fit(config: Config, model: paddle.nn.Layer, plan: Plan | None, origin: Mapping[str, str]) -> dict[str, Any]:
-    training, evaluation = scan(config, "Train"), scan(config, "Eval")
-    logger.info(training.summary())
-    logger.info(evaluation.summary())
+def _scan(config: Config) -> tuple[LabelledSet, LabelledSet]:
+    """The images to train on and those to score on, said in a line each."""
+    data = scan(config, "Train"), scan(config, "Eval")
+    for labelled in data:
+        logger.info(labelled.summary())
+    return data
+
+
+def _fit(
+    config: Config,
+    model: paddle.nn.Layer,
+    data: tuple[LabelledSet, LabelledSet],
+    plan: Plan | None,
+    origin: Mapping[str, str],
+) -> dict[str, Any]:
+    training, evaluation = data
     images, post_process = EvalSet(evaluation, config), post_processor(config)
     origin = {**origin, "training data": training.fingerprint(), "evaluation data": evaluation.fingerprint()}
 
     def score() -> dict[str, float]:
         return evaluate(DygraphEngine(model), images, post_process)
 
-    return finetune.fit(model, config, training, score, plan=plan, origin=origin).to_json()
+    result = finetune.fit(model, config, training, score, plan=plan, origin=origin)
+    start, best = (entry.metrics[result.metric] for entry in (result.start, result.best))
+    print(f"{result.metric} {start:.4f} before training, {best:.4f} at step {result.best.step}: {result.weights}")
+    return {"checkpoint": str(result.weights), **result.to_json()}
 
 
 def _model_hashes(network: Network, config: Config) -> dict[str, str]:
@@ -230,10 +249,6 @@ def _model_hashes(network: Network, config: Config) -> dict[str, str]:
         "architecture": hash_value(config.section("Architecture")),
         "criterion": config.prune.criterion,
     }
-
-
-def _removed(before: Cost, after: Cost) -> float:
-    return 1 - after.macs / before.macs
 
 
 def _probe_image(config: Config) -> Path:

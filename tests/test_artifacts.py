@@ -129,6 +129,14 @@ def test_kill_during_a_write_never_shows_a_half_file(tmp_path):
         assert len({losses[0.1] for losses in artifacts.read_sensitivities(path).values()}) == 1
 
 
+def test_what_a_kill_left_behind_is_swept_and_nothing_else(tmp_path):
+    for name in (".sen.pickle.abcd_123", ".sen.pickle.mine", "sen.pickle", ".other.abcd_123"):
+        (tmp_path / name).touch()
+    (tmp_path / ".sen.pickle.01234567").mkdir()
+    artifacts.remove_leftovers(tmp_path, "sen.pickle")
+    assert {p.name for p in tmp_path.iterdir()} == {".sen.pickle.mine", "sen.pickle", ".other.abcd_123"}
+
+
 def test_hashes_see_every_bit_and_no_order():
     a, b = np.zeros(3, "float32"), np.ones((1, 2))
     assert artifacts.hash_arrays({"a": a, "b": b}) == artifacts.hash_arrays({"b": b, "a": a})
