@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
+import multiprocessing
 import os
-import shutil
 import signal
 import sys
+import threading
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from typing import Any
 
 import cv2
@@ -22,10 +28,7 @@ from ocrslim.transforms import IgnoreCollapsed, Operator, build_operators, run, 
 
 logger = logging.getLogger(__name__)
 
-GIB = 1 << 30
 _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
-# how Paddle's loader words that a worker is no longer there
-_WORKER_GONE = ("exit unexpectedly", "killed by signal", "killed_")
 ATTEMPTS = 5  # seeds tried for one sample before it is taken uncropped
 
 
@@ -50,6 +53,9 @@ class TrainLoader:
     """Iterates over lists of tensors in the order of `KeepKeys`; `len()` is the number of batches left.
 
     retried: samples so far whose first crop failed and that were drawn again, with another seed.
+
+    `loader.num_workers` processes, at most one a core, prepare batches ahead; `use_shared_memory` is
+    accepted and makes no difference: batches come through pipes.
     """
 
     def __init__(self, config: Config, labelled: LabelledSet, epoch: int, skip_batches: int = 0):
@@ -57,9 +63,8 @@ class TrainLoader:
         self.retried = 0
         self._dataset = _TrainSet(config, labelled, epoch)
         self._batches = _batches(len(labelled), loader, config.seed, epoch)[skip_batches:]
-        self._workers = min(int(loader.get("num_workers", 0)), os.cpu_count() or 1)
-        # not unless asked for: after kill -9, what is on its way stays in /dev/shm, and so in memory, for ever
-        self._shared_memory = bool(loader.get("use_shared_memory", False)) and _has_shared_memory()
+        can_fork = "fork" in multiprocessing.get_all_start_methods()
+        self._workers = min(int(loader.get("num_workers", 0)), os.cpu_count() or 1) if can_fork else 0
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -67,43 +72,44 @@ class TrainLoader:
     def __iter__(self) -> Iterator[list[paddle.Tensor]]:
         """Yield the batches; raises `DataError` for a sample that no transform can deal with."""
         for status, *arrays in self._in_workers() if self._workers and self._batches else self._in_process():
-            tries = np.asarray(status)
-            if (tries < 0).any():
-                raise DataError(bytes(np.asarray(arrays[0])).decode("utf-8"))
-            self.retried += int((tries > 0).sum())
-            yield [a if isinstance(a, paddle.Tensor) else paddle.to_tensor(a) for a in arrays]
+            if (status < 0).any():
+                raise DataError(bytes(arrays[0]).decode("utf-8"))
+            self.retried += int((status > 0).sum())
+            yield [paddle.to_tensor(array) for array in arrays]
         if self.retried:
             logger.info("%d samples were drawn again because their first crop was of no use", self.retried)
 
-    def _in_process(self) -> Iterator[list[Any]]:
-        # not through Paddle's loader: it would draw in a thread of its own, from the generators of us all
+    def _in_process(self) -> Iterator[list[np.ndarray]]:
         return (_collate([self._dataset[index] for index in batch]) for batch in self._batches)
 
-    def _in_workers(self) -> Iterator[list[Any]]:
-        loader = paddle.io.DataLoader(
-            self._dataset,
-            batch_sampler=self._batches,
-            num_workers=self._workers,
-            collate_fn=_collate,
-            use_shared_memory=self._shared_memory,
-            worker_init_fn=_start_worker,
-        )
+    def _in_workers(self) -> Iterator[list[np.ndarray]]:
+        # Paddle's own loader hangs now and then on Ctrl-C, and leaves its shared memory behind after kill -9
+        context = multiprocessing.get_context("fork")
+        stop = context.RawValue(ctypes.c_bool, False)
+        pool = ProcessPoolExecutor(self._workers, context, _start_worker, (self._dataset, stop))
+        waiting = iter(self._batches)
         try:
-            yield from loader
-        except (RuntimeError, SystemError) as error:
-            if not any(mark in str(error) for mark in _WORKER_GONE):
-                raise
+            with _signals_held():
+                ahead = deque(pool.submit(_work, batch) for batch in islice(waiting, 2 * self._workers))
+            while ahead:
+                yield ahead.popleft().result()
+                with _signals_held():
+                    ahead.extend(pool.submit(_work, batch) for batch in islice(waiting, 1))
+        except BrokenProcessPool:
             raise TrainingError(
-                "a data worker was killed, most likely for want of memory: lower Train.loader.num_workers or set "
-                "Train.loader.use_shared_memory=False, and run again to resume"
+                "a data worker was killed, most likely for want of memory: lower Train.loader.num_workers "
+                "and run again to resume"
             ) from None
+        finally:
+            with _signals_held():
+                stop.value = True
+                pool.shutdown(cancel_futures=True)
 
 
-class _TrainSet(paddle.io.Dataset):
+class _TrainSet:
     """The samples of one epoch, transformed; an item is arrays, led by the number of failed tries."""
 
     def __init__(self, config: Config, labelled: LabelledSet, epoch: int):
-        super().__init__()
         named = build_operators(config, "Train")
         if named[-1][0] != "KeepKeys":
             raise ConfigError("Train.dataset.transforms: must end with KeepKeys, which names the loader's tensors")
@@ -175,17 +181,49 @@ def _collate(items: list[list[Any]]) -> list[np.ndarray]:
     return [np.array([-1]), np.frombuffer(failures[0].encode("utf-8"), dtype=np.uint8)]
 
 
-def _start_worker(_: int) -> None:
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Put Ctrl-C and SIGTERM off to the end of the block: a pool begun or ended by halves hangs.
+
+    A signal mask would not do: one of Paddle's threads would take the signal and Python still tell the main
+    thread of it.
+    """
+    caught: list[int] = []
+    previous: dict[int, Any] = {}
+    try:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) not in (None, signal.SIG_IGN):
+                    previous[number] = signal.signal(number, lambda number, _: caught.append(number))
+        yield
+    finally:
+        for held, handler in previous.items():
+            signal.signal(held, handler)
+    if caught:
+        signal.raise_signal(caught[0])
+
+
+class _Worker:
+    """What a worker process knows; filled in when it starts."""
+
+    dataset: _TrainSet
+    stop: Any
+
+
+def _start_worker(dataset: _TrainSet, stop: Any) -> None:
+    _Worker.dataset, _Worker.stop = dataset, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the main process ends its workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     cv2.setNumThreads(0)  # the workers are the threads
     if sys.platform == "linux":
-        # after kill -9 of the main process a worker can wait for ever at a queue whose lock died with it
+        # after kill -9 of the main process a worker could wait for ever at a queue whose lock died with it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _has_shared_memory() -> bool:
-    """Whether tensors can travel through /dev/shm; where it is small a worker would die."""
-    try:
-        return shutil.disk_usage("/dev/shm").free >= GIB
-    except OSError:
-        return False
+def _work(batch: list[int]) -> list[np.ndarray]:
+    items = []
+    for index in batch:
+        if _Worker.stop.value:
+            return []  # nobody waits for it any more
+        items.append(_Worker.dataset[index])
+    return _collate(items)

@@ -1,0 +1,169 @@
+"""Label files and the scan of their images."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import cv2
+import pytest
+from small_dataset import EVAL, data, filled, message, rectangle, spoil, text
+
+from ocrslim.data import scan
+
+__all__ = ["data", "filled"]
+
+
+@pytest.mark.parametrize("mode", ["Train", "Eval"])
+def test_missing_files_name_the_redirection(data, mode):
+    config = data.config()
+    shutil.rmtree(data.images)
+    redirection = f"-o {mode}.dataset.data_dir=FOLDER {mode}.dataset.label_file_list=[FILE]"
+    found = message(scan, config, mode)
+    assert str(data.images) in found and "not found" in found and redirection in found
+    data.images.mkdir()
+    found = message(scan, config, mode)
+    assert str(data.labels) in found and "not found" in found and redirection in found
+
+
+LINE = 'a.png\t[{"transcription": %s, "points": [%s]}]'
+BOX = json.dumps([text(rectangle(0, 0, 20, 20))])
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        pytest.param("a.png " + BOX, "no tab", id="no-tab"),
+        pytest.param("\t" + BOX, "no image name", id="no-name"),
+        pytest.param("a.png\t" + BOX[:-3], "not JSON", id="truncated-json"),
+        pytest.param("a.png\t" + "[" * 100_000, "not JSON", id="nested-without-end"),
+        pytest.param("a.png\t{}", "not a list of boxes", id="no-list"),
+        pytest.param('a.png\t["x"]', "box 1 has no 'transcription'", id="box-is-a-string"),
+        pytest.param('a.png\t[{"points": [[0,0],[9,0],[9,9],[0,9]]}]', "no 'transcription'", id="no-text"),
+        pytest.param('a.png\t[{"transcription": "x"}]', "no 'points'", id="no-points"),
+        pytest.param(LINE % ("null", "[0,0],[9,0],[9,9],[0,9]"), "not text", id="null"),
+        pytest.param(LINE % ('"x"', "[0,0],[9,0],[9,9]"), "at least 4", id="three-points"),
+        pytest.param(LINE % ('"x"', '[0,0],[9,0],[9,9],[0,"9"]'), '"9"', id="string"),
+        pytest.param(LINE % ('"x"', "[0,0],[9,0],[9,9],[0,NaN]"), "NaN", id="nan"),
+        pytest.param(LINE % ('"x"', "[0,0],[9,0],[9,9],[0]"), "[0]", id="one-number"),
+        pytest.param(LINE % ('"x"', "[0,0],[9,0],[9,9],[0,1e9]"), "1000000000", id="huge"),
+    ],
+)
+def test_a_broken_line_is_named(data, line, expected):
+    data.add("a.png", [text(rectangle(0, 0, 20, 20))])
+    data.line(line)
+    found = message(scan, data.config(), "Eval")
+    assert f"{data.labels}, line 2" in found and expected in found
+
+
+def test_all_broken_lines_are_counted(data):
+    data.line("one")
+    data.line("two")
+    data.line("three")
+    found = message(scan, data.config(), "Eval")
+    assert "line 1" in found and "2 more lines are broken too" in found
+
+
+def test_a_file_that_is_not_utf8(data):
+    data.labels.write_bytes(b"a.png\t[]\nb\xff.png\t[]\n")
+    found = message(scan, data.config(), "Eval")
+    assert "line 2" in found and "0xff" in found and "UTF-8" in found
+
+
+@pytest.mark.parametrize("content", [b"", b"\n  \n"])
+def test_an_empty_file(data, content):
+    data.labels.write_bytes(content)
+    assert "empty" in message(scan, data.config(), "Eval")
+
+
+def test_byte_order_mark_and_windows_line_ends(data):
+    data.add("a.png", [text(rectangle(0, 0, 20, 20))])
+    data.labels.write_bytes(b"\xef\xbb\xbf" + data.labels.read_bytes().replace(b"\n", b"\r\n"))
+    assert [sample.name for sample in scan(data.config(), "Eval").samples] == ["a.png"]
+
+
+def test_a_delimiter_of_its_own(data):
+    data.add("a.png", [text(rectangle(0, 0, 20, 20))])
+    data.labels.write_text(data.labels.read_text().replace("\t", "|"))
+    assert len(scan(data.config("Eval.dataset.delimiter='|'"), "Eval")) == 1
+    assert "no tab" in message(scan, data.config(), "Eval")
+
+
+def test_thin_boxes_become_dont_care(data):
+    data.add("a.png", [
+        text(rectangle(0, 0, 20, 3)),
+        text(rectangle(0, 10, 20, 2.9)),
+        text(rectangle(0, 20, 1, 20)),
+        text([[0, 0], [40, 40], [41, 39], [1, -1]]),
+        text(rectangle(0, 30, 2, 2), "###"),
+    ])  # fmt: skip
+    labelled = scan(data.config(), "Eval")
+    texts = [box["transcription"] for box in json.loads(labelled.samples[0].label)]
+    assert texts == ["text", "###", "###", "###", "###"]
+    assert labelled.tiny == 3 and "(3 of them because a side is under 3 pixels)" in labelled.summary()
+
+
+def test_ratio_list_takes_a_part_that_depends_on_the_seed_alone(filled):
+    names = [s.name for s in scan(filled.config("Train.dataset.ratio_list=[0.5]"), "Train").samples]
+    again = [s.name for s in scan(filled.config("Train.dataset.ratio_list=[0.5]"), "Train").samples]
+    other = scan(filled.config("Train.dataset.ratio_list=[0.5]", "Global.seed=6"), "Train").samples
+    assert len(names) == 4 and names == again and names != [s.name for s in other]
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "text", "truncated"])
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_an_unreadable_image_is_left_out_and_named(data, how, suffix):
+    for number in range(100):
+        data.add(f"{number}.{suffix}", [text(rectangle(10, 20, 60, 18))])
+    spoil(data, f"7.{suffix}", how)
+    labelled = scan(data.config(), "Eval")
+    assert labelled.left_out == (f"7.{suffix}",) and len(labelled) == 99
+    assert f"left out as unreadable: 1 (7.{suffix})" in labelled.summary()
+
+
+def test_more_than_one_percent_unreadable_stops(data):
+    for number in range(100):
+        data.add(f"{number}.png", [text(rectangle(10, 20, 60, 18))])
+    spoil(data, "7.png", "text")
+    spoil(data, "8.png", "missing")
+    found = message(scan, data.config(), "Train")
+    assert "2 of 100 images" in found and "7.png, 8.png" in found and "1%" in found
+
+
+def test_one_unreadable_of_few_images_stops(filled):
+    spoil(filled, "3.png", "truncated")
+    assert "1 of 7 images" in message(scan, filled.config(), "Eval")
+
+
+def test_images_without_text_are_for_evaluation_only(filled):
+    filled.add("none.png", [])
+    filled.add("ignored.png", [text(rectangle(10, 20, 60, 18), "###")])
+    labelled = scan(filled.config(), "Train")
+    assert labelled.textless == ("none.png", "ignored.png") and len(labelled) == 7
+    assert len(scan(filled.config(), "Eval")) == 9
+
+
+def test_nothing_to_learn(data):
+    data.add("a.png", [])
+    assert "text to learn" in message(scan, data.config(), "Train")
+
+
+def test_fingerprint_follows_labels_images_and_transforms_but_not_the_place(filled, tmp_path):
+    def fingerprint(*overrides):
+        return scan(filled.config(*overrides), "Eval").fingerprint()
+
+    first = fingerprint()
+    assert fingerprint() == first
+    shutil.copytree(filled.images, tmp_path / "elsewhere")
+    assert fingerprint(f"Eval.dataset.data_dir={tmp_path / 'elsewhere'}") == first
+    filled.trees["Eval"] = [{"DetResizeForTest": {"image_shape": [96, 96]}} if "DetResizeForTest" in t else t
+                            for t in EVAL]  # fmt: skip
+    assert fingerprint() != first
+    filled.trees["Eval"] = EVAL
+    filled.labels.write_text(filled.labels.read_text().replace("text", "word"))
+    second = fingerprint()
+    assert second != first
+    image = cv2.imread(str(filled.images / "0.png"))
+    image[0, 0] ^= 1
+    cv2.imwrite(str(filled.images / "0.png"), image)
+    assert fingerprint() != second
