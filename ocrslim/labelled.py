@@ -11,12 +11,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from ocrslim.artifacts import hash_bytes, hash_value
 from ocrslim.config import Config
 from ocrslim.errors import DataError
 from ocrslim.labels import MIN_SIDE, Sample, read_labels
+from ocrslim.progress import progress_bar
 
 MAX_UNREADABLE = 0.01  # the share of images that may be left out without stopping
 
@@ -124,7 +124,7 @@ def _scan_image(sample: Sample) -> Sample:
 def _in_threads(work: Callable[[Sample], Sample], items: list[Sample], desc: str) -> Iterable[Sample]:
     with ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1))) as pool:
         try:
-            yield from tqdm(pool.map(work, items), total=len(items), desc=desc, dynamic_ncols=True, unit="img")
+            yield from progress_bar(pool.map(work, items), total=len(items), desc=desc, unit="img")
         except BaseException:  # Ctrl-C as well: do not go on decoding what nobody waits for
             pool.shutdown(wait=False, cancel_futures=True)
             raise

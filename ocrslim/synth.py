@@ -15,10 +15,10 @@ from typing import Any
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from tqdm import tqdm
 
 from ocrslim.artifacts import atomic_file, check_writable, write_text
 from ocrslim.errors import DataError
+from ocrslim.progress import progress_bar
 
 Random = np.random.Generator
 
@@ -88,7 +88,7 @@ def render_dataset(folder: Path | str, count: int, seed: int, size: tuple[int, i
     (folder / "label.txt").unlink(missing_ok=True)
     fonts = font_files()
     lines = []
-    for index in tqdm(range(count), desc=f"rendering {folder}", unit="img", dynamic_ncols=True):
+    for index in progress_bar(range(count), desc=f"rendering {folder}", unit="img"):
         rng = np.random.default_rng([seed, index])
         pixels, labels = render_image(rng, size, fonts)
         name = f"{index:05d}.jpg"
