@@ -104,6 +104,8 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
                 print(json.dumps(result), flush=True)
     except OcrSlimError as error:
         return _fail(str(error))
+    except ImportError as error:
+        return _fail(f"{error}: the environment is incomplete; install again (README, Install)")
     except OSError as error:
         return _fail(str(write_error(error.filename or "output", error)))
     except KeyboardInterrupt:
