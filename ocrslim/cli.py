@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
 import warnings
@@ -23,6 +24,7 @@ from ocrslim.config import Config, load_config
 from ocrslim.errors import EXIT_CODE, OcrSlimError
 
 INTERRUPTED = 130
+_NOISE = r"No ccache found|Setuptools is replacing|.*pkg_resources|Found 'dict' in given outputs"
 _STAGES = {
     "sensitivity": "measure what each layer loses when pruned -> sen.pickle",
     "prune": "prune by sen.pickle and fine-tune -> best_accuracy.pdparams",
@@ -73,7 +75,8 @@ def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
 
 
 def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
-    warnings.filterwarnings("ignore", message=r"No ccache found|Setuptools is replacing|.*pkg_resources")
+    os.environ.setdefault("GLOG_minloglevel", "1")  # Paddle's own progress notes
+    warnings.filterwarnings("ignore", message=_NOISE)
     from ocrslim import stages
     from ocrslim.predict import predict
 

@@ -31,6 +31,8 @@ TOLERANCE = 1e-4
 FILES = ("inference.pdmodel", "inference.pdiparams", "inference.pdiparams.info", "inference.yml", "export.json")
 # a name that PaddleOCR 3's TextDetection knows: it refuses models of any other
 DEFAULT_MODEL_NAME = "PP-OCRv3_mobile_det"
+# name -> whether oneDNN's kernels run. The first decides; oneDNN's rounding alone comes near the tolerance
+# where features are large (PP-OCRv2's reach 1900: 9e-5 on a page), so its difference is reported.
 _ENGINES = {"paddle_inference": False, "paddle_inference_onednn": True}
 
 
@@ -76,30 +78,34 @@ def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, ori
 
 
 def verify(model: nn.Layer, folder: Path, image: np.ndarray) -> dict[str, float]:
-    """Run the export in `folder` on `image` in every engine and compare with `model`.
+    """Run the export in `folder` on `image`, with and without oneDNN, and compare with `model`.
 
     Returns:
         engine name -> largest absolute difference of the shrink map.
 
     Raises:
-        ExportError: a difference is over `TOLERANCE`, or not a number.
+        ExportError: Paddle Inference without oneDNN is off by more than `TOLERANCE`.
     """
     expected = DygraphEngine(model)(image)
     differences = {}
     for name, onednn in _ENGINES.items():
-        found = InferenceEngine(folder, onednn=onednn)(image)
-        if found.shape != expected.shape:
-            raise ExportError(f"{folder}: {name} gives shape {found.shape}, the source {expected.shape}")
-        difference = float(np.abs(found - expected).max())
-        logger.info("%s: largest difference to the source %.2e", name, difference)
-        if not difference <= TOLERANCE:
-            raise ExportError(
-                f"{folder}: {name} differs from the source by {difference:.2e}, expected at most "
-                f"{TOLERANCE:g}: the export is not usable and was removed; check the version of "
-                "paddlepaddle (requirements.txt) and that nothing else writes to the checkpoint"
-            )
-        differences[name] = difference
+        differences[name] = _difference(InferenceEngine(folder, onednn=onednn)(image), expected)
+        logger.info("%s: largest difference to the source %.2e", name, differences[name])
+    reference, fast = differences.values()
+    if not reference <= TOLERANCE:
+        raise ExportError(
+            f"{folder.name}: the exported model differs from the source by {reference:.2e}, expected at most "
+            f"{TOLERANCE:g}: it is not usable and was removed; check the version of paddlepaddle "
+            "(requirements.txt) and that nothing else writes to the checkpoint"
+        )
+    if not fast <= TOLERANCE:
+        logger.warning("with oneDNN the export is off by %.2e, more than %g: prefer it without", fast, TOLERANCE)
     return differences
+
+
+def _difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """Largest absolute difference; infinite where the shapes differ."""
+    return float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
 
 
 def client_settings(config: Config) -> dict[str, Any]:

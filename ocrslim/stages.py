@@ -6,9 +6,11 @@ first, the long work last.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +168,8 @@ def run_export(config: Config) -> dict[str, Any]:
             "name it with -o Global.save_inference_dir=inference_model"
         )
     network = load_network(config)
-    image, _ = preprocess(config)(_probe_image(config))
+    with _photograph(config) as path:
+        image, _ = preprocess(config)(path)
     plan = None if network.plan is None else network.plan.hash()
     origin = {"source": str(network.report.source), "weights": hash_arrays(state_arrays(network.model)), "plan": plan}
     exported = export(network.model, config, Path(target), image, origin)
@@ -251,11 +254,18 @@ def _model_hashes(network: Network, config: Config) -> dict[str, str]:
     }
 
 
-def _probe_image(config: Config) -> Path:
-    """The photograph an export is proven on: `Global.infer_img` where it exists, else one that ships."""
+@contextlib.contextmanager
+def _photograph(config: Config) -> Iterator[Path]:
+    """What an export is proven on: `Global.infer_img` where it exists, else a page that ships with scikit-image."""
     named = config.get("Global.infer_img")
     if named and Path(named).is_file():
-        return Path(named)
+        yield Path(named)
+        return
     import skimage
+    from PIL import Image
 
-    return Path(skimage.__file__).parent / "data" / "page.png"
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "page.png"
+        with Image.open(Path(skimage.__file__).parent / "data" / "page.png") as image:
+            image.save(copy, icc_profile=None)  # libpng complains of its colour profile
+        yield copy
