@@ -207,6 +207,16 @@ def test_one_channel_stays_whatever_the_ratio(small):
     assert {len(cut.keep) for cut in cuts} == {1}
 
 
+def test_a_group_cut_to_one_channel_runs_and_comes_back(small):
+    """A depthwise layer with one channel looks like a plain one; it must not stay one."""
+    architecture, model, graph = small
+    original = logits(model, image())
+    cuts = ChannelPruner(model, graph, "fpgm").cuts(dict.fromkeys(graph.groups, 0.999))
+    with pruned(model, Plan(architecture, cuts)):
+        assert not np.allclose(logits(model, image()), original)
+    np.testing.assert_array_equal(logits(model, image()), original)
+
+
 def test_cuts_that_meet_keep_what_both_keep():
     first, second = Cut("w", 0, 4, (0, 1, 3)), Cut("w", 0, 4, (1, 2, 3))
     assert combine([first, second, Cut("v", 1, 2, (0, 1))]) == (Cut("w", 0, 4, (1, 3)),)

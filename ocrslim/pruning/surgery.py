@@ -28,6 +28,7 @@ def apply_plan(model: nn.Layer, plan: Plan) -> None:
     parameters = dict(model.named_parameters())
     for cut in plan.cuts:
         _check(cut, parameters)
+    depthwise = _depthwise_layers(model)
     by_key: dict[str, list[Cut]] = defaultdict(list)
     for cut in plan.cuts:
         by_key[cut.key].append(cut)
@@ -36,7 +37,7 @@ def apply_plan(model: nn.Layer, plan: Plan) -> None:
         for cut in cuts:
             value = np.take(value, cut.keep, axis=cut.axis)
         _assign(parameters[key], value)
-    _match_layers(model)
+    _match_layers(model, depthwise)
     setattr(model, _MARK, True)
 
 
@@ -45,13 +46,14 @@ def pruned(model: nn.Layer, plan: Plan) -> Iterator[nn.Layer]:
     """`model` cut by `plan` inside the block, and bit for bit as it was after it."""
     parameters = dict(model.named_parameters())
     backup = {cut.key: parameters[cut.key].numpy().copy() for cut in plan.cuts if cut.key in parameters}
+    depthwise = _depthwise_layers(model)
     apply_plan(model, plan)
     try:
         yield model
     finally:
         for key, value in backup.items():
             _assign(parameters[key], value)
-        _match_layers(model)
+        _match_layers(model, depthwise)
         setattr(model, _MARK, False)
 
 
@@ -73,14 +75,23 @@ def _assign(parameter: paddle.Tensor, value: np.ndarray) -> None:
         parameter.clear_gradient()
 
 
-def _match_layers(model: nn.Layer) -> None:
+def _depthwise_layers(model: nn.Layer) -> set[int]:
+    """Identities of the depthwise convolutions, asked before a cut: down to one channel they look like others."""
+    return {
+        id(layer)
+        for layer in model.sublayers()
+        if isinstance(layer, nn.Conv2D) and layer._groups > 1 and layer.weight.shape[1] == 1
+    }
+
+
+def _match_layers(model: nn.Layer, depthwise: set[int]) -> None:
     """Set what layers remember of their shapes to what their weights are now."""
     for layer in model.sublayers():
         if isinstance(layer, nn.Conv2DTranspose):
             layer._in_channels = layer.weight.shape[0]
             layer._out_channels = layer.weight.shape[1] * layer._groups
         elif isinstance(layer, nn.Conv2D):
-            if layer._groups > 1 and layer.weight.shape[1] == 1:
+            if id(layer) in depthwise:
                 layer._groups = layer.weight.shape[0]
             layer._out_channels = layer.weight.shape[0]
             layer._in_channels = layer.weight.shape[1] * layer._groups
