@@ -7,6 +7,7 @@ import errno
 import hashlib
 import io
 import json
+import math
 import os
 import pickle
 import shutil
@@ -34,12 +35,18 @@ _DISK_ERRORS = {
 }
 
 
-def write_error(path: Path | str, error: OSError) -> ArtifactError:
+def write_error(path: Path | str | None, error: OSError) -> ArtifactError:
     """Return `error`, met while writing `path`, as a message with its remedy."""
+    path = path or "output"
     remedy = _DISK_ERRORS.get(error.errno or 0, str(error.strerror or error))
     return ArtifactError(
         f"{path}: cannot be written: {remedy}, and run the command again; what was written before is intact"
     )
+
+
+def is_disk_error(error: OSError) -> bool:
+    """Whether it can only come from writing."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 @contextlib.contextmanager
@@ -238,7 +245,9 @@ def read_sensitivities(path: Path | str, error: type[OcrSlimError] = ArtifactErr
             "or name the file with -o Prune.sen_file=PATH"
         ) from None
     except OSError as problem:
-        raise error(f"{path}: cannot be read: {problem.strerror}") from None
+        raise error(
+            f"{path}: cannot be read ({problem.strerror}), expected a file: name it with -o Prune.sen_file=PATH"
+        ) from None
     except pickle.UnpicklingError as problem:
         raise error(
             f"{path}: not a sensitivity table: {problem}; expected {{name: {{ratio: loss}}}} "
@@ -258,11 +267,16 @@ def _table_fault(table: Any) -> str | None:
             return f"entry {name!r} is not a layer with its losses"
         for ratio, loss in losses.items():
             if not _is_number(ratio) or not 0 < ratio < 1:
-                return f"{name}: ratio {ratio!r} is not a number between 0 and 1"
-            if not _is_number(loss) or not np.isfinite(loss):
-                return f"{name}: loss {loss!r} at ratio {ratio} is not a finite number"
+                return f"{name}: ratio {str(ratio)[:40]!r} is not a number between 0 and 1"
+            if not _is_number(loss):
+                return f"{name}: loss {str(loss)[:40]!r} at ratio {ratio} is not a finite number"
     return None
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond any float
+        return False

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from ocrslim import __version__
-from ocrslim.artifacts import write_error
+from ocrslim.artifacts import is_disk_error, write_error
 from ocrslim.config import Config, load_config
 from ocrslim.errors import EXIT_CODE, OcrSlimError
 
 INTERRUPTED = 130
+_RESUMED = ("sensitivity", "prune", "train")
 _NOISE = r"No ccache found|Setuptools is replacing|.*pkg_resources|Found 'dict' in given outputs"
 _STAGES = {
     "sensitivity": "measure what each layer loses when pruned -> sen.pickle",
@@ -70,13 +71,11 @@ def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
         parser.add_argument("--images", required=True, type=Path, help="a folder of images, or one image")
         parser.add_argument("--out", required=True, type=Path, help="folder for drawn images and boxes.json")
     if stage == "import-weights":
-        parser.add_argument("source", type=Path, help="ONNX file, inference folder or checkpoint")
+        parser.add_argument("source", type=Path, help="ONNX file, inference folder or checkpoint; before -o")
         parser.add_argument("destination", type=Path, help="the .pdparams to write")
 
 
 def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
-    os.environ.setdefault("GLOG_minloglevel", "1")  # Paddle's own progress notes
-    warnings.filterwarnings("ignore", message=_NOISE)
     from ocrslim import stages
     from ocrslim.predict import predict
 
@@ -100,21 +99,48 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("ocrslim").setLevel(logging.INFO)  # not the root's: importing paddle resets that
     try:
+        config = load_config(arguments.config, arguments.opt)
+        _import_paddle()
         with _sigterm_interrupts():
-            config = load_config(arguments.config, arguments.opt)
             result = _run(stage, config, arguments)
             if arguments.json:
                 print(json.dumps(result), flush=True)
     except OcrSlimError as error:
         return _fail(str(error))
-    except ImportError as error:
-        return _fail(f"{error}: the environment is incomplete; install again (README, Install)")
+    except BrokenPipeError:  # whoever read our output has gone; nothing more may be flushed into the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except OSError as error:
-        return _fail(str(write_error(error.filename or "output", error)))
+        return _fail(str(write_error(error.filename, error) if is_disk_error(error) else error))
+    except ImportError as error:
+        if _cut_off(error):
+            return _interrupted(stage)
+        return _fail(f"{error}: the environment is incomplete; install again (README, Install)")
     except KeyboardInterrupt:
-        print("\ninterrupted: what is done is kept; the same command continues from there", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted(stage)
     return 0
+
+
+def _import_paddle() -> None:
+    """Import Paddle without its notes, and without its signal handler, which ends a process at once."""
+    os.environ.setdefault("GLOG_minloglevel", "1")
+    warnings.filterwarnings("ignore", message=_NOISE)
+    import paddle
+
+    paddle.disable_signal_handler()
+
+
+def _cut_off(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is what made an import fail."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _interrupted(stage: str) -> int:
+    goes_on = "the same command continues where it was" if stage in _RESUMED else "nothing half-done is left"
+    print(f"\ninterrupted: {goes_on}", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _fail(message: str) -> int:

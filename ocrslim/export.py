@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4
 FILES = ("inference.pdmodel", "inference.pdiparams", "inference.pdiparams.info", "inference.yml", "export.json")
+_FORMER = ".old"
 # a name that PaddleOCR 3's TextDetection knows: it refuses models of any other
 DEFAULT_MODEL_NAME = "PP-OCRv3_mobile_det"
 # name -> whether oneDNN's kernels run. The first decides; oneDNN's rounding alone comes near the tolerance
@@ -63,6 +64,7 @@ def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, ori
         ExportError: the exported model differs from `model` by more than `TOLERANCE`.
         ArtifactError: `folder` cannot be written, or holds files that are not an export's.
     """
+    folder = folder.resolve()
     _check_target(folder)
     with _staging(folder) as staged:
         _save_legacy(model, staged / "inference")
@@ -126,16 +128,17 @@ def _save_legacy(model: nn.Layer, prefix: Path) -> None:
         with paddle.pir_utils.DygraphOldIrGuard():
             static = paddle.jit.to_static(model, input_spec=spec, full_graph=True)
             paddle.jit.save(static, str(prefix))
-    except OSError as error:
-        raise write_error(prefix, error) from error
     finally:
         model.forward = forward
 
 
 def _check_target(folder: Path) -> None:
-    check_writable(folder.absolute().parent)
+    check_writable(folder.parent)
+    _restore_former(folder)
     if folder.exists() and not folder.is_dir():
         raise ArtifactError(f"{folder}: is a file, expected a folder: choose another Global.save_inference_dir")
+    if folder.is_mount():
+        raise ArtifactError(f"{folder}: is a mount point, which cannot be replaced: choose a folder inside it")
     foreign = sorted(p.name for p in folder.iterdir() if p.name not in FILES) if folder.is_dir() else []
     if foreign:
         raise ArtifactError(
@@ -146,19 +149,29 @@ def _check_target(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    parent = folder.absolute().parent
-    remove_leftovers(parent, folder.name)
-    staged = Path(tempfile.mkdtemp(dir=parent, prefix=f".{folder.name}."))
+    remove_leftovers(folder.parent, folder.name)
+    staged = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         staged.chmod(0o755)
         yield staged
+    except OSError as error:
+        raise write_error(folder, error) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
 
+def _restore_former(folder: Path) -> None:
+    """Give an export its name back that a kill took away between the two moves of `_put_in_place`."""
+    for former in folder.parent.glob(f".{folder.name}.????????{_FORMER}"):
+        if folder.exists():
+            shutil.rmtree(former, ignore_errors=True)
+        else:
+            former.rename(folder)
+
+
 def _put_in_place(staged: Path, folder: Path) -> None:
     """Swap `staged` for `folder`, so that no moment shows files of two exports together."""
-    old = staged.with_name(staged.name + ".old")
+    old = staged.with_name(staged.name + _FORMER)
     try:
         if folder.is_dir():
             folder.rename(old)

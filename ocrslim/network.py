@@ -53,7 +53,12 @@ def load_network(config: Config) -> Network:
     model = build_model(architecture)
     plan = _plan_beside(source, architecture)
     if plan is not None:
-        apply_plan(model, plan)
+        try:
+            apply_plan(model, plan)
+        except PlanError as error:
+            raise PlanError(
+                f"{_plan_path(source)}: {error}; restore the file that was written with the weights"
+            ) from None
     report = load_weights(model, source)
     model.eval()
     return Network(model, plan, report)
@@ -65,21 +70,36 @@ def load_unpruned(config: Config) -> Network:
     Raises:
         PlanError: it is.
     """
-    network = load_network(config)
-    if network.plan is not None:
+    if config.weights:
+        refuse_pruned(Path(config.weights))
+    return load_network(config)
+
+
+def refuse_pruned(source: Path) -> None:
+    """Refuse a checkpoint with a plan beside it.
+
+    Raises:
+        PlanError: there is one.
+    """
+    path = _plan_path(source)
+    if path is not None and path.is_file():
         raise PlanError(
-            f"{network.report.source}: this checkpoint is pruned already ({SUFFIX[1:]} lies beside it); "
-            "expected the unpruned one: name it with -o Global.pretrain_weights=PATH"
+            f"{source}: this checkpoint is pruned already ({path.name} lies beside it); "
+            "expected an unpruned one: name it instead"
         )
-    return network
 
 
-def _plan_beside(source: str, architecture: Mapping[str, Any]) -> Plan | None:
+def _plan_path(source: Path | str) -> Path | None:
+    """Where the plan of a checkpoint lies; None for sources that have none."""
     if Path(source).is_dir() or Path(source).suffix == ".onnx":
         return None
     checkpoint = resolve_checkpoint(source)
-    path = checkpoint.with_name(checkpoint.name[: -len(".pdparams")] + SUFFIX)
-    if not path.is_file():
+    return checkpoint.with_name(checkpoint.name.removesuffix(".pdparams") + SUFFIX)
+
+
+def _plan_beside(source: str, architecture: Mapping[str, Any]) -> Plan | None:
+    path = _plan_path(source)
+    if path is None or not path.is_file():
         return None
     plan = Plan.load(path)
     if hash_value(plan.architecture) != hash_value(architecture):

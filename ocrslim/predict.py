@@ -62,7 +62,7 @@ def _image_paths(images: Path) -> list[Path]:
         return [images]
     if not images.is_dir():
         raise DataError(f"--images {images}: not found; expected a folder of images, or one image")
-    paths = sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
     if not paths:
         raise DataError(f"--images {images}: no image in it; expected files of {', '.join(sorted(IMAGE_SUFFIXES))}")
     return paths

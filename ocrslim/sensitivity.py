@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,11 @@ class Progress:
     record: dict[str, Any] = field(default_factory=dict)
 
     def save(self) -> None:
-        """Write table and record, each atomically; the table first, as it holds what cannot be derived."""
+        """Write table and record, each atomically; the table first, as it holds what cannot be derived.
+
+        A record without a table is a run before its first point; the other way round nobody could tell
+        what was measured.
+        """
         write_sensitivities(self.folder / TABLE, self.table)
         self.save_record()
 
@@ -105,15 +109,19 @@ def analyse(
     """
     check_writable(folder)
     remove_leftovers(folder, TABLE, RECORD)
-    progress = Progress(folder) if overwrite else _resume(folder, study.hashes)
     names = {name: to_public(name, study.architecture) for name in groups}
-    points = [(name, ratio) for name in groups for ratio in ratios if ratio not in progress.table.get(names[name], {})]
-    total = len(groups) * len(ratios)
+    wanted = [(name, ratio) for name in groups for ratio in ratios]
+
+    def missing(progress: Progress) -> list[tuple[str, float]]:
+        return [(name, ratio) for name, ratio in wanted if ratio not in progress.table.get(names[name], {})]
+
+    progress = _previous(folder, study, lambda found: not missing(found), overwrite)
+    points, total = missing(progress), len(wanted)
     if progress.record:
         logger.info("%s: continues with %d of %d points done", folder / TABLE, total - len(points), total)
     else:
         progress.record = _new_record(study)
-        progress.save()
+        progress.save_record()
     _measure(study, progress, points, names, total)
     return progress
 
@@ -165,48 +173,91 @@ def _new_record(study: Study) -> dict[str, Any]:
     }
 
 
-def _resume(folder: Path, hashes: Mapping[str, str]) -> Progress:
+def _previous(folder: Path, study: Study, finished: Callable[[Progress], bool], overwrite: bool) -> Progress:
+    """What `folder` holds of this study; with `overwrite`, only where it is this very one and unfinished."""
+    try:
+        progress = _resume(folder, study)
+    except ArtifactError:
+        if not overwrite:
+            raise
+        progress = Progress(folder)
+    if overwrite and finished(progress):
+        progress = Progress(folder)
+    if not progress.record:
+        (folder / TABLE).unlink(missing_ok=True)
+    return progress
+
+
+def _resume(folder: Path, study: Study) -> Progress:
     table_path, record_path = folder / TABLE, folder / RECORD
-    if not record_path.exists() and not table_path.exists():
-        return Progress(folder)
     table = read_sensitivities(table_path) if table_path.exists() else {}
+    if not record_path.exists():
+        if not table:
+            return Progress(folder)
+        raise ArtifactError(
+            f"{table_path}: no {RECORD} beside it says what it was measured on, so it cannot be continued: "
+            "choose another folder with -o Global.save_model_dir=PATH, or measure anew with -o Global.overwrite=true"
+        )
     record = read_json(record_path, MADE_BY)
-    check_record(record, hashes, record_path)
+    check_record(
+        record,
+        study.hashes,
+        record_path,
+        "choose another folder with -o Global.save_model_dir=PATH, or measure anew with -o Global.overwrite=true",
+    )
+    check_names(table, study.graph, study.architecture, table_path)
     return Progress(folder, table, record)
 
 
-def check_record(record: Mapping[str, Any], hashes: Mapping[str, str], path: Path) -> None:
-    """Refuse a table that was measured on something else than `hashes` say.
+def check_record(record: Mapping[str, Any], hashes: Mapping[str, str], path: Path, remedy: str) -> None:
+    """Refuse a table that was measured on something else than `hashes` say, or a damaged record.
 
     Raises:
-        ArtifactError: naming what differs.
+        ArtifactError: naming what differs, with `remedy`.
     """
-    known = record.get("hashes")
-    if record.get("schema") != SCHEMA or not isinstance(known, dict):
-        raise ArtifactError(
-            f"{path}: not a record of this version (schema {record.get('schema')!r}, expected {SCHEMA}): "
-            f"delete it and run {MADE_BY} again"
-        )
+    known, baseline = record.get("hashes"), record.get("baseline")
+    scores = list(baseline.values()) if isinstance(baseline, dict) else []
+    numbers = [*scores, record.get("seconds")]
+    numeric = len(scores) == 3 and all(isinstance(number, (int, float)) for number in numbers)
+    if record.get("schema") != SCHEMA or not isinstance(known, dict) or not numeric:
+        raise ArtifactError(f"{path}: damaged, or not of this version (schema {SCHEMA}): {remedy}")
     differ = [what for what, value in hashes.items() if known.get(what) != value]
     if differ:
+        raise ArtifactError(f"{path}: measured with other {' and '.join(differ)} than this run's: {remedy}")
+
+
+def check_names(table: Sensitivities, graph: ChannelGraph, architecture: Mapping[str, Any], path: Path) -> None:
+    """Refuse a table with layers that `graph` has no group for.
+
+    Raises:
+        ArtifactError: naming the first of them.
+    """
+    unknown = [name for name in table if to_state_key(name, architecture) not in graph.groups]
+    if unknown:
         raise ArtifactError(
-            f"{path}: measured with other {' and '.join(differ)} than this run's: restore them, choose another "
-            "folder with -o Global.save_model_dir=PATH, or measure anew with -o Global.overwrite=true"
+            f"{path}: {unknown[0]} is not a prunable layer of this network: the table is of another model; "
+            "measure this one, into another folder (-o Global.save_model_dir=PATH) or with -o Global.overwrite=true"
         )
 
 
-def load_table(path: Path, architecture: Mapping[str, Any], hashes: Mapping[str, str]) -> Sensitivities:
+def load_table(
+    path: Path, graph: ChannelGraph, architecture: Mapping[str, Any], hashes: Mapping[str, str]
+) -> Sensitivities:
     """Read a finished or partial `sen.pickle` for pruning, keyed by state-dict keys.
 
     A record beside it must agree with `hashes`; a table without one (PaddleSlim's own) is taken as it is.
 
     Raises:
-        ArtifactError: damaged, or of another model.
+        ArtifactError: damaged, empty, or of another model.
     """
     table = read_sensitivities(path)
     record_path = path.with_suffix(".json")
     if record_path.is_file():
-        check_record(read_json(record_path, MADE_BY), hashes, record_path)
+        remedy = f"measure these with {MADE_BY}, or name their table with -o Prune.sen_file=PATH"
+        check_record(read_json(record_path, MADE_BY), hashes, record_path, remedy)
     else:
         logger.warning("%s: no %s beside it: cannot tell which weights it was measured on", path, RECORD)
+    check_names(table, graph, architecture, path)
+    if not any(table.values()):
+        raise ArtifactError(f"{path}: holds no measured point: run {MADE_BY} first")
     return {to_state_key(name, architecture): losses for name, losses in table.items()}

@@ -21,13 +21,13 @@ from ocrslim.artifacts import check_writable, hash_arrays, hash_value
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet, preprocess, scan
 from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference_folder
-from ocrslim.errors import ArtifactError, ConfigError, PlanError
+from ocrslim.errors import ConfigError, DataError, PlanError
 from ocrslim.evaluate import evaluate, post_processor
 from ocrslim.export import export
 from ocrslim.graph.trace import trace
 from ocrslim.models import build_model
 from ocrslim.models.names import to_public
-from ocrslim.network import Network, load_network, load_unpruned
+from ocrslim.network import Network, load_network, load_unpruned, refuse_pruned
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import SUFFIX, Plan
 from ocrslim.pruning.pruners import ChannelPruner
@@ -54,10 +54,9 @@ def run_sensitivity(config: Config) -> dict[str, Any]:
     folder = check_writable(config.save_model_dir)
     architecture, options = config.section("Architecture"), config.prune
     network = load_unpruned(config)
-    labelled = scan(config, "Eval")
-    logger.info(labelled.summary())
     graph = trace(network.model)
     groups = match_groups(graph, options.layers, architecture, "Prune.layers")
+    labelled = _scan_eval(config)
     study = sensitivity.Study(
         model=network.model,
         graph=graph,
@@ -119,14 +118,8 @@ def make_plan(network: Network, config: Config) -> Plan:
     architecture, options = config.section("Architecture"), config.prune
     path = Path(options.sen_file or config.save_model_dir / sensitivity.TABLE)
     hashes = _model_hashes(network, config)
-    table = sensitivity.load_table(path, architecture, hashes)
     graph = trace(network.model)
-    unknown = sorted(set(table) - set(graph.groups))
-    if unknown:
-        raise ArtifactError(
-            f"{path}: {to_public(unknown[0], architecture)} is not a prunable layer of this network: "
-            "the table is of another model; measure this one with sensitivity_anal.py"
-        )
+    table = sensitivity.load_table(path, graph, architecture, hashes)
     selection = select(graph, table, options, architecture)
     print(report.plan_table(graph, selection.ratios, selection.skipped, architecture))
     if not selection.ratios:
@@ -140,7 +133,10 @@ def make_plan(network: Network, config: Config) -> Plan:
 
 
 def run_train(config: Config) -> dict[str, Any]:
-    """The training loop without a plan, from `Global.pretrain_weights`, a backbone, or nothing."""
+    """The training loop without pruning, from `Global.pretrain_weights`, a backbone, or nothing.
+
+    A pruned checkpoint is trained on as it is, with its plan.
+    """
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     check_source(config)
     check_writable(config.save_model_dir)
@@ -148,14 +144,16 @@ def run_train(config: Config) -> dict[str, Any]:
     paddle.seed(config.seed)
     model = build_model(config.section("Architecture"))
     backbone = config.get("Global.init_backbone")
+    plan = None
     if config.weights:
-        load_weights(model, config.weights)
+        network = load_network(config)
+        model, plan = network.model, network.plan
     elif backbone:
         taken = init_backbone(model, backbone)
         logger.info("%s: %d arrays taken, %d left out", backbone, len(taken.loaded), len(taken.left_out))
         for key, reason in taken.left_out:
             logger.info("  left out %s: %s", key, reason)
-    return _fit(config, model, data, None, {"weights": hash_arrays(state_arrays(model))})
+    return _fit(config, model, data, plan, {"weights": hash_arrays(state_arrays(model))})
 
 
 def run_export(config: Config) -> dict[str, Any]:
@@ -187,8 +185,7 @@ def run_eval(config: Config) -> dict[str, Any]:
     """Score a checkpoint or an exported folder on the evaluation data."""
     config.require("Eval", "PostProcess")
     engine = open_engine(config)
-    labelled = scan(config, "Eval")
-    logger.info(labelled.summary())
+    labelled = _scan_eval(config)
     start = time.monotonic()
     scores = evaluate(engine, EvalSet(labelled, config), post_processor(config))
     logger.info("%d images in %.1f s", len(labelled.samples), time.monotonic() - start)
@@ -204,6 +201,7 @@ def run_import(config: Config, source: Path, destination: Path) -> dict[str, Any
     check_writable(destination.parent)
     paddle.seed(config.seed)
     model = build_model(config.section("Architecture"))
+    refuse_pruned(source)
     loaded = load_weights(model, source)
     save_checkpoint(model, destination)
     config.save(destination.with_suffix(".yml"))
@@ -220,10 +218,20 @@ def open_engine(config: Config) -> Engine:
 
 def _scan(config: Config) -> tuple[LabelledSet, LabelledSet]:
     """The images to train on and those to score on, said in a line each."""
-    data = scan(config, "Train"), scan(config, "Eval")
-    for labelled in data:
-        logger.info(labelled.summary())
-    return data
+    training = scan(config, "Train")
+    logger.info(training.summary())
+    return training, _scan_eval(config)
+
+
+def _scan_eval(config: Config) -> LabelledSet:
+    labelled = scan(config, "Eval")
+    logger.info(labelled.summary())
+    if not any(sample.care for sample in labelled.samples):
+        raise DataError(
+            f"Eval.dataset.label_file_list: no text box in {len(labelled.samples)} images that is not "
+            '"don\'t care" (###): there is nothing to score; check the labels'
+        )
+    return labelled
 
 
 def _fit(
@@ -261,6 +269,8 @@ def _photograph(config: Config) -> Iterator[Path]:
     if named and Path(named).is_file():
         yield Path(named)
         return
+    if named:
+        logger.info("Global.infer_img: %s not found; the export is proven on a page from scikit-image", named)
     import skimage
     from PIL import Image
 

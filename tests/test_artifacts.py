@@ -48,11 +48,12 @@ class Bomb:
         (pickle.dumps({"w": 3}), "'w'"),
         (pickle.dumps({3: {0.1: 0.2}}), "3"),
         (pickle.dumps({"w": {"0.1": 0.2}}), "ratio '0.1'"),
-        (pickle.dumps({"w": {1.5: 0.2}}), "ratio 1.5"),
+        (pickle.dumps({"w": {1.5: 0.2}}), "ratio '1.5'"),
         (pickle.dumps({"w": {0.1: float("nan")}}), "nan"),
         (pickle.dumps({"w": {0.1: True}}), "True"),
+        (pickle.dumps({"w": {0.1: 10**400}}), "not a finite number"),
     ],
-    ids="bomb nested-bomb numpy cut empty text list flat number-key text-ratio ratio nan bool".split(),
+    ids="bomb nested-bomb numpy cut empty text list flat number-key text-ratio ratio nan bool huge".split(),
 )
 def test_anything_but_a_table_is_refused_by_name_and_not_run(tmp_path, monkeypatch, content, says):
     monkeypatch.chdir(tmp_path)

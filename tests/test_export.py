@@ -92,6 +92,24 @@ def test_exporting_again_replaces_the_folder(exported, source, config, image):
     verify(source, again.folder, image)
 
 
+def test_a_kill_between_the_two_moves_loses_no_export(source, config, image, tmp_path, monkeypatch):
+    former = tmp_path / ".inference.abcd1234.old"
+    former.mkdir()
+    (former / "inference.pdmodel").write_bytes(b"precious")
+    monkeypatch.setattr(export_module, "TOLERANCE", -1.0)
+    with pytest.raises(ExportError):
+        export(source, config, tmp_path / "inference", image, {})
+    assert (tmp_path / "inference/inference.pdmodel").read_bytes() == b"precious"
+    assert [p.name for p in tmp_path.iterdir()] == ["inference"]
+
+
+def test_a_link_stays_a_link(source, config, image, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    export(source, config, tmp_path / "link", image, {})
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real/inference.pdmodel").is_file()
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path, source, config, image):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ArtifactError, match=r"thesis\.tex"):

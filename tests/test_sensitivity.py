@@ -99,7 +99,49 @@ def test_a_table_of_something_else_is_refused_naming_it(study, undisturbed, tmp_
 
 def test_a_table_without_its_record_is_not_continued(study, tmp_path):
     write_sensitivities(tmp_path / "sen.pickle", {"conv10_expand_weights": {0.2: 0.0}})
-    with pytest.raises(ArtifactError, match=r"sen\.json: not found"):
+    with pytest.raises(ArtifactError, match=r"no sen\.json beside it.*Global\.overwrite=true"):
+        analyse(study, GROUPS, [0.2], tmp_path)
+    write_sensitivities(tmp_path / "sen.pickle", {})
+    assert analyse(study, GROUPS[:1], [0.2], tmp_path).table, "an empty table is no reason to refuse"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"baseline": None}, {"baseline": {"hmean": "x"}}, {"seconds": None}, {"schema": 99}, {"hashes": []}],
+    ids=str,
+)
+def test_a_damaged_record_is_refused_with_a_remedy(study, undisturbed, tmp_path, damage):
+    for name in ("sen.pickle", "sen.json"):
+        (tmp_path / name).write_bytes((undisturbed.folder / name).read_bytes())
+    record = json.loads((tmp_path / "sen.json").read_text())
+    (tmp_path / "sen.json").write_text(json.dumps({**record, **damage}))
+    with pytest.raises(ArtifactError, match=r"sen\.json: damaged.*overwrite=true"):
+        analyse(study, GROUPS, [0.2], tmp_path)
+
+
+def test_overwriting_starts_over_once_and_then_continues(study, undisturbed, tmp_path, monkeypatch):
+    for name in ("sen.pickle", "sen.json"):
+        (tmp_path / name).write_bytes((undisturbed.folder / name).read_bytes())
+    scored = []
+    real = sensitivity._score
+
+    def interrupted(*arguments):
+        scored.append(1)
+        if len(scored) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(sensitivity, "_score", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        analyse(study, GROUPS, [0.2, 0.6], tmp_path, overwrite=True)
+    analyse(study, GROUPS, [0.2, 0.6], tmp_path, overwrite=True)
+    assert len(scored) == 3 + 3, "a finished table is replaced, an unfinished one goes on"
+
+
+def test_a_table_with_layers_of_another_model_is_refused(study, undisturbed, tmp_path):
+    (tmp_path / "sen.json").write_bytes((undisturbed.folder / "sen.json").read_bytes())
+    write_sensitivities(tmp_path / "sen.pickle", {"conv2d_57.w_0": {0.2: 0.0}})
+    with pytest.raises(ArtifactError, match=r"conv2d_57\.w_0 is not a prunable layer"):
         analyse(study, GROUPS, [0.2], tmp_path)
 
 
@@ -112,14 +154,18 @@ def test_a_baseline_of_zero_is_refused(study, tmp_path, monkeypatch):
 
 def test_pruning_reads_the_table_by_state_dict_keys_and_checks_its_record(study, undisturbed, tmp_path, caplog):
     path = undisturbed.folder / "sen.pickle"
-    table = load_table(path, study.architecture, {"weights": "w", "architecture": "a"})
+    graph, architecture = study.graph, study.architecture
+    table = load_table(path, graph, architecture, {"weights": "w", "architecture": "a"})
     assert set(table) == set(GROUPS)
     with pytest.raises(ArtifactError, match="other weights than"):
-        load_table(path, study.architecture, {"weights": "other"})
+        load_table(path, graph, architecture, {"weights": "other"})
     alone = tmp_path / "sen.pickle"
     alone.write_bytes(path.read_bytes())
-    load_table(alone, study.architecture, {"weights": "other"})
+    load_table(alone, graph, architecture, {"weights": "other"})
     assert "cannot tell which weights" in caplog.text
+    write_sensitivities(alone, {"conv10_expand_weights": {}})
+    with pytest.raises(ArtifactError, match="no measured point"):
+        load_table(alone, graph, architecture, {})
 
 
 def test_loss_is_paddleslims():

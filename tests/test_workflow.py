@@ -141,12 +141,12 @@ def test_ctrl_c_says_that_nothing_is_lost(repo, v2_config, options, tmp_path):
     process = subprocess.Popen(
         [str(word) for word in words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    while not (tmp_path / "out/sen.pickle").exists() and process.poll() is None:
+    while not (tmp_path / "out/sen.json").exists() and process.poll() is None:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "continues from there" in stderr and "Traceback" not in stderr
+    assert "continues where it was" in stderr and "Traceback" not in stderr
 
 
 BAD = {
