@@ -66,8 +66,19 @@ def test_names_match_by_glob_in_both_spellings():
     assert "Prune.skip" in choose(skip=("conv10_*",)).skipped[CONV10_EXPAND]
     assert "Prune.skip" in choose(skip=("backbone.stage2.*",)).skipped[CONV10_EXPAND]
     assert match_groups(GRAPH, ["neck.*", "conv10_expand*"], ARCHITECTURE, "x") == [CONV10_EXPAND, NECK]
-    with pytest.raises(ConfigError, match=r"Prune.layers: 'conv99_\*'.*conv10_expand_weights"):
-        match_groups(GRAPH, ["neck.*", "conv99_*"], ARCHITECTURE, "Prune.layers")
+    with pytest.raises(ConfigError, match=r"Prune.layers: \['conv99_\*'\].*conv10_expand_weights"):
+        match_groups(GRAPH, ["conv99_*"], ARCHITECTURE, "Prune.layers")
+
+
+def test_a_misspelt_layer_is_an_error_and_an_idle_pattern_a_warning(caplog):
+    with pytest.raises(
+        ConfigError, match=r"Prune.layers: 'conv10_expnd_weights'.*did you mean 'conv10_expand_weights'"
+    ):
+        match_groups(GRAPH, ["neck.*", "conv10_expnd_weights"], ARCHITECTURE, "Prune.layers")
+    with pytest.raises(ConfigError, match=r"Prune.skip: 'nek.in2_conv.weight'.*'neck.in2_conv.weight'"):
+        choose(skip=("nek.in2_conv.weight",))
+    choose(skip=("nek.*",))
+    assert "Prune.skip: 'nek.*' matches no layer" in caplog.text
 
 
 def test_unmeasured_and_unprunable_layers_are_listed_with_their_reasons():

@@ -136,14 +136,15 @@ def test_a_killed_analysis_continues_where_it_was(repo, v2_config, options, tmp_
     assert result_of(again)["points"] == 6
 
 
-def test_ctrl_c_says_that_nothing_is_lost(repo, v2_config, options, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
+def test_an_interrupt_says_that_nothing_is_lost(repo, v2_config, options, tmp_path, number):
     words = [*script(repo, "sensitivity"), "-c", v2_config, "-o", *options, "Global.save_model_dir=out"]
     process = subprocess.Popen(
         [str(word) for word in words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     while not (tmp_path / "out/sen.json").exists() and process.poll() is None:
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "continues where it was" in stderr and "Traceback" not in stderr

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
+import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,8 @@ from ocrslim.config import PruneOptions
 from ocrslim.errors import ConfigError
 from ocrslim.graph.groups import ChannelGraph, Group
 from ocrslim.models.names import to_public
+
+logger = logging.getLogger(__name__)
 
 _BLOCK = re.compile(r"conv(\d+)_")
 
@@ -37,7 +41,12 @@ def select(
     Args:
         table: {state-dict key of the group: {ratio: loss}}.
         architecture: the `Architecture` section, for the public names that patterns match.
+
+    Raises:
+        ConfigError: `Prune.skip` names a layer that does not exist.
     """
+    members = [member.key for group in graph.groups.values() for member in group.members]
+    _check_patterns(options.skip, [*members, *graph.unprunable], architecture, "Prune.skip")
     skipped = dict(graph.unprunable)
     ratios = {}
     for name, group in graph.groups.items():
@@ -78,13 +87,35 @@ def match_groups(graph: ChannelGraph, patterns: Sequence[str], architecture: Map
     """Names of the groups that match any of the glob `patterns`, by public name or state-dict key.
 
     Raises:
-        ConfigError: a pattern matches no group; `key` names the setting it came from.
+        ConfigError: a name is no prunable layer's, or nothing matches; `key` names the setting it came from.
     """
-    unmatched = [p for p in patterns if not any(_matches([p], name, architecture) for name in graph.groups)]
-    if unmatched:
-        names = ", ".join(to_public(name, architecture) for name in graph.groups)
-        raise ConfigError(f"{key}: {unmatched[0]!r} matches no prunable layer; expected glob patterns over: {names}")
-    return [name for name in graph.groups if _matches(patterns, name, architecture)]
+    _check_patterns(patterns, graph.groups, architecture, key)
+    matched = [name for name in graph.groups if _matches(patterns, name, architecture)]
+    if not matched:
+        raise ConfigError(f"{key}: {list(patterns)} matches no prunable layer; {_choice(graph.groups, architecture)}")
+    return matched
+
+
+def _check_patterns(patterns: Sequence[str], keys: Iterable[str], architecture: Mapping[str, Any], key: str) -> None:
+    """Refuse a plain name that none of `keys` has, with the nearest one; warn of a pattern that matches none.
+
+    Raises:
+        ConfigError: such a name.
+    """
+    keys = list(keys)
+    for pattern in patterns:
+        if any(_matches([pattern], name, architecture) for name in keys):
+            continue
+        if set(pattern) & set("*?["):
+            logger.warning("%s: %r matches no layer", key, pattern)
+            continue
+        names = [to_public(name, architecture) for name in keys]
+        nearest = difflib.get_close_matches(pattern, [*names, *keys], n=1, cutoff=0.0)
+        raise ConfigError(f"{key}: {pattern!r} is no layer's name; did you mean {nearest[0]!r}?")
+
+
+def _choice(keys: Iterable[str], architecture: Mapping[str, Any]) -> str:
+    return "expected glob patterns over: " + ", ".join(to_public(name, architecture) for name in keys)
 
 
 def _matches(patterns: Sequence[str], name: str, architecture: Mapping[str, Any]) -> bool:
