@@ -1,7 +1,8 @@
 """The command line: arguments, logging, and errors turned into one line and an exit code.
 
 `main` is the console command `ocrslim STAGE ...`; `run_script` is one stage as a standalone script.
-Paddle is imported only after the configuration has been read, so that its errors show at once.
+Paddle is imported only after the configuration has been read, so that its errors show at once; and this
+file imports next to nothing, so that Ctrl-C is answered in one line from the start.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ocrslim import __version__
-from ocrslim.artifacts import is_disk_error, write_error
-from ocrslim.config import Config, load_config
 from ocrslim.errors import EXIT_CODE, OcrSlimError
+
+if TYPE_CHECKING:
+    from ocrslim.config import Config
 
 INTERRUPTED = 130
 _RESUMED = ("sensitivity", "prune", "train")
@@ -99,6 +101,8 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("ocrslim").setLevel(logging.INFO)  # not the root's: importing paddle resets that
     try:
+        from ocrslim.config import load_config
+
         config = load_config(arguments.config, arguments.opt)
         _import_paddle()
         with _sigterm_interrupts():
@@ -111,7 +115,7 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        return _fail(str(write_error(error.filename, error) if is_disk_error(error) else error))
+        return _fail(_explain(error))
     except ImportError as error:
         if _cut_off(error):
             return _interrupted(stage)
@@ -119,6 +123,12 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return _interrupted(stage)
     return 0
+
+
+def _explain(error: OSError) -> str:
+    from ocrslim.artifacts import is_disk_error, write_error
+
+    return str(write_error(error.filename, error) if is_disk_error(error) else error)
 
 
 def _import_paddle() -> None:
