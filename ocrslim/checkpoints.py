@@ -65,6 +65,7 @@ class Progress:
         step: optimizer steps done.
         evaluated: number of steps done at the last evaluation; -1 before the first.
         best: the evaluation whose weights are `best_accuracy.pdparams`.
+        best_weights: hash of their arrays.
         history: all evaluations.
         loss_sum, loss_count: of the training losses since the last evaluation.
         seconds: time spent, over all sessions.
@@ -74,6 +75,7 @@ class Progress:
     step: int = 0
     evaluated: int = -1
     best: Evaluation | None = None
+    best_weights: str | None = None
     history: list[Evaluation] = field(default_factory=list)
     loss_sum: float = 0.0
     loss_count: int = 0

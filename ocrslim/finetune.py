@@ -30,7 +30,7 @@ class FitResult:
     Attributes:
         metric: the one that decides which weights are best.
         start: evaluation before the first step: a pruned network as pruned.
-        best: evaluation of `weights`; never below `start`.
+        best: evaluation of `weights`; never below `start`, unless the best weights were lost on the way.
         last: evaluation after the last step.
         history: all evaluations, `start` and `last` among them.
         weights: `best_accuracy.pdparams`.
@@ -78,20 +78,21 @@ def fit(
         origin: hashes of starting weights and data. A folder with a run of other hashes is refused.
 
     Raises:
-        TrainingError: the folder holds another run, or the training diverged.
+        TrainingError: the folder holds another run, or a finished one whose best weights are lost;
+            or the training diverged.
         ArtifactError: the folder cannot be written to.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the state was saved.
     """
     run = Run(config, plan, dict(origin or {}))
     state = run.find()
     trainer = Trainer(model, run, labelled, evaluate)
-    continued_at = None
+    best = continued_at = None
     if state is not None:
-        trainer.take_over(state)
+        best = trainer.take_over(state)
         continued_at = trainer.progress.step
-    run.begin()
-    if state is not None and not run.fetch_best(state):
-        trainer.forget_best()
+    run.begin(state)
+    if best is not None:
+        run.fetch_best(best, trainer.progress)
     trainer.train()
     return _result(trainer, continued_at)
 

@@ -26,7 +26,7 @@ class LabelledSet:
     """The samples that take part, and what was left out and why.
 
     left_out: names of unreadable images; textless: names of training images without text to learn;
-    tiny: boxes under `MIN_SIDE` pixels, treated as "don't care".
+    tiny: boxes under `MIN_SIDE` pixels, treated as "don't care", those of textless images among them.
     """
 
     mode: str
@@ -34,13 +34,10 @@ class LabelledSet:
     transforms: tuple[Any, ...] = ()
     left_out: tuple[str, ...] = ()
     textless: tuple[str, ...] = ()
+    tiny: int = 0
 
     def __len__(self) -> int:
         return len(self.samples)
-
-    @property
-    def tiny(self) -> int:
-        return sum(sample.tiny for sample in self.samples)
 
     def fingerprint(self) -> str:
         """SHA-256 over labels, image files and transforms, wherever the files lie."""
@@ -53,7 +50,8 @@ class LabelledSet:
         ignored = sum(sample.boxes for sample in self.samples) - care
         text = f"{self.mode}: {len(self.samples)} images, {care} text boxes and {ignored} don't care"
         if self.tiny:
-            text += f" ({self.tiny} of them because a side is under {MIN_SIDE} pixels)"
+            boxes, count = ("box", "counts") if self.tiny == 1 else ("boxes", "count")
+            text += f"; {self.tiny} {boxes} with a side under {MIN_SIDE} pixels {count} as don't care"
         if self.left_out:
             text += f"; left out as unreadable: {_names(self.left_out)}"
         if self.textless:
@@ -80,6 +78,7 @@ def scan(config: Config, mode: str) -> LabelledSet:
             f"are missing or unreadable, expected at most {MAX_UNREADABLE:.0%}: {_names(left_out)}; "
             "put them there or take their lines out of the label file"
         )
+    tiny = sum(sample.tiny for sample in readable)
     textless: tuple[str, ...] = ()
     if mode == "Train":
         textless = tuple(sample.name for sample in readable if not sample.care)
@@ -90,7 +89,7 @@ def scan(config: Config, mode: str) -> LabelledSet:
             "has text to learn (all boxes are '###' or too small); label the text or name another file"
         )
     transforms = tuple(dataset["transforms"])
-    return LabelledSet(mode, readable, transforms, left_out, textless)
+    return LabelledSet(mode, readable, transforms, left_out, textless, tiny)
 
 
 def is_intact(data: bytes) -> bool:

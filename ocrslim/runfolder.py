@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from paddle import nn
 from ocrslim.artifacts import (
     atomic_file,
     check_writable,
+    hash_arrays,
     hash_value,
     remove_leftovers,
     write_error,
@@ -25,7 +25,7 @@ from ocrslim.checkpoints import (
     LATEST,
     STATE_SUFFIX,
     WEIGHTS_SUFFIX,
-    Evaluation,
+    Progress,
     TrainingState,
     first_difference,
     load_state,
@@ -33,13 +33,22 @@ from ocrslim.checkpoints import (
     save_weights,
 )
 from ocrslim.config import Config
-from ocrslim.errors import TrainingError
+from ocrslim.errors import TrainingError, WeightsError
 from ocrslim.pruning.plan import SUFFIX as PLAN_SUFFIX
 from ocrslim.pruning.plan import Plan
+from ocrslim.weights import read_weights
 
 logger = logging.getLogger(__name__)
 
 _EPOCH = "iter_epoch_"
+
+
+@dataclass(frozen=True)
+class BestWeights:
+    """Where a run's best weights lie, or should; `fault` says why they cannot be used, None if they can."""
+
+    path: Path
+    fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -144,19 +153,30 @@ class Run:
                 "from; choose another -o Global.save_model_dir=..., or replace them with -o Global.overwrite=true"
             )
 
-    def begin(self) -> None:
+    def owns(self, state: TrainingState | None) -> bool:
+        """Whether `state` lies in the run's own folder."""
+        return state is not None and state.path.parent.resolve() == self.folder.resolve()
+
+    def begin(self, state: TrainingState | None) -> None:
         """Make the folder this run's: leave nothing of another, write `config.yml` and the plan.
+
+        The plan is written beside all weights that lie there: without it they could not be read.
+
+        Args:
+            state: what the run continues from; None for a fresh start.
 
         Raises:
             ArtifactError: it cannot be written to.
         """
         check_writable(self.folder)
         remove_leftovers(self.folder, f"{LATEST}*", f"{BEST}*", f"{_EPOCH}*")
-        if self._own() is None:
+        if not self.owns(state) and self._own() is None:
             self._clear()
         self.config.save(self.folder / "config.yml")
         if self.plan is not None:
-            self.plan.save(self.folder / f"{LATEST}{PLAN_SUFFIX}")
+            weights = {path.stem for path in self._files() if path.suffix == WEIGHTS_SUFFIX}
+            for stem in sorted({LATEST, *weights}):
+                self.plan.save(self.folder / f"{stem}{PLAN_SUFFIX}")
 
     def _clear(self) -> None:
         # The state goes first: what a kill leaves behind must not look like a run that can go on.
@@ -166,7 +186,7 @@ class Run:
                 path.unlink()
         except OSError as error:
             raise write_error(self.folder, error) from error
-        if files:
+        if any(path.suffix in (STATE_SUFFIX, WEIGHTS_SUFFIX) for path in files):
             logger.info("%s: the run that was there is deleted (Global.overwrite)", self.folder)
 
     def _files(self) -> set[Path]:
@@ -177,16 +197,21 @@ class Run:
             for path in self.folder.glob(f"{stem}{suffix}")
         }
 
-    def save_best(self, model: nn.Layer, found: Evaluation, start: Evaluation) -> None:
-        """Write `best_accuracy.*`: the plan first, so that weights never lie there without theirs."""
+    def save_best(self, model: nn.Layer, progress: Progress) -> None:
+        """Write `best_accuracy.*` of `progress.best`: the plan first, as no weights may lie there without."""
         if self.plan is not None:
             self.plan.save(self.folder / f"{BEST}{PLAN_SUFFIX}")
-        weights = save_weights(self.folder / f"{BEST}{WEIGHTS_SUFFIX}", model)
+        progress.best_weights = save_weights(self.folder / f"{BEST}{WEIGHTS_SUFFIX}", model)
+        self._save_record(progress)
+
+    def _save_record(self, progress: Progress) -> None:
+        """Write `best_accuracy.json`; there must be a best."""
+        assert progress.best is not None
         record = {
             "metric": self.metric,
-            **found.to_json(),
-            "start": start.to_json(),
-            "weights": weights,
+            **progress.best.to_json(),
+            "start": progress.history[0].to_json(),
+            "weights": progress.best_weights,
             "plan": self.fingerprint["plan"],
             "fingerprint": hash_value(self.fingerprint),
             "origin": dict(self.origin),
@@ -199,18 +224,40 @@ class Run:
             self.plan.save(self.folder / f"{_EPOCH}{epoch}{PLAN_SUFFIX}")
         save_weights(self.folder / f"{_EPOCH}{epoch}{WEIGHTS_SUFFIX}", model)
 
-    def fetch_best(self, state: TrainingState) -> bool:
-        """Whether the best weights so far are at hand; those beside `Global.checkpoints` are copied."""
+    def find_best(self, state: TrainingState) -> BestWeights | None:
+        """Where the best weights of `state` lie: beside it; None if they are yet to be found.
+
+        They are known by their hash: what lies there may be damaged, or other weights.
+        """
+        progress = state.progress
+        if progress.best is None:
+            return None
+        path = state.path.with_name(f"{BEST}{WEIGHTS_SUFFIX}")
+        fault = _weights_fault(path, progress.best_weights)
+        # Killed between writing new best weights and saying so in the state: the evaluation is repeated.
+        if fault and progress.evaluated != progress.step and not _weights_fault(path, hash_arrays(state.weights)):
+            return None
+        return BestWeights(path, fault)
+
+    def fetch_best(self, best: BestWeights, progress: Progress) -> None:
+        """Complete `best_accuracy.*` here from the weights that `find_best` found."""
         target = self.folder / f"{BEST}{WEIGHTS_SUFFIX}"
-        if target.exists():
-            return True
-        source = state.path.with_name(target.name)
-        if not source.exists():
-            return False
-        for suffix in (PLAN_SUFFIX, ".json", WEIGHTS_SUFFIX):  # the weights last: they say it is complete
-            with contextlib.suppress(FileNotFoundError):
-                _copy(source.with_name(f"{BEST}{suffix}"), target.with_name(f"{BEST}{suffix}"))
-        return True
+        if best.path.resolve() != target.resolve():
+            if self.plan is not None:
+                self.plan.save(target.with_name(f"{BEST}{PLAN_SUFFIX}"))
+            _copy(best.path, target)
+        self._save_record(progress)
+
+
+def _weights_fault(path: Path, digest: str | None) -> str | None:
+    """Why `path` does not hold the weights of that hash (any weights for None); None if it does."""
+    if not path.exists():
+        return "not found"
+    try:
+        found = hash_arrays(read_weights(path))
+    except WeightsError:
+        return "damaged or unreadable"
+    return None if digest in (None, found) else "it holds other weights than the run wrote there"
 
 
 def check_source(config: Config) -> None:

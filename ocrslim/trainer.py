@@ -31,7 +31,7 @@ from ocrslim.errors import TrainingError
 from ocrslim.interrupts import Interrupts
 from ocrslim.losses import LOSS_PARTS, DBLoss, build_loss
 from ocrslim.optim import Schedule, build_optimizer
-from ocrslim.runfolder import Run
+from ocrslim.runfolder import BestWeights, Run
 
 logger = logging.getLogger(__name__)
 
@@ -61,20 +61,57 @@ class Trainer:
         self.saved: tuple[int, int] | None = None
         self.display = Display(self.progress, int(config.get("Global.print_batch_step") or 1))
 
-    def take_over(self, state: TrainingState) -> None:
-        """Continue from `state`, saying where."""
+    def take_over(self, state: TrainingState) -> BestWeights | None:
+        """Continue from `state`, saying where; return its best weights, None if they are to be found anew.
+
+        Raises:
+            TrainingError: the run is finished, and its best weights are lost.
+        """
+        best = self.run.find_best(state)
         restore(state, self.model, self.optimizer)
         self.progress = self.display.progress = state.progress
         if state.progress.finished:
             logger.info("%s: this run is finished (%s): nothing to train", state.path, self.position())
         else:
             logger.info("%s: continues at %s", state.path, self.position())
+        if best is not None and best.fault is None:
+            return best
+        if best is not None:
+            self.tell_lost(best, state)
+        self.forget_best()
+        return None
+
+    def tell_lost(self, best: BestWeights, state: TrainingState) -> None:
+        """Say that the best weights are lost: in a warning, or in an error where no training is left."""
+        progress, found = self.progress, self.progress.best
+        score = f"{self.run.metric} {found.metrics[self.run.metric]:.4f} at step {found.step}" if found else ""
+        if not progress.finished:
+            logger.warning(
+                "%s: %s: the best weights so far (%s) are lost; the best is found anew from %s on",
+                best.path,
+                best.fault,
+                score,
+                self.position(),
+            )
+            return
+        if self.run.owns(state):  # make true what the message says of the last weights
+            self.run.begin(state)
+            self.publish()
+        raise TrainingError(
+            f"{best.path}: {best.fault}: the best weights of this finished run ({score}) are lost; the last ones "
+            f"are in {state.path.with_suffix(WEIGHTS_SUFFIX)}: use those, or train again with "
+            f"-o {'' if self.run.owns(state) else 'Global.checkpoints= '}Global.overwrite=true"
+        )
 
     def forget_best(self) -> None:
         """Find a best anew from here on: the weights of the one so far are gone."""
-        self.progress.best = None
-        self.progress.evaluated = -1
-        self.progress.history = [e for e in self.progress.history if e.step < self.progress.step]
+        progress = self.progress
+        progress.best = progress.best_weights = None
+        progress.evaluated = -1
+        if progress.history and progress.history[-1].step == progress.step:  # to be repeated now
+            loss = progress.history.pop().loss
+            if loss is not None:
+                progress.loss_sum, progress.loss_count = loss, 1
 
     def position(self) -> str:
         """Where the run is, for people: the step just done, epochs from 1."""
@@ -171,7 +208,8 @@ class Trainer:
         self.display.say(
             f"{self.position()}: {self.run.metric} {found.metrics[self.run.metric]:.4f}"
             f" (best {best.metrics[self.run.metric]:.4f} at step {best.step})"
-            + (f", loss {found.loss:.4f}" if found.loss is not None else ", before training")
+            + (", before training" if found.step == 0 else "")
+            + (f", loss {found.loss:.4f}" if found.loss is not None else "")
         )
 
     def due(self) -> bool:
@@ -203,8 +241,8 @@ class Trainer:
         progress.history.append(found)
         best = progress.best
         if best is None or found.metrics[self.run.metric] >= best.metrics[self.run.metric]:
-            self.run.save_best(self.model, found, progress.history[0])
             progress.best = found
+            self.run.save_best(self.model, progress)
         progress.evaluated = progress.step
         progress.loss_sum, progress.loss_count = 0.0, 0
 

@@ -100,7 +100,7 @@ def test_thin_boxes_become_dont_care(data):
     labelled = scan(data.config(), "Eval")
     texts = [box["transcription"] for box in json.loads(labelled.samples[0].label)]
     assert texts == ["text", "###", "###", "###", "###"]
-    assert labelled.tiny == 3 and "(3 of them because a side is under 3 pixels)" in labelled.summary()
+    assert labelled.tiny == 3 and "3 boxes with a side under 3 pixels count as don't care" in labelled.summary()
 
 
 def test_ratio_list_takes_a_part_that_depends_on_the_seed_alone(filled):
@@ -141,6 +141,15 @@ def test_images_without_text_are_for_evaluation_only(filled):
     labelled = scan(filled.config(), "Train")
     assert labelled.textless == ("none.png", "ignored.png") and len(labelled) == 7
     assert len(scan(filled.config(), "Eval")) == 9
+
+
+def test_tiny_boxes_of_images_left_out_are_counted(filled):
+    filled.add("speck.png", [text(rectangle(10, 20, 60, 2))])
+    filled.add("part.png", [text(rectangle(10, 20, 60, 18)), text(rectangle(10, 50, 2, 18))])
+    labelled = scan(filled.config(), "Train")
+    assert labelled.textless == ("speck.png",) and labelled.tiny == 2
+    assert "2 boxes with a side under 3 pixels count as don't care" in labelled.summary()
+    assert "left out for want of text to learn: 1 (speck.png)" in labelled.summary()
 
 
 def test_nothing_to_learn(data):

@@ -116,7 +116,9 @@ class Deaths:
 
 
 @pytest.mark.usefixtures("no_images")
-def test_a_death_at_any_write_loses_nothing(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_death_at_any_write_loses_nothing(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def settings(name: str) -> tuple[Config, Plan]:
         config = make_config(images, tmp_path / name / "out", "Global.epoch_num=2", "Global.save_epoch_step=2")
         return config, plan_of(config)
@@ -138,8 +140,10 @@ def test_a_death_at_any_write_loses_nothing(images: Path, tmp_path: Path, monkey
                 if (out / f"{name}.pdparams").exists():
                     assert weights(out, name).keys() == weights(tmp_path / "whole" / "out").keys()
                     assert (out / f"{name}.plan.json").exists()
+            caplog.clear()
             result = run(config, plan=plan)
             assert result.best == expected.best, (at, after)
+            assert "best weights" not in caplog.text  # no false alarm
             for name in ("best_accuracy", "latest", "iter_epoch_2"):
                 assert_same(weights(out, name), weights(tmp_path / "whole" / "out", name), 0)
             assert result.history == expected.history

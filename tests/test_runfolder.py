@@ -26,6 +26,7 @@ from training import (
 
 from ocrslim.checkpoints import load_state
 from ocrslim.errors import TrainingError
+from ocrslim.trainer import Trainer
 
 __all__ = ["images", "no_images"]  # fixtures
 
@@ -166,6 +167,137 @@ def test_a_lost_best_is_found_anew(images: Path, tmp_path: Path) -> None:
     result = run(make_config(images, out), evaluate=scores_from([0.1, 0.2, 0.05]))
     assert (result.best.step, result.best.metrics["hmean"]) == (9, 0.2)
     assert (out / "best_accuracy.pdparams").exists()
+
+
+def damage(path: Path, how: str) -> None:
+    if how == "missing":
+        path.unlink()
+    elif how == "truncated":
+        path.write_bytes(path.read_bytes()[:-40])
+    else:  # whole, of the right shapes, but not what was found best
+        paddle.save(tiny(seed=77).state_dict(), str(path))
+
+
+@pytest.mark.usefixtures("no_images")
+@pytest.mark.parametrize("how", ["missing", "truncated", "other weights"])
+def test_lost_best_weights_of_a_finished_run_are_named(images: Path, tmp_path: Path, how: str) -> None:
+    out = tmp_path / "out"
+    config = make_config(images, out)
+    run(config, evaluate=scores_from([0.9, 0.1]), plan=plan_of(config))
+    last = weights(out)
+    damage(out / "best_accuracy.pdparams", how)
+    (out / "latest.pdparams").unlink()
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    with pytest.raises(TrainingError) as caught:
+        run(config, evaluate=stop_after(0), plan=plan_of(config))
+    text = str(caught.value)
+    assert text.startswith(f"{out}/best_accuracy.pdparams: ") and "\n" not in text
+    assert f"the last ones are in {out}/latest.pdparams" in text and "-o Global.overwrite=true" in text
+    assert_same(weights(out), last, 0)
+    (out / "latest.pdparams").unlink()
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    again = run(make_config(images, out, "Global.overwrite=true"), plan=plan_of(config))  # the advice helps
+    assert again.continued_at is None
+
+
+@pytest.mark.usefixtures("no_images")
+@pytest.mark.parametrize("how", ["missing", "truncated", "other weights"])
+def test_lost_best_weights_of_an_unfinished_run_are_found_anew(images: Path, tmp_path: Path, how: str, caplog) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(Stop):
+        run(make_config(images, out), evaluate=stop_after(2))
+    kept = load_state(out / "latest.pdopt").progress.best
+    damage(out / "best_accuracy.pdparams", how)
+    caplog.set_level(logging.INFO)
+    result = run(make_config(images, out), evaluate=scores_from([0.1, 0.2, 0.05]))
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert kept is not None and len(warnings) == 1
+    assert warnings[0].startswith(f"{out}/best_accuracy.pdparams: ") and f"at step {kept.step}" in warnings[0]
+    assert (result.best.step, result.best.metrics["hmean"]) == (9, 0.2)
+    assert "before training" not in caplog.text
+
+
+@pytest.mark.usefixtures("no_images")
+def test_a_lost_best_right_after_its_evaluation(images: Path, tmp_path: Path, monkeypatch, caplog) -> None:
+    """The weights at hand were scored already: scored again, as training went before them."""
+    out = tmp_path / "out"
+    monkeypatch.setattr("ocrslim.trainer.SAVE_SECONDS", 1e9)
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr("ocrslim.trainer.Trainer.step", stop_at_step(7))
+        run(make_config(images, out), evaluate=scores_from([0.1, 0.2, 0.3]))
+    state = load_state(out / "latest.pdopt")
+    assert state.progress.evaluated == state.progress.step == 6
+    (out / "best_accuracy.pdparams").unlink()
+    caplog.set_level(logging.INFO)
+    result = run(make_config(images, out), evaluate=scores_from([0.3, 0.2, 0.05]))
+    assert [entry.step for entry in result.history] == [0, 3, 6, 9, 12] and result.best.step == 6
+    assert result.history[2].loss == state.progress.history[2].loss is not None
+    assert "before training" not in caplog.text
+
+
+def stop_at_step(number: int):
+    step = Trainer.step
+
+    def stopping(trainer: Trainer, batch: list[paddle.Tensor]) -> None:
+        if trainer.progress.step == number - 1:
+            raise Stop
+        step(trainer, batch)
+
+    return stopping
+
+
+@pytest.mark.usefixtures("no_images")
+@pytest.mark.parametrize("finished", [True, False])
+@pytest.mark.parametrize("how", ["missing", "truncated"])
+def test_plan_and_record_beside_the_best_weights_come_back(
+    images: Path, tmp_path: Path, finished: bool, how: str
+) -> None:
+    out = tmp_path / "out"
+    config = make_config(images, out, "Global.save_epoch_step=1")
+    if finished:
+        run(config, evaluate=scores_from([0.9, 0.1]), plan=plan_of(config))
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            run(config, evaluate=scores_then_stop([0.9, 0.1, 0.1]), plan=plan_of(config))
+    names = ["best_accuracy.plan.json", "iter_epoch_1.plan.json", "best_accuracy.json"]
+    before = {name: (out / name).read_bytes() for name in names}
+    for name in names:
+        damage(out / name, how)
+    run(config, evaluate=scores_from([0.1]), plan=plan_of(config))
+    assert {name: (out / name).read_bytes() for name in names} == before
+    assert before["best_accuracy.plan.json"] == (out / "latest.plan.json").read_bytes()
+
+
+@pytest.mark.usefixtures("no_images")
+def test_best_weights_of_the_folder_are_not_taken_for_those_of_checkpoints(images: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first" / "out", tmp_path / "second" / "out"
+    with pytest.raises(KeyboardInterrupt):
+        run(make_config(images, first), evaluate=scores_then_stop([0.1, 0.2, 0.9]))
+    with pytest.raises(KeyboardInterrupt):
+        run(make_config(images, second), evaluate=scores_then_stop([0.3, 0.1]))
+    config = make_config(images, second, f"Global.checkpoints={first}/latest")
+    result = run(config, evaluate=scores_from([0.3]))
+    assert result.best.step == 6
+    assert_same(weights(second, "best_accuracy"), weights(first, "best_accuracy"), 0)
+
+
+@pytest.mark.usefixtures("no_images")
+def test_a_finished_run_named_by_checkpoints_is_not_overwritten(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = run(make_config(images, out))
+    config = make_config(images, out, f"Global.checkpoints={out}/latest", "Global.overwrite=true")
+    assert run(config, evaluate=stop_after(0)).best == first.best
+
+
+@pytest.mark.usefixtures("no_images")
+@pytest.mark.parametrize(("name", "told"), [("latest.plan.json", False), ("latest.pdparams", True)])
+def test_says_what_it_deletes(images: Path, tmp_path: Path, caplog, name: str, told: bool) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("{}")
+    caplog.set_level(logging.INFO)
+    run(make_config(images, out, *(["Global.overwrite=true"] if told else [])))
+    assert ("the run that was there is deleted (Global.overwrite)" in caplog.text) == told
 
 
 class Bomb:
