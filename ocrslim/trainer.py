@@ -48,6 +48,7 @@ class Trainer:
     evaluate: Callable[[], dict[str, float]]
     interrupts: Interrupts = field(default_factory=Interrupts)
     intact: bool = True  # False in the middle of a step: such weights must not be saved
+    elsewhere: bool = False  # True where the state that was taken over lies in another folder
 
     def __post_init__(self) -> None:
         config = self.run.config
@@ -68,6 +69,7 @@ class Trainer:
             TrainingError: the run is finished, and its best weights are lost.
         """
         best = self.run.find_best(state)
+        self.elsewhere = not self.run.owns(state)
         restore(state, self.model, self.optimizer)
         self.progress = self.display.progress = state.progress
         if state.progress.finished:
@@ -128,7 +130,10 @@ class Trainer:
     def train(self) -> None:
         """Do the steps that are left."""
         if self.progress.finished:
-            self.publish()
+            if self.elsewhere:
+                self.save()
+            else:
+                self.publish()
             return
         with self.interrupts, self.display:
             try:

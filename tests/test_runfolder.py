@@ -290,6 +290,20 @@ def test_a_finished_run_named_by_checkpoints_is_not_overwritten(images: Path, tm
 
 
 @pytest.mark.usefixtures("no_images")
+def test_a_finished_run_elsewhere_can_be_named_again_and_again(images: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first" / "out", tmp_path / "second" / "out"
+    expected = run(make_config(images, first))
+    config = make_config(images, second, f"Global.checkpoints={first}/latest")
+    for _ in range(2):
+        assert run(config, evaluate=stop_after(0)).best == expected.best
+    (first / "best_accuracy.pdparams").unlink()
+    config = make_config(images, tmp_path / "third", f"Global.checkpoints={first}/latest")
+    with pytest.raises(TrainingError, match=r"or train again with -o Global.checkpoints= Global.overwrite=true"):
+        run(config)
+    assert not (tmp_path / "third").exists()
+
+
+@pytest.mark.usefixtures("no_images")
 @pytest.mark.parametrize(("name", "told"), [("latest.plan.json", False), ("latest.pdparams", True)])
 def test_says_what_it_deletes(images: Path, tmp_path: Path, caplog, name: str, told: bool) -> None:
     out = tmp_path / "out"
