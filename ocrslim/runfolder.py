@@ -246,6 +246,7 @@ class Run:
             if self.plan is not None:
                 self.plan.save(target.with_name(f"{BEST}{PLAN_SUFFIX}"))
             _copy(best.path, target)
+        progress.best_weights = progress.best_weights or hash_arrays(read_weights(target))  # older states: none
         self._save_record(progress)
 
 
