@@ -64,7 +64,7 @@ def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, ori
         ExportError: the exported model differs from `model` by more than `TOLERANCE`.
         ArtifactError: `folder` cannot be written, or holds files that are not an export's.
     """
-    folder = folder.resolve()
+    folder = folder.resolve() if folder.is_symlink() else folder
     _check_target(folder)
     with _staging(folder) as staged:
         _save_legacy(model, staged / "inference")
