@@ -142,7 +142,7 @@ def overrides() -> list[str]:
         f"Eval.dataset.data_dir={data}/eval/images",
         f"Eval.dataset.label_file_list=[{data}/eval/label.txt]",
         f"Eval.dataset.transforms.DetResizeForTest.image_shape=[{SIZE},{SIZE}]",
-        "Prune.ratios=[0.1,0.3,0.5,0.7]",
+        "Prune.ratios=[0.1,0.3,0.5]",
         "Prune.align=8",
     ]
 
