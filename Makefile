@@ -18,7 +18,7 @@ $(STAMP): requirements.txt requirements-dev.txt requirements-models.txt setup.py
 	touch $(STAMP)
 
 demo: setup
-	$(BIN)/python -m ocrslim.demo
+	$(BIN)/python -W ignore::UserWarning -m ocrslim.demo
 
 test: setup
 	$(BIN)/python -m pytest
