@@ -378,7 +378,7 @@ def test_values_out_of_bounds_are_refused(text):
     ],
 )
 def test_values_at_the_edge_are_accepted(text):
-    load_config(MAIN, [text])
+    assert load_config(MAIN, [text]).tree["Global"]
 
 
 def test_a_key_of_another_optimizer_is_unknown():

@@ -106,7 +106,7 @@ def _write(path, table):
     return path
 
 
-def _refusal(call, *words):
+def check_refused(call, *words):
     with pytest.raises(WeightsError) as caught:
         call()
     message = str(caught.value)
@@ -228,7 +228,7 @@ def test_imported_weights_come_back_from_a_checkpoint(v2_onnx, tmp_path):
 def test_onnx_of_another_architecture_is_refused_and_nothing_is_loaded(architecture, v3_onnx):
     model = build_model(architecture)
     before = state_arrays(model)
-    _refusal(lambda: load_weights(model, v3_onnx), v3_onnx, "of another shape", "configuration")
+    check_refused(lambda: load_weights(model, v3_onnx), v3_onnx, "of another shape", "configuration")
     assert _same(before, model)
 
 
@@ -307,23 +307,23 @@ def test_a_truncated_inference_model_is_refused(name, part, exported, tmp_path):
     program = "inference.json" if name == "pir" else "inference.pdmodel"
     victim = folder / (program if part == "program" else "inference.pdiparams")
     victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 2])
-    _refusal(lambda: load_weights(build_model(V3), folder), victim, "again")
+    check_refused(lambda: load_weights(build_model(V3), folder), victim, "again")
 
 
 def test_files_of_two_exports_do_not_pass_for_one(exported, tmp_path):
     _export(build_model(V2), tmp_path, legacy=True)
     shutil.copy(exported[0]["legacy"] / "inference.pdiparams", tmp_path)
-    _refusal(lambda: load_weights(build_model(V2), tmp_path), "not the weights of inference.pdmodel")
+    check_refused(lambda: load_weights(build_model(V2), tmp_path), "not the weights of inference.pdmodel")
 
 
 def test_a_folder_without_a_model_says_what_it_holds(tmp_path):
     (tmp_path / "best_accuracy.pdparams").touch()
-    _refusal(lambda: read_weights(tmp_path), tmp_path, "no inference model", "best_accuracy.pdparams")
+    check_refused(lambda: read_weights(tmp_path), tmp_path, "no inference model", "best_accuracy.pdparams")
 
 
 def test_an_inference_model_without_its_weights_is_named(exported, tmp_path):
     shutil.copy(exported[0]["pir"] / "inference.json", tmp_path)
-    _refusal(lambda: read_weights(tmp_path), tmp_path / "inference.pdiparams", "not found", "inference.json")
+    check_refused(lambda: read_weights(tmp_path), tmp_path / "inference.pdiparams", "not found", "inference.json")
 
 
 # Checkpoints
@@ -390,7 +390,7 @@ def test_two_networks_of_which_none_is_the_student_are_refused(checkpoint, tmp_p
     _, arrays = checkpoint
     table = {f"{prefix}{key}": array for prefix in ("a.", "b.") for key, array in arrays.items()}
     path = _write(tmp_path / "two.pdparams", table)
-    _refusal(lambda: load_weights(build_model(V2), path), path, "several networks", "a., b.")
+    check_refused(lambda: load_weights(build_model(V2), path), path, "several networks", "a., b.")
 
 
 @pytest.mark.parametrize("prefix", ["", "Student."])
@@ -404,7 +404,7 @@ def test_missing_extra_and_misshaped_keys_are_counted_and_nothing_is_loaded(pref
     path = _write(tmp_path / "a.pdparams", {prefix + key: value for key, value in table.items()})
     model = build_model(V2)
     before = state_arrays(model)
-    _refusal(
+    check_refused(
         lambda: load_weights(model, path),
         path,
         f"{len(arrays) - 1} arrays found, {len(arrays)} expected",
@@ -418,7 +418,7 @@ def test_missing_extra_and_misshaped_keys_are_counted_and_nothing_is_loaded(pref
 
 def test_a_checkpoint_of_another_architecture_is_refused(checkpoint):
     path, _ = checkpoint
-    _refusal(lambda: load_weights(build_model(V3), path), path, "neck.in2_conv.weight", "40 keys missing")
+    check_refused(lambda: load_weights(build_model(V3), path), path, "neck.in2_conv.weight", "40 keys missing")
 
 
 @pytest.mark.parametrize(
@@ -438,7 +438,7 @@ def test_values_that_are_no_numbers_are_refused_by_key(value, words, checkpoint,
     path = _write(tmp_path / "a.pdparams", {**arrays, "neck.p3_conv.weight": array})
     model = build_model(V2)
     before = state_arrays(model)
-    _refusal(lambda: load_weights(model, path), path, "neck.p3_conv.weight", *words)
+    check_refused(lambda: load_weights(model, path), path, "neck.p3_conv.weight", *words)
     assert _same(before, model)
 
 
@@ -455,7 +455,7 @@ def test_a_hostile_checkpoint_is_refused_unexecuted(nested, checkpoint, tmp_path
     marker = tmp_path / "executed"
     evil = _Hostile(marker)
     path = _write(tmp_path / "evil.pdparams", {**checkpoint[1], "x": evil} if nested else evil)
-    _refusal(lambda: load_weights(build_model(V2), path), path, "system", "not a checkpoint")
+    check_refused(lambda: load_weights(build_model(V2), path), path, "system", "not a checkpoint")
     assert not marker.exists()
 
 
@@ -464,7 +464,7 @@ def test_a_truncated_checkpoint_is_refused(share, checkpoint, tmp_path):
     data = checkpoint[0].read_bytes()
     path = tmp_path / "half.pdparams"
     path.write_bytes(data[: int(len(data) * share)])
-    _refusal(lambda: load_weights(build_model(V2), path), path, "not a checkpoint", "again")
+    check_refused(lambda: load_weights(build_model(V2), path), path, "not a checkpoint", "again")
 
 
 @pytest.mark.parametrize(
@@ -478,7 +478,7 @@ def test_a_truncated_checkpoint_is_refused(share, checkpoint, tmp_path):
 )
 def test_a_pickle_of_something_else_is_refused(table, words, tmp_path):
     path = _write(tmp_path / "a.pdparams", table)
-    _refusal(lambda: load_weights(build_model(V2), path), path, *words)
+    check_refused(lambda: load_weights(build_model(V2), path), path, *words)
 
 
 @pytest.mark.parametrize(
@@ -493,28 +493,28 @@ def test_a_pickle_of_something_else_is_refused(table, words, tmp_path):
 def test_a_broken_onnx_file_is_refused(data, words, tmp_path):
     path = tmp_path / "broken.onnx"
     path.write_bytes(data)
-    _refusal(lambda: load_weights(build_model(V2), path), path, words)
+    check_refused(lambda: load_weights(build_model(V2), path), path, words)
 
 
 def test_a_truncated_onnx_file_is_refused(v3_onnx, tmp_path):
     path = tmp_path / "half.onnx"
     path.write_bytes(v3_onnx.read_bytes()[:1_000_000])
-    _refusal(lambda: load_weights(build_model(V3), path), path, "not readable as ONNX")
+    check_refused(lambda: load_weights(build_model(V3), path), path, "not readable as ONNX")
 
 
 def test_a_missing_file_says_what_lies_there_instead(tmp_path):
     for name in ("best_acuracy.pdparams", "latest.pdparams", "train.log"):
         (tmp_path / name).touch()
-    message = _refusal(lambda: read_weights(tmp_path / "best_accuracy"), "not found", "latest.pdparams")
+    message = check_refused(lambda: read_weights(tmp_path / "best_accuracy"), "not found", "latest.pdparams")
     assert message.index("best_acuracy.pdparams") < message.index("train.log")
-    _refusal(lambda: read_weights(tmp_path / "no" / "such" / "x.onnx"), f"only {tmp_path} exists", "latest")
+    check_refused(lambda: read_weights(tmp_path / "no" / "such" / "x.onnx"), f"only {tmp_path} exists", "latest")
     (tmp_path / "empty").mkdir()
-    _refusal(lambda: read_weights(tmp_path / "empty" / "x.pdparams"), "holds nothing")
+    check_refused(lambda: read_weights(tmp_path / "empty" / "x.pdparams"), "holds nothing")
 
 
 def test_an_optimiser_s_file_is_told_from_weights(tmp_path):
     (tmp_path / "best.pdopt").touch()
-    _refusal(lambda: read_weights(tmp_path / "best.pdopt"), "optimiser", "best.pdparams")
+    check_refused(lambda: read_weights(tmp_path / "best.pdopt"), "optimiser", "best.pdparams")
 
 
 def test_a_failed_save_leaves_the_old_checkpoint(checkpoint, tmp_path, monkeypatch):
@@ -589,7 +589,7 @@ def test_a_numbered_file_is_followed_only_as_far_as_its_layers_agree(exported):
 
 def test_a_backbone_that_fits_nowhere_is_refused(tmp_path):
     path = _write(tmp_path / "a.pdparams", {"encoder.weight": np.zeros((2, 2), "float32")})
-    _refusal(lambda: init_backbone(build_model(V2), path), path, "no layer fits", "encoder.weight")
+    check_refused(lambda: init_backbone(build_model(V2), path), path, "no layer fits", "encoder.weight")
 
 
 def test_state_arrays_are_copies():
