@@ -249,8 +249,14 @@ def _fit(
         return evaluate(DygraphEngine(model), images, post_process)
 
     result = finetune.fit(model, config, training, score, plan=plan, origin=origin)
-    start, best = (entry.metrics[result.metric] for entry in (result.start, result.best))
-    print(f"{result.metric} {start:.4f} before training, {best:.4f} at step {result.best.step}: {result.weights}")
+    start, best, last = (entry.metrics[result.metric] for entry in (result.start, result.best, result.last))
+    if result.best.step:
+        print(f"{result.metric} {start:.4f} before training, {best:.4f} at step {result.best.step}: {result.weights}")
+    else:
+        print(
+            f"training brought nothing: {result.metric} {start:.4f} before, {last:.4f} after the last step; "
+            f"{result.weights} has the weights from before: try a lower learning rate, or more images and epochs"
+        )
     return {"checkpoint": str(result.weights), **result.to_json()}
 
 
