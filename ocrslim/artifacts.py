@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
-from ocrslim.errors import ArtifactError, OcrSlimError
+from ocrslim.errors import ArtifactError
 
 Sensitivities = dict[str, dict[float, float]]
 
@@ -229,7 +229,7 @@ def write_sensitivities(path: Path | str, table: Sensitivities) -> None:
         pickle.dump(plain, stream, protocol=2)
 
 
-def read_sensitivities(path: Path | str, error: type[OcrSlimError] = ArtifactError) -> Sensitivities:
+def read_sensitivities(path: Path | str) -> Sensitivities:
     """Read a `sen.pickle` without executing anything in it.
 
     Raises:
@@ -240,22 +240,22 @@ def read_sensitivities(path: Path | str, error: type[OcrSlimError] = ArtifactErr
     try:
         table = unpickle_plain(path.read_bytes())
     except FileNotFoundError:
-        raise error(
+        raise ArtifactError(
             f"{path}: not found: run sensitivity_anal.py with the same configuration first, "
             "or name the file with -o Prune.sen_file=PATH"
         ) from None
     except OSError as problem:
-        raise error(
+        raise ArtifactError(
             f"{path}: cannot be read ({problem.strerror}), expected a file: name it with -o Prune.sen_file=PATH"
         ) from None
     except pickle.UnpicklingError as problem:
-        raise error(
+        raise ArtifactError(
             f"{path}: not a sensitivity table: {problem}; expected {{name: {{ratio: loss}}}} "
             f"of strings and numbers: {remedy}"
         ) from None
     fault = _table_fault(table)
     if fault:
-        raise error(f"{path}: not a sensitivity table: {fault}: {remedy}")
+        raise ArtifactError(f"{path}: not a sensitivity table: {fault}: {remedy}")
     return {name: {float(r): float(v) for r, v in losses.items()} for name, losses in table.items()}
 
 

@@ -8,19 +8,18 @@ file imports next to nothing, so that Ctrl-C is answered in one line from the st
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import logging
 import os
-import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ocrslim import __version__
 from ocrslim.errors import EXIT_CODE, OcrSlimError
+from ocrslim.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from ocrslim.config import Config
@@ -105,7 +104,7 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
 
         config = load_config(arguments.config, arguments.opt)
         _import_paddle()
-        with _sigterm_interrupts():
+        with Interrupts():
             result = _run(stage, config, arguments)
             if arguments.json:
                 print(json.dumps(result), flush=True)
@@ -157,17 +156,3 @@ def _fail(message: str) -> int:
     for line in message.splitlines():
         print(f"error: {line}", file=sys.stderr)
     return EXIT_CODE
-
-
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """Let a termination request end a run as Ctrl-C does."""
-
-    def interrupt(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

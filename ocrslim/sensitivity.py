@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 SCHEMA = 1
 TABLE, RECORD = "sen.pickle", "sen.json"
 MADE_BY = "sensitivity_anal.py"
+_REMEASURE = "choose another folder with -o Global.save_model_dir=PATH, or measure anew with -o Global.overwrite=true"
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Study:
         post_process: shrink map to polygons.
         metric: which of precision, recall, hmean the losses are of.
         hashes: what identifies weights, architecture, data and settings.
+        config: the resolved configuration, kept in the record.
     """
 
     model: nn.Layer
@@ -64,6 +66,7 @@ class Study:
     metric: str
     criterion: str
     hashes: Mapping[str, str]
+    config: Mapping[str, Any]
 
 
 @dataclass
@@ -121,7 +124,8 @@ def analyse(
         logger.info("%s: continues with %d of %d points done", folder / TABLE, total - len(points), total)
     else:
         progress.record = _new_record(study)
-        progress.save_record()
+    progress.record["config"] = dict(study.config)
+    progress.save_record()
     _measure(study, progress, points, names, total)
     return progress
 
@@ -195,16 +199,10 @@ def _resume(folder: Path, study: Study) -> Progress:
         if not table:
             return Progress(folder)
         raise ArtifactError(
-            f"{table_path}: no {RECORD} beside it says what it was measured on, so it cannot be continued: "
-            "choose another folder with -o Global.save_model_dir=PATH, or measure anew with -o Global.overwrite=true"
+            f"{table_path}: no {RECORD} beside it says what it was measured on, so it cannot be continued: {_REMEASURE}"
         )
     record = read_json(record_path, MADE_BY)
-    check_record(
-        record,
-        study.hashes,
-        record_path,
-        "choose another folder with -o Global.save_model_dir=PATH, or measure anew with -o Global.overwrite=true",
-    )
+    check_record(record, study.hashes, record_path, _REMEASURE)
     check_names(table, study.graph, study.architecture, table_path)
     return Progress(folder, table, record)
 

@@ -43,9 +43,10 @@ NOMINAL_SHAPE = (1, 3, 736, 1280)
 
 def use_device(config: Config) -> None:
     """Select the GPU where `Global.use_gpu` asks for one and Paddle has it; otherwise the CPU, saying so."""
-    if config.get("Global.use_gpu") and not paddle.is_compiled_with_cuda():
+    wanted, possible = bool(config.get("Global.use_gpu")), paddle.is_compiled_with_cuda()
+    if wanted and not possible:
         logger.warning("Global.use_gpu is true, but this paddlepaddle has no GPU support: running on the CPU")
-    paddle.set_device("gpu" if config.get("Global.use_gpu") and paddle.is_compiled_with_cuda() else "cpu")
+    paddle.set_device("gpu" if wanted and possible else "cpu")
 
 
 def run_sensitivity(config: Config) -> dict[str, Any]:
@@ -70,10 +71,9 @@ def run_sensitivity(config: Config) -> dict[str, Any]:
             "evaluation data": labelled.fingerprint(),
             "post-processing": hash_value([config.section("PostProcess"), config.get("Metric.main_indicator")]),
         },
+        config=config.tree,
     )
     progress = sensitivity.analyse(study, groups, options.ratios, folder, config.overwrite)
-    progress.record["config"] = config.tree
-    progress.save()
     names = [to_public(name, architecture) for name in groups]
     print(report.sensitivity_table(progress.table, names))
     return {
@@ -141,19 +141,24 @@ def run_train(config: Config) -> dict[str, Any]:
     check_source(config)
     check_writable(config.save_model_dir)
     data = _scan(config)
+    model, plan = _starting_network(config)
+    return _fit(config, model, data, plan, {"weights": hash_arrays(state_arrays(model))})
+
+
+def _starting_network(config: Config) -> tuple[paddle.nn.Layer, Plan | None]:
+    """The network that `train` starts from, and the plan that it is pruned by, if it is."""
+    if config.weights:
+        network = load_network(config)
+        return network.model, network.plan
     paddle.seed(config.seed)
     model = build_model(config.section("Architecture"))
     backbone = config.get("Global.init_backbone")
-    plan = None
-    if config.weights:
-        network = load_network(config)
-        model, plan = network.model, network.plan
-    elif backbone:
+    if backbone:
         taken = init_backbone(model, backbone)
         logger.info("%s: %d arrays taken, %d left out", backbone, len(taken.loaded), len(taken.left_out))
         for key, reason in taken.left_out:
             logger.info("  left out %s: %s", key, reason)
-    return _fit(config, model, data, plan, {"weights": hash_arrays(state_arrays(model))})
+    return model, None
 
 
 def run_export(config: Config) -> dict[str, Any]:

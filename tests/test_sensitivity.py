@@ -34,6 +34,7 @@ def study_of(config):
         metric="hmean",
         criterion="fpgm",
         hashes=HASHES,
+        config=config.tree,
     )
 
 

@@ -72,15 +72,21 @@ def photograph():
     return image.transpose(2, 0, 1)[None].astype("float32")
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """A checkpoint of a fresh V2 network with its arrays; batch norms are not at their defaults."""
-    paddle.seed(3)
-    model = build_model(V2)
-    rng = np.random.default_rng(3)
+def _spread(architecture, seed):
+    """A fresh network whose batch norms are not at their defaults."""
+    paddle.seed(seed)
+    model = build_model(architecture)
+    rng = np.random.default_rng(seed)
     for key, tensor in model.state_dict().items():
         if "bn" in key:
             tensor.set_value((0.5 + rng.random(tensor.shape)).astype("float32"))
+    return model
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A checkpoint of a fresh V2 network with its arrays; batch norms are not at their defaults."""
+    model = _spread(V2, seed=3)
     path = save_checkpoint(model, tmp_path_factory.mktemp("weights") / "best_accuracy")
     return path, state_arrays(model)
 
@@ -259,12 +265,7 @@ def _export(model, folder, legacy):
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, checkpoint):
     """{format: folder} of two exports of one V3 network, and what it computes."""
-    paddle.seed(5)
-    model = build_model(V3)
-    rng = np.random.default_rng(5)
-    for key, tensor in model.state_dict().items():
-        if "bn" in key:
-            tensor.set_value((0.5 + rng.random(tensor.shape)).astype("float32"))
+    model = _spread(V3, seed=5)
     output = _run(model, _noise())
     arrays = state_arrays(model)
     folders = {}
