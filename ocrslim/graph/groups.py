@@ -1,17 +1,24 @@
 """Channel groups as plain values: no framework in here, so tests can build them by hand.
 
 Worked example: `conv1 -> batch_norm -> conv2`. The output channels of conv1 form one group with
-three kinds of members: axis 0 of conv1's weight, axis 0 of the four vectors of the batch norm, and
-axis 1 of conv2's weight. Removing channel 5 removes index 5 of every member.
+three kinds of members: axis 0 of conv1's weight (its output), axis 0 of the four vectors of the batch norm
+(they follow), and axis 1 of conv2's weight (its input). Removing channel 5 removes index 5 of every member.
+
+With `concat([conv1, conv3]) -> conv2` the members of conv3's group hold other positions: its channel 5 is
+index (channels of conv1) + 5 of conv2's axis 1. So a group is a list of *units*, the smallest things that
+can go alone, and each member says which of its positions belong to each unit: one position for most,
+several where channels go together (49 behind the flattening of a 7x7 map), none where a unit does not
+reach.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
+
+OUTPUT, INPUT, FOLLOWS = "output", "input", "follows"
 
 
 @dataclass(frozen=True)
@@ -22,41 +29,88 @@ class Member:
         key: state-dict key of the parameter.
         axis: the axis that is cut.
         size: entries along that axis before any pruning.
-        transforms: how a mask over the group's channels becomes a mask over this axis, in order; each
-            entry is a mapping in PaddleSlim's vocabulary (empty: the same mask).
-        conv_groups: `groups` of the convolution that owns the parameter, 1 for everything else.
+        units: positions along the axis that belong to each unit of the group; a position of no unit stays.
+        role: `OUTPUT`, the axis of a convolution's or linear layer's weight that makes the channels;
+            `INPUT`, one that reads them; `FOLLOWS`, everything that works on each channel alone.
     """
 
     key: str
     axis: int
     size: int
-    transforms: tuple[Mapping[str, Any], ...] = ()
-    conv_groups: int = 1
+    units: tuple[tuple[int, ...], ...]
+    role: str = FOLLOWS
+
+    def keep(self, removed: Collection[int]) -> tuple[int, ...]:
+        """Positions that stay when the units `removed` go, ascending."""
+        gone = {position for unit in removed for position in self.units[unit]}
+        return tuple(position for position in range(self.size) if position not in gone)
+
+    def __str__(self) -> str:
+        return f"{self.key}[{':, ' * self.axis}{_slices(self.units)}]"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Channels that can only be removed together.
+    """Channels that can only be removed together, unit by unit.
 
     Attributes:
-        name: state-dict key of the weight of the first convolution that produces them (the master).
-        size: number of channels.
+        name: state-dict key of the weight of the first convolution that makes them (the master); of the
+            first linear layer where no convolution does.
         members: every (parameter, axis) that follows, the master first.
+        fixed_by: operators on the way that name a number of channels, so that the network's code may not
+            bear another one; such a group is proven by running it.
     """
 
     name: str
-    size: int
     members: tuple[Member, ...]
+    fixed_by: tuple[str, ...] = ()
+
+    @property
+    def master(self) -> Member:
+        """The member that gives the group its name."""
+        return self.members[0]
 
     @property
     def axis(self) -> int:
         """The axis of the master's weight that holds its output channels."""
-        return self.members[0].axis
+        return self.master.axis
+
+    @property
+    def size(self) -> int:
+        """Number of units."""
+        return len(self.master.units)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the master that can go: `size` where each unit is one of its channels."""
+        return sum(map(len, self.master.units))
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self.size} channels"]
-        lines += [f"  -> {m.key} axis {m.axis} ({m.size})" for m in self.members]
-        return "\n".join(lines)
+        """One line a member: this slice of the master -> that slice of the member, and what it is there."""
+        return "\n".join(f"{self.master} -> {member}  ({member.role})" for member in self.members)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or linear layer that inference runs.
+
+    Every entry of its weight is multiplied `positions` times in one forward pass: once for each output
+    position of a convolution or linear layer, once for each input position of a transposed convolution.
+
+    Attributes:
+        key: state-dict key of its weight.
+        shape: of its weight.
+        positions: batch and space, channels aside.
+    """
+
+    key: str
+    shape: tuple[int, ...]
+    positions: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one forward pass."""
+        return self.positions * int(np.prod(self.shape))
 
 
 @dataclass(frozen=True)
@@ -65,13 +119,44 @@ class ChannelGraph:
 
     Attributes:
         groups: group name -> group.
-        unprunable: state-dict key of a convolution's weight -> reason.
+        unprunable: state-dict key of a convolution's or linear layer's weight -> reason.
+        layers: convolutions and linear layers that inference runs, by the state-dict key of their weight.
+        trainable: shape of each trainable parameter that inference uses, by state-dict key.
     """
 
     groups: Mapping[str, Group]
     unprunable: Mapping[str, str]
+    layers: Mapping[str, Layer] = field(default_factory=dict)
+    trainable: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one forward pass of inference at the traced input shape."""
+        return sum(layer.macs for layer in self.layers.values())
+
+    @property
+    def prunable_macs_share(self) -> float:
+        """Share (0..1) of the MACs that lies in layers whose output channels are in a group."""
+        prunable = {m.key for group in self.groups.values() for m in group.members if m.role == OUTPUT}
+        return sum(layer.macs for key, layer in self.layers.items() if key in prunable) / max(1, self.macs)
 
 
-def keep_indices(mask: Sequence[int] | np.ndarray) -> tuple[int, ...]:
-    """The positions that a 0/1 mask keeps."""
-    return tuple(int(i) for i in np.flatnonzero(np.asarray(mask)))
+def _slices(units: Sequence[Sequence[int]]) -> str:
+    """The positions of all units as slices: `0:24`, or `3, 8:12`."""
+    return ", ".join(
+        str(start) if stop == start + 1 else f"{start}:{stop}"
+        for start, stop in _runs(sorted({position for unit in units for position in unit}))
+    )
+
+
+def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
+    start = previous = None
+    for position in positions:
+        if start is None or previous is None:
+            start = position
+        elif position != previous + 1:
+            yield start, previous + 1
+            start = position
+        previous = position
+    if start is not None and previous is not None:
+        yield start, previous + 1
