@@ -35,6 +35,10 @@ class ArtifactError(OcrSlimError):
     """A file of ours cannot be written, or cannot be read back."""
 
 
+class GraphError(OcrSlimError):
+    """A network cannot be traced with the inputs given."""
+
+
 class PlanError(OcrSlimError):
     """A pruning plan does not fit the network it is applied to."""
 

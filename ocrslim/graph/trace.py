@@ -1,118 +1,179 @@
-"""The network's channel graph, found by PaddleSlim's tracer.
+"""From a network to its channel graph: the only file that touches Paddle's program representation.
 
-The only file that knows PaddleSlim's tracer and the conditions it needs: Paddle's legacy program
-representation, an alias for a guard that Paddle renamed, and dynamic mode switched on again afterwards.
+The network is traced as it infers and as it trains, so that branches which only training runs follow their
+source. Nothing is computed: Paddle infers the shapes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import paddle
 from paddle import nn
 
-from ocrslim.graph.groups import ChannelGraph, Group, Member
-from ocrslim.models.detector import DetectionModel
+from ocrslim.errors import GraphError
+from ocrslim.graph.build import build_graph
+from ocrslim.graph.groups import ChannelGraph
+from ocrslim.graph.program import Op, Program, Value
 
 logger = logging.getLogger(__name__)
 
-_NOT_FOLLOWED = "its channels meet an operator that the tracer does not follow (such as concat)"
-_TRANSPOSED = "transposed convolution: the tracer does not prune its output channels"
-_TRAINING_ONLY = "only training runs it, inference does not"
+Shape = Sequence[int]
+_NAMES = {"builtin.split": "builtin_split", "builtin.slice": "builtin_slice"}
+_CONSTANTS = ("pd_op.full", "pd_op.full_int_array")
+_SOURCES = ("builtin.parameter", "builtin.constant")
+_WITH_WEIGHT = (
+    *(nn.Conv1D, nn.Conv2D, nn.Conv3D, nn.Linear),
+    *(nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose),
+)
+_NOT_KEPT = {"op_callstack", "struct_name", "stop_gradient", "place", "dtype"}
 
 
-def trace(model: DetectionModel, input_shape: Sequence[int] = (1, 3, 64, 64)) -> ChannelGraph:
-    """Return the channel graph of `model`, an unpruned network with its weights loaded.
+def trace(model: nn.Layer, *input_shapes: Shape) -> ChannelGraph:
+    """Return the channel graph of `model`, an unpruned network; its mode and weights are left as they are.
 
     Args:
-        model: traced as in training, so that branches which only training runs follow their source.
-            Its mode and its weights are left as they are.
-        input_shape: [N, C, H, W] of the dummy input.
+        input_shapes: shape of each float32 input with its batch, such as [1, 3, 736, 1280]. Costs are counted
+            at these.
+
+    Raises:
+        GraphError: Paddle cannot trace the network with such inputs.
     """
-    keys = {p.name: key for key, p in model.named_parameters()}
-    was_training = model.training
-    model.train()
+    inference = traced(model, input_shapes, training=False)
     try:
-        collections = _collections(model, input_shape)
-    finally:
-        model.train() if was_training else model.eval()
-    groups: dict[str, Group] = {}
-    for collection in collections:
-        group = _group(collection, keys, model)
-        if not group.name.startswith(model.training_only):
-            groups[group.name] = group
-    return ChannelGraph(groups, _reasons(model, groups))
+        training = traced(model, input_shapes, training=True)
+    except GraphError as error:
+        logger.warning("as it trains, the network cannot be traced (%s): only what inference runs is followed", error)
+        training = None
+    shapes = {key: tuple(p.shape) for key, p in model.named_parameters() if not p.stop_gradient}
+    return build_graph(inference, training, _weights(model), shapes)
 
 
-@contextlib.contextmanager
-def _legacy_tracing() -> Iterator[None]:
-    from paddle.base.dygraph import base
+def traced(model: nn.Layer, input_shapes: Sequence[Shape], training: bool) -> Program:
+    """The program of `model` in one of its modes.
 
-    if not hasattr(base, "_to_static_mode_guard_"):
-        base._to_static_mode_guard_ = base.to_static_mode_guard
-    with paddle.pir_utils.DygraphOldIrGuard():
+    Raises:
+        GraphError: Paddle cannot trace it.
+    """
+    specs = [paddle.static.InputSpec(list(shape), "float32", f"x{i}") for i, shape in enumerate(input_shapes)]
+    with mode(model, training), _own_forward(model):
         try:
-            yield
-        finally:
-            paddle.disable_static()
+            static = paddle.jit.to_static(model, input_spec=specs, full_graph=True)
+            concrete = static.forward.concrete_program
+        except Exception as error:  # anything that the network's own code raises
+            raise GraphError(
+                f"{type(model).__name__}: cannot be traced with inputs of shape "
+                f"{', '.join(str(list(shape)) for shape in input_shapes)} ({_last_line(error)}): expected shapes with "
+                "batch and channels, as the network is called with, and a forward pass that does not read values"
+            ) from error
+    keys = {tensor.name: key for key, tensor in (*model.named_buffers(), *model.named_parameters())}
+    reader = _Reader(keys)
+    outputs = [value for value in paddle.utils.flatten(concrete.outputs) if isinstance(value, paddle.pir.Value)]
+    inputs = [value for value in paddle.utils.flatten(concrete.inputs) if isinstance(value, paddle.pir.Value)]
+    ops = list(reader.ops(concrete.main_program.global_block()))
+    return Program(ops, [reader.value(v) for v in inputs], [reader.value(v) for v in outputs])
 
 
 @contextlib.contextmanager
-def _quiet_paddleslim() -> Iterator[None]:
-    """Its warnings become reasons of ours."""
-    loggers = [logging.getLogger(n) for n in logging.root.manager.loggerDict if n.startswith("paddleslim")]
-    levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.CRITICAL)
+def mode(model: nn.Layer, training: bool) -> Iterator[None]:
+    """`model` in training or eval mode inside the block; every layer as it was after it."""
+    before = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
+    model.train() if training else model.eval()
     try:
         yield
     finally:
-        for one, level in zip(loggers, levels):
-            one.setLevel(level)
+        for layer, was in before:
+            layer.training = was
 
 
-def _collections(model: DetectionModel, input_shape: Sequence[int]) -> list[Any]:
-    from paddleslim.dygraph.prune.var_group import DygraphPruningCollections
+@contextlib.contextmanager
+def _own_forward(model: nn.Layer) -> Iterator[None]:
+    """Take back the `forward` that `to_static` puts on the instance."""
+    known = "forward" in model.__dict__
+    forward = model.forward
+    try:
+        yield
+    finally:
+        if known:
+            model.forward = forward
+        else:
+            model.__dict__.pop("forward", None)
 
-    with _legacy_tracing(), _quiet_paddleslim():
-        return list(DygraphPruningCollections(model, list(input_shape)))
+
+def _weights(model: nn.Layer) -> dict[str, str]:
+    """State-dict key of each convolution's and linear layer's weight -> the layer's class, in creation order."""
+    keys = {parameter.name: key for key, parameter in model.named_parameters()}
+    return {
+        keys[layer.weight.name]: type(layer).__name__ for layer in model.sublayers() if isinstance(layer, _WITH_WEIGHT)
+    }
 
 
-def _group(collection: Any, keys: dict[str, str], model: DetectionModel) -> Group:
-    parameters = dict(model.named_parameters())
-    members: dict[tuple[str, int], Member] = {}
-    for detail in collection.all_pruning_details():
-        if detail.name not in keys:  # an activation
-            continue
-        key = keys[detail.name]
-        members[key, detail.axis] = Member(
-            key=key,
-            axis=detail.axis,
-            size=parameters[key].shape[detail.axis],
-            transforms=tuple(copy.deepcopy(detail.transform)),
-            conv_groups=detail.op.attr("groups") or 1,
+class _Reader:
+    """Paddle's operators and values as ours."""
+
+    def __init__(self, keys: Mapping[str, str]):
+        """`keys`: Paddle's name of each parameter and buffer -> state-dict key."""
+        self._keys = keys
+        self._constants: dict[int, Any] = {}
+        self._parameters: dict[int, str] = {}
+
+    def ops(self, block: Any) -> Iterator[Op]:
+        """The operators of a block, constants and parameters aside."""
+        for op in block.ops:
+            if op.name() in _SOURCES:
+                self._remember_parameter(op)
+                continue
+            if op.name() in _CONSTANTS:
+                self._constants[op.results()[0].id] = op.attrs()["value"]
+            yield self._op(op)
+
+    def value(self, value: Any) -> Value:
+        """One value; a parameter by its state-dict key."""
+        shape = None if value.is_combine() or not hasattr(value, "shape") else tuple(value.shape)
+        return Value(value.id, shape, self._parameters.get(value.id))
+
+    def _remember_parameter(self, op: Any) -> None:
+        name = op.attrs().get("parameter_name")
+        if name in self._keys:
+            self._parameters[op.results()[0].id] = self._keys[name]
+
+    def _op(self, op: Any) -> Op:
+        operands = op.operands_source()
+        try:
+            names = op.get_input_names()
+        except ValueError:
+            names = []
+        if len(names) != len(operands):
+            names = [str(i) for i in range(len(operands))]
+        given = {n: v if v is not None and v.initialized() else None for n, v in zip(names, operands)}
+        attributes = op.attrs()
+        constants = {n: self._constants[v.id] for n, v in given.items() if v is not None and v.id in self._constants}
+        return Op(
+            name=_name(op.name()),
+            inputs={n: None if v is None else self.value(v) for n, v in given.items()},
+            outputs=[self.value(v) for v in op.results()],
+            attributes={**{n: v for n, v in attributes.items() if n not in _NOT_KEPT}, **constants},
+            captured=[self.value(v) for v in _captured(op)],
+            layer=re.sub(r"_\d+(?=/|$)", "", attributes.get("struct_name", "").strip("/")),
         )
-    name = keys[collection.master_name]
-    master = members.pop((name, collection.master_axis))
-    return Group(name, master.size, (master, *members.values()))
 
 
-def _reasons(model: DetectionModel, groups: dict[str, Group]) -> dict[str, str]:
-    produced = {(m.key, m.axis) for group in groups.values() for m in group.members}
-    reasons = {}
-    for name, layer in model.named_sublayers():
-        transposed = isinstance(layer, nn.Conv2DTranspose)
-        if not transposed and not isinstance(layer, nn.Conv2D):
-            continue
-        key = f"{name}.weight"
-        if key.startswith(model.training_only):
-            reasons[key] = _TRAINING_ONLY
-        elif transposed:
-            reasons[key] = _TRANSPOSED
-        elif (key, 0) not in produced:
-            reasons[key] = _NOT_FOLLOWED
-    return reasons
+def _name(name: str) -> str:
+    return _NAMES.get(name, name.partition(".")[2].rstrip("_"))
+
+
+def _captured(op: Any) -> Iterator[Any]:
+    """Values that the blocks of an operator use, made inside or outside of them."""
+    for block in op.blocks():
+        for inner in block.ops:
+            yield from (v for v in inner.operands_source() if v is not None and v.initialized())
+            yield from _captured(inner)
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__

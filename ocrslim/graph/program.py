@@ -1,0 +1,83 @@
+"""A traced network as plain values: operators, the values between them, and where each came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Value:
+    """What one operator hands to another.
+
+    Attributes:
+        id: unique within its program.
+        shape: -1 for a size that is not known before the network runs; None for a list of values.
+        parameter: state-dict key, for parameters and buffers.
+    """
+
+    id: int
+    shape: tuple[int, ...] | None
+    parameter: str | None = None
+
+    @property
+    def rank(self) -> int:
+        """Number of axes."""
+        return len(self.shape or ())
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operator.
+
+    Attributes:
+        name: without dialect and the underscore of in-place variants: `conv2d`, `batch_norm`.
+        inputs: by the operator's own argument names, or `"0"`, `"1"`, ... where it has none.
+        outputs: in order.
+        attributes: as the program has them; constant operands are among them, under their argument's name.
+        captured: values from outside that the operator's own blocks use (`if`, `while`).
+        parameters: state-dict keys that only those blocks use.
+        layer: path of the layer classes around it, such as `/DBHead/MapBranch`; empty where not known.
+    """
+
+    name: str
+    inputs: Mapping[str, Value | None]
+    outputs: Sequence[Value]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    captured: Sequence[Value] = ()
+    layer: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} in {self.layer}" if self.layer else self.name
+
+    def __getitem__(self, argument: str) -> Value:
+        """The value of an argument.
+
+        Raises:
+            KeyError: there is none of that name, or it was left out.
+        """
+        value = self.inputs[argument]
+        if value is None:
+            raise KeyError(argument)
+        return value
+
+    def values(self) -> Iterator[Value]:
+        """Inputs that were given, captured ones last."""
+        yield from (value for value in self.inputs.values() if value is not None)
+        yield from self.captured
+
+
+@dataclass(frozen=True)
+class Program:
+    """One forward pass.
+
+    Attributes:
+        ops: in the order in which they run.
+        inputs: what the network is called with.
+        outputs: what it returns, nested values flattened.
+    """
+
+    ops: Sequence[Op]
+    inputs: Sequence[Value]
+    outputs: Sequence[Value]

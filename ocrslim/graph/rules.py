@@ -1,0 +1,169 @@
+"""How operators couple channels: the table of rules, and the walk over a program that applies them.
+
+A rule reads the channels of an operator's inputs, couples or pins them, and says which its outputs carry.
+What has no rule, or meets a rule in a form that it does not know, is followed no further: the channels that
+meet it must stay, with the operator's name as the reason. Rules hold for all that works on each channel
+alone; what mixes channels (a norm over them, a softmax over them) pins them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from ocrslim.graph.coupling import Channels, Coupling
+from ocrslim.graph.program import Op, Program, Value
+
+logger = logging.getLogger(__name__)
+
+Rule = Callable[[Op, Coupling], None]
+RULES: dict[str, Rule] = {}
+
+MODEL_INPUT, MODEL_OUTPUT, CONSTANT = "the network's input", "the network's output", "a constant"
+
+_ELEMENTWISE = """
+    abs acos acosh angle asin asinh assign assign_out atan atanh brelu cast ceil celu clip cos cosh digamma dropout
+    elu erf erfinv exp expm1 floor full_like gelu hardshrink hardsigmoid hardswish hardtanh isfinite isinf isnan
+    leaky_relu lgamma log log10 log1p log2 logical_not logit logsigmoid mish neg ones_like pow reciprocal relu relu6
+    round rrelu rsqrt scale selu share_data sigmoid sign silu sin sinh softplus softshrink softsign sqrt square stanh swish
+    tan tanh tanh_shrink thresholded_relu trunc zeros_like
+    add atan2 bitwise_and bitwise_or bitwise_xor divide elementwise_pow equal floor_divide fmax fmin greater_equal
+    greater_than heaviside less_equal less_than lerp logical_and logical_or logical_xor maximum minimum multiply
+    not_equal remainder subtract where
+""".split()
+
+
+class NotFollowedError(Exception):
+    """An operator in a form that its rule does not know; the message says which."""
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    """Register a rule for the operators `names`."""
+
+    def register(function: Rule) -> Rule:
+        for name in names:
+            RULES[name] = function
+        return function
+
+    return register
+
+
+def walk(program: Program, coupling: Coupling, inference: bool) -> None:
+    """Apply the rules to all of `program`; what the network returns must stay.
+
+    Args:
+        inference: whether this is the network as it is used, whose layers count as cost, or as it trains.
+    """
+    coupling.begin(inference)
+    for value in program.inputs:
+        coupling.set_opaque(value, MODEL_INPUT)
+    for op in program.ops:
+        apply(op, coupling)
+    for value in program.outputs:
+        coupling.pin_value(value, MODEL_OUTPUT)
+
+
+def apply(op: Op, coupling: Coupling) -> None:
+    """Apply the rule for `op`; without one, pin what meets it."""
+    known = RULES.get(op.name)
+    if known is None:
+        stop(op, coupling, f"operator {op} has no rule" if any(op.values()) else CONSTANT)
+        return
+    try:
+        known(op, coupling)
+    except NotFollowedError as why:
+        stop(op, coupling, f"operator {op}: {why}")
+    except Exception:  # an operator in a form nobody thought of: its channels stay, the others go on
+        logger.debug("rule for %s failed", op, exc_info=True)
+        stop(op, coupling, f"operator {op} is used in a way that its rule does not know")
+
+
+def stop(op: Op, coupling: Coupling, reason: str) -> None:
+    """Pin all channels that meet `op`; nothing is known of those behind it."""
+    for value in op.values():
+        coupling.pin_value(value, reason)
+    for value in op.outputs:
+        coupling.set_opaque(value, reason)
+
+
+def carry(
+    coupling: Coupling, source: Value, target: Value, order: Sequence[int | None] | None = None, dropped: str = ""
+) -> None:
+    """Let `target` carry the channels of `source`.
+
+    Args:
+        order: for each axis of `target` the axis of `source` it is, None for a new one; as they are without.
+        dropped: why channels along an axis that `order` leaves out must stay.
+    """
+    order = range(source.rank) if order is None else order
+    view = coupling.view(source)
+    if view is not None:
+        coupling.set_view(target, (None if axis is None else view[axis] for axis in order))
+        for axis in set(range(source.rank)) - {*order}:
+            if view[axis] is not None and source.shape and source.shape[axis] > 1:
+                coupling.pin(coupling.along(source, axis), dropped)
+        return
+    found = coupling.channels(source)
+    if found is None:
+        coupling.set_opaque(target, coupling.origin(source))
+    elif found.axis in order:
+        coupling.set(target, list(order).index(found.axis), found.atoms)
+    else:
+        coupling.pin(found.atoms, dropped)
+        coupling.set_opaque(target, dropped)
+
+
+@rule(*_ELEMENTWISE)
+def elementwise(op: Op, coupling: Coupling) -> None:
+    """Each output entry depends on the input entries at its place, broadcast as NumPy does."""
+    join(op, coupling, list(op.values()))
+
+
+@rule("add_n")
+def add_n(op: Op, coupling: Coupling) -> None:
+    """The sum of a list."""
+    join(op, coupling, coupling.items(op["inputs"]))
+
+
+def join(op: Op, coupling: Coupling, values: Sequence[Value]) -> None:
+    """Couple the channels of `values` where they meet in an elementwise operator."""
+    if len(values) == 1 and coupling.view(values[0]) is not None:
+        for target in op.outputs:
+            carry(coupling, values[0], target)
+        return
+    out = op.outputs[0]
+    placed: list[tuple[Value, Channels]] = []
+    for value in values:
+        found = coupling.channels(value)
+        if found is None:
+            if coupling.view(value) is not None and value.rank > 1:
+                coupling.pin_value(value, f"{op} combines a parameter along several axes")
+            continue
+        axis = found.axis + out.rank - value.rank
+        if out.shape and len(found.atoms) != out.shape[axis]:
+            coupling.pin(found.atoms, f"{op} spreads a single channel over others")
+        else:
+            placed.append((value, Channels(axis, found.atoms)))
+    _meet(op, coupling, values, placed)
+
+
+def _meet(op: Op, coupling: Coupling, values: Sequence[Value], placed: list[tuple[Value, Channels]]) -> None:
+    if len({channels.axis for _, channels in placed}) != 1:
+        reason = f"{op} joins channels along two axes"
+        for _, channels in placed:
+            coupling.pin(channels.atoms, reason)
+        for target in op.outputs:
+            coupling.set_opaque(target, reason if placed else coupling.origin(values[0]) if values else CONSTANT)
+        return
+    axis, atoms = placed[0][1].axis, placed[0][1].atoms
+    with_channels = {value.id for value, _ in placed}
+    for _, channels in placed[1:]:
+        coupling.couple(atoms, channels.atoms)
+    rank = op.outputs[0].rank
+    for value in values:
+        own = axis - rank + value.rank
+        if value.id not in with_channels and own >= 0 and value.shape and value.shape[own] != 1:
+            coupling.pin(atoms, f"{op} meets a value whose size does not change ({coupling.origin(value)})")
+    for target in op.outputs:
+        if target.shape == op.outputs[0].shape:
+            coupling.set(target, axis, atoms)
