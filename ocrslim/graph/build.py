@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from ocrslim.graph import rules_layers, rules_shape  # noqa: F401  (their rules register themselves)
 from ocrslim.graph.coupling import Coupling, ParameterAxis
-from ocrslim.graph.groups import OUTPUT, ChannelGraph, Group, Member
+from ocrslim.graph.groups import OUTPUT, ChannelGraph, Group, Layer, Member
 from ocrslim.graph.program import Program
 from ocrslim.graph.rules import walk
 
@@ -54,7 +54,7 @@ def build_graph(
         for key in weights
         if (reason := _reason(key, coupling, groups, used, trained))
     }
-    return ChannelGraph(groups, reasons, coupling.layers, {k: s for k, s in trainable.items() if k in used})
+    return ChannelGraph(groups, reasons, _layers(coupling), {k: s for k, s in trainable.items() if k in used})
 
 
 def _ranks(coupling: Coupling, weights: Mapping[str, str]) -> dict[str, tuple[bool, int]]:
@@ -119,6 +119,20 @@ def _member(place: ParameterAxis, roots: list[int], units: Mapping[int, int], ro
         if root in units:
             positions[units[root]].append(position)
     return Member(place[0], place[1], len(roots), tuple(map(tuple, positions)), role)
+
+
+def _layers(coupling: Coupling) -> tuple[Layer, ...]:
+    """What inference runs, each with its positions."""
+    entries = {
+        root: (key, axis, index)
+        for (key, axis), atoms in coupling.parameter_axes().items()
+        for index, root in enumerate(coupling.roots(atoms).tolist())
+    }
+    layers = []
+    for use in coupling.uses:
+        per = () if use.per is None else coupling.roots(use.per).tolist()
+        layers.append(Layer(use.key, use.shape, use.positions, tuple(entries[root] for root in per)))
+    return tuple(layers)
 
 
 def _reason(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocrslim.graph.groups import FOLLOWS, INPUT, OUTPUT, Layer
+from ocrslim.graph.groups import FOLLOWS, INPUT, OUTPUT
 from ocrslim.graph.program import Op, Value
 
 ParameterAxis = tuple[str, int]
@@ -27,19 +27,29 @@ class Channels:
     atoms: np.ndarray
 
 
+@dataclass(frozen=True)
+class Use:
+    """One run of a convolution or linear layer: see `Coupling.count`."""
+
+    key: str
+    shape: tuple[int, ...]
+    positions: int
+    per: np.ndarray | None
+
+
 class Coupling:
     """State of one walk over the programs of a network.
 
     Attributes:
         roles: what each parameter axis is to the channels along it.
         makers: axes that make channels of their own, which a depthwise convolution's does not.
-        layers: convolutions and linear layers met in inference.
+        uses: convolutions and linear layers that inference runs.
     """
 
     def __init__(self) -> None:
         self.roles: dict[ParameterAxis, str] = {}
         self.makers: dict[ParameterAxis, None] = {}
-        self.layers: dict[str, Layer] = {}
+        self.uses: list[Use] = []
         self._parent: list[int] = []
         self._pins: dict[int, str] = {}
         self._fixed: list[tuple[int, str]] = []
@@ -223,9 +233,12 @@ class Coupling:
 
     # -- cost --------------------------------------------------------------------------------------------
 
-    def count(self, weight: Value, positions: int) -> None:
-        """Note that each entry of the parameter `weight` is multiplied `positions` times."""
+    def count(self, weight: Value, positions: int, per: np.ndarray | None = None) -> None:
+        """Note that each entry of the parameter `weight` is multiplied `positions` times.
+
+        Args:
+            per: channels that the layer runs over one by one, where it does; `positions` is then for one.
+        """
         if self.inference:
             key = next(place[0] for place in self.view(weight) or () if place is not None)
-            before = self.layers[key].positions if key in self.layers else 0
-            self.layers[key] = Layer(key, self._shapes[key], before + positions)
+            self.uses.append(Use(key, self._shapes[key], positions, per))

@@ -13,10 +13,9 @@ reach.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import numpy as np
 
 OUTPUT, INPUT, FOLLOWS = "output", "input", "follows"
 
@@ -101,16 +100,19 @@ class Layer:
         key: state-dict key of its weight.
         shape: of its weight.
         positions: batch and space, channels aside.
+        per: for a layer that runs over each of some channels alone (a linear layer over the places of a map):
+            those channels, each by an entry (key, axis, index) of a parameter that goes when it goes.
     """
 
     key: str
     shape: tuple[int, ...]
     positions: int
+    per: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one forward pass."""
-        return self.positions * int(np.prod(self.shape))
+        return self.positions * max(1, len(self.per)) * math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -120,25 +122,25 @@ class ChannelGraph:
     Attributes:
         groups: group name -> group.
         unprunable: state-dict key of a convolution's or linear layer's weight -> reason.
-        layers: convolutions and linear layers that inference runs, by the state-dict key of their weight.
+        layers: convolutions and linear layers that inference runs, in that order; one that runs twice, twice.
         trainable: shape of each trainable parameter that inference uses, by state-dict key.
     """
 
     groups: Mapping[str, Group]
     unprunable: Mapping[str, str]
-    layers: Mapping[str, Layer] = field(default_factory=dict)
+    layers: tuple[Layer, ...] = ()
     trainable: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of one forward pass of inference at the traced input shape."""
-        return sum(layer.macs for layer in self.layers.values())
+        return sum(layer.macs for layer in self.layers)
 
     @property
     def prunable_macs_share(self) -> float:
         """Share (0..1) of the MACs that lies in layers whose output channels are in a group."""
         prunable = {m.key for group in self.groups.values() for m in group.members if m.role == OUTPUT}
-        return sum(layer.macs for key, layer in self.layers.items() if key in prunable) / max(1, self.macs)
+        return sum(layer.macs for layer in self.layers if layer.key in prunable) / max(1, self.macs)
 
 
 def _slices(units: Sequence[Sequence[int]]) -> str:

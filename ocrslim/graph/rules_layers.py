@@ -127,12 +127,14 @@ def _linear(op: Op, coupling: Coupling, x_reads: int, y_reads: int) -> None:
     x, weight, out = op["x"], _weight(coupling, op["y"]), op.outputs[0]
     found = coupling.channels(x)
     read, made = coupling.along(weight, y_reads, INPUT), coupling.made(weight, 1 - y_reads)
-    coupling.count(weight, _positions(out, out.rank - 1))
+    positions = _positions(out, out.rank - 1)
     if found is not None and found.axis != x_reads:
+        coupling.count(weight, positions // len(found.atoms), per=found.atoms)
         for atoms in (read, made):
             coupling.pin(atoms, f"{op} runs over positions: what it makes are not channels")
         coupling.set(out, found.axis, found.atoms)
         return
+    coupling.count(weight, positions)
     coupling.couple(coupling.atoms(x, x_reads), read)
     coupling.set(out, out.rank - 1, made)
 
