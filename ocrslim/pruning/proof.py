@@ -1,0 +1,109 @@
+"""The channel graph of a network, with what the trace cannot know proven by running it.
+
+A trace sees `reshape(x, [1, 2, 58, 28, 28])` and cannot tell whether the network's code computed the 58 of the
+shape or holds it as a literal. Groups that meet such operators (`Group.fixed_by`) are pruned here and run: the
+pruned network must give what the full one gives with the removed channels silenced, that is with zeros in all
+that reads them. A group that fails is no group, with that reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group
+from ocrslim.graph.trace import Shape, mode, trace
+from ocrslim.pruning.plan import Cut, Plan, combine
+from ocrslim.pruning.surgery import pruned
+
+_TOLERANCE = 1e-4  # of the largest output
+
+
+def channel_graph(model: nn.Layer, *input_shapes: Shape, proof_shapes: Sequence[Shape] | None = None) -> ChannelGraph:
+    """Trace `model` and prove the groups that need it; its mode, weights and forward pass are left as they are.
+
+    Args:
+        input_shapes: shape of each float32 input with its batch; costs are counted at these.
+        proof_shapes: smaller ones that the network takes as well, to prove groups on; the same without.
+
+    Raises:
+        GraphError: Paddle cannot trace the network with such inputs.
+    """
+    graph = trace(model, *input_shapes)
+    doubtful = [group for group in graph.groups.values() if group.fixed_by]
+    if not doubtful:
+        return graph
+    with mode(model, training=False), paddle.no_grad():
+        inputs = [_sample(shape) for shape in (input_shapes if proof_shapes is None else proof_shapes)]
+        if not _fault(model, doubtful, inputs):
+            return graph
+        faults = {group.name: fault for group in doubtful if (fault := _fault(model, [group], inputs))}
+    return _without(graph, faults)
+
+
+def _sample(shape: Shape) -> paddle.Tensor:
+    return paddle.to_tensor(np.random.default_rng(0).standard_normal(shape).astype("float32"))
+
+
+def _fault(model: nn.Layer, groups: Iterable[Group], inputs: Sequence[paddle.Tensor]) -> str:
+    """What goes wrong when half of the channels of `groups` are removed; empty where nothing does."""
+    cuts = combine(cut for group in groups for cut in _halved(group))
+    try:
+        with pruned(model, Plan({}, cuts)):
+            found = _outputs(model, inputs)
+    except Exception as error:  # whatever the network's own code raises
+        return f"it fails with fewer channels ({type(error).__name__})"
+    with _silenced(model, cuts, groups):
+        expected = _outputs(model, inputs)
+    shapes = [(one.shape, other.shape) for one, other in zip(found, expected)]
+    if len(found) != len(expected) or any(one != other for one, other in shapes):
+        return "its outputs change their shape with fewer channels"
+    largest = max((float(np.abs(one).max()) for one in expected if one.size), default=0.0)
+    off = max((float(np.abs(one - other).max()) for one, other in zip(found, expected) if one.size), default=0.0)
+    return "" if off <= _TOLERANCE * largest else "it computes something else with fewer channels"
+
+
+def _outputs(model: nn.Layer, inputs: Sequence[paddle.Tensor]) -> list[np.ndarray]:
+    values = paddle.utils.flatten(model(*inputs))
+    return [value.numpy().astype("float64") for value in values if isinstance(value, paddle.Tensor)]
+
+
+def _halved(group: Group) -> Iterator[Cut]:
+    """Cuts that remove every other unit."""
+    for member in group.members:
+        keep = member.keep(range(1, group.size, 2))
+        if 0 < len(keep) < member.size:
+            yield Cut(member.key, member.axis, member.size, keep)
+
+
+@contextmanager
+def _silenced(model: nn.Layer, cuts: Iterable[Cut], groups: Iterable[Group]) -> Iterator[None]:
+    """Zeros where the members that read channels would be cut, inside the block."""
+    reads = {(member.key, member.axis) for group in groups for member in group.members if member.role == INPUT}
+    parameters = dict(model.named_parameters())
+    cuts = [cut for cut in cuts if (cut.key, cut.axis) in reads]
+    before = {cut.key: parameters[cut.key].numpy().copy() for cut in cuts}
+    try:
+        for cut in cuts:
+            values = parameters[cut.key].numpy().copy()
+            removed = sorted(set(range(cut.size)) - set(cut.keep))
+            values[(slice(None),) * cut.axis + (removed,)] = 0
+            parameters[cut.key].set_value(values)
+        yield
+    finally:
+        for key, values in before.items():
+            parameters[key].set_value(values)
+
+
+def _without(graph: ChannelGraph, faults: dict[str, str]) -> ChannelGraph:
+    reasons = dict(graph.unprunable)
+    for name, fault in faults.items():
+        group = graph.groups[name]
+        why = f"the network's code fixes the number of channels ({', '.join(group.fixed_by)}): {fault}"
+        reasons.update({member.key: why for member in group.members if member.role == OUTPUT})
+    return replace(graph, groups={k: g for k, g in graph.groups.items() if k not in faults}, unprunable=reasons)
