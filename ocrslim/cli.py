@@ -34,6 +34,7 @@ _STAGES = {
     "train": "train or fine-tune without pruning",
     "eval": "score a checkpoint or an exported folder",
     "predict": "find text in images, draw it, write it as JSON",
+    "groups": "list the channel groups, and why the other layers cannot be pruned",
     "import-weights": "convert an ONNX file or an inference folder to a checkpoint",
 }
 
@@ -91,6 +92,7 @@ def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str,
         "export": stages.run_export,
         "train": stages.run_train,
         "eval": stages.run_eval,
+        "groups": stages.run_groups,
     }
     return commands[stage](config)
 

@@ -24,12 +24,13 @@ from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference
 from ocrslim.errors import ConfigError, DataError, PlanError
 from ocrslim.evaluate import evaluate, post_processor
 from ocrslim.export import export
-from ocrslim.graph.trace import trace
+from ocrslim.graph.groups import ChannelGraph
 from ocrslim.models import build_model
 from ocrslim.models.names import to_public
 from ocrslim.network import Network, load_network, load_unpruned, refuse_pruned
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import SUFFIX, Plan
+from ocrslim.pruning.proof import channel_graph
 from ocrslim.pruning.pruners import ChannelPruner
 from ocrslim.pruning.select import match_groups, select
 from ocrslim.pruning.surgery import apply_plan
@@ -39,6 +40,7 @@ from ocrslim.weights import init_backbone, load_weights, save_checkpoint, state_
 logger = logging.getLogger(__name__)
 
 NOMINAL_SHAPE = (1, 3, 736, 1280)
+_PROOF_SHAPE = (1, 3, 64, 96)
 
 
 def use_device(config: Config) -> None:
@@ -55,7 +57,7 @@ def run_sensitivity(config: Config) -> dict[str, Any]:
     folder = check_writable(config.save_model_dir)
     architecture, options = config.section("Architecture"), config.prune
     network = load_unpruned(config)
-    graph = trace(network.model)
+    graph = _graph(network.model)
     groups = match_groups(graph, options.layers, architecture, "Prune.layers")
     labelled = _scan_eval(config)
     study = sensitivity.Study(
@@ -92,10 +94,10 @@ def run_prune(config: Config) -> dict[str, Any]:
     folder = check_writable(config.save_model_dir)
     data = _scan(config)
     network = load_unpruned(config)
-    before = measure_cost(network.model, NOMINAL_SHAPE)
-    plan = make_plan(network, config)
+    graph = _graph(network.model)
+    plan = make_plan(network, graph, config)
+    before, after = measure_cost(graph), measure_cost(graph, plan.cuts)
     apply_plan(network.model, plan)
-    after = measure_cost(network.model, NOMINAL_SHAPE)
     print(
         f"\nMACs at 736x1280: {before.macs:,} -> {after.macs:,}, {1 - after.macs / before.macs:.1%} removed", flush=True
     )
@@ -108,7 +110,7 @@ def run_prune(config: Config) -> dict[str, Any]:
     }
 
 
-def make_plan(network: Network, config: Config) -> Plan:
+def make_plan(network: Network, graph: ChannelGraph, config: Config) -> Plan:
     """Choose ratios from `sen.pickle`, print what is pruned and what is left alone, and why.
 
     Raises:
@@ -118,7 +120,6 @@ def make_plan(network: Network, config: Config) -> Plan:
     architecture, options = config.section("Architecture"), config.prune
     path = Path(options.sen_file or config.save_model_dir / sensitivity.TABLE)
     hashes = _model_hashes(network, config)
-    graph = trace(network.model)
     table = sensitivity.load_table(path, graph, architecture, hashes)
     selection = select(graph, table, options, architecture)
     print(report.plan_table(graph, selection.ratios, selection.skipped, architecture))
@@ -130,6 +131,39 @@ def make_plan(network: Network, config: Config) -> Plan:
     cuts = ChannelPruner(network.model, graph, options.criterion).cuts(selection.ratios)
     origin = {**hashes, "sensitivities": hash_value(table)}
     return Plan(architecture, cuts, selection.ratios, selection.skipped, options.criterion, origin)
+
+
+def run_groups(config: Config) -> dict[str, Any]:
+    """The channel groups of an architecture, and why the other layers have none; weights do not matter."""
+    config.require("Architecture")
+    architecture = config.section("Architecture")
+    paddle.seed(config.seed)
+    graph = _graph(build_model(architecture))
+    print(report.groups_text(graph, architecture))
+    cost = measure_cost(graph)
+    return {
+        "groups": {
+            to_public(name, architecture): {
+                "channels": group.channels,
+                "units": group.size,
+                "members": [
+                    {"key": to_public(m.key, architecture), "axis": m.axis, "role": m.role, "positions": m.slices()}
+                    for m in group.members
+                ],
+            }
+            for name, group in graph.groups.items()
+        },
+        "unprunable": {to_public(key, architecture): reason for key, reason in graph.unprunable.items()},
+        "prunable_macs_share": graph.prunable_macs_share,
+        "input_shape": list(NOMINAL_SHAPE),
+        "macs": cost.macs,
+        "params": cost.params,
+    }
+
+
+def _graph(model: paddle.nn.Layer) -> ChannelGraph:
+    """The channel graph of a detector, its costs counted at `NOMINAL_SHAPE`."""
+    return channel_graph(model, NOMINAL_SHAPE, proof_shapes=[_PROOF_SHAPE])
 
 
 def run_train(config: Config) -> dict[str, Any]:

@@ -45,7 +45,16 @@ class Member:
         return tuple(position for position in range(self.size) if position not in gone)
 
     def __str__(self) -> str:
-        return f"{self.key}[{':, ' * self.axis}{_slices(self.units)}]"
+        return f"{self.key}{self.place()}"
+
+    def place(self) -> str:
+        """Where its channels lie, as an index of the parameter: `[:, 72:96]`."""
+        return f"[{':, ' * self.axis}{self.slices()}]"
+
+    def slices(self) -> str:
+        """The positions of all units as slices: `0:24`, or `3, 8:12`."""
+        positions = sorted({position for unit in self.units for position in unit})
+        return ", ".join(str(start) if stop == start + 1 else f"{start}:{stop}" for start, stop in _runs(positions))
 
 
 @dataclass(frozen=True)
@@ -136,19 +145,16 @@ class ChannelGraph:
         """Multiply-accumulates of one forward pass of inference at the traced input shape."""
         return sum(layer.macs for layer in self.layers)
 
+    def macs_of(self, group: Group) -> int:
+        """MACs of the layers whose output channels are in `group`, all of them or some."""
+        keys = {member.key for member in group.members if member.role == OUTPUT}
+        return sum(layer.macs for layer in self.layers if layer.key in keys)
+
     @property
     def prunable_macs_share(self) -> float:
         """Share (0..1) of the MACs that lies in layers whose output channels are in a group."""
         prunable = {m.key for group in self.groups.values() for m in group.members if m.role == OUTPUT}
         return sum(layer.macs for layer in self.layers if layer.key in prunable) / max(1, self.macs)
-
-
-def _slices(units: Sequence[Sequence[int]]) -> str:
-    """The positions of all units as slices: `0:24`, or `3, 8:12`."""
-    return ", ".join(
-        str(start) if stop == start + 1 else f"{start}:{stop}"
-        for start, stop in _runs(sorted({position for unit in units for position in unit}))
-    )
 
 
 def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
