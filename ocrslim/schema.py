@@ -48,6 +48,8 @@ class PruneOptions:
     """The section `Prune`; a *ratio* is the fraction removed, a *loss* is relative to the baseline."""
 
     criterion: str = "fpgm"
+    group_score: str = "master"
+    calibration_batches: int = 8
     ratios: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     layers: tuple[str, ...] = ("*",)
     skip: tuple[str, ...] = ()
@@ -57,6 +59,7 @@ class PruneOptions:
     sen_file: str | None = None
     loss_tolerance: float = 0.02
     align: int | None = None
+    min_channels: int = 1
 
 
 # Two names of one thing: the documented commands use the left one, the resolved configuration the right one.
@@ -175,7 +178,9 @@ _DB_POST_PROCESS = Section(
 
 _PRUNE = Section(
     keys={
-        "criterion": choice("fpgm", "l1", "l2"),
+        "criterion": choice("fpgm", "l1", "l2", "bn_scale", "taylor", "random"),
+        "group_score": choice("master", "mean", "max"),
+        "calibration_batches": whole(1),
         "ratios": RATIOS,
         "layers": PATTERNS,
         "skip": PATTERNS,
@@ -185,6 +190,7 @@ _PRUNE = Section(
         "sen_file": PATH,
         "loss_tolerance": ZERO_TO_ONE,
         "align": whole(1, optional=True),
+        "min_channels": whole(1),
     },
     defaults={k: list(v) if isinstance(v, tuple) else v for k, v in asdict(PruneOptions()).items()},
 )

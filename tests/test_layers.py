@@ -15,11 +15,12 @@ ORDER = """
     weight_files weights
     labels labelled ppocr transforms batches data
     metrics engines evaluate
-    graph graph.groups graph.trace
-    pruning pruning.plan pruning.surgery pruning.pruners pruning.cost pruning.select
+    graph graph.groups graph.program graph.coupling graph.rules graph.rules_layers graph.rules_shape graph.build graph.trace
+    pruning pruning.plan pruning.optimizer_state pruning.surgery
+    pruning.criteria pruning.pruners pruning.slim pruning.cost pruning.proof pruning.select
     network
     sensitivity
-    losses optim checkpoints runfolder display trainer finetune
+    losses calibration optim checkpoints runfolder display trainer finetune
     export
     report synth predict
     stages demo cli

@@ -1,137 +1,221 @@
-"""PaddleSlim's pruners on our channel groups: they score, we decide and cut.
-
-PaddleSlim's own constructor traces the network and copies its weights at once; here its classes get
-the groups instead, and are therefore built after the checkpoint is loaded, from whatever traced them.
-"""
+"""Which channels go: the lowest scores of each group, where a group's layers agree on the scores."""
 
 from __future__ import annotations
 
+import difflib
 import logging
-from collections.abc import Iterator, Mapping
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
-from paddle import nn
+from paddle import Tensor, nn
 
 from ocrslim.errors import ConfigError, PlanError
-from ocrslim.graph.groups import ChannelGraph, Group, Member, keep_indices
+from ocrslim.graph.groups import OUTPUT, ChannelGraph, Group, Member
+from ocrslim.pruning.criteria import (
+    NAMES,
+    PADDLESLIM,
+    Units,
+    lowest,
+    paddleslim_lowest,
+    random_scores,
+    unit_scores,
+)
 from ocrslim.pruning.plan import Cut, combine
+from ocrslim.pruning.surgery import named_tensors
 
-CRITERIA = {
-    "fpgm": ("fpgm_pruner", "FPGMFilterPruner"),
-    "l1": ("l1norm_pruner", "L1NormFilterPruner"),
-    "l2": ("l2norm_pruner", "L2NormFilterPruner"),
-}
+logger = logging.getLogger(__name__)
+
+GROUP_SCORES = ("master", "mean", "max")
+Gradients = Mapping[tuple[str, int], np.ndarray]
 
 
 class ChannelPruner:
-    """Chooses the channels to keep by one of PaddleSlim's criteria.
+    """Chooses the channels to keep by a criterion.
 
     Scores come from the weights that `model` has when this is built.
     """
 
-    def __init__(self, model: nn.Layer, graph: ChannelGraph, criterion: str):
+    def __init__(
+        self,
+        model: nn.Layer,
+        graph: ChannelGraph,
+        criterion: str,
+        *,
+        group_score: str = "master",
+        seed: int = 0,
+        gradients: Gradients | None = None,
+    ):
         """
         Args:
             model: unpruned network, weights loaded.
             graph: its channel groups.
-            criterion: a key of `CRITERIA`.
+            criterion: one of `criteria.NAMES`.
+            group_score: whose scores count where several layers make a group's channels: those of the layer
+                that names it (`master`), or the `mean` or `max` over all, each layer's divided by their mean.
+            seed: of the criterion `random`.
+            gradients: for the criterion `taylor`, what `calibration.weight_gradients` measured:
+                [batches, entries of the axis] by (state-dict key, axis).
 
         Raises:
-            ConfigError: unknown criterion.
+            ConfigError: unknown criterion or group score, or `taylor` without gradients.
         """
+        _check_choice("criterion", criterion, NAMES)
+        _check_choice("group_score", group_score, GROUP_SCORES)
+        if criterion == "taylor" and gradients is None:
+            raise ConfigError(
+                "Prune.criterion: taylor needs gradients from training images, and none were measured here: "
+                "choose another one with -o Prune.criterion="
+            )
         self.graph = graph
-        names = {key: p.name for key, p in model.named_parameters()}
-        self._names = names
-        values = {p.name: p.numpy().copy() for _, p in model.named_parameters()}
-        collections = _Collections([_collection(g, names, values) for g in graph.groups.values()])
-        self._pruner = _build(criterion, model, collections)
-        self._keys = {name: key for key, name in names.items()}
+        self.criterion = criterion
+        self.group_score = group_score
+        self.seed = seed
+        self._gradients = gradients or {}
+        self._norms = _batch_norms(model) if criterion == "bn_scale" else {}
+        tensors = dict(named_tensors(model))
+        self._values = {key: _array(tensors[key]) for key in self._needed()}
+        self._tell_without_norm()
 
     def cuts(self, ratios: Mapping[str, float]) -> tuple[Cut, ...]:
-        """The cuts that remove the fraction `ratios[group]` of each named group's channels.
+        """The cuts that remove the fraction `ratios[group]` of each named group's units.
 
-        PaddleSlim's rounding: round(n * ratio) channels go, and one at least stays.
+        PaddleSlim's rounding: round(n * ratio) units go. No layer is left without a channel, whatever
+        the ratio: the best unit of those that reach it stays.
 
         Raises:
             PlanError: an unknown group, or a ratio outside 0..1.
         """
         found: list[Cut] = []
         for name, ratio in ratios.items():
-            if name not in self.graph.groups:
-                raise PlanError(f"{name}: no channel group of this network has that name")
-            if not 0 <= ratio < 1:
-                raise PlanError(f"{name}: ratio {ratio} is outside 0..1")
-            if ratio > 0:
-                found += self._group_cuts(self.graph.groups[name], ratio)
+            gone = self.removed(name, ratio)
+            if gone:
+                members = self.graph.groups[name].members
+                found += [Cut(member.key, member.axis, member.size, member.keep(gone)) for member in members]
         return combine(found)
 
-    def _group_cuts(self, group: Group, ratio: float) -> list[Cut]:
-        plan = self._pruner.prune_var(self._names[group.name], group.axis, ratio, apply=None)
-        sizes = {(m.key, m.axis): m.size for m in group.members}
-        return [
-            Cut(self._keys[name], mask.dims, sizes[self._keys[name], mask.dims], keep_indices(mask.mask))
-            for name, masks in plan.masks.items()
-            for mask in masks
-        ]
+    def removed(self, name: str, ratio: float) -> tuple[int, ...]:
+        """Units of the group `name` that go when the fraction `ratio` of them does, ascending.
+
+        Raises:
+            PlanError: an unknown group, or a ratio outside 0..1.
+        """
+        group = self._group(name)
+        if not 0 <= ratio < 1:
+            raise PlanError(f"{name}: ratio {ratio} is outside 0..1; expected the fraction to remove, below 1")
+        master = group.master
+        widths = {len(unit) for unit in master.units}
+        if self.group_score == "master" and self.criterion in PADDLESLIM and len(widths) == 1 and 0 not in widths:
+            values = np.moveaxis(self._values[master.key], master.axis, 0)
+            gone = paddleslim_lowest(self.criterion, values, master.units, ratio)
+        else:
+            gone = lowest(self.scores(name), ratio)
+        return self._without_gaps(group, gone)
+
+    def scores(self, name: str) -> np.ndarray:
+        """Score of each unit of the group `name`, float64 [units]; comparable within the group.
+
+        Raises:
+            PlanError: an unknown group.
+        """
+        group = self._group(name)
+        if self.criterion == "random":
+            return random_scores(self.seed, name, group.size)
+        scores = np.array([unit_scores(*source) for source in self._sources(group)])
+        if self.group_score == "master" and not np.isnan(scores[0]).any():
+            return scores[0]
+        scores = _scaled(scores)
+        scores[:, np.isnan(scores).all(axis=0)] = np.inf  # no layer makes it: it goes last
+        if self.group_score == "master":
+            first = np.argmin(np.isnan(scores), axis=0)  # the first layer that has the unit
+            return scores[first, np.arange(group.size)]
+        return (np.nanmean if self.group_score == "mean" else np.nanmax)(scores, axis=0)
+
+    def _group(self, name: str) -> Group:
+        if name not in self.graph.groups:
+            nearest = difflib.get_close_matches(name, self.graph.groups, n=1, cutoff=0.0)
+            hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+            raise PlanError(f"{name}: no channel group of this network has that name{hint}")
+        return self.graph.groups[name]
+
+    def _without_gaps(self, group: Group, gone: Sequence[int]) -> tuple[int, ...]:
+        """`gone` without the best unit of each member that would lose all the units that reach it."""
+        removed = set(gone)
+        for member in group.members:
+            reaching = [unit for unit, positions in enumerate(member.units) if positions]
+            if reaching and removed.issuperset(reaching):
+                scores = self.scores(group.name)
+                removed.discard(max(reaching, key=lambda unit: scores[unit]))
+        return tuple(sorted(removed))
+
+    def _sources(self, group: Group) -> Iterator[tuple[str, np.ndarray, Units]]:
+        """What is scored: the criterion, values with the channels first, and the units' positions there."""
+        norms = self._norms_of(group)
+        if norms:
+            for member in norms:
+                yield "bn_scale", self._values[member.key], member.units
+            return
+        for member in _makers(group):
+            if self.criterion == "taylor":
+                yield "taylor", self._gradients[member.key, member.axis].T, member.units
+            else:
+                criterion = "l1" if self.criterion == "bn_scale" else self.criterion
+                yield criterion, np.moveaxis(self._values[member.key], member.axis, 0), member.units
+
+    def _norms_of(self, group: Group) -> list[Member]:
+        """The scales of the group's batch norms, that behind the master first; [] if they leave a unit out."""
+        found = [member for member in group.members if member.key in self._norms]
+        if not all(any(member.units[unit] for member in found) for unit in range(group.size)):
+            return []
+        start = self._norms.get(_layer(group.name), 0)
+        return sorted(found, key=lambda member: (self._norms[member.key] < start, self._norms[member.key]))
+
+    def _needed(self) -> Iterable[str]:
+        """Keys of the arrays that are scored."""
+        if self.criterion in ("taylor", "random"):
+            return set()
+        groups = self.graph.groups.values()
+        return {member.key for group in groups for member in self._norms_of(group) or _makers(group)}
+
+    def _tell_without_norm(self) -> None:
+        if self.criterion != "bn_scale":
+            return
+        others = [name for name, group in self.graph.groups.items() if not self._norms_of(group)]
+        if others:
+            logger.info("bn_scale: groups without a batch norm are scored by l1: %s", ", ".join(others))
 
 
-class _Collections:
-    """Groups in the form in which PaddleSlim's pruners look them up."""
-
-    def __init__(self, collections: list[SimpleNamespace]):
-        self._by_master = {(c.master_name, c.master_axis): c for c in collections}
-
-    def __iter__(self) -> Iterator[SimpleNamespace]:
-        return iter(self._by_master.values())
-
-    def find_collection_by_master(self, name: str, axis: int) -> SimpleNamespace | None:
-        return self._by_master.get((name, axis))
+def _check_choice(key: str, value: str, options: Sequence[str]) -> None:
+    if value not in options:
+        raise ConfigError(f"Prune.{key}: {value!r} is not one of {', '.join(options)}: choose one with -o Prune.{key}=")
 
 
-def _collection(group: Group, names: Mapping[str, str], values: Mapping[str, np.ndarray]) -> SimpleNamespace:
-    details = [_detail(member, names[member.key], values) for member in group.members]
-    return SimpleNamespace(
-        master_name=names[group.name],
-        master_axis=group.axis,
-        values=values,
-        variables=lambda: [d.name for d in details],
-        all_pruning_details=lambda: details,
-    )
+def _makers(group: Group) -> list[Member]:
+    """The members whose layers make the channels, the master first."""
+    others = (member for member in group.members[1:] if member.role == OUTPUT and any(member.units))
+    return [group.master, *others]
 
 
-def _detail(member: Member, name: str, values: Mapping[str, np.ndarray]) -> SimpleNamespace:
-    attributes = {"groups": member.conv_groups}
-    return SimpleNamespace(
-        name=name,
-        axis=member.axis,
-        transform=list(member.transforms),
-        op=SimpleNamespace(attr=attributes.get),
-        var=SimpleNamespace(shape=lambda: list(values[name].shape)),
-    )
+def _scaled(scores: np.ndarray) -> np.ndarray:
+    """Each layer's scores [layers, units] divided by their mean, so that layers of another scale count alike."""
+    means = np.nanmean(scores, axis=1, keepdims=True)
+    return scores / np.where(means > 0, means, 1)
 
 
-def _build(criterion: str, model: nn.Layer, collections: _Collections) -> Any:
-    import importlib
+def _batch_norms(model: nn.Layer) -> dict[str, int]:
+    """Place in the network's order of each layer, and of each batch norm's scale by its key."""
+    places = {}
+    for place, (name, layer) in enumerate(model.named_sublayers()):
+        places[name] = place
+        if isinstance(layer, (nn.layer.norm._BatchNormBase, nn.BatchNorm)) and layer._weight_attr is not False:
+            places[f"{name}.weight"] = place
+    return places
 
-    from paddleslim.dygraph.prune.filter_pruner import FilterPruner
-    from paddleslim.dygraph.prune.pruner import Pruner
 
-    if criterion not in CRITERIA:
-        raise ConfigError(
-            f"Prune.criterion: {criterion!r} is not one of {', '.join(CRITERIA)}: choose one with -o Prune.criterion="
-        )
-    module, name = CRITERIA[criterion]
-    base: type[FilterPruner] = getattr(importlib.import_module(f"paddleslim.dygraph.prune.{module}"), name)
-    logging.getLogger("paddleslim.dygraph.prune.filter_pruner").setLevel(logging.WARNING)
+def _layer(key: str) -> str:
+    return key.rpartition(".")[0]
 
-    class OnGroups(base):
-        def __init__(self) -> None:
-            Pruner.__init__(self, model, [])
-            self.collections = collections
-            self.num_head = -1
-            self.prune_type = "conv"
-            self.skip_vars: list[str] = []
 
-    return OnGroups()
+def _array(tensor: Tensor) -> np.ndarray:
+    """The values, in a type wide enough to add them up in."""
+    wide = str(tensor.dtype).rpartition(".")[2] in ("float32", "float64")
+    return (tensor if wide else tensor.astype("float32")).numpy().copy()

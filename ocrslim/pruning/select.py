@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import logging
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,11 +54,14 @@ def select(
             skipped[name] = reason
             continue
         tolerated = ratio_by_loss(table[name], options.loss_tolerance)
-        ratio = aligned(tolerated, group.size, options.align)
+        ratio = permitted(tolerated, group, options)
         if ratio > 0:
             ratios[name] = ratio
         elif tolerated > 0:
-            skipped[name] = f"ratio {tolerated:.3f} of {group.size} channels is less than a step of Prune.align"
+            skipped[name] = (
+                f"ratio {tolerated:.3f} of {group.master.size} channels is less than a step "
+                "of Prune.align, or goes below Prune.min_channels"
+            )
         else:
             skipped[name] = f"every measured ratio loses more than Prune.loss_tolerance {options.loss_tolerance:g}"
     return Selection(ratios, skipped)
@@ -75,12 +77,20 @@ def ratio_by_loss(losses: Mapping[float, float], tolerance: float) -> float:
     return float(get_ratios_by_loss({"layer": dict(losses)}, tolerance).get("layer", 0.0))
 
 
-def aligned(ratio: float, size: int, align: int | None) -> float:
-    """The ratio nearest below `ratio` that leaves a multiple of `align` of `size` channels."""
-    if not align or ratio <= 0:
-        return ratio
-    kept = size - min(size - 1, round(size * ratio))
-    return 1 - min(size, math.ceil(kept / align) * align) / size
+def permitted(ratio: float, group: Group, options: PruneOptions) -> float:
+    """The ratio nearest below `ratio` that `Prune.align` and `Prune.min_channels` permit for `group`.
+
+    Both count channels of the layer that names the group: it keeps a multiple of `align`, unless its units
+    permit none at all (three channels each, say, and one more that always stays), and not fewer than
+    `min_channels`. Units of unequal size count as their mean.
+    """
+    most = min(group.size - 1, round(group.size * ratio))
+    size, width, align = group.master.size, group.channels / group.size, options.align or 1
+    kept = [size - count * width for count in range(group.size)]
+    allowed = [count for count in range(1, group.size) if kept[count] >= options.min_channels]
+    aligned = [count for count in allowed if kept[count] % align == 0]
+    fitting = aligned if aligned or size <= align else allowed
+    return max((count for count in fitting if count <= most), default=0) / group.size
 
 
 def match_groups(graph: ChannelGraph, patterns: Sequence[str], architecture: Mapping[str, Any], key: str) -> list[str]:

@@ -1,97 +1,222 @@
-"""The only code that changes a model: cutting parameters by a plan, and putting them back."""
+"""The only code that changes a model: cutting parameters and buffers by a plan, and putting them back."""
 
 from __future__ import annotations
 
 import contextlib
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
+from paddle.nn.layer.conv import _ConvNd
+from paddle.nn.layer.norm import _BatchNormBase, _InstanceNormBase
+from paddle.nn.layer.rnn import RNNBase
+from paddle.optimizer import Optimizer
 
 from ocrslim.errors import PlanError
+from ocrslim.pruning.optimizer_state import Inventory, all_state, state_of
 from ocrslim.pruning.plan import Cut, Plan
 
 _MARK = "_ocrslim_pruned"
+# Attributes that repeat a size of a tensor of the layer: the layer, its attribute, the tensor and the axis.
+_SIZES: tuple[tuple[type[nn.Layer], str, str, int], ...] = (
+    (_BatchNormBase, "_num_features", "_mean", 0),
+    (_InstanceNormBase, "_num_features", "scale", 0),
+    (nn.GroupNorm, "_num_channels", "weight", 0),
+    (nn.PReLU, "_num_parameters", "_weight", 0),
+    (nn.SimpleRNNCell, "input_size", "weight_ih", 1),
+    (nn.LSTMCell, "input_size", "weight_ih", 1),
+    (nn.GRUCell, "input_size", "weight_ih", 1),
+    (RNNBase, "input_size", "weight_ih_l0", 1),
+)
+_REMEMBERED = ("_groups", "_num_groups", "_in_channels", "_out_channels", *sorted({row[1] for row in _SIZES}))
 
 
-def apply_plan(model: nn.Layer, plan: Plan) -> None:
+def apply_plan(model: nn.Layer, plan: Plan, optimizer: Optimizer | None = None) -> None:
     """Cut `model` in place by `plan`; its parameters keep their identity, so optimizers stay valid.
 
+    Args:
+        optimizer: what it remembers of the parameters (momenta, master weights) is cut with them.
+
     Raises:
-        PlanError: the model is pruned already, or a parameter of the plan is missing or of another
-            size; the first such is named and nothing is changed.
+        PlanError: the model is pruned already, or the plan is of another one; the first mismatch is
+            named and nothing is changed.
     """
-    if getattr(model, _MARK, False):
-        raise PlanError("this network is pruned already: load the unpruned one to apply another plan")
-    parameters = dict(model.named_parameters())
-    for cut in plan.cuts:
-        _check(cut, parameters)
-    depthwise = _depthwise_layers(model)
-    by_key: dict[str, list[Cut]] = defaultdict(list)
-    for cut in plan.cuts:
-        by_key[cut.key].append(cut)
-    for key, cuts in by_key.items():
-        value = parameters[key].numpy()
-        for cut in cuts:
-            value = np.take(value, cut.keep, axis=cut.axis)
-        _assign(parameters[key], value)
-    _match_layers(model, depthwise)
-    setattr(model, _MARK, True)
+    cut(model, plan.cuts, optimizer)
 
 
 @contextlib.contextmanager
-def pruned(model: nn.Layer, plan: Plan) -> Iterator[nn.Layer]:
-    """`model` cut by `plan` inside the block, and bit for bit as it was after it."""
-    parameters = dict(model.named_parameters())
-    backup = {cut.key: parameters[cut.key].numpy().copy() for cut in plan.cuts if cut.key in parameters}
-    depthwise = _depthwise_layers(model)
-    apply_plan(model, plan)
+def pruned(model: nn.Layer, plan: Plan, optimizer: Optimizer | None = None) -> Iterator[nn.Layer]:
+    """`model` cut by `plan` inside the block; after it, model and optimizer are bit for bit as they were.
+
+    That covers all parameters and buffers, those that no cut touches too. Gradients of what was cut are dropped.
+
+    Raises:
+        PlanError: as `apply_plan`.
+    """
+    tensors = list({id(tensor): tensor for _, tensor in named_tensors(model)}.values())
+    backup = Backup(model, tensors + ([] if optimizer is None else all_state(optimizer)), optimizer)
+    cut(model, plan.cuts, optimizer)
     try:
         yield model
     finally:
-        for key, value in backup.items():
-            _assign(parameters[key], value)
-        _match_layers(model, depthwise)
-        setattr(model, _MARK, False)
+        backup.restore()
 
 
-def _check(cut: Cut, parameters: dict[str, paddle.Tensor]) -> None:
-    if cut.key not in parameters:
+def cut(model: nn.Layer, cuts: Iterable[Cut], optimizer: Optimizer | None = None) -> Backup:
+    """Do what `apply_plan` does, and return what undoes it.
+
+    Raises:
+        PlanError: as `apply_plan`.
+    """
+    if getattr(model, _MARK, False):
+        raise PlanError("this network is pruned already: load the unpruned one to apply another plan")
+    kept = _resolve(model, cuts)
+    groups = _groups_after(model, kept)
+    values: list[tuple[Tensor, np.ndarray]] = []
+    for entry in kept.values():
+        remembered = [] if optimizer is None else state_of(optimizer, entry.tensor)
+        values += [(tensor, entry.take(tensor)) for tensor in (entry.tensor, *remembered)]
+    backup = Backup(model, [tensor for tensor, _ in values], optimizer)
+    for tensor, value in values:
+        _assign(tensor, value)
+    for layer, attribute, count in groups:
+        setattr(layer, attribute, count)
+    _match_layers(model)
+    setattr(model, _MARK, True)
+    return backup
+
+
+class Backup:
+    """Tensors, what layers remember of their shapes, and which tensors an optimizer has, as they are now."""
+
+    def __init__(self, model: nn.Layer, tensors: Iterable[Tensor], optimizer: Optimizer | None = None):
+        self._model = model
+        self._marked = getattr(model, _MARK, False)
+        self._values = [(tensor, tensor.numpy().copy()) for tensor in tensors]
+        self._attributes = [
+            (layer, name, vars(layer)[name])
+            for layer in model.sublayers(include_self=True)
+            for name in _REMEMBERED
+            if name in vars(layer)
+        ]
+        self._inventory = None if optimizer is None else Inventory(optimizer)
+
+    def restore(self) -> None:
+        """Put all of it back."""
+        for tensor, value in self._values:
+            _assign(tensor, value)
+        for layer, name, value in self._attributes:
+            setattr(layer, name, value)
+        if self._inventory is not None:
+            self._inventory.restore()
+        setattr(self._model, _MARK, self._marked)
+
+
+def named_tensors(layer: nn.Layer, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield every parameter and buffer with its key; a shared one under each of its keys."""
+    # Paddle's own iterators name a shared tensor or layer once
+    for name, tensor in (*layer._parameters.items(), *layer._buffers.items()):
+        if tensor is not None:
+            yield prefix + name, tensor
+    for name, child in layer._sub_layers.items():
+        if child is not None:
+            yield from named_tensors(child, f"{prefix}{name}.")
+
+
+@dataclass
+class _Kept:
+    """What stays of one tensor: indices by axis, under whichever keys the plan cuts it."""
+
+    key: str
+    tensor: Tensor
+    axes: dict[int, set[int]] = field(default_factory=dict)
+
+    def add(self, cut: Cut) -> None:
+        self.axes[cut.axis] = self.axes.get(cut.axis, set(cut.keep)) & set(cut.keep)
+        if not self.axes[cut.axis]:
+            raise PlanError(f"{self.key}, axis {cut.axis}: the plan would remove all {cut.size} channels")
+
+    def take(self, tensor: Tensor) -> np.ndarray:
+        value = tensor.numpy()
+        for axis, keep in self.axes.items():
+            value = np.take(value, sorted(keep), axis=axis)
+        return value
+
+
+def _resolve(model: nn.Layer, cuts: Iterable[Cut]) -> dict[int, _Kept]:
+    """What stays of each tensor, by its identity."""
+    tensors = dict(named_tensors(model))
+    kept: dict[int, _Kept] = {}
+    for cut in cuts:
+        _check(cut, tensors)
+        tensor = tensors[cut.key]
+        kept.setdefault(id(tensor), _Kept(cut.key, tensor)).add(cut)
+    return kept
+
+
+def _check(cut: Cut, tensors: Mapping[str, Tensor]) -> None:
+    if cut.key not in tensors:
         raise PlanError(f"the plan cuts {cut.key}, which this network does not have: it is of another model")
-    shape = parameters[cut.key].shape
-    if cut.axis >= len(shape) or shape[cut.axis] != cut.size:
+    shape = list(tensors[cut.key].shape)
+    if not 0 <= cut.axis < len(shape) or shape[cut.axis] != cut.size:
         raise PlanError(
             f"the plan expects {cut.size} entries on axis {cut.axis} of {cut.key}, "
             f"this network has shape {shape}: the plan is of another model"
         )
+    if not set(cut.keep) <= set(range(cut.size)):
+        raise PlanError(f"the plan keeps indices of {cut.key}, axis {cut.axis}, beyond its {cut.size} entries")
 
 
-def _assign(parameter: paddle.Tensor, value: np.ndarray) -> None:
-    place = paddle.CUDAPlace(parameter.place.gpu_device_id()) if parameter.place.is_gpu_place() else paddle.CPUPlace()
-    parameter.value().get_tensor().set(np.ascontiguousarray(value), place)
-    if not parameter.stop_gradient:
-        parameter.clear_gradient()
+def _assign(tensor: Tensor, value: np.ndarray) -> None:
+    same_shape = list(tensor.shape) == list(value.shape)
+    place = paddle.CUDAPlace(tensor.place.gpu_device_id()) if tensor.place.is_gpu_place() else paddle.CPUPlace()
+    tensor.value().get_tensor().set(np.ascontiguousarray(value), place)
+    if not same_shape and not tensor.stop_gradient:
+        tensor.clear_gradient(False)  # one that is only zeroed keeps the old shape
 
 
-def _depthwise_layers(model: nn.Layer) -> set[int]:
-    """Identities of the depthwise convolutions, asked before a cut: down to one channel they look like others."""
-    return {
-        id(layer)
-        for layer in model.sublayers()
-        if isinstance(layer, nn.Conv2D) and layer._groups > 1 and layer.weight.shape[1] == 1
-    }
+def _groups_after(model: nn.Layer, kept: Mapping[int, _Kept]) -> list[tuple[nn.Layer, str, int]]:
+    """The number of groups that each grouped layer whose weight is cut has left: layer, attribute, number.
+
+    Axis 0 of the weight consists of one block for each group: outputs of a convolution, inputs of a
+    transposed one, channels of a group norm. Groups go when all of their block does.
+    """
+    found = []
+    for layer in model.sublayers(include_self=True):
+        attribute = "_groups" if isinstance(layer, _ConvNd) else "_num_groups"
+        groups = vars(layer).get(attribute, 1)
+        if groups == 1 or not isinstance(layer, (_ConvNd, nn.GroupNorm)) or id(layer.weight) not in kept:
+            continue
+        entry = kept[id(layer.weight)]
+        block = layer.weight.shape[0] // groups
+        keep = entry.axes.get(0, range(groups * block))
+        sizes = np.bincount([index // block for index in keep])
+        left = sizes[sizes > 0]
+        if left.min() != left.max():
+            raise PlanError(
+                f"the plan keeps {left.max()} entries of one group of {entry.key} and {left.min()} of another, "
+                f"expected as many of each of its {groups} groups: make it with this version of ocrslim"
+            )
+        found.append((layer, attribute, len(left)))
+    return found
 
 
-def _match_layers(model: nn.Layer, depthwise: set[int]) -> None:
-    """Set what layers remember of their shapes to what their weights are now."""
-    for layer in model.sublayers():
-        if isinstance(layer, nn.Conv2DTranspose):
-            layer._in_channels = layer.weight.shape[0]
-            layer._out_channels = layer.weight.shape[1] * layer._groups
-        elif isinstance(layer, nn.Conv2D):
-            if id(layer) in depthwise:
-                layer._groups = layer.weight.shape[0]
-            layer._out_channels = layer.weight.shape[0]
-            layer._in_channels = layer.weight.shape[1] * layer._groups
+def _match_layers(model: nn.Layer) -> None:
+    """Set what layers remember of their shapes to what their tensors are now."""
+    for layer in model.sublayers(include_self=True):
+        if isinstance(layer, _ConvNd):
+            _match_convolution(layer)
+        for kind, attribute, name, axis in _SIZES:
+            tensor = getattr(layer, name, None) if isinstance(layer, kind) else None
+            if tensor is not None:
+                setattr(layer, attribute, tensor.shape[axis])
+
+
+def _match_convolution(layer: _ConvNd) -> None:
+    first, second = layer.weight.shape[:2]
+    if isinstance(layer, (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)):
+        layer._in_channels, layer._out_channels = first, second * layer._groups
+    else:
+        layer._out_channels, layer._in_channels = first, second * layer._groups

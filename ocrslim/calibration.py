@@ -1,0 +1,95 @@
+"""What the loss would do without each channel, to first order: gradients on a few training batches."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+from ocrslim.config import Config
+from ocrslim.data import LabelledSet, train_loader
+from ocrslim.errors import TrainingError
+from ocrslim.losses import build_loss
+from ocrslim.progress import progress_bar
+from ocrslim.pruning.surgery import named_tensors
+
+
+def weight_gradients(model: nn.Layer, config: Config, labelled: LabelledSet) -> dict[tuple[str, int], np.ndarray]:
+    """Sums of gradient * weight for each channel, batch by batch, as the criterion `taylor` scores them.
+
+    The batches are the first `Prune.calibration_batches` that a training would see; they depend on
+    `Global.seed` and the images alone. Weights, batch-norm statistics, gradients and the mode of `model`
+    are left as they are.
+
+    Args:
+        model: unpruned network, weights loaded.
+        config: with the sections `Train` and `Loss`.
+        labelled: the images to train on.
+
+    Returns:
+        float64 [batches, entries of the axis] by (state-dict key, axis), for axes 0 and 1 of every
+        parameter that has them; zeros where the loss does not depend on it.
+
+    Raises:
+        TrainingError: the loss is not a finite number.
+        DataError: there is not one batch, or an image cannot be used.
+    """
+    weights = {key: tensor for key, tensor in named_tensors(model) if len(tensor.shape) > 1}
+    loss = build_loss(config.section("Loss"))
+    count = config.prune.calibration_batches
+    sums: dict[tuple[str, int], list[np.ndarray]] = {}
+    with _calibrating(model):
+        batches = progress_bar(_batches(config, labelled, count), total=count, desc="calibration", unit="batch")
+        for batch in batches:
+            value = loss(model(batch[0]), batch)["loss"]
+            if not math.isfinite(float(value)):
+                raise TrainingError(
+                    f"calibration: the loss is {float(value)}, expected a finite number: check that weights and "
+                    "configuration belong together (ocrslim eval)"
+                )
+            for key, product in _products(value, weights).items():
+                for axis in (0, 1):
+                    others = tuple(other for other in range(product.ndim) if other != axis)
+                    sums.setdefault((key, axis), []).append(product.sum(axis=others))
+    return {place: np.stack(found) for place, found in sums.items()}
+
+
+def _batches(config: Config, labelled: LabelledSet, count: int) -> Iterator[list[Tensor]]:
+    """`count` batches, of as many epochs as that takes."""
+    epochs = (train_loader(config, labelled, epoch) for epoch in itertools.count())
+    return itertools.islice(itertools.chain.from_iterable(epochs), count)
+
+
+def _products(loss: Tensor, weights: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    """Gradient * weight, element by element; the gradients that the parameters hold stay what they are."""
+    trainable = {key: weight for key, weight in weights.items() if not weight.stop_gradient}
+    distinct = list({id(weight): weight for weight in trainable.values()}.values())
+    found = paddle.grad(loss, distinct, allow_unused=True)
+    gradients = {id(weight): gradient for weight, gradient in zip(distinct, found)}
+    products = {}
+    for key, weight in weights.items():
+        value, gradient = weight.astype("float64").numpy(), gradients.get(id(weight))
+        products[key] = value * (0 if gradient is None else gradient.astype("float64").numpy())
+    return products
+
+
+@contextlib.contextmanager
+def _calibrating(model: nn.Layer) -> Iterator[None]:
+    """Layers made of others run as in training, so that the head gives all its maps; the others as in inference.
+
+    A batch norm with the statistics of the batch would take back any scaling of the weights before it, so
+    that their sum of gradient * weight is zero whatever they do.
+    """
+    modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
+    try:
+        for layer, _ in modes:
+            layer.training = bool(layer.sublayers())
+        yield
+    finally:
+        for layer, training in modes:
+            layer.training = training

@@ -1,0 +1,55 @@
+"""What an optimizer remembers of parameters: cut with them, and put back with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from paddle import Tensor
+from paddle.optimizer import Optimizer
+
+
+def state_of(optimizer: Optimizer, parameter: Tensor) -> list[Tensor]:
+    """Tensors of the parameter's shape that `optimizer` keeps for it.
+
+    Its accumulators, those that a loaded state still holds for the first step, and the master weight of
+    mixed precision; scalars such as the powers of beta are not among them.
+    """
+    master = optimizer._master_weights.get(parameter.name)
+    names = [parameter.name] if master is None else [parameter.name, master.name]
+    found = [by_name[name] for by_name in optimizer._accumulators.values() for name in names if name in by_name]
+    starts = tuple(f"{name}_" for name in names)
+    found += [tensor for name, tensor in _waiting(optimizer).items() if name.startswith(starts)]
+    found += [] if master is None else [master]
+    return [tensor for tensor in found if list(tensor.shape) == list(parameter.shape)]
+
+
+def all_state(optimizer: Optimizer) -> list[Tensor]:
+    """Every tensor that `optimizer` keeps."""
+    accumulators = [tensor for by_name in optimizer._accumulators.values() for tensor in by_name.values()]
+    return [*accumulators, *_waiting(optimizer).values(), *optimizer._master_weights.values()]
+
+
+class Inventory:
+    """Which tensors an optimizer has, so that those it makes from now on can be taken from it again."""
+
+    def __init__(self, optimizer: Optimizer):
+        self._optimizer = optimizer
+        self._accumulators = {kind: dict(by_name) for kind, by_name in optimizer._accumulators.items()}
+        self._waiting = dict(optimizer._accumulators_holder)
+        self._masters = dict(optimizer._master_weights)
+        self._prepared = set(getattr(optimizer, "_already_create_accumulator", ()))
+
+    def restore(self) -> None:
+        """Let the optimizer have exactly the tensors that it had."""
+        optimizer = self._optimizer
+        optimizer._accumulators.clear()
+        optimizer._accumulators.update({kind: dict(by_name) for kind, by_name in self._accumulators.items()})
+        optimizer._accumulators_holder = dict(self._waiting)
+        optimizer._master_weights = dict(self._masters)
+        if hasattr(optimizer, "_already_create_accumulator"):
+            optimizer._already_create_accumulator = set(self._prepared)
+
+
+def _waiting(optimizer: Optimizer) -> dict[str, Tensor]:
+    held: dict[str, Any] = optimizer._accumulators_holder
+    return {name: value for name, value in held.items() if isinstance(value, Tensor)}

@@ -1,0 +1,272 @@
+"""PaddleSlim's dygraph pruners on our groups, with the methods that its documentation describes.
+
+Everything that its own classes get wrong on such networks is put right here: `groups` of convolutions,
+index maps that its `transform` has no words for, several groups in one parameter, axis 0 asked for layers
+whose outputs lie on axis 1, default arguments that remember, optimizer state, a network left pruned when
+an evaluation fails. Names are Paddle's parameter names (`parameter.name`), as in PaddleSlim.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from paddle import Tensor, nn
+from paddle.optimizer import Optimizer
+
+from ocrslim.artifacts import read_sensitivities, write_sensitivities
+from ocrslim.errors import PlanError
+from ocrslim.graph.groups import ChannelGraph, Group, Member
+from ocrslim.pruning.criteria import paddleslim_class
+from ocrslim.pruning.plan import Cut
+from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.pruning.surgery import Backup, cut, named_tensors
+
+logger = logging.getLogger(__name__)
+
+RATIOS = tuple(round(0.1 * step, 1) for step in range(1, 10))
+_PLAIN_OP = SimpleNamespace(attr=lambda name: None)  # PaddleSlim's masks name an operator for its `groups`
+
+
+def filter_pruner(
+    model: nn.Layer, graph: ChannelGraph, criterion: str = "fpgm", opt: Optimizer | None = None, **options: Any
+) -> Any:
+    """Return a pruner with PaddleSlim's interface: `prune_var`, `prune_vars`, `sensitive`, `restore`.
+
+    For `fpgm`, `l1` and `l2` it is an instance of PaddleSlim's own class, otherwise of its `FilterPruner`.
+
+    Args:
+        model: unpruned network, weights loaded.
+        graph: its channel groups; a group is pruned by the name of its master's weight.
+        criterion: one of `criteria.NAMES`.
+        opt: the optimizer whose state is cut and restored with the weights.
+        options: further ones of `ChannelPruner`.
+
+    Raises:
+        ConfigError: as `ChannelPruner`.
+    """
+    return _class(paddleslim_class(criterion))(model, ChannelPruner(model, graph, criterion, **options), opt)
+
+
+@functools.cache
+def _class(base: Any) -> Any:
+    return type(f"{base.__name__}OnGroups", (_OnGroups, base), {})
+
+
+class _OnGroups:
+    """The methods that replace PaddleSlim's; mixed into its classes when they are first asked for."""
+
+    model: nn.Layer
+    opt: Optimizer | None
+    plan: Any
+    _status: Any
+
+    def __init__(self, model: nn.Layer, channels: ChannelPruner, opt: Optimizer | None):
+        from paddleslim.dygraph.prune.filter_pruner import Status
+        from paddleslim.dygraph.prune.pruner import Pruner
+
+        Pruner.__init__(self, model, [], opt=opt)  # that of FilterPruner would trace the network
+        self._status = Status()
+        self.skip_leaves, self.num_head = True, -1
+        self.skip_vars: list[str] = []
+        self._channels = channels
+        self._names = {key: tensor.name for key, tensor in named_tensors(model)}
+        self._groups = {self._names[name]: group for name, group in channels.graph.groups.items()}
+        self.collections = _Collections(self._groups)
+
+    def cal_mask(self, pruned_ratio: float, collection: Any, num_head: int = -1) -> np.ndarray:
+        """1 for every entry of the master's output axis that stays, 0 for the others."""
+        group = self._groups[collection.master_name]
+        return _mask(group.master, self._channels.removed(group.name, pruned_ratio))
+
+    def prune_var(
+        self, var_name: str, pruned_axis: int | list[int], pruned_ratio: float, apply: str | None = "impretive"
+    ) -> Any:
+        """Prune the group of `var_name`; `apply` is 'impretive' (PaddleSlim's spelling), 'lazy' or None.
+
+        Axis 0 means the filters, on whichever axis the layer has them. A layer that has no group of its
+        own gives an empty plan, with a warning that says why.
+
+        Raises:
+            PlanError: no parameter has that name, or the ratio is outside 0..1.
+        """
+        plan = _plan_class()(self.model)
+        group = self._group(var_name, _single(pruned_axis))
+        if group is not None:
+            removed = self._channels.removed(group.name, pruned_ratio)
+            for member in group.members:
+                plan.add_mask(self._names[member.key], member.axis, _mask(member, removed), pruned_ratio)
+        self._apply(plan, apply)
+        return plan
+
+    def prune_vars(self, ratios: Mapping[str, float], axis: int | list[int], apply: str | None = "impretive") -> Any:
+        """Prune the groups of all of `ratios` {parameter name: ratio} in one plan.
+
+        Raises:
+            PlanError: as `prune_var`.
+        """
+        plan = _plan_class()(self.model)
+        for name, ratio in ratios.items():
+            plan.extend(self.prune_var(name, axis, ratio, apply=None))
+        self._apply(plan, apply)
+        self.plan = plan
+        return plan
+
+    def sensitive(
+        self,
+        eval_func: Callable[[], float] | None = None,
+        sen_file: str | None = None,
+        target_vars: Collection[str] | None = None,
+        skip_vars: Collection[str] = (),
+    ) -> dict[str, dict[float, float]]:
+        """Measure the loss of each group at 0.1 .. 0.9; what `sen_file` holds is not measured again.
+
+        Args:
+            eval_func: scores the model as it is; without it, return what is known.
+            sen_file: table {name: {ratio: loss}}, written after every point.
+            target_vars: names to measure; all without it.
+            skip_vars: names to leave out.
+
+        Raises:
+            ArtifactError: `sen_file` is not such a table.
+        """
+        table = self._status.sensitivies
+        if sen_file is not None and Path(sen_file).is_file():
+            table.update(read_sensitivities(sen_file))
+        if eval_func is None:
+            return table
+        wanted = [name for name in self._groups if target_vars is None or name in target_vars]
+        points = [(name, ratio) for name in wanted if name not in skip_vars for ratio in RATIOS]
+        missing = [(name, ratio) for name, ratio in points if ratio not in table.get(name, {})]
+        baseline = eval_func() if missing else 0.0
+        for name, ratio in missing:
+            plan = self.prune_var(name, 0, ratio)
+            try:
+                score = eval_func()
+            finally:
+                plan.restore(self.model, opt=self.opt)
+            table.setdefault(name, {})[ratio] = (baseline - score) / (baseline + 1e-3)
+            if sen_file is not None:
+                write_sensitivities(sen_file, table)
+        return table
+
+    def _apply(self, plan: Any, apply: str | None) -> None:
+        if apply is not None:
+            plan.apply(self.model, lazy=apply == "lazy", opt=self.opt)
+
+    def _group(self, name: str, axis: int) -> Group | None:
+        group = self._groups.get(name)
+        if group is not None and axis in (0, group.axis):
+            return group
+        known = set(self._names.values())
+        if name not in known:
+            nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)
+            raise PlanError(f"{name}: no parameter of this network has that name; did you mean {nearest[0]!r}?")
+        logger.warning("%s, axis %d: not pruned: %s", name, axis, self._reason(name, axis))
+        return None
+
+    def _reason(self, name: str, axis: int) -> str:
+        graph = self._channels.graph
+        keys = [key for key, known in self._names.items() if known == name]
+        for key in keys:
+            if key in graph.unprunable:
+                return graph.unprunable[key]
+        for group in graph.groups.values():
+            if any(member.key in keys and member.axis == axis for member in group.members):
+                return f"it goes with {self._names[group.name]}, prune that"
+        return "its channels are in no group"
+
+
+class _Collections:
+    """Groups in the form in which PaddleSlim looks them up."""
+
+    def __init__(self, groups: Mapping[str, Group]):
+        self._found = {
+            name: SimpleNamespace(master_name=name, master_axis=group.axis) for name, group in groups.items()
+        }
+
+    def __iter__(self) -> Iterator[SimpleNamespace]:
+        return iter(self._found.values())
+
+    def find_collection_by_master(self, name: str, axis: int) -> SimpleNamespace | None:
+        found = self._found.get(name)
+        return found if found is not None and axis in (0, found.master_axis) else None
+
+
+@functools.cache
+def _plan_class() -> Any:
+    from paddleslim.dygraph.prune.pruning_plan import PruningMask, PruningPlan
+
+    class GroupsPlan(PruningPlan):
+        """PaddleSlim's plan, applied and undone by our surgery."""
+
+        def __init__(self, model: nn.Layer):
+            super().__init__(model.full_name())
+            self._backup: Backup | None = None
+
+        def add_mask(self, name: str, axis: int, mask: np.ndarray, ratio: float) -> None:
+            """Add the mask of one axis; where there is one already, what both keep stays."""
+            self.add(name, PruningMask(axis, mask, ratio, _PLAIN_OP))
+
+        def apply(
+            self, model: nn.Layer, lazy: bool = False, opt: Optimizer | None = None, prune_type: str = "conv"
+        ) -> None:
+            """Cut `model`; with `lazy`, only silence what would go."""
+            if lazy:
+                self.lazy_apply(model)
+            else:
+                self.imperative_apply(model, opt)
+
+        def imperative_apply(self, model: nn.Layer, opt: Optimizer | None = None, prune_type: str = "conv") -> None:
+            """Cut `model` and the state of `opt`; raises `PlanError` where a plan is applied already."""
+            self._backup = cut(model, list(self._cuts(model)), opt)
+
+        def lazy_apply(self, model: nn.Layer) -> None:
+            """Set to zero what would go; shapes stay."""
+            tensors = _by_name(model)
+            masked = [tensors[name] for name in self.masks if name in tensors]
+            self._backup = Backup(model, masked)
+            for tensor in masked:
+                tensor.set_value(_masked(tensor, self.masks[tensor.name]))
+
+        def restore(self, model: nn.Layer, opt: Optimizer | None = None) -> None:
+            """Undo `apply`, bit for bit, in the optimizer too; nothing where it was not applied."""
+            if self._backup is not None:
+                self._backup.restore()
+                self._backup = None
+
+        def _cuts(self, model: nn.Layer) -> Iterator[Cut]:
+            keys = {tensor.name: key for key, tensor in named_tensors(model)}
+            for name, masks in self.masks.items():
+                for mask in masks:
+                    keep = tuple(int(index) for index in np.flatnonzero(mask.mask))
+                    yield Cut(keys.get(name, name), mask.dims, len(mask.mask), keep)
+
+    return GroupsPlan
+
+
+def _by_name(model: nn.Layer) -> dict[str, Tensor]:
+    return {tensor.name: tensor for _, tensor in named_tensors(model)}
+
+
+def _masked(tensor: Tensor, masks: Collection[Any]) -> np.ndarray:
+    value = tensor.numpy().copy()
+    for mask in masks:
+        np.moveaxis(value, mask.dims, 0)[np.asarray(mask.mask) == 0] = 0
+    return value
+
+
+def _mask(member: Member, removed: Collection[int]) -> np.ndarray:
+    mask = np.zeros(member.size, dtype="int32")
+    mask[list(member.keep(removed))] = 1
+    return mask
+
+
+def _single(axis: int | list[int]) -> int:
+    return axis[0] if isinstance(axis, list) else axis
