@@ -49,11 +49,7 @@ def build_graph(
             master = min(makers, key=lambda place: ranks[place[0]])
             groups[master[0]] = _group(coupling, places, master, set(roots), fixed)
     groups = dict(sorted(groups.items(), key=lambda item: ranks[item[0]][1]))
-    reasons = {
-        key: reason
-        for key in weights
-        if (reason := _reason(key, coupling, groups, used, trained))
-    }
+    reasons = {key: reason for key in weights if (reason := _reason(key, coupling, groups, used, trained))}
     return ChannelGraph(groups, reasons, _layers(coupling), {k: s for k, s in trainable.items() if k in used})
 
 
@@ -135,9 +131,7 @@ def _layers(coupling: Coupling) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def _reason(
-    key: str, coupling: Coupling, groups: Mapping[str, Group], used: set[str], trained: set[str]
-) -> str | None:
+def _reason(key: str, coupling: Coupling, groups: Mapping[str, Group], used: set[str], trained: set[str]) -> str | None:
     """Why a layer's outputs are in no group; None where they are."""
     if any(m.key == key and m.role == OUTPUT for group in groups.values() for m in group.members):
         return None
@@ -154,5 +148,3 @@ def _reason(
         if coupling.roles[place] == OUTPUT:
             return SINGLE if len(roots) == 1 else ONE_UNIT
     return COMPUTED
-
-
