@@ -1,0 +1,105 @@
+"""Groups whose number of channels the network's code may fix: proven by a run, or no groups."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from ocrslim.errors import GraphError
+from ocrslim.pruning import proof
+from ocrslim.pruning.proof import channel_graph
+
+
+class Between(nn.Layer):
+    """Two convolutions with something in between that names a number of channels."""
+
+    def __init__(self, between):
+        super().__init__()
+        self.first = nn.Conv2D(3, 8, 3, padding=1)
+        self.between = between
+        self.second = nn.Conv2D(8, 6, 3, padding=1)
+        self.last = nn.Conv2D(6, 2, 1)
+
+    def forward(self, x):
+        return self.last(self.second(self.between(self.first(x))))
+
+
+def shuffled_by_shape(x):
+    n, c, h, w = x.shape
+    return x.reshape([n, 2, c // 2, h, w]).transpose([0, 2, 1, 3, 4]).reshape([n, c, h, w])
+
+
+def shuffled_by_literals(x):
+    return x.reshape([1, 2, 4, 16, 16]).transpose([0, 2, 1, 3, 4]).reshape([1, 8, 16, 16])
+
+
+def shuffled_with_the_inner_factor_fixed(x):
+    """Bears any number of channels, but mixes them as no mask can say."""
+    n, c, h, w = x.shape
+    return x.reshape([n, c // 2, 2, h, w]).transpose([0, 2, 1, 3, 4]).reshape([n, c, h, w])
+
+
+def halves_swapped(x):
+    half = x.shape[1] // 2
+    return paddle.concat([x[:, half:], x[:, :half]], axis=1)
+
+
+def split_by_literals(x):
+    first, second = paddle.split(x, [4, 4], axis=1)
+    return paddle.concat([second, first], axis=1)
+
+
+GOOD = [shuffled_by_shape, halves_swapped]
+BAD = {
+    shuffled_by_literals: "fails with fewer channels",
+    split_by_literals: "fails with fewer channels",
+    shuffled_with_the_inner_factor_fixed: "computes something else",
+}
+SHAPE = [1, 3, 16, 16]
+
+
+def network(between):
+    paddle.seed(1)
+    return Between(between)
+
+
+@pytest.mark.parametrize("between", GOOD, ids=lambda f: f.__name__)
+def test_code_that_bears_fewer_channels_keeps_its_groups(between):
+    graph = channel_graph(network(between), SHAPE)
+    assert list(graph.groups) == ["first.weight", "second.weight"]
+    assert graph.groups["first.weight"].fixed_by and not graph.groups["second.weight"].fixed_by
+
+
+@pytest.mark.parametrize("between", BAD, ids=lambda f: f.__name__)
+def test_code_that_does_not_loses_them_with_the_reason(between):
+    graph = channel_graph(network(between), SHAPE)
+    assert list(graph.groups) == ["second.weight"], "the rest of the network is still prunable"
+    reason = graph.unprunable["first.weight"]
+    assert "fixes the number of channels" in reason and BAD[between] in reason
+    assert "reshape" in reason or "split" in reason
+
+
+def test_a_proof_leaves_the_network_as_it_was():
+    model = network(shuffled_by_literals)
+    model.first.eval()
+    before = {key: value.numpy().copy() for key, value in model.state_dict().items()}
+    channel_graph(model, SHAPE)
+    assert model.training and not model.first.training
+    assert all(np.array_equal(before[key], value.numpy()) for key, value in model.state_dict().items())
+    assert "forward" not in model.__dict__
+    model(paddle.zeros(SHAPE))
+
+
+def test_only_doubtful_groups_are_run(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("nothing here needs a run")
+
+    monkeypatch.setattr(proof, "_outputs", refuse)
+    assert len(channel_graph(network(nn.ReLU()), SHAPE).groups) == 2
+
+
+def test_an_input_that_the_network_does_not_take_is_named():
+    with pytest.raises(GraphError, match=r"Between: cannot be traced.*\[1, 3, 16\]"):
+        channel_graph(network(nn.ReLU()), [1, 3, 16])
