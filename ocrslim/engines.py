@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import paddle
@@ -12,8 +14,12 @@ from paddle import nn
 from ocrslim.errors import WeightsError
 from ocrslim.weight_files import read_weight_file
 
-MODEL_FILES = ("inference.pdmodel", "inference.json")
+logger = logging.getLogger(__name__)
+
+LEGACY_MODEL, PIR_MODEL = MODEL_FILES = ("inference.pdmodel", "inference.json")
 PARAMS_FILE = "inference.pdiparams"
+# the kernels that an InferenceEngine runs: Paddle's own, oneDNN's, or oneDNN's only in layers that Paddle fuses for it
+PLAIN, ONEDNN, ONEDNN_FUSED = "paddle_inference", "paddle_inference_onednn", "paddle_inference_onednn_fused"
 
 
 class Engine(Protocol):
@@ -36,42 +42,89 @@ class DygraphEngine:
 
 
 class InferenceEngine:
-    """An exported folder through Paddle Inference, on the CPU."""
+    """An exported folder through Paddle Inference, on the CPU.
+
+    Some versions of Paddle load a model for oneDNN and fail to run it (3.3.1: `inference.json` with an
+    upsampling layer). So the first image decides which kernels run: oneDNN's throughout, else oneDNN's in
+    fused layers only, else Paddle's own. What is given up is said once in a process.
+
+    Attributes:
+        kernels: `PLAIN`, `ONEDNN` or `ONEDNN_FUSED`; settled by the first image.
+    """
 
     def __init__(self, folder: Path | str, threads: int = 1, onednn: bool = False):
         """
         Args:
             folder: holds `inference.pdmodel` (legacy) or `inference.json` (PIR) and `inference.pdiparams`.
             threads: CPU threads of the predictor.
-            onednn: use oneDNN's kernels; several times faster, equal up to rounding.
+            onednn: use oneDNN's kernels where they run; several times faster, equal up to rounding.
 
         Raises:
             WeightsError: the folder holds no such model, or Paddle cannot load it.
         """
-        from paddle import inference
-
-        model = find_inference_model(folder)
+        self._model = find_inference_model(folder)
+        self._threads = threads
         read_weight_file(folder)  # Paddle ends the process on a damaged file, so it is read here first
-        config = inference.Config(str(model), str(Path(folder) / PARAMS_FILE))
-        config.disable_glog_info()
-        config.set_cpu_math_library_num_threads(threads)
-        if onednn:
-            config.enable_mkldnn()
-        else:  # on by default since Paddle 3
-            config.disable_mkldnn()
-        try:
-            self._predictor = inference.create_predictor(config)
-        except Exception as error:  # Paddle raises many types for a damaged file
-            raise WeightsError(
-                f"{model}: Paddle Inference cannot load it ({_first_line(error)}): export it again"
-            ) from None
+        self.kernels = ONEDNN if onednn else PLAIN
+        self._others = [ONEDNN_FUSED, PLAIN] if onednn else []
+        self._predictor = self._load()
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        feed = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
+        """Run the model.
+
+        Raises:
+            WeightsError: Paddle cannot run it on this image.
+        """
+        try:
+            found = self._run(image)
+        except Exception as error:  # Paddle raises many types
+            if not self._others:
+                raise self._error(f"cannot run it on an image of shape {list(image.shape)}", error) from None
+            self._fall_back(error)
+            return self(image)
+        self._others = []
+        return found
+
+    def _load(self) -> Any:
+        from paddle import inference
+
+        config = inference.Config(str(self._model), str(self._model.with_name(PARAMS_FILE)))
+        config.disable_glog_info()
+        config.set_cpu_math_library_num_threads(self._threads)
+        if self.kernels == PLAIN:  # oneDNN is on by default since Paddle 3
+            config.disable_mkldnn()
+        else:
+            config.enable_mkldnn()
+        if self.kernels == ONEDNN_FUSED:
+            config.delete_pass("onednn_placement_pass")
+        try:
+            return inference.create_predictor(config)
+        except Exception as error:  # Paddle raises many types for a damaged file
+            raise self._error("cannot load it", error) from None
+
+    def _run(self, image: np.ndarray) -> np.ndarray:
+        names = self._predictor.get_input_names(), self._predictor.get_output_names()
+        if not all(names):
+            raise ValueError("it has no input or no output")
+        feed = self._predictor.get_input_handle(names[0][0])
         feed.reshape(image.shape)
         feed.copy_from_cpu(np.ascontiguousarray(image, dtype=np.float32))
         self._predictor.run()
-        return self._predictor.get_output_handle(self._predictor.get_output_names()[0]).copy_to_cpu()
+        return self._predictor.get_output_handle(names[1][0]).copy_to_cpu()
+
+    def _fall_back(self, error: Exception) -> None:
+        failed, self.kernels = self.kernels, self._others.pop(0)
+        self._predictor = self._load()
+        _say_once(
+            f"paddlepaddle {paddle.__version__} cannot run {self._model.name} with the kernels {failed} "
+            f"({_last_line(error)}): {self.kernels} runs instead, slower and as exact"
+        )
+
+    def _error(self, what: str, error: Exception) -> WeightsError:
+        return WeightsError(
+            f"{self._model}: Paddle Inference {what} ({_last_line(error)}): export it again; "
+            f"what a newer paddlepaddle wrote may need that version (this is {paddle.__version__})"
+        )
 
 
 def is_inference_folder(path: Path | str) -> bool:
@@ -96,6 +149,11 @@ def find_inference_model(folder: Path | str) -> Path:
     return found[0]
 
 
-def _first_line(error: Exception) -> str:
+def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1][:160] if lines else type(error).__name__
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    logger.warning(text)

@@ -22,19 +22,18 @@ from paddle import nn
 
 from ocrslim.artifacts import check_writable, remove_leftovers, write_error, write_json, write_text
 from ocrslim.config import Config
-from ocrslim.engines import DygraphEngine, InferenceEngine
+from ocrslim.engines import LEGACY_MODEL, PARAMS_FILE, PIR_MODEL, PLAIN, DygraphEngine, InferenceEngine
 from ocrslim.errors import ArtifactError, ExportError
 
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4
-FILES = ("inference.pdmodel", "inference.pdiparams", "inference.pdiparams.info", "inference.yml", "export.json")
+LEGACY, PIR = "legacy", "pir"
+MODELS = {LEGACY: LEGACY_MODEL, PIR: PIR_MODEL}
+FILES = (*MODELS.values(), PARAMS_FILE, f"{PARAMS_FILE}.info", "inference.yml", "export.json")
 _FORMER = ".old"
 # a name that PaddleOCR 3's TextDetection knows: it refuses models of any other
 DEFAULT_MODEL_NAME = "PP-OCRv3_mobile_det"
-# name -> whether oneDNN's kernels run. The first decides; oneDNN's rounding alone comes near the tolerance
-# where features are large (PP-OCRv2's reach 1900: 9e-5 on a page), so its difference is reported.
-_ENGINES = {"paddle_inference": False, "paddle_inference_onednn": True}
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,22 @@ class Exported:
 
     Attributes:
         folder: what clients load.
-        differences: engine name -> largest absolute difference of the shrink map to the source's.
+        format: `LEGACY` (`inference.pdmodel`) or `PIR` (`inference.json`).
+        differences: kernels that ran -> largest absolute difference of the shrink map to the source's.
         bytes: size of the model and its parameters.
     """
 
     folder: Path
+    format: str
     differences: Mapping[str, float]
     bytes: int
 
 
 def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, origin: Mapping[str, Any]) -> Exported:
-    """Write `model` as a legacy inference model with dynamic batch and size, and prove it on `image`.
+    """Write `model` as an inference model with dynamic batch and size, and prove it on `image`.
+
+    The format is the legacy one, which most clients read, where paddlepaddle can write it, and PIR where it
+    cannot (3.2 and later).
 
     Args:
         model: the source, weights loaded; unchanged.
@@ -67,33 +71,37 @@ def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, ori
     folder = folder.resolve() if folder.is_symlink() else folder
     _check_target(folder)
     with _staging(folder) as staged:
-        _save_legacy(model, staged / "inference")
+        kind = _save(model, staged / "inference")
         write_text(staged / "inference.yml", yaml.safe_dump(client_settings(config), sort_keys=False))
         differences = verify(model, staged, image)
-        size = sum((staged / name).stat().st_size for name in FILES[:2])
-        write_json(
-            staged / "export.json",
-            {**origin, "max_difference": differences, "tolerance": TOLERANCE, "config": config.tree},
-        )
+        size = sum((staged / name).stat().st_size for name in (MODELS[kind], PARAMS_FILE))
+        proof = {"format": kind, "paddlepaddle": paddle.__version__, "max_difference": differences}
+        write_json(staged / "export.json", {**origin, **proof, "tolerance": TOLERANCE, "config": config.tree})
         _put_in_place(staged, folder)
-    return Exported(folder, differences, size)
+    return Exported(folder, kind, differences, size)
 
 
 def verify(model: nn.Layer, folder: Path, image: np.ndarray) -> dict[str, float]:
-    """Run the export in `folder` on `image`, with and without oneDNN, and compare with `model`.
+    """Run the export in `folder` on `image`, without oneDNN and, where that runs, with it; compare with `model`.
+
+    Paddle's own kernels decide; oneDNN's rounding alone comes near the tolerance where features are large
+    (PP-OCRv2's reach 1900: 9e-5 on a page), so its difference is reported.
 
     Returns:
-        engine name -> largest absolute difference of the shrink map.
+        kernels that ran (`InferenceEngine.kernels`) -> largest absolute difference of the shrink map.
 
     Raises:
         ExportError: Paddle Inference without oneDNN is off by more than `TOLERANCE`.
     """
     expected = DygraphEngine(model)(image)
     differences = {}
-    for name, onednn in _ENGINES.items():
-        differences[name] = _difference(InferenceEngine(folder, onednn=onednn)(image), expected)
-        logger.info("%s: largest difference to the source %.2e", name, differences[name])
-    reference, fast = differences.values()
+    for onednn in (False, True):
+        engine = InferenceEngine(folder, onednn=onednn)
+        difference = _difference(engine(image), expected)
+        if engine.kernels not in differences:
+            differences[engine.kernels] = difference
+            logger.info("%s: largest difference to the source %.2e", engine.kernels, difference)
+    reference, fast = differences[PLAIN], max(differences.values())
     if not reference <= TOLERANCE:
         raise ExportError(
             f"{folder.name}: the exported model differs from the source by {reference:.2e}, expected at most "
@@ -120,14 +128,33 @@ def client_settings(config: Config) -> dict[str, Any]:
     }
 
 
-def _save_legacy(model: nn.Layer, prefix: Path) -> None:
+def _save(model: nn.Layer, prefix: Path) -> str:
+    """Write the model in the legacy format where that succeeds, else as PIR; which of them."""
+    try:
+        with paddle.pir_utils.DygraphOldIrGuard():
+            _trace_and_write(model, prefix)
+        return LEGACY
+    except OSError:
+        raise
+    except Exception as error:  # a TypeError in 3.2 and 3.3, deep in Paddle
+        logger.debug("legacy export: %s", error)
+    for partial in prefix.parent.glob(f"{prefix.name}.*"):
+        partial.unlink()
+    _trace_and_write(model, prefix)
+    version = paddle.__version__
+    logger.warning(
+        f"paddlepaddle {version} cannot write the legacy format: exported {PIR_MODEL}, which Paddle Inference "
+        f"({version} or later) and PaddleOCR 3 read; for PaddleOCR 2 and Paddle Lite export with paddlepaddle 3.1.1"
+    )
+    return PIR
+
+
+def _trace_and_write(model: nn.Layer, prefix: Path) -> None:
     model.eval()
     forward = model.forward
     spec = [paddle.static.InputSpec(shape=[None, 3, None, None], dtype="float32", name="x")]
     try:
-        with paddle.pir_utils.DygraphOldIrGuard():
-            static = paddle.jit.to_static(model, input_spec=spec, full_graph=True)
-            paddle.jit.save(static, str(prefix))
+        paddle.jit.save(paddle.jit.to_static(model, input_spec=spec, full_graph=True), str(prefix))
     finally:
         model.forward = forward
 

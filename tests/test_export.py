@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import logging
+from pathlib import Path
+
 import numpy as np
 import paddle
 import pytest
 import yaml
 
+from ocrslim import engines
 from ocrslim import export as export_module
 from ocrslim.artifacts import read_json
 from ocrslim.config import load_config
 from ocrslim.data import preprocess
-from ocrslim.engines import DygraphEngine, InferenceEngine
+from ocrslim.engines import ONEDNN, ONEDNN_FUSED, PLAIN, DygraphEngine, InferenceEngine, find_inference_model
 from ocrslim.errors import ArtifactError, ExportError, WeightsError
 from ocrslim.evaluate import post_processor
-from ocrslim.export import FILES, export, verify
+from ocrslim.export import FILES, LEGACY, MODELS, PIR, export, verify
 from ocrslim.network import load_network
+from ocrslim.weight_files import read_weight_file
+
+# what an export comes out as: Paddle writes the legacy format up to 3.1
+FORMAT = LEGACY if paddle.__version__.startswith("3.1.") else PIR
+MODEL = MODELS[FORMAT]
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +55,48 @@ def exported(source, config, image, tmp_path_factory):
     return export(source, config, tmp_path_factory.mktemp("e") / "inference", image, {"plan": None})
 
 
+@pytest.fixture
+def no_legacy(monkeypatch):
+    """A paddlepaddle that fails amid writing the legacy format, as 3.2 and 3.3 do before they begin."""
+    save = paddle.jit.save
+
+    def refuse(layer, path):
+        if not paddle.framework.use_pir_api():
+            Path(f"{path}.pdmodel").write_bytes(b"half")
+            raise TypeError("sigmoid(): argument (position 1) must be Value, but got Variable")
+        save(layer, path)
+
+    monkeypatch.setattr(paddle.jit, "save", refuse)
+
+
+@pytest.fixture(scope="module")
+def pir(source, config, image, tmp_path_factory):
+    """An export in the PIR format."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(paddle.pir_utils, "DygraphOldIrGuard")
+        return export(source, config, tmp_path_factory.mktemp("p") / "inference", image, {"plan": None})
+
+
+def _names(folder):
+    return {p.name for p in folder.iterdir()}
+
+
+def _copy(folder, target, **changed):
+    """Copy the files of `folder` to `target`, those in `changed` with that content."""
+    for path in folder.iterdir():
+        (target / path.name).write_bytes(changed.get(path.name, path.read_bytes()))
+
+
 def test_the_folder_holds_model_settings_and_proof(exported, config):
-    names = {p.name for p in exported.folder.iterdir()}
-    assert {"inference.pdmodel", "inference.pdiparams", "inference.yml", "export.json"} <= names <= set(FILES)
+    names = _names(exported.folder)
+    assert {MODEL, "inference.pdiparams", "inference.yml", "export.json"} <= names <= set(FILES)
     settings = yaml.safe_load((exported.folder / "inference.yml").read_text())
     assert settings["PostProcess"]["thresh"] == config.get("PostProcess.thresh")
     assert any("NormalizeImage" in op for op in settings["PreProcess"]["transform_ops"])
     proof = read_json(exported.folder / "export.json", "")
     assert proof["max_difference"] == exported.differences and max(exported.differences.values()) < 1e-4
     assert proof["config"] == config.tree
+    assert proof["format"] == exported.format == FORMAT and proof["paddlepaddle"] == paddle.__version__
     assert [p.name for p in exported.folder.parent.iterdir()] == ["inference"], "nothing is left beside it"
 
 
@@ -95,11 +138,11 @@ def test_exporting_again_replaces_the_folder(exported, source, config, image):
 def test_a_kill_between_the_two_moves_loses_no_export(source, config, image, tmp_path, monkeypatch):
     former = tmp_path / ".inference.abcd1234.old"
     former.mkdir()
-    (former / "inference.pdmodel").write_bytes(b"precious")
+    (former / MODEL).write_bytes(b"precious")
     monkeypatch.setattr(export_module, "TOLERANCE", -1.0)
     with pytest.raises(ExportError):
         export(source, config, tmp_path / "inference", image, {})
-    assert (tmp_path / "inference/inference.pdmodel").read_bytes() == b"precious"
+    assert (tmp_path / "inference" / MODEL).read_bytes() == b"precious"
     assert [p.name for p in tmp_path.iterdir()] == ["inference"]
 
 
@@ -107,7 +150,7 @@ def test_a_link_stays_a_link(source, config, image, tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     export(source, config, tmp_path / "link", image, {})
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "real/inference.pdmodel").is_file()
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / MODEL).is_file()
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path, source, config, image):
@@ -128,6 +171,10 @@ def test_paddleocrs_text_detector_finds_the_boxes_of_the_source(exported, source
     arguments = init_args().parse_args(
         ["--det_model_dir", str(exported.folder), "--use_gpu", "False", "--det_db_unclip_ratio", "1.5"]
     )
+    if exported.format == PIR:  # what the line about the format says of PaddleOCR 2
+        with pytest.raises(ValueError, match="memory_optimize_pass"):
+            TextDetector(arguments)
+        return
     found, _ = TextDetector(arguments)(cv2.imread(str(page)))
     tensor, shape = preprocess(config)(page)
     expected = post_processor(config)(DygraphEngine(source)(tensor), shape)
@@ -141,14 +188,142 @@ def test_paddleocrs_text_detector_finds_the_boxes_of_the_source(exported, source
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("inference.pdmodel", b"rubbish"), ("inference.pdiparams", b"")],
-    ids=["damaged model", "truncated parameters"],
+    [(MODEL, b"rubbish"), (MODEL, b""), ("inference.pdiparams", b"")],
+    ids=["damaged model", "empty model", "truncated parameters"],
 )
 def test_a_damaged_export_is_refused_by_name(exported, tmp_path, name, content):
-    for path in exported.folder.iterdir():
-        (tmp_path / path.name).write_bytes(content if path.name == name else path.read_bytes())
-    with pytest.raises(WeightsError, match=r"inference\.pd"):
+    _copy(exported.folder, tmp_path, **{name: content})
+    with pytest.raises(WeightsError, match=r"inference\.(pd|json)"):
         InferenceEngine(tmp_path)
+
+
+def _without_operations(tree):
+    operations = tree["program"]["regions"][0]["blocks"][0]["ops"]
+    operations[:] = [operation for operation in operations if operation["#"] == "p"]
+
+
+def _without_one_operation(tree):
+    del tree["program"]["regions"][0]["blocks"][0]["ops"][300]
+
+
+def _without_output(tree):
+    del tree["program"]["regions"][0]["blocks"][0]["ops"][-1]
+
+
+def _with_an_unknown_operator(tree):
+    tree["program"]["regions"][0]["blocks"][0]["ops"][300]["#"] = "1.nonsense"
+
+
+def _without_header(tree):
+    del tree["base_code"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_without_operations, _without_one_operation, _without_output, _with_an_unknown_operator, _without_header],
+)
+def test_a_damaged_pir_program_is_refused_by_name(damage, pir, image, tmp_path):
+    """Its weights are as described, so only Paddle can tell."""
+    tree = json.loads((pir.folder / "inference.json").read_text())
+    damage(tree)
+    _copy(pir.folder, tmp_path, **{"inference.json": json.dumps(tree).encode()})
+    with pytest.raises(WeightsError, match=r"inference\.json: Paddle Inference cannot"):
+        InferenceEngine(tmp_path)(image)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_truncated_pir_program_is_refused_by_name(share, pir, tmp_path):
+    data = (pir.folder / "inference.json").read_bytes()
+    _copy(pir.folder, tmp_path, **{"inference.json": data[: int(len(data) * share)]})
+    with pytest.raises(WeightsError, match=r"inference\.json: truncated"):
+        InferenceEngine(tmp_path)
+
+
+def test_where_the_legacy_format_cannot_be_written_it_is_pir_and_said_in_a_line(
+    source, config, image, tmp_path, no_legacy, caplog
+):
+    """Over a former legacy export: a folder with both models would be ambiguous to every client."""
+    folder = tmp_path / "inference"
+    folder.mkdir()
+    for name in ("inference.pdmodel", "inference.pdiparams", "export.json"):
+        (folder / name).write_bytes(b"former")
+    with caplog.at_level(logging.WARNING):
+        exported = export(source, config, folder, image, {})
+    assert _names(folder) == {"inference.json", "inference.pdiparams", "inference.yml", "export.json"}
+    assert exported.format == read_json(folder / "export.json", "")["format"] == PIR
+    assert exported.bytes == sum((folder / name).stat().st_size for name in ("inference.json", "inference.pdiparams"))
+    (line,) = (r.getMessage() for r in caplog.records if "legacy" in r.getMessage())
+    assert "\n" not in line and paddle.__version__ in line and "inference.json" in line
+    assert find_inference_model(folder).name == "inference.json"
+    arrays, expected = read_weight_file(folder).arrays, source.state_dict()
+    assert any(np.array_equal(a, expected["neck.p2_conv.weight"].numpy()) for a in arrays.values())
+    np.testing.assert_allclose(InferenceEngine(folder)(image), DygraphEngine(source)(image), atol=1e-6)
+
+
+def test_a_network_that_no_format_takes_is_not_exported(source, config, image, tmp_path, monkeypatch):
+    """The control: falling back hides no error."""
+
+    def refuse(*_):
+        raise TypeError("no such operator")
+
+    monkeypatch.setattr(paddle.jit, "save", refuse)
+    with pytest.raises(TypeError, match="no such operator"):
+        export(source, config, tmp_path / "inference", image, {})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Kernels that Paddle loads and fails to run, as it does oneDNN's on PIR in 3.3.1."""
+    kernels, run = [], InferenceEngine._run
+
+    def run_or_fail(self, image):
+        if self.kernels in kernels:
+            raise NotImplementedError("ConvertPirAttribute2RuntimeAttribute not support")
+        return run(self, image)
+
+    monkeypatch.setattr(InferenceEngine, "_run", run_or_fail)
+    engines._say_once.cache_clear()
+    return kernels
+
+
+@pytest.mark.parametrize(
+    ("fail", "takes"), [([ONEDNN], ONEDNN_FUSED), ([ONEDNN, ONEDNN_FUSED], PLAIN)], ids=["partly", "not at all"]
+)
+def test_where_onednn_does_not_run_others_do_and_that_is_said_once(fail, takes, pir, source, image, failing, caplog):
+    failing += fail
+    for _ in range(2):
+        engine = InferenceEngine(pir.folder, onednn=True)
+        with caplog.at_level(logging.WARNING):
+            np.testing.assert_allclose(engine(image), DygraphEngine(source)(image), atol=1e-4)
+        assert engine.kernels == takes
+    assert len(caplog.records) == len(fail)
+    assert caplog.records[-1].getMessage().endswith(f"{takes} runs instead, slower and as exact")
+
+
+def test_the_proof_names_the_kernels_that_ran(pir, source, image, failing):
+    failing.append(ONEDNN)
+    assert set(verify(source, pir.folder, image)) == {PLAIN, ONEDNN_FUSED}
+    failing.append(ONEDNN_FUSED)
+    assert set(verify(source, pir.folder, image)) == {PLAIN}
+
+
+def test_the_proof_has_onednn_where_it_runs(exported):
+    runs = paddle.__version__ != "3.3.1"
+    assert set(exported.differences) == {PLAIN, ONEDNN if runs else ONEDNN_FUSED}
+
+
+def test_an_image_the_model_does_not_take_is_refused_with_its_shape(exported):
+    with pytest.raises(WeightsError, match=r"inference\..*cannot run it on an image of shape \[1, 4, 64, 64\]"):
+        InferenceEngine(exported.folder)(np.zeros((1, 4, 64, 64), "float32"))
+
+
+@pytest.mark.parametrize("onednn", [False, True])
+def test_a_legacy_model_runs_on_every_paddlepaddle(repo, onednn):
+    """tests/legacy_model, written by 3.1.1: sigmoid(batch_norm(conv(x))), upsampled twofold."""
+    found = InferenceEngine(repo / "tests/legacy_model", onednn=onednn)(np.full((1, 3, 2, 2), 0.5, "float32"))
+    assert found.shape == (1, 2, 4, 4)
+    np.testing.assert_allclose(found[0, :, 3, 0], [0.6104185, 0.4841939], atol=1e-6)
 
 
 def test_a_folder_without_a_model_lists_what_it_has(tmp_path):
