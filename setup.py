@@ -11,7 +11,7 @@ setup(
     python_requires=">=3.9,<3.13",
     packages=find_packages(include=["ocrslim", "ocrslim.*"]),
     install_requires=[
-        "paddlepaddle>=3.1.1,<3.2",
+        "paddlepaddle>=3.1.1,<3.4",
         "paddleslim==2.6.0",
         "paddleocr==2.10.0",
         "pyyaml>=6",
