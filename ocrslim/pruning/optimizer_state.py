@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import paddle
 from paddle import Tensor
 from paddle.optimizer import Optimizer
 
@@ -40,14 +42,33 @@ class Inventory:
         self._prepared = set(getattr(optimizer, "_already_create_accumulator", ()))
 
     def restore(self) -> None:
-        """Let the optimizer have exactly the tensors that it had."""
+        """Let the optimizer have exactly the tensors that it had.
+
+        One made since from a loaded state stays and gets the state's value back: Paddle would look for it
+        under another name the next time.
+        """
         optimizer = self._optimizer
+        waiting = dict(self._waiting)
+        accumulators = {kind: dict(by_name) for kind, by_name in self._accumulators.items()}
+        prepared = set(self._prepared)
+        for kind, by_name in optimizer._accumulators.items():
+            for parameter, tensor in by_name.items():
+                if tensor.name in waiting:
+                    assign(tensor, waiting.pop(tensor.name).numpy())
+                    accumulators.setdefault(kind, {})[parameter] = tensor
+                    prepared.add(parameter)
         optimizer._accumulators.clear()
-        optimizer._accumulators.update({kind: dict(by_name) for kind, by_name in self._accumulators.items()})
-        optimizer._accumulators_holder = dict(self._waiting)
+        optimizer._accumulators.update(accumulators)
+        optimizer._accumulators_holder = waiting
         optimizer._master_weights = dict(self._masters)
         if hasattr(optimizer, "_already_create_accumulator"):
-            optimizer._already_create_accumulator = set(self._prepared)
+            optimizer._already_create_accumulator = prepared
+
+
+def assign(tensor: Tensor, value: np.ndarray) -> None:
+    """Give `tensor` the value, type and shape of an array, where it is."""
+    place = paddle.CUDAPlace(tensor.place.gpu_device_id()) if tensor.place.is_gpu_place() else paddle.CPUPlace()
+    tensor.value().get_tensor().set(np.ascontiguousarray(value), place)
 
 
 def _waiting(optimizer: Optimizer) -> dict[str, Tensor]:

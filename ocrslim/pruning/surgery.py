@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import paddle
 from paddle import Tensor, nn
 from paddle.nn.layer.conv import _ConvNd
 from paddle.nn.layer.norm import _BatchNormBase, _InstanceNormBase
@@ -15,7 +14,7 @@ from paddle.nn.layer.rnn import RNNBase
 from paddle.optimizer import Optimizer
 
 from ocrslim.errors import PlanError
-from ocrslim.pruning.optimizer_state import Inventory, all_state, state_of
+from ocrslim.pruning.optimizer_state import Inventory, all_state, assign, state_of
 from ocrslim.pruning.plan import Cut, Plan
 
 _MARK = "_ocrslim_pruned"
@@ -171,8 +170,7 @@ def _check(cut: Cut, tensors: Mapping[str, Tensor]) -> None:
 
 def _assign(tensor: Tensor, value: np.ndarray) -> None:
     same_shape = list(tensor.shape) == list(value.shape)
-    place = paddle.CUDAPlace(tensor.place.gpu_device_id()) if tensor.place.is_gpu_place() else paddle.CPUPlace()
-    tensor.value().get_tensor().set(np.ascontiguousarray(value), place)
+    assign(tensor, value)
     if not same_shape and not tensor.stop_gradient:
         tensor.clear_gradient(False)  # one that is only zeroed keeps the old shape
 
