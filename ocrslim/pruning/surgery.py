@@ -70,7 +70,7 @@ def cut(model: nn.Layer, cuts: Iterable[Cut], optimizer: Optimizer | None = None
         PlanError: as `apply_plan`.
     """
     if getattr(model, _MARK, False):
-        raise PlanError("this network is pruned already: load the unpruned one to apply another plan")
+        raise PlanError("this network is pruned already: restore it or load the unpruned one to apply another plan")
     kept = _resolve(model, cuts)
     groups = _groups_after(model, kept)
     values: list[tuple[Tensor, np.ndarray]] = []
@@ -83,7 +83,7 @@ def cut(model: nn.Layer, cuts: Iterable[Cut], optimizer: Optimizer | None = None
     for layer, attribute, count in groups:
         setattr(layer, attribute, count)
     _match_layers(model)
-    setattr(model, _MARK, True)
+    setattr(model, _MARK, bool(values))
     return backup
 
 
