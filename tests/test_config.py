@@ -344,7 +344,9 @@ def test_images_are_evaluated_one_by_one(write):
         "Train.dataset.transforms=[]",
         "Train.loader.batch_size_per_card=0",
         "Train.loader.num_workers=-1",
-        "Prune.criterion=taylor",
+        "Prune.criterion=hrank",
+        "Prune.group_score=sum",
+        "Prune.calibration_batches=0",
         "Prune.ratios=[0.1,0.1]",
         "Prune.ratios=[0.3,0.1]",
         "Prune.ratios=[0,0.5]",
@@ -355,6 +357,7 @@ def test_images_are_evaluated_one_by_one(write):
         "Prune.skip_loss=-0.1",
         "Prune.loss_tolerance=1.1",
         "Prune.align=0",
+        "Prune.min_channels=0",
     ],
 )
 def test_values_out_of_bounds_are_refused(text):
@@ -372,6 +375,9 @@ def test_values_out_of_bounds_are_refused(text):
         "Metric.main_indicator=recall",
         "PostProcess.box_type=poly",
         "Prune.loss_tolerance=0",
+        "Prune.criterion=taylor",
+        "Prune.group_score=max",
+        "Prune.min_channels=8",
         "Prune.skip_first=0",
         "Architecture.Backbone={name: MobileNetV3, scale: 1, model_name: small}",
         "Train.dataset.ratio_list=0.5",

@@ -6,8 +6,8 @@ import pytest
 
 from ocrslim.config import PruneOptions
 from ocrslim.errors import ConfigError
-from ocrslim.graph.groups import ChannelGraph, Group, Member
-from ocrslim.pruning.select import aligned, loss_at, match_groups, ratio_by_loss, select
+from ocrslim.graph.groups import OUTPUT, ChannelGraph, Group, Member
+from ocrslim.pruning.select import loss_at, match_groups, permitted, ratio_by_loss, select
 
 ARCHITECTURE = {
     "model_type": "det",
@@ -22,7 +22,8 @@ CONV10_EXPAND, NECK = "backbone.stage2.2.expand_conv.conv.weight", "neck.in2_con
 
 
 def group(name, size, *others):
-    return Group(name, size, tuple(Member(key, 0, size) for key in (name, *others)))
+    units = tuple((index,) for index in range(size))
+    return Group(name, tuple(Member(key, 0, size, units, OUTPUT) for key in (name, *others)))
 
 
 GRAPH = ChannelGraph(
@@ -108,12 +109,53 @@ def test_ratio_by_loss_is_paddleslims_rule(losses, tolerance, ratio):
     assert ratio_by_loss(losses, tolerance) == pytest.approx(ratio)
 
 
+def kept_channels(group, ratio, **options):
+    """Channels of the master that stay at the ratio that is permitted, by the pruner's rounding."""
+    removed = round(group.size * permitted(ratio, group, PruneOptions(**options)))
+    return group.master.size - sum(len(unit) for unit in group.master.units[:removed])
+
+
 @pytest.mark.parametrize(
     ("ratio", "size", "align", "kept"),
     [(0.3, 96, 8, 72), (0.25, 96, 8, 72), (0.99, 96, 8, 8), (0.3, 96, None, 67), (0.05, 96, 8, 96), (0.5, 10, 8, 8)],
 )
 def test_alignment_never_removes_more_than_was_chosen(ratio, size, align, kept):
-    assert size - round(size * aligned(ratio, size, align)) == kept
+    assert kept_channels(group("w", size), ratio, align=align) == kept
+
+
+def wide(count, width, fixed=0):
+    """A group whose units hold `width` channels of the master each, `fixed` more of which always stay."""
+    units = tuple(tuple(range(width * index, width * (index + 1))) for index in range(count))
+    return Group("w", (Member("w", 0, count * width + fixed, units, OUTPUT),))
+
+
+@pytest.mark.parametrize(
+    ("group", "ratio", "align", "kept"),
+    [
+        (wide(32, 4), 0.29, 8, 96),  # 23 of 32 units would be 92
+        (wide(24, 3), 0.5, 8, 48),  # every eighth unit
+        (wide(16, 1, fixed=8), 0.5, 8, 16),  # those that always stay count
+        (wide(20, 2, fixed=1), 0.5, 8, 21),  # never a multiple: as close as chosen
+        (wide(3, 2), 0.5, 8, 6),  # smaller than a step: left alone
+    ],
+    ids=["two units a step", "eight units a step", "with some that stay", "no multiple at all", "under a step"],
+)
+def test_alignment_counts_channels_where_units_hold_several(group, ratio, align, kept):
+    assert kept_channels(group, ratio, align=align) == kept
+
+
+@pytest.mark.parametrize(
+    ("group", "floor", "kept"),
+    [(group("w", 16), 1, 2), (group("w", 16), 4, 4), (group("w", 16), 99, 16), (wide(8, 2), 5, 6)],
+    ids=["default", "floor", "fewer than the floor", "units of two"],
+)
+def test_a_floor_of_channels(group, floor, kept):
+    assert kept_channels(group, 0.9, min_channels=floor) == kept
+
+
+def test_floor_and_alignment_hold_together():
+    assert kept_channels(group("w", 64), 0.9, align=8, min_channels=20) == 24
+    assert "Prune.min_channels" in choose({NECK: {0.1: 0.0}}, min_channels=96).skipped[NECK]
 
 
 def test_loss_between_measured_ratios_is_interpolated():
