@@ -13,7 +13,7 @@ from ocrslim.config import load_config
 from ocrslim.data import EvalSet, scan
 from ocrslim.errors import ArtifactError, DataError
 from ocrslim.evaluate import post_processor
-from ocrslim.graph.trace import trace
+from ocrslim.pruning.proof import channel_graph
 from ocrslim.network import load_network
 from ocrslim.sensitivity import Study, analyse, load_table, loss_of
 from ocrslim.weights import state_arrays
@@ -27,7 +27,7 @@ def study_of(config):
     model = load_network(config).model
     return Study(
         model=model,
-        graph=trace(model),
+        graph=channel_graph(model, [1, 3, 64, 96]),
         architecture=config.section("Architecture"),
         images=EvalSet(scan(config, "Eval"), config),
         post_process=post_processor(config),
@@ -55,7 +55,7 @@ def test_every_point_is_measured_and_the_model_is_as_before(study, tmp_path):
     assert read_sensitivities(tmp_path / "sen.pickle") == progress.table
     record = read_json(tmp_path / "sen.json", "")
     assert record["hashes"] == HASHES and 0.3 < record["baseline"]["hmean"] <= 1
-    assert "neck.p2_conv.weight" in record["unprunable"]
+    assert "head.binarize.conv3.weight" in record["unprunable"]
     assert progress.table["neck.in2_conv.weight"][0.6] > progress.table["neck.in2_conv.weight"][0.2]
     after = state_arrays(study.model)
     assert all(np.array_equal(before[key], after[key]) for key in before)
@@ -197,7 +197,7 @@ def test_reference_table_of_paddleslim(shared, v2_config, pp_ocrv2, tmp_path):
         "neck.in2_conv.weight": 0.3,
         "head.binarize.conv1.weight": 0.2,
     }
-    assert set(real.graph.groups) == set(reference["sensitivities"])
+    assert set(real.graph.groups) > set(reference["sensitivities"]), "all that PaddleSlim finds, and more"
     for name, ratio in points.items():
         progress = analyse(real, [name], [ratio], tmp_path / "out")
         assert progress.record["baseline"]["hmean"] == pytest.approx(reference["baseline_hmean"], abs=1e-6)

@@ -7,7 +7,7 @@ import paddle
 import pytest
 
 from ocrslim.errors import PlanError
-from ocrslim.graph.trace import trace
+from ocrslim.pruning.proof import channel_graph
 from ocrslim.models import build_model
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import Plan
@@ -56,7 +56,7 @@ def network(architecture):
 def traced(request):
     architecture = ARCHITECTURES[request.param]
     model = network(architecture)
-    return architecture, model, trace(model)
+    return architecture, model, channel_graph(model, [1, 3, 64, 96])
 
 
 def image():
@@ -111,10 +111,8 @@ def test_all_groups_together_equal_the_silenced_network_and_train(traced):
     architecture, model, graph = traced
     before = state_arrays(model)
     cuts = ChannelPruner(model, graph, "fpgm").cuts(dict.fromkeys(graph.groups, 0.5))
-    full_cost = measure_cost(model, (1, 3, 64, 96))
     with pruned(model, Plan(architecture, cuts)):
         found = logits(model, image())
-        cost = measure_cost(model, (1, 3, 64, 96))
         model.train()
         model(image())["maps"].mean().backward()
         model.eval()
@@ -122,8 +120,8 @@ def test_all_groups_together_equal_the_silenced_network_and_train(traced):
     silence(model, None, cuts)
     np.testing.assert_allclose(found, logits(model, image()), atol=1e-5 * np.abs(found).max())
     model.set_state_dict(before)
-    assert cost.macs < 0.6 * full_cost.macs
-    assert cost.params < 0.6 * full_cost.params
+    full, cost = measure_cost(graph), measure_cost(graph, cuts)
+    assert cost.macs < 0.35 * full.macs and cost.params < 0.35 * full.params
 
 
 def test_leaving_the_block_restores_every_bit_even_after_an_error(traced):
@@ -166,7 +164,7 @@ def test_unprunable_layers_have_reasons_and_the_others_a_group(traced):
 def small():
     architecture = ARCHITECTURES["DBFPN without SE"]
     model = network(architecture)
-    return architecture, model, trace(model)
+    return architecture, model, channel_graph(model, [1, 3, 64, 96])
 
 
 def test_a_plan_applies_once(small):
@@ -202,14 +200,3 @@ def test_a_group_cut_to_one_channel_runs_and_comes_back(small):
     with pruned(model, Plan(architecture, cuts)):
         assert not np.allclose(logits(model, image()), original)
     np.testing.assert_array_equal(logits(model, image()), original)
-
-
-def test_cost_counts_what_inference_runs(small):
-    _, model, _ = small
-    cost = measure_cost(model, (1, 3, 736, 1280))
-    assert cost.macs == 4_397_055_360
-    assert cost.params == sum(
-        int(np.prod(p.shape))
-        for key, p in model.named_parameters()
-        if not key.startswith("head.thresh") and not p.stop_gradient
-    )

@@ -19,7 +19,7 @@ SCRIPTS = {
     "prune": "pruning_and_finetune.py",
     "export": "export_prune_model.py",
 }
-LAYERS = "Prune.layers=[neck.*, conv10_expand*, conv1_weights]"
+LAYERS = "Prune.layers=[neck.p2*, conv10_expand*, conv1_weights]"
 
 
 def script(repo, stage):
@@ -62,13 +62,15 @@ def workflow(repo, v2_config, options, tmp_path_factory):
 def test_each_script_leaves_its_artifact_for_the_next(workflow):
     folder, results, _ = workflow
     table = read_sensitivities(folder / "out/sen.pickle")
-    assert set(table) == {"conv1_weights", "conv10_expand_weights", "neck.in2_conv.weight"}
+    assert set(table) == {"conv1_weights", "conv10_expand_weights", "neck.p2_conv.weight"}
     assert results["sensitivity"]["points"] == 6 and results["sensitivity"]["baseline"]["hmean"] > 0.3
     macs_before, macs_after = results["prune"]["macs"]
     assert macs_before == 4_397_055_360 and macs_after < 0.95 * macs_before
     plan = json.loads((folder / "out/best_accuracy.plan.json").read_text())
     assert "conv1_weights" in plan["skipped"] and "conv1_weights" not in plan["layers"]
-    assert plan["layers"]["neck.p2_conv.weight"]["1"]["size"] == 96
+    assert plan["layers"]["neck.p2_conv.weight"]["0"]["size"] == 24
+    assert plan["layers"]["head.binarize.conv1.weight"]["1"]["size"] == 96, "through the concat"
+    assert plan["layers"]["head.thresh.conv1.weight"]["1"]["size"] == 96, "into the branch that only training runs"
     assert (folder / "out/config.yml").is_file()
     assert results["export"]["pruned"] is True
     assert max(results["export"]["max_difference"].values()) < 1e-4
