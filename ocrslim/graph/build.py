@@ -33,7 +33,7 @@ def build_graph(
             model creates them -> class of the layer.
         trainable: shape of every trainable parameter, by state-dict key.
     """
-    coupling = Coupling()
+    coupling = Coupling(weights)
     walk(inference, coupling, inference=True)
     used = _parameters(inference)
     if training is not None:

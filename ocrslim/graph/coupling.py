@@ -7,7 +7,7 @@ channels along at most one of its axes: for each index there, the atom that it b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,9 +44,11 @@ class Coupling:
         roles: what each parameter axis is to the channels along it.
         makers: axes that make channels of their own, which a depthwise convolution's does not.
         uses: convolutions and linear layers that inference runs.
+        layer_weights: state-dict keys of the weights that layers of the framework hold.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, layer_weights: Collection[str] = ()) -> None:
+        self.layer_weights = layer_weights
         self.roles: dict[ParameterAxis, str] = {}
         self.makers: dict[ParameterAxis, None] = {}
         self.uses: list[Use] = []
@@ -81,7 +83,13 @@ class Coupling:
         return atoms
 
     def couple(self, first: np.ndarray, second: np.ndarray) -> None:
-        """Let `first[i]` and `second[i]` go together."""
+        """Let `first[i]` and `second[i]` go together.
+
+        Raises:
+            ValueError: there are more of one than of the other.
+        """
+        if first.shape != second.shape:
+            raise ValueError(f"{first.size} channels cannot go together with {second.size}")
         for a, b in zip(first.tolist(), second.tolist()):
             self._union(a, b)
 
@@ -155,6 +163,7 @@ class Coupling:
         assert place is not None and value.shape is not None
         if place not in self._axes:
             self._axes[place] = self.fresh(value.shape[axis])
+        assert len(self._axes[place]) == value.shape[axis]
         known = self.roles.get(place, role)
         self.roles[place] = max(known, role, key=_PRECEDENCE.index)
         return self._axes[place]
@@ -176,27 +185,42 @@ class Coupling:
         view = self.view(value)
         if view is None or value.shape is None:
             return None
-        wide = [axis for axis, place in enumerate(view) if place is not None and value.shape[axis] > 1]
+        wide = self.wide(value)
         if not wide and value.rank == 1 and view[0] is not None:
             wide = [0]
         return Channels(wide[0], self.along(value, wide[0])) if len(wide) == 1 else None
 
+    def wide(self, value: Value) -> list[int]:
+        """Axes of a parameter that have several entries; none of a value that is no parameter."""
+        axes = enumerate(self.view(value) or ())
+        return [axis for axis, place in axes if place is not None and (value.shape or ())[axis] > 1]
+
     def set(self, value: Value, axis: int, atoms: np.ndarray) -> None:
-        """Let `value` carry `atoms` along `axis`."""
+        """Let `value` carry `atoms` along `axis`.
+
+        Raises:
+            ValueError: it has another size there.
+        """
+        if value.shape is None or value.shape[axis] != len(atoms):
+            raise ValueError(f"axis {axis} of {value.shape} cannot carry {len(atoms)} channels")
         self._channels[value.id] = Channels(axis, atoms)
 
     def atoms(self, value: Value, axis: int) -> np.ndarray:
         """Atoms of `value` along `axis`; where it carries none there, new ones that must stay.
 
         Channels that it carries along another axis are pinned: whoever asks reads all of them.
+
+        Raises:
+            ValueError: its size is only known when the network runs.
         """
         found = self.channels(value)
         if found is not None and found.axis == axis:
             return found.atoms
         if found is not None:
             self.pin(found.atoms, "an operator runs across its channels")
-        assert value.shape is not None
-        return self.pinned(max(0, value.shape[axis]), self.origin(value))
+        if value.shape is None or value.shape[axis] < 0:
+            raise ValueError(f"the size of axis {axis} of {value.shape} is not known")
+        return self.pinned(value.shape[axis], self.origin(value))
 
     def pin_value(self, value: Value, reason: str) -> None:
         """Pin all channels of `value`: of a list, of each of its values; of a parameter, along all axes."""
@@ -211,6 +235,13 @@ class Coupling:
     def set_opaque(self, value: Value, reason: str) -> None:
         """Say why `value` carries no channels that could be followed."""
         self._opaque.setdefault(value.id, reason)
+
+    def give_up(self, value: Value, reason: str) -> None:
+        """Pin all channels that `value` was said to carry, and take back that it does."""
+        self.pin_value(value, reason)
+        for known in (self._channels, self._lists, self._views):
+            known.pop(value.id, None)
+        self._opaque[value.id] = reason
 
     def origin(self, value: Value) -> str:
         """Why nothing is known of the channels of `value`."""

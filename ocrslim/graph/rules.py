@@ -18,18 +18,19 @@ logger = logging.getLogger(__name__)
 
 Rule = Callable[[Op, Coupling], None]
 RULES: dict[str, Rule] = {}
+_MATRICES: set[str] = set()
 
 MODEL_INPUT, MODEL_OUTPUT, CONSTANT = "the network's input", "the network's output", "a constant"
 
 _ELEMENTWISE = """
-    abs acos acosh angle asin asinh assign assign_out atan atanh brelu cast ceil celu clip cos cosh digamma dropout
-    elu erf erfinv exp expm1 floor full_like gelu hardshrink hardsigmoid hardswish hardtanh isfinite isinf isnan
-    leaky_relu lgamma log log10 log1p log2 logical_not logit logsigmoid mish neg ones_like pow reciprocal relu relu6
-    round rrelu rsqrt scale selu share_data sigmoid sign silu sin sinh softplus softshrink softsign sqrt square stanh swish
-    tan tanh tanh_shrink thresholded_relu trunc zeros_like
-    add atan2 bitwise_and bitwise_or bitwise_xor divide elementwise_pow equal floor_divide fmax fmin greater_equal
-    greater_than heaviside less_equal less_than lerp logical_and logical_or logical_xor maximum minimum multiply
-    not_equal remainder subtract where
+    abs acos acosh angle asin asinh assign assign_out atan atanh brelu cast ceil celu clip cos cosh digamma
+    dropout elu erf erfinv exp expm1 floor full_like gelu hardshrink hardsigmoid hardswish hardtanh isfinite isinf
+    isnan leaky_relu lgamma log log10 log1p log2 logical_not logit logsigmoid mish neg ones_like pow reciprocal
+    relu relu6 round rrelu rsqrt scale selu share_data sigmoid sign silu sin sinh softplus softshrink softsign
+    sqrt square stanh swish tan tanh tanh_shrink thresholded_relu trunc zeros_like
+    add atan2 bitwise_and bitwise_or bitwise_xor divide elementwise_pow equal expand_as floor_divide fmax fmin
+    greater_equal greater_than heaviside lerp less_equal less_than logical_and logical_or logical_xor maximum
+    minimum multiply not_equal remainder subtract where
 """.split()
 
 
@@ -37,12 +38,19 @@ class NotFollowedError(Exception):
     """An operator in a form that its rule does not know; the message says which."""
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Register a rule for the operators `names`."""
+def rule(*names: str, matrices: bool = False) -> Callable[[Rule], Rule]:
+    """Register a rule for the operators `names`.
+
+    Args:
+        matrices: whether the rule knows what to do with parameters that have several axes; where it does not,
+            these are pinned before it runs.
+    """
 
     def register(function: Rule) -> Rule:
         for name in names:
             RULES[name] = function
+        if matrices:
+            _MATRICES.update(names)
         return function
 
     return register
@@ -70,6 +78,8 @@ def apply(op: Op, coupling: Coupling) -> None:
         stop(op, coupling, f"operator {op} has no rule" if any(op.values()) else CONSTANT)
         return
     try:
+        if op.name not in _MATRICES:
+            _pin_matrices(op, coupling)
         known(op, coupling)
     except NotFollowedError as why:
         stop(op, coupling, f"operator {op}: {why}")
@@ -78,18 +88,25 @@ def apply(op: Op, coupling: Coupling) -> None:
         stop(op, coupling, f"operator {op} is used in a way that its rule does not know")
 
 
+def _pin_matrices(op: Op, coupling: Coupling) -> None:
+    for value in op.values():
+        for one in coupling.items(value):
+            if len(coupling.wide(one)) > 1:
+                coupling.pin_value(one, f"{op} combines a parameter along several axes")
+
+
 def stop(op: Op, coupling: Coupling, reason: str) -> None:
     """Pin all channels that meet `op`; nothing is known of those behind it."""
     for value in op.values():
         coupling.pin_value(value, reason)
     for value in op.outputs:
-        coupling.set_opaque(value, reason)
+        coupling.give_up(value, reason)
 
 
 def carry(
     coupling: Coupling, source: Value, target: Value, order: Sequence[int | None] | None = None, dropped: str = ""
 ) -> None:
-    """Let `target` carry the channels of `source`.
+    """Let `target` carry the channels of `source`, entry by entry; a parameter stays one where its entries do.
 
     Args:
         order: for each axis of `target` the axis of `source` it is, None for a new one; as they are without.
@@ -98,9 +115,11 @@ def carry(
     order = range(source.rank) if order is None else order
     view = coupling.view(source)
     if view is not None:
-        coupling.set_view(target, (None if axis is None else view[axis] for axis in order))
-        for axis in set(range(source.rank)) - {*order}:
-            if view[axis] is not None and source.shape and source.shape[axis] > 1:
+        before, after = source.shape or (), target.shape or ()
+        kept = [axis if axis is not None and after[i] == before[axis] else None for i, axis in enumerate(order)]
+        coupling.set_view(target, (None if axis is None else view[axis] for axis in kept))
+        for axis in coupling.wide(source):
+            if axis not in kept:
                 coupling.pin(coupling.along(source, axis), dropped)
         return
     found = coupling.channels(source)
@@ -113,13 +132,18 @@ def carry(
         coupling.set_opaque(target, dropped)
 
 
-@rule(*_ELEMENTWISE)
+@rule(*_ELEMENTWISE, matrices=True)
 def elementwise(op: Op, coupling: Coupling) -> None:
     """Each output entry depends on the input entries at its place, broadcast as NumPy does."""
-    join(op, coupling, list(op.values()))
+    values = list(op.values())
+    if len(values) == 1 and coupling.view(values[0]) is not None:
+        for target in op.outputs:
+            carry(coupling, values[0], target)
+    else:
+        join(op, coupling, values)
 
 
-@rule("add_n")
+@rule("add_n", matrices=True)
 def add_n(op: Op, coupling: Coupling) -> None:
     """The sum of a list."""
     join(op, coupling, coupling.items(op["inputs"]))
@@ -127,43 +151,48 @@ def add_n(op: Op, coupling: Coupling) -> None:
 
 def join(op: Op, coupling: Coupling, values: Sequence[Value]) -> None:
     """Couple the channels of `values` where they meet in an elementwise operator."""
-    if len(values) == 1 and coupling.view(values[0]) is not None:
+    _pin_matrices(op, coupling)
+    placed = _placed(op, coupling, values)
+    if not placed:
         for target in op.outputs:
-            carry(coupling, values[0], target)
+            coupling.set_opaque(target, coupling.origin(values[0]) if values else CONSTANT)
         return
+    out, axis, atoms = op.outputs[0], placed[0][1].axis, placed[0][1].atoms
+    for _, channels in placed[1:]:
+        coupling.couple(atoms, channels.atoms)
+    with_channels = {value.id for value, _ in placed}
+    for value in values:
+        own = axis - out.rank + value.rank
+        if value.id not in with_channels and own >= 0 and value.shape and value.shape[own] != 1:
+            coupling.pin(atoms, f"{op} meets a value whose size does not change ({coupling.origin(value)})")
+    for target in op.outputs:
+        if target.shape == out.shape:
+            coupling.set(target, axis, atoms)
+
+
+def _placed(op: Op, coupling: Coupling, values: Sequence[Value]) -> list[tuple[Value, Channels]]:
+    """The values whose channels lie along the axis of the output that holds channels; all others are pinned.
+
+    That axis is the one along which activations have several channels; without any, parameters.
+    """
     out = op.outputs[0]
     placed: list[tuple[Value, Channels]] = []
     for value in values:
         found = coupling.channels(value)
         if found is None:
-            if coupling.view(value) is not None and value.rank > 1:
-                coupling.pin_value(value, f"{op} combines a parameter along several axes")
             continue
         axis = found.axis + out.rank - value.rank
         if out.shape and len(found.atoms) != out.shape[axis]:
             coupling.pin(found.atoms, f"{op} spreads a single channel over others")
         else:
             placed.append((value, Channels(axis, found.atoms)))
-    _meet(op, coupling, values, placed)
 
+    def weight(item: tuple[Value, Channels]) -> tuple[bool, bool]:
+        return len(item[1].atoms) > 1, coupling.view(item[0]) is None
 
-def _meet(op: Op, coupling: Coupling, values: Sequence[Value], placed: list[tuple[Value, Channels]]) -> None:
-    if len({channels.axis for _, channels in placed}) != 1:
-        reason = f"{op} joins channels along two axes"
-        for _, channels in placed:
-            coupling.pin(channels.atoms, reason)
-        for target in op.outputs:
-            coupling.set_opaque(target, reason if placed else coupling.origin(values[0]) if values else CONSTANT)
-        return
-    axis, atoms = placed[0][1].axis, placed[0][1].atoms
-    with_channels = {value.id for value, _ in placed}
-    for _, channels in placed[1:]:
-        coupling.couple(atoms, channels.atoms)
-    rank = op.outputs[0].rank
-    for value in values:
-        own = axis - rank + value.rank
-        if value.id not in with_channels and own >= 0 and value.shape and value.shape[own] != 1:
-            coupling.pin(atoms, f"{op} meets a value whose size does not change ({coupling.origin(value)})")
-    for target in op.outputs:
-        if target.shape == op.outputs[0].shape:
-            coupling.set(target, axis, atoms)
+    heaviest = max(map(weight, placed), default=None)
+    axes = {item[1].axis for item in placed if weight(item) == heaviest}
+    stays = [item for item in placed if axes != {item[1].axis}]
+    for _, channels in stays:
+        coupling.pin(channels.atoms, f"{op} joins channels along two axes")
+    return [item for item in placed if axes == {item[1].axis}]

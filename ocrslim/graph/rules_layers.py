@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ocrslim.graph.coupling import Channels, Coupling
-from ocrslim.graph.groups import FOLLOWS, INPUT, OUTPUT
+from ocrslim.graph.groups import INPUT, OUTPUT
 from ocrslim.graph.program import Op, Value
 from ocrslim.graph.rules import NotFollowedError, carry, elementwise, rule
 
@@ -33,14 +33,14 @@ def _positions(value: Value, axis: int) -> int:
     return math.prod(shape)
 
 
-@rule("conv2d", "depthwise_conv2d", "conv3d")
+@rule("conv2d", "depthwise_conv2d", "conv3d", matrices=True)
 def convolution(op: Op, coupling: Coupling) -> None:
     """Weight [out, in / groups, ...]: reads channels on axis 1, makes them on axis 0."""
     source, weight = op["input"], _weight(coupling, op["filter"])
     _convolve(op, coupling, source, weight)
 
 
-@rule("deformable_conv")
+@rule("deformable_conv", matrices=True)
 def deformable(op: Op, coupling: Coupling) -> None:
     """A convolution; offsets and mask belong to places of its kernel, not to channels."""
     weight = _weight(coupling, op["filter"])
@@ -57,22 +57,24 @@ def _convolve(op: Op, coupling: Coupling, source: Value, weight: Value) -> None:
     coupling.count(weight, _positions(out, axis))
     read = coupling.atoms(source, axis)
     if groups > 1:
-        coupling.set(out, axis, _grouped(coupling, weight, read, groups))
+        coupling.set(out, axis, _grouped(op, coupling, weight, read))
         return
     coupling.couple(read, coupling.along(weight, 1, INPUT))
     coupling.set(out, axis, coupling.made(weight, 0))
 
 
-def _grouped(coupling: Coupling, weight: Value, read: np.ndarray, groups: int) -> np.ndarray:
+def _grouped(op: Op, coupling: Coupling, weight: Value, read: np.ndarray) -> np.ndarray:
     """Couple what a grouped convolution needs, so that its weight stays rectangular; its output channels.
 
     Either whole conv-groups go, inputs and outputs together (a depthwise convolution is the extreme), or
     the same places go in every conv-group, for inputs and outputs independently. Whichever leaves more
     units is taken; whole conv-groups on a tie, as PaddleSlim does.
     """
+    groups = op.attributes["groups"]
     each = read.size // groups
     if each <= groups:
         made = coupling.along(weight, 0, OUTPUT)
+        _whole_groups(op, coupling, weight, made)
         for inputs, outputs in zip(read.reshape(groups, -1), made.reshape(groups, -1)):
             coupling.couple_all(np.concatenate([inputs, outputs]))
         return made
@@ -84,7 +86,18 @@ def _grouped(coupling: Coupling, weight: Value, read: np.ndarray, groups: int) -
     return made
 
 
-@rule("conv2d_transpose", "depthwise_conv2d_transpose", "conv3d_transpose")
+def _whole_groups(op: Op, coupling: Coupling, weight: Value, blocks: np.ndarray) -> None:
+    """Pin what cannot follow where whole conv-groups go: axis 1, should the weight be used elsewhere too.
+
+    A layer's number of groups follows its weight; one that the network's own code names may not.
+    """
+    view = coupling.view(weight) or ()
+    coupling.pin(coupling.along(weight, 1), f"{op} removes whole groups")
+    if not any(place is not None and place[0] in coupling.layer_weights for place in view):
+        coupling.fix(blocks, op)
+
+
+@rule("conv2d_transpose", "depthwise_conv2d_transpose", "conv3d_transpose", matrices=True)
 def transposed_convolution(op: Op, coupling: Coupling) -> None:
     """Weight [in, out / groups, ...]: reads channels on axis 0, makes them on axis 1.
 
@@ -99,6 +112,7 @@ def transposed_convolution(op: Op, coupling: Coupling) -> None:
         coupling.set(out, axis, coupling.made(weight, 1))
         return
     made = coupling.along(weight, 0, OUTPUT)
+    _whole_groups(op, coupling, weight, made)
     coupling.couple(read, made)
     blocks = made.reshape(groups, -1)
     for block in blocks:
@@ -106,9 +120,13 @@ def transposed_convolution(op: Op, coupling: Coupling) -> None:
     coupling.set(out, axis, np.repeat(blocks[:, 0], (out.shape or ())[axis] // groups))
 
 
-@rule("matmul", "bmm")
+@rule("matmul", "bmm", matrices=True)
 def matmul(op: Op, coupling: Coupling) -> None:
-    """A linear layer where the second operand is a matrix of parameters; else a product of activations."""
+    """A linear layer where the second operand is a matrix of parameters; else a product of activations.
+
+    Attention divides such products by a function of the number of channels, which the trace shows as a
+    literal: a product over channels is noted as fixing it.
+    """
     x, y = op["x"], op["y"]
     if min(x.rank, y.rank) < 2:
         raise NotFollowedError("a product with a vector")
@@ -132,7 +150,7 @@ def _linear(op: Op, coupling: Coupling, x_reads: int, y_reads: int) -> None:
         coupling.count(weight, positions // len(found.atoms), per=found.atoms)
         for atoms in (read, made):
             coupling.pin(atoms, f"{op} runs over positions: what it makes are not channels")
-        coupling.set(out, found.axis, found.atoms)
+        coupling.set(out, min(found.axis, out.rank - 2), found.atoms)
         return
     coupling.count(weight, positions)
     coupling.couple(coupling.atoms(x, x_reads), read)
@@ -155,6 +173,7 @@ def _product(op: Op, coupling: Coupling, x_reads: int, y_reads: int) -> None:
         coupling.pin(contracted[0], f"{op} sums over its channels with values that are not channels")
     elif contracted:
         coupling.couple(*contracted)
+        coupling.fix(contracted[0], op)
     _carry_product(op, coupling, carried)
 
 
@@ -194,14 +213,37 @@ def _follow(op: Op, coupling: Coupling, value: Value, atoms: np.ndarray) -> None
         coupling.couple(atoms, found.atoms)
 
 
-@rule("layer_norm", "rms_norm", "group_norm")
+@rule("group_norm")
+def group_norm(op: Op, coupling: Coupling) -> None:
+    """Statistics over blocks of channels: without one of its channels a block changes, so whole blocks go."""
+    source, groups = op["x"], int(op.attributes["groups"])
+    axis = channel_axis(op, source)
+    atoms = coupling.atoms(source, axis)
+    if groups == 1:
+        coupling.pin(atoms, f"{op} runs over its channels")
+    if op.inputs.get("scale") is None:
+        coupling.pin(atoms, f"{op} has no scale that its number of groups could follow")
+    for block in atoms.reshape(groups, -1):
+        coupling.couple_all(block)
+    for name in ("scale", "bias"):
+        value = op.inputs.get(name)
+        if value is not None:
+            _follow(op, coupling, value, atoms)
+    coupling.fix(atoms, op)
+    coupling.set(op.outputs[0], axis, atoms)
+
+
+@rule("layer_norm", "rms_norm")
 def norm_over_channels(op: Op, coupling: Coupling) -> None:
     """Statistics over several channels: without one of them the others change, so they stay."""
-    source, out = op["x"], op.outputs[0]
+    source, out = next(op.values()), op.outputs[0]
     found = coupling.channels(source)
     begin = op.attributes.get("begin_norm_axis", 0)
-    if found is not None and found.axis >= (begin % source.rank if begin > 0 else begin):
+    if found is not None and found.axis >= begin % source.rank:
         coupling.pin(found.atoms, f"{op} runs over its channels")
+    for value in op.values():
+        if value is not source:
+            coupling.pin_value(value, f"{op} runs over its channels")
     carry(coupling, source, out)
 
 
@@ -213,13 +255,15 @@ def prelu(op: Op, coupling: Coupling) -> None:
     if mode == "element":
         elementwise(op, coupling)
         return
-    if mode == "channel":
+    if mode == "all":
+        coupling.pin_value(slope, f"{op} has one slope for all channels")
+    else:
         axis = channel_axis(op, source)
-        coupling.couple(coupling.atoms(source, axis), coupling.along(slope, slope.rank - 1, FOLLOWS))
+        coupling.couple(coupling.atoms(source, axis), coupling.along(slope, slope.rank - 1))
     carry(coupling, source, op.outputs[0])
 
 
-@rule("rnn")
+@rule("rnn", matrices=True)
 def recurrent(op: Op, coupling: Coupling) -> None:
     """LSTM and GRU: the first layer's input weights [gates, in] read channels; hidden states stay whole.
 

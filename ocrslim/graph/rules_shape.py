@@ -23,7 +23,8 @@ _SPATIAL = """
     nearest_interp bilinear_interp bicubic_interp linear_interp trilinear_interp grid_sample roi_align roi_pool
 """.split()
 _REDUCTIONS = """
-    mean sum max min amax amin prod any all logsumexp p_norm frobenius_norm squared_l2_norm argmax argmin median nanmedian
+    all amax amin any argmax argmin frobenius_norm logsumexp max mean median min nanmedian p_norm prod
+    squared_l2_norm sum
 """.split()
 _ALONG = "softmax log_softmax gumbel_softmax cumsum cumprod cummax cummin logcumsumexp argsort flip roll".split()
 
@@ -50,13 +51,13 @@ def spatial(op: Op, coupling: Coupling) -> None:
         carry(coupling, source, target)
 
 
-@rule("combine")
+@rule("combine", matrices=True)
 def combine(op: Op, coupling: Coupling) -> None:
     """Values into a list."""
     coupling.set_items(op.outputs[0], op.values())
 
 
-@rule("builtin_split", "builtin_slice")
+@rule("builtin_split", "builtin_slice", matrices=True)
 def take_apart(op: Op, coupling: Coupling) -> None:
     """A list into its values, or one of them."""
     source = next(op.values())
@@ -73,7 +74,10 @@ def take_apart(op: Op, coupling: Coupling) -> None:
 
 @rule("shape", "shape64", "numel", "size")
 def sizes(op: Op, coupling: Coupling) -> None:
-    """A size, not a value: nothing behind it carries channels."""
+    """A size, not a value: nothing behind it carries channels, but it may be their number."""
+    found = coupling.channels(next(op.values()))
+    if found is not None:
+        coupling.fix(found.atoms, op)
     for target in op.outputs:
         coupling.set_opaque(target, "a size")
 
@@ -187,13 +191,13 @@ def unbind(op: Op, coupling: Coupling) -> None:
         carry(coupling, source, item, order, f"{op} takes its channels apart")
 
 
-@rule("transpose")
+@rule("transpose", matrices=True)
 def transpose(op: Op, coupling: Coupling) -> None:
     """Axes in another order."""
-    carry(coupling, op["x"], op.outputs[0], _ints(op.attributes["perm"]))
+    carry(coupling, op["x"], op.outputs[0], [axis % op["x"].rank for axis in _ints(op.attributes["perm"])])
 
 
-@rule("squeeze")
+@rule("squeeze", matrices=True)
 def squeeze(op: Op, coupling: Coupling) -> None:
     """Without axes of size 1."""
     source, out = op["x"], op.outputs[0]
@@ -202,7 +206,7 @@ def squeeze(op: Op, coupling: Coupling) -> None:
     carry(coupling, source, out, order, f"{op} drops the axis of a single channel")
 
 
-@rule("unsqueeze")
+@rule("unsqueeze", matrices=True)
 def unsqueeze(op: Op, coupling: Coupling) -> None:
     """With new axes of size 1."""
     source, out = op["x"], op.outputs[0]
@@ -211,7 +215,7 @@ def unsqueeze(op: Op, coupling: Coupling) -> None:
     carry(coupling, source, out, [None if axis in new else next(old) for axis in range(out.rank)])
 
 
-@rule("reshape", "flatten", "view_shape")
+@rule("reshape", "flatten", "view_shape", matrices=True)
 def reshape(op: Op, coupling: Coupling) -> None:
     """The same entries in another shape; channels end along one axis, coupled where they would need two."""
     source, out = op["x"], op.outputs[0]
@@ -276,7 +280,7 @@ def _block(before: Sequence[int], axis: int, after: Sequence[int]) -> tuple[int,
             return start, stop, first, last
 
 
-@rule("expand", "expand_as", "broadcast_to")
+@rule("expand", "broadcast_to")
 def expand(op: Op, coupling: Coupling) -> None:
     """Axes of size 1 repeated; a single channel that is becomes many."""
     source, out = op["x"], op.outputs[0]
@@ -302,12 +306,23 @@ def tile(op: Op, coupling: Coupling) -> None:
     coupling.set(out, axis, np.tile(found.atoms, (out.shape or ())[axis] // len(found.atoms)))
 
 
-@rule(*_REDUCTIONS)
+@rule("repeat_interleave")
+def repeat(op: Op, coupling: Coupling) -> None:
+    """Every entry several times in a row along an axis."""
+    source, out = op["x"], op.outputs[0]
+    axis, found = _axis(op, source), coupling.channels(source)
+    if found is not None and found.axis == axis:
+        coupling.set(out, axis, np.repeat(found.atoms, int(op.attributes["repeats"])))
+    else:
+        carry(coupling, source, out)
+
+
+@rule(*_REDUCTIONS, matrices=True)
 def reduce(op: Op, coupling: Coupling) -> None:
     """One value for all along some axes; channels among those stay, as the result depends on each."""
     source, out = next(op.values()), op.outputs[0]
     axes = {axis % source.rank for axis in _ints(op.attributes.get("axis", op.attributes.get("dims", [])))}
-    if not axes or op.attributes.get("reduce_all") or op.attributes.get("flatten"):
+    if not axes or any(op.attributes.get(name) for name in ("reduce_all", "flatten", "asvector")):
         axes = set(range(source.rank))
     reason = f"{op} runs over its channels"
     kept = out.rank == source.rank
@@ -318,14 +333,15 @@ def reduce(op: Op, coupling: Coupling) -> None:
 
 @rule(*_ALONG)
 def along(op: Op, coupling: Coupling) -> None:
-    """Each result depends on all entries along one axis: channels there stay."""
+    """Each result depends on all entries along some axes (without any named, on all): channels there stay."""
     source = next(op.values())
     found = coupling.channels(source)
-    axes = {axis % source.rank for axis in _ints(op.attributes.get("axis", -1))}
-    if found is not None and (found.axis in axes or op.attributes.get("flatten")):
+    axes = {axis % source.rank for axis in _ints(op.attributes.get("axis", op.attributes.get("dim", [])))}
+    if found is not None and (found.axis in axes or not axes or op.attributes.get("flatten")):
         coupling.pin(found.atoms, f"{op} runs over its channels")
     for target in op.outputs:
-        carry(coupling, source, target)
+        if target.shape == source.shape:
+            carry(coupling, source, target)
 
 
 @rule("pad")

@@ -105,11 +105,18 @@ def _own_forward(model: nn.Layer) -> Iterator[None]:
 
 
 def _weights(model: nn.Layer) -> dict[str, str]:
-    """State-dict key of each convolution's and linear layer's weight -> the layer's class, in creation order."""
+    """State-dict key of each convolution's and linear layer's weight -> the layer's class, in creation order.
+
+    Of a weight that a hook computes (`weight_norm`, `spectral_norm`) the largest parameter it is made of.
+    """
     keys = {parameter.name: key for key, parameter in model.named_parameters()}
-    return {
-        keys[layer.weight.name]: type(layer).__name__ for layer in model.sublayers() if isinstance(layer, _WITH_WEIGHT)
-    }
+    found: dict[str, str] = {}
+    for layer in model.sublayers(include_self=True):
+        if isinstance(layer, _WITH_WEIGHT):
+            made_of = [parameter for name, parameter in layer._parameters.items() if name.startswith("weight")]
+            for weight in sorted(made_of, key=lambda parameter: -int(parameter.size))[:1]:
+                found.setdefault(keys[weight.name], type(layer).__name__)
+    return found
 
 
 class _Reader:
