@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -36,7 +35,7 @@ def weight_gradients(model: nn.Layer, config: Config, labelled: LabelledSet) -> 
         parameter that has them; zeros where the loss does not depend on it.
 
     Raises:
-        TrainingError: the loss is not a finite number.
+        TrainingError: a weight or a gradient is not finite.
         DataError: there is not one batch, or an image cannot be used.
     """
     weights = {key: tensor for key, tensor in named_tensors(model) if len(tensor.shape) > 1}
@@ -46,13 +45,7 @@ def weight_gradients(model: nn.Layer, config: Config, labelled: LabelledSet) -> 
     with _calibrating(model):
         batches = progress_bar(_batches(config, labelled, count), total=count, desc="calibration", unit="batch")
         for batch in batches:
-            value = loss(model(batch[0]), batch)["loss"]
-            if not math.isfinite(float(value)):
-                raise TrainingError(
-                    f"calibration: the loss is {float(value)}, expected a finite number: check that weights and "
-                    "configuration belong together (ocrslim eval)"
-                )
-            for key, product in _products(value, weights).items():
+            for key, product in _products(loss(model(batch[0]), batch)["loss"], weights).items():
                 for axis in (0, 1):
                     others = tuple(other for other in range(product.ndim) if other != axis)
                     sums.setdefault((key, axis), []).append(product.sum(axis=others))
@@ -75,6 +68,11 @@ def _products(loss: Tensor, weights: dict[str, Tensor]) -> dict[str, np.ndarray]
     for key, weight in weights.items():
         value, gradient = weight.astype("float64").numpy(), gradients.get(id(weight))
         products[key] = value * (0 if gradient is None else gradient.astype("float64").numpy())
+        if not np.isfinite(products[key]).all():
+            raise TrainingError(
+                f"calibration: {key} or its gradient is not finite (the loss is {float(loss):g}): check that weights "
+                "and configuration belong together (ocrslim eval)"
+            )
     return products
 
 

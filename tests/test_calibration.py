@@ -1,0 +1,129 @@
+"""What the criterion `taylor` scores: gradients on a few training batches, and nothing else of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+
+from ocrslim.calibration import weight_gradients
+from ocrslim.config import load_config
+from ocrslim.data import scan, train_loader
+from ocrslim.errors import TrainingError
+from ocrslim.losses import build_loss
+from ocrslim.models import build_model
+from ocrslim.weights import state_arrays
+
+KEY = "neck.in2_conv.weight"
+WITH_NORM = "backbone.stage0.0.linear_conv.conv.weight"
+UP = "head.binarize.conv2.weight"
+
+
+@pytest.fixture(scope="module")
+def options(rendered_options):
+    return [*rendered_options, "Prune.criterion=taylor", "Prune.calibration_batches=2"]
+
+
+@pytest.fixture(scope="module")
+def config(v2_config, options):
+    return load_config(v2_config, options)
+
+
+def network(config):
+    paddle.seed(1)
+    model = build_model(config.section("Architecture"))
+    model.eval()
+    return model
+
+
+@pytest.fixture(scope="module")
+def measured(config):
+    return weight_gradients(network(config), config, scan(config, "Train"))
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(np.array_equal(first[place], second[place]) for place in first)
+
+
+def test_one_row_a_batch_for_both_axes(config, measured):
+    model = network(config)
+    for key, weight in model.named_parameters():
+        if len(weight.shape) > 1:
+            for axis in (0, 1):
+                assert measured[key, axis].shape == (2, weight.shape[axis])
+            np.testing.assert_allclose(measured[key, 0].sum(axis=1), measured[key, 1].sum(axis=1), atol=1e-12)
+    assert np.abs(measured["head.thresh.conv1.weight", 0]).max() > 0, "the loss reads the threshold map too"
+
+
+def test_the_network_is_as_before(config):
+    model = network(config)
+    model.neck.train()
+    model.head.binarize.conv1.weight.sum().backward()
+    before, modes = state_arrays(model), [layer.training for layer in model.sublayers(include_self=True)]
+    random_state = paddle.get_rng_state()[0].__getstate__()
+    weight_gradients(model, config, scan(config, "Train"))
+    after = state_arrays(model)
+    assert all(before[key].tobytes() == after[key].tobytes() for key in before)
+    assert [layer.training for layer in model.sublayers(include_self=True)] == modes
+    assert (model.head.binarize.conv1.weight.grad.numpy() == 1).all()
+    assert [name for name, p in model.named_parameters() if p.grad is not None] == ["head.binarize.conv1.weight"]
+    assert paddle.get_rng_state()[0].__getstate__() == random_state
+
+
+def test_it_depends_on_the_seed_alone(v2_config, options, config, measured):
+    assert same(weight_gradients(network(config), config, scan(config, "Train")), measured)
+    workers = load_config(v2_config, [*options, "Train.loader.num_workers=2"])
+    assert same(weight_gradients(network(config), workers, scan(workers, "Train")), measured)
+    other = load_config(v2_config, [*options, "Global.seed=7"])
+    assert not same(weight_gradients(network(config), other, scan(other, "Train")), measured)
+
+
+def test_more_batches_than_an_epoch_has(v2_config, options, measured):
+    config = load_config(v2_config, [*options, "Prune.calibration_batches=3"])
+    found = weight_gradients(network(config), config, scan(config, "Train"))[KEY, 0]
+    np.testing.assert_array_equal(found[:2], measured[KEY, 0])
+    assert found.shape[0] == 3 and np.abs(found[2] - found[0]).max() > 0
+
+
+@pytest.mark.parametrize(("key", "axis"), [(KEY, 0), (WITH_NORM, 0), (UP, 1)])
+def test_it_is_how_the_loss_changes_with_the_channel(config, measured, key, axis):
+    """Scaling a channel's weights by 1 + e changes the loss by e * (what was measured)."""
+    model, loss = network(config), build_loss(config.section("Loss"))
+    batch = next(iter(train_loader(config, scan(config, "Train"), 0)))
+    weight = dict(model.named_parameters())[key]
+    full, channel, step = weight.numpy(), int(np.abs(measured[key, axis][0]).argmax()), 0.02
+
+    def loss_at(scale):
+        value = full.copy()
+        np.moveaxis(value, axis, 0)[channel] *= scale
+        weight.set_value(value)
+        model.eval()
+        model.head.training = True  # all three maps
+        with paddle.no_grad():
+            return float(loss(model(batch[0]), batch)["loss"])
+
+    change = (loss_at(1 + step) - loss_at(1 - step)) / (2 * step)
+    assert change == pytest.approx(measured[key, axis][0][channel], rel=0.05, abs=2e-4)
+
+
+def test_statistics_of_the_batch_would_hide_what_lies_before_a_batch_norm(config, measured):
+    """Why batch norms run with their own statistics: otherwise the sums vanish, whatever a channel does."""
+    model, loss = network(config), build_loss(config.section("Loss"))
+    batch = next(iter(train_loader(config, scan(config, "Train"), 0)))
+    weight = dict(model.named_parameters())[WITH_NORM]
+    model.train()
+    (gradient,) = paddle.grad(loss(model(batch[0]), batch)["loss"], [weight])
+    product = weight.numpy().astype("float64") * gradient.numpy()
+    hidden = np.abs(product.sum(axis=(1, 2, 3))).max() / np.abs(product).sum(axis=(1, 2, 3)).max()
+    seen = np.abs(measured[WITH_NORM, 0][0]).max()
+    assert hidden < 1e-2 and seen > 0
+
+
+@pytest.mark.parametrize("key", [KEY, "head.binarize.conv3.weight"])
+def test_weights_that_are_no_numbers_are_refused(config, key):
+    model = network(config)
+    weight = dict(model.named_parameters())[key]
+    weight.set_value(paddle.full(weight.shape, float("nan")))
+    with pytest.raises(TrainingError, match=r"weight or its gradient is not finite \(the loss is"):
+        weight_gradients(model, config, scan(config, "Train"))
+    assert not model.training
