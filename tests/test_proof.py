@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import paddle
 import pytest
@@ -103,3 +107,16 @@ def test_only_doubtful_groups_are_run(monkeypatch):
 def test_an_input_that_the_network_does_not_take_is_named():
     with pytest.raises(GraphError, match=r"Between: cannot be traced.*\[1, 3, 16\]"):
         channel_graph(network(nn.ReLU()), [1, 3, 16])
+
+
+def test_a_process_in_paddles_legacy_mode_traces_as_well():
+    """PaddleOCR's documents set this flag for exports; it is read at import."""
+    code = (
+        "from ocrslim.pruning.proof import channel_graph; import paddle;"
+        "net = paddle.nn.Sequential(paddle.nn.Conv2D(3, 4, 1), paddle.nn.Conv2D(4, 2, 1));"
+        "assert list(channel_graph(net, [1, 3, 8, 8]).groups) == ['0.weight']"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "FLAGS_enable_pir_api": "0"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

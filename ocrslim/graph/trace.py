@@ -60,7 +60,7 @@ def traced(model: nn.Layer, input_shapes: Sequence[Shape], training: bool) -> Pr
         GraphError: Paddle cannot trace it.
     """
     specs = [paddle.static.InputSpec(list(shape), "float32", f"x{i}") for i, shape in enumerate(input_shapes)]
-    with mode(model, training), _own_forward(model):
+    with mode(model, training), _own_forward(model), paddle.pir_utils.DygraphPirGuard():
         try:
             static = paddle.jit.to_static(model, input_spec=specs, full_graph=True)
             concrete = static.forward.concrete_program
