@@ -56,6 +56,7 @@ class Study:
         metric: which of precision, recall, hmean the losses are of.
         hashes: what identifies weights, architecture, data and settings.
         config: the resolved configuration, kept in the record.
+        scoring: makes further options of `ChannelPruner`; not called before everything else is checked.
     """
 
     model: nn.Layer
@@ -67,6 +68,7 @@ class Study:
     criterion: str
     hashes: Mapping[str, str]
     config: Mapping[str, Any]
+    scoring: Callable[[], Mapping[str, Any]] = dict
 
 
 @dataclass
@@ -137,7 +139,9 @@ def _measure(
     names: Mapping[str, str],
     total: int,
 ) -> None:
-    pruner = ChannelPruner(study.model, study.graph, study.criterion)
+    if not points:
+        return
+    pruner = ChannelPruner(study.model, study.graph, study.criterion, **study.scoring())
     baseline = progress.record["baseline"][study.metric]
     with progress_bar(total=total, initial=total - len(points), desc="sensitivity", unit="point") as bar:
         for name, ratio in points:

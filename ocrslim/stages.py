@@ -18,6 +18,7 @@ import paddle
 
 from ocrslim import finetune, report, sensitivity
 from ocrslim.artifacts import check_writable, hash_arrays, hash_value
+from ocrslim.calibration import weight_gradients
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet, preprocess, scan
 from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference_folder
@@ -56,6 +57,7 @@ def run_sensitivity(config: Config) -> dict[str, Any]:
     config.require("Architecture", "Eval", "PostProcess")
     folder = check_writable(config.save_model_dir)
     architecture, options = config.section("Architecture"), config.prune
+    training = _scan_calibration(config)
     network = load_unpruned(config)
     graph = _graph(network.model)
     groups = match_groups(graph, options.layers, architecture, "Prune.layers")
@@ -69,11 +71,12 @@ def run_sensitivity(config: Config) -> dict[str, Any]:
         metric=config.get("Metric.main_indicator", "hmean"),
         criterion=options.criterion,
         hashes={
-            **_model_hashes(network, config),
+            **_model_hashes(network, config, training),
             "evaluation data": labelled.fingerprint(),
             "post-processing": hash_value([config.section("PostProcess"), config.get("Metric.main_indicator")]),
         },
         config=config.tree,
+        scoring=lambda: _scoring(network, config, training),
     )
     progress = sensitivity.analyse(study, groups, options.ratios, folder, config.overwrite)
     names = [to_public(name, architecture) for name in groups]
@@ -95,7 +98,7 @@ def run_prune(config: Config) -> dict[str, Any]:
     data = _scan(config)
     network = load_unpruned(config)
     graph = _graph(network.model)
-    plan = make_plan(network, graph, config)
+    plan = make_plan(network, graph, config, data[0])
     before, after = measure_cost(graph), measure_cost(graph, plan.cuts)
     apply_plan(network.model, plan)
     print(
@@ -110,8 +113,11 @@ def run_prune(config: Config) -> dict[str, Any]:
     }
 
 
-def make_plan(network: Network, graph: ChannelGraph, config: Config) -> Plan:
+def make_plan(network: Network, graph: ChannelGraph, config: Config, training: LabelledSet) -> Plan:
     """Choose ratios from `sen.pickle`, print what is pruned and what is left alone, and why.
+
+    Args:
+        training: the images that the criterion `taylor` is calibrated on.
 
     Raises:
         ArtifactError: the table is missing, damaged, or of another model.
@@ -119,7 +125,7 @@ def make_plan(network: Network, graph: ChannelGraph, config: Config) -> Plan:
     """
     architecture, options = config.section("Architecture"), config.prune
     path = Path(options.sen_file or config.save_model_dir / sensitivity.TABLE)
-    hashes = _model_hashes(network, config)
+    hashes = _model_hashes(network, config, training)
     table = sensitivity.load_table(path, graph, architecture, hashes)
     selection = select(graph, table, options, architecture)
     print(report.plan_table(graph, selection.ratios, selection.skipped, architecture))
@@ -128,7 +134,8 @@ def make_plan(network: Network, graph: ChannelGraph, config: Config) -> Plan:
             f"{path}: no layer may lose channels at Prune.loss_tolerance {options.loss_tolerance:g}: raise it, "
             "or lower Prune.skip_first, or raise Prune.skip_loss; the reasons are listed above"
         )
-    cuts = ChannelPruner(network.model, graph, options.criterion).cuts(selection.ratios)
+    scoring = _scoring(network, config, training)
+    cuts = ChannelPruner(network.model, graph, options.criterion, **scoring).cuts(selection.ratios)
     origin = {**hashes, "sensitivities": hash_value(table)}
     return Plan(architecture, cuts, selection.ratios, selection.skipped, options.criterion, origin)
 
@@ -299,12 +306,42 @@ def _fit(
     return {"checkpoint": str(result.weights), **result.to_json()}
 
 
-def _model_hashes(network: Network, config: Config) -> dict[str, str]:
-    return {
+def _scan_calibration(config: Config) -> LabelledSet | None:
+    """The images to train on, where the criterion needs them."""
+    if config.prune.criterion != "taylor":
+        return None
+    config.require("Train", "Loss")
+    training = scan(config, "Train")
+    logger.info(training.summary())
+    return training
+
+
+def _scoring(network: Network, config: Config, training: LabelledSet | None) -> dict[str, Any]:
+    """Options of `ChannelPruner` beside the criterion; for `taylor`, measured on `training`."""
+    gradients = None
+    if config.prune.criterion == "taylor" and training is not None:
+        gradients = weight_gradients(network.model, config, training)
+    return {"group_score": config.prune.group_score, "seed": config.seed, "gradients": gradients}
+
+
+def _model_hashes(network: Network, config: Config, training: LabelledSet | None) -> dict[str, str]:
+    """What a table of losses depends on beside the evaluation: the network, and how channels are scored."""
+    options = config.prune
+    hashes = {
         "weights": hash_arrays(state_arrays(network.model)),
         "architecture": hash_value(config.section("Architecture")),
-        "criterion": config.prune.criterion,
+        "criterion": options.criterion,
     }
+    if options.group_score != "master":
+        hashes["criterion"] += f", {options.group_score} of each group"
+    if options.criterion in ("random", "taylor"):
+        hashes["seed"] = str(config.seed)
+    if options.criterion == "taylor" and training is not None:
+        loader = config.section("Train.loader")
+        settings = [loader.get(key) for key in ("batch_size_per_card", "shuffle", "drop_last")]
+        hashes["training data"] = training.fingerprint()
+        hashes["calibration"] = hash_value([options.calibration_batches, config.section("Loss"), settings])
+    return hashes
 
 
 @contextlib.contextmanager
