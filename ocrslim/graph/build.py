@@ -127,7 +127,8 @@ def _layers(coupling: Coupling) -> tuple[Layer, ...]:
     layers = []
     for use in coupling.uses:
         per = () if use.per is None else coupling.roots(use.per).tolist()
-        layers.append(Layer(use.key, use.shape, use.positions, tuple(entries[root] for root in per)))
+        stays = (use.key, 0, 0)  # for a channel that no parameter holds: a weight that runs over positions is pinned
+        layers.append(Layer(use.key, use.shape, use.positions, tuple(entries.get(root, stays) for root in per)))
     return tuple(layers)
 
 
