@@ -1,0 +1,75 @@
+"""Networks to trace and prune: the project's detectors, and what others wrote for `paddle.vision.models`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import paddle
+from paddle import nn
+
+from ocrslim.models import build_model
+
+Shape = tuple[int, ...]
+
+
+def _detector(neck: Mapping[str, Any], **backbone: Any) -> dict[str, Any]:
+    return {
+        "model_type": "det",
+        "algorithm": "DB",
+        "Transform": None,
+        "Backbone": {"name": "MobileNetV3", "scale": 0.5, "model_name": "large", **backbone},
+        "Neck": dict(neck),
+        "Head": {"name": "DBHead", "k": 50},
+    }
+
+
+ARCHITECTURES = {
+    "det_mv3_db": _detector({"name": "DBFPN", "out_channels": 256}),
+    "ch_det_mv3_db_v2.0": _detector({"name": "DBFPN", "out_channels": 96}, disable_se=True),
+    "ch_PP-OCRv3_det_student": _detector({"name": "RSEFPN", "out_channels": 96, "shortcut": True}, disable_se=True),
+}
+# The side of the smallest square image that a network takes and that still gives every layer a map.
+SMALL = {
+    "resnet18": 64,
+    "resnet50": 64,
+    "resnext50_32x4d": 64,
+    "wide_resnet50_2": 64,
+    "vgg16": 64,
+    "alexnet": 64,
+    "mobilenet_v1": 64,
+    "mobilenet_v2": 64,
+    "mobilenet_v3_small": 64,
+    "mobilenet_v3_large": 64,
+    "densenet121": 64,
+    "googlenet": 64,
+    "inception_v3": 96,
+    "shufflenet_v2_x1_0": 64,
+    "squeezenet1_1": 64,
+    "LeNet": 28,
+}
+VISION = tuple(SMALL)
+_USUAL = {"inception_v3": 299, "LeNet": 28}
+
+
+def build(name: str, **options: Any) -> nn.Layer:
+    """A detector or a network of `paddle.vision.models` by name, untrained; `options` go to the latter."""
+    if name in ARCHITECTURES:
+        return build_model(ARCHITECTURES[name])
+    return getattr(paddle.vision.models, name)(**options)
+
+
+def usual_shape(name: str) -> Shape:
+    """The input that a network's cost is quoted at."""
+    if name in ARCHITECTURES:
+        return (1, 3, 736, 1280)
+    return _square(name, _USUAL.get(name, 224))
+
+
+def small_shape(name: str) -> Shape:
+    """An input that is quick to run."""
+    return (1, 3, 64, 96) if name in ARCHITECTURES else _square(name, SMALL[name])
+
+
+def _square(name: str, side: int) -> Shape:
+    return (1, 1 if name == "LeNet" else 3, side, side)
