@@ -18,6 +18,7 @@ from hand_built import (
     grouped_by_block,
     member,
     net,
+    norm_members,
     one_to_one,
     plain,
     residual,
@@ -169,6 +170,14 @@ def test_bn_scale_takes_the_norm_behind_the_master_and_says_where_there_is_none(
             other, "a.weight", 0, {"a.weight": 0.5}, criterion="l1"
         )
     assert caplog.text.count("without a batch norm are scored by l1: a.weight, b.weight") == 1
+
+
+def test_bn_scale_knows_paddles_older_batch_norm():
+    units = one_to_one(4)
+    model = Chain(a=nn.Linear(2, 4), norm=nn.BatchNorm(4))
+    built = net(model, [member("a.weight", 1, units, OUTPUT), *norm_members("norm", units)])
+    set_array(built, "norm.weight", [4, 1, 3, 2])
+    assert kept(built, "a.weight", 1, {"a.weight": 0.5}, criterion="bn_scale") == (0, 2)
 
 
 def test_taylor_reads_the_gradients_of_the_axis():

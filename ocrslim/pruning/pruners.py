@@ -206,7 +206,7 @@ def _batch_norms(model: nn.Layer) -> dict[str, int]:
     places = {}
     for place, (name, layer) in enumerate(model.named_sublayers()):
         places[name] = place
-        if isinstance(layer, (nn.layer.norm._BatchNormBase, nn.BatchNorm)) and layer._weight_attr is not False:
+        if isinstance(layer, (nn.layer.norm._BatchNormBase, nn.BatchNorm)):
             places[f"{name}.weight"] = place
     return places
 
