@@ -151,7 +151,7 @@ def find_inference_model(folder: Path | str) -> Path:
 
 def _last_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:160] if lines else type(error).__name__
+    return lines[-1].partition(" (at /")[0].strip()[:160] if lines else type(error).__name__
 
 
 @functools.cache
