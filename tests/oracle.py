@@ -23,7 +23,7 @@ RATIOS = (0.3, 0.7)  # each group alone
 TOGETHER = (0.3, 0.5)  # all groups at once
 _CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
 _TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
-_CELLS = (nn.SimpleRNNCell, nn.LSTMCell, nn.GRUCell)
+_RECURRENT = (nn.SimpleRNN, nn.LSTM, nn.GRU, nn.SimpleRNNCell, nn.LSTMCell, nn.GRUCell)
 
 Reads = Mapping[str, int]
 Outputs = list[np.ndarray]
@@ -65,7 +65,8 @@ def assert_groups(
     """Every group alone and all together stand the oracle, and most of what they remove matters.
 
     Args:
-        reads: axes of parameters that no layer of Paddle holds, along which the network's code reads channels.
+        reads: more axes of parameters to silence: of parameters that the network's code reads channels with, or of
+            what makes the factors of a product over channels.
     """
     verdict = judge(model, graph, inputs, reads)
     assert graph.groups, "no groups: nothing to prove"
@@ -88,14 +89,14 @@ def judge(
         output: what to compare, called with the inputs; the network's outputs without.
     """
     rng = np.random.default_rng(5)
-    trials = [((group,), ratio) for group in graph.groups.values() for ratio in ratios]
-    trials += [(tuple(graph.groups.values()), ratio) for ratio in together if graph.groups]
+    trials = [(name, [group], ratio) for name, group in graph.groups.items() for ratio in ratios]
+    trials += [("all", list(graph.groups.values()), ratio) for ratio in together if graph.groups]
     call = output or model
     original = run(call, inputs)
     verdict = Verdict()
-    for groups, ratio in trials:
+    for name, groups, ratio in trials:
         cuts = combine(one for group in groups for one in random_cuts(group, ratio, rng))
-        label = f"{groups[0].name if len(groups) == 1 else 'all'} at {ratio}"
+        label = f"{name} at {ratio}"
         verdict.checks += 1
         with silenced(model, cuts, reads or {}):
             wanted = run(call, inputs)
@@ -160,8 +161,8 @@ def _reading(model: nn.Layer) -> Iterator[tuple[str, int]]:
             yield f"{prefix}weight", 1
         elif isinstance(layer, nn.Linear) or (isinstance(layer, _TRANSPOSED) and layer._groups == 1):
             yield f"{prefix}weight", 0
-        elif isinstance(layer, _CELLS):
-            yield f"{prefix}weight_ih", 1
+        elif isinstance(layer, _RECURRENT):
+            yield from ((f"{prefix}{key}", 1) for key in layer._parameters if key.startswith("weight_ih"))
 
 
 def run(call: Callable[..., object], inputs: Sequence[paddle.Tensor]) -> Outputs:

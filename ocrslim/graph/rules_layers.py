@@ -55,7 +55,9 @@ def _convolve(op: Op, coupling: Coupling, source: Value, weight: Value) -> None:
     axis, groups = channel_axis(op, source), op.attributes.get("groups") or 1
     out = op.outputs[0]
     coupling.count(weight, _positions(out, axis))
-    read = coupling.atoms(source, axis)
+    read, expected = coupling.atoms(source, axis), (weight.shape or ())[1] * groups
+    if read.size != expected:
+        raise NotFollowedError(f"it reads {read.size} channels, its weight is for {expected}")
     if groups > 1:
         coupling.set(out, axis, _grouped(op, coupling, weight, read))
         return

@@ -170,7 +170,10 @@ class _Reader:
 
 
 def _name(name: str) -> str:
-    return _NAMES.get(name, name.partition(".")[2].rstrip("_"))
+    dialect, _, own = name.partition(".")
+    if dialect not in ("pd_op", "builtin"):
+        return name  # somebody's own operator: it may be called as one of Paddle's
+    return _NAMES.get(name, own.rstrip("_"))
 
 
 def _captured(op: Any) -> Iterator[Any]:
