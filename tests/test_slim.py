@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import paddle
@@ -11,6 +12,7 @@ from hand_built import concat, depthwise, flattened, grouped_by_block, plain, re
 
 from ocrslim.artifacts import read_sensitivities
 from ocrslim.errors import ArtifactError, PlanError
+from ocrslim.graph.groups import Layer
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.pruners import ChannelPruner
 from ocrslim.pruning.slim import filter_pruner
@@ -106,6 +108,18 @@ def test_lazy_silences_and_keeps_the_shapes(build):
     np.testing.assert_allclose(silent, expected(net, "l1", {"a.weight": 0.5}), rtol=1e-4, atol=1e-4)
 
 
+def test_lazy_then_at_once_comes_back_as_well():
+    net = concat()
+    before = net.run()
+    plan = filter_pruner(net.model, net.graph, "l1").prune_var(names(net)["a.weight"], 0, 0.5, apply="lazy")
+    plan.apply(net.model, lazy=True)
+    silent = net.run()
+    plan.apply(net.model)
+    np.testing.assert_allclose(net.run(), silent, rtol=1e-4, atol=1e-5)
+    plan.restore(net.model)
+    np.testing.assert_array_equal(net.run(), before)
+
+
 def test_the_optimizer_follows_and_comes_back():
     net = residual()
     optimizer = paddle.optimizer.Adam(0.01, parameters=net.model.parameters())
@@ -198,3 +212,31 @@ def test_a_second_plan_needs_the_first_one_restored():
     plan.restore(net.model)
     plan.restore(net.model)
     pruner.prune_var(name["b.weight"], 0, 0.5)
+
+
+def counted(net):
+    """The network's graph with its layers' MACs, which a trace would count."""
+    weights = {key: p for key, p in net.model.named_parameters() if len(p.shape) > 1}
+    layers = tuple(Layer(key, tuple(p.shape), 36) for key, p in weights.items())
+    return replace(net.graph, layers=layers)
+
+
+def test_sensitive_prune_comes_as_close_to_the_fraction_as_the_table_allows():
+    net = concat()
+    before, name = net.run(), names(net)
+    pruner = filter_pruner(net.model, counted(net), "l1")
+    first, second = name["a.weight"], name["b.weight"]
+    pruner.sensitive().update({first: {0.25: 0.1, 0.5: 0.2}, second: {0.5: 0.3}})
+    # 4 * 3 + 6 * 3 + 10 * 5 = 80 MACs a position; 8 go with each channel
+    for fraction, expected in ((0.1, {first: 1}), (0.2, {first: 2}), (0.5, {first: 2, second: 3}), (0.99, None)):
+        plan = pruner.sensitive_prune(fraction)
+        kept_channels = {name["a.weight"]: net.model.a.weight.shape[0], name["b.weight"]: net.model.b.weight.shape[0]}
+        gone = {first: 4 - kept_channels[first], second: 6 - kept_channels[second]}
+        assert {key: count for key, count in gone.items() if count} == (expected or {first: 2, second: 3})
+        assert plan.pruned_flops == pytest.approx(sum(gone.values()) / 10)
+    pruner.restore()
+    np.testing.assert_array_equal(net.run(), before)
+    ratios, removed = pruner.get_ratios_by_sensitivity(0.99, skip_vars=[second])
+    assert list(ratios) == [first] and removed == pytest.approx(0.2)
+    ratios, removed = pruner.get_ratios_by_sensitivity(0.99, align=4)
+    assert ratios == {first: 0, second: pytest.approx(1 / 3)} and removed == pytest.approx(0.2)

@@ -17,27 +17,28 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from paddle import Tensor, nn
+from paddle import nn
 from paddle.optimizer import Optimizer
 
 from ocrslim.artifacts import read_sensitivities, write_sensitivities
 from ocrslim.errors import PlanError
 from ocrslim.graph.groups import ChannelGraph, Group, Member
+from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.criteria import paddleslim_class
-from ocrslim.pruning.plan import Cut
 from ocrslim.pruning.pruners import ChannelPruner
-from ocrslim.pruning.surgery import Backup, cut, named_tensors
+from ocrslim.pruning.slim_plan import empty_plan
+from ocrslim.pruning.surgery import named_tensors
 
 logger = logging.getLogger(__name__)
 
 RATIOS = tuple(round(0.1 * step, 1) for step in range(1, 10))
-_PLAIN_OP = SimpleNamespace(attr=lambda name: None)  # PaddleSlim's masks name an operator for its `groups`
+_BISECTIONS = 20
 
 
 def filter_pruner(
     model: nn.Layer, graph: ChannelGraph, criterion: str = "fpgm", opt: Optimizer | None = None, **options: Any
 ) -> Any:
-    """Return a pruner with PaddleSlim's interface: `prune_var`, `prune_vars`, `sensitive`, `restore`.
+    """Return a pruner with PaddleSlim's interface: `prune_var`, `prune_vars`, `sensitive`, `restore` ...
 
     For `fpgm`, `l1` and `l2` it is an instance of PaddleSlim's own class, otherwise of its `FilterPruner`.
 
@@ -96,7 +97,7 @@ class _OnGroups:
         Raises:
             PlanError: no parameter has that name, or the ratio is outside 0..1.
         """
-        plan = _plan_class()(self.model)
+        plan = empty_plan(self.model)
         group = self._group(var_name, _single(pruned_axis))
         if group is not None:
             removed = self._channels.removed(group.name, pruned_ratio)
@@ -111,7 +112,7 @@ class _OnGroups:
         Raises:
             PlanError: as `prune_var`.
         """
-        plan = _plan_class()(self.model)
+        plan = empty_plan(self.model)
         for name, ratio in ratios.items():
             plan.extend(self.prune_var(name, axis, ratio, apply=None))
         self._apply(plan, apply)
@@ -156,6 +157,52 @@ class _OnGroups:
                 write_sensitivities(sen_file, table)
         return table
 
+    def get_ratios_by_sensitivity(
+        self, pruned_flops: float, align: int | None = None, dims: int = 0, skip_vars: Collection[str] = ()
+    ) -> tuple[dict[str, float], float]:
+        """Ratios of one tolerated loss, the same for all, and the fraction of MACs that they remove.
+
+        Of all tolerances from 0 to 1 the one that comes closest to `pruned_flops`, by bisection. `sensitive`
+        must have been called before.
+
+        Args:
+            pruned_flops: fraction of MACs to remove.
+            align: channels that stay are rounded to a multiple of it.
+            skip_vars: names to leave alone.
+        """
+        low, high = 0.0, 1.0
+        best: tuple[dict[str, float], float] = {}, 0.0
+        for _ in range(_BISECTIONS):
+            loss = (low + high) / 2
+            ratios = _ratios_by_loss(self._status.sensitivies, loss, skip_vars)
+            ratios = {name: self._aligned(name, ratio, align) for name, ratio in ratios.items()}
+            removed = self._removed_macs(ratios)
+            if abs(removed - pruned_flops) < abs(best[1] - pruned_flops):
+                best = ratios, removed
+            low, high = (loss, high) if removed < pruned_flops else (low, loss)
+        return best
+
+    def sensitive_prune(self, pruned_flops: float, skip_vars: Collection[str] = (), align: int | None = None) -> Any:
+        """Undo the last plan and prune by `get_ratios_by_sensitivity`; return the new plan."""
+        if self.plan is not None:
+            self.plan.restore(self.model, opt=self.opt)
+        ratios, removed = self.get_ratios_by_sensitivity(pruned_flops, align, skip_vars=skip_vars)
+        plan = self.prune_vars(ratios, 0)
+        plan.pruned_flops = removed
+        return plan
+
+    def _aligned(self, name: str, ratio: float, align: int | None) -> float:
+        """PaddleSlim's rounding of the channels that stay, to at least one step."""
+        size = self._groups[name].master.size
+        if not align:
+            return ratio
+        return max(0.0, 1 - max(align, round((1 - ratio) * size / align) * align) / size)
+
+    def _removed_macs(self, ratios: Mapping[str, float]) -> float:
+        graph = self._channels.graph
+        cuts = self._channels.cuts({self._groups[name].name: ratio for name, ratio in ratios.items()})
+        return 1 - measure_cost(graph, cuts).macs / max(1, graph.macs)
+
     def _apply(self, plan: Any, apply: str | None) -> None:
         if apply is not None:
             plan.apply(self.model, lazy=apply == "lazy", opt=self.opt)
@@ -199,67 +246,10 @@ class _Collections:
         return found if found is not None and axis in (0, found.master_axis) else None
 
 
-@functools.cache
-def _plan_class() -> Any:
-    from paddleslim.dygraph.prune.pruning_plan import PruningMask, PruningPlan
+def _ratios_by_loss(table: Mapping[str, Mapping[float, float]], loss: float, skip: Collection[str]) -> dict[str, float]:
+    from paddleslim.prune import get_ratios_by_loss
 
-    class GroupsPlan(PruningPlan):
-        """PaddleSlim's plan, applied and undone by our surgery."""
-
-        def __init__(self, model: nn.Layer):
-            super().__init__(model.full_name())
-            self._backup: Backup | None = None
-
-        def add_mask(self, name: str, axis: int, mask: np.ndarray, ratio: float) -> None:
-            """Add the mask of one axis; where there is one already, what both keep stays."""
-            self.add(name, PruningMask(axis, mask, ratio, _PLAIN_OP))
-
-        def apply(
-            self, model: nn.Layer, lazy: bool = False, opt: Optimizer | None = None, prune_type: str = "conv"
-        ) -> None:
-            """Cut `model`; with `lazy`, only silence what would go."""
-            if lazy:
-                self.lazy_apply(model)
-            else:
-                self.imperative_apply(model, opt)
-
-        def imperative_apply(self, model: nn.Layer, opt: Optimizer | None = None, prune_type: str = "conv") -> None:
-            """Cut `model` and the state of `opt`; raises `PlanError` where a plan is applied already."""
-            self._backup = cut(model, list(self._cuts(model)), opt)
-
-        def lazy_apply(self, model: nn.Layer) -> None:
-            """Set to zero what would go; shapes stay."""
-            tensors = _by_name(model)
-            masked = [tensors[name] for name in self.masks if name in tensors]
-            self._backup = Backup(model, masked)
-            for tensor in masked:
-                tensor.set_value(_masked(tensor, self.masks[tensor.name]))
-
-        def restore(self, model: nn.Layer, opt: Optimizer | None = None) -> None:
-            """Undo `apply`, bit for bit, in the optimizer too; nothing where it was not applied."""
-            if self._backup is not None:
-                self._backup.restore()
-                self._backup = None
-
-        def _cuts(self, model: nn.Layer) -> Iterator[Cut]:
-            keys = {tensor.name: key for key, tensor in named_tensors(model)}
-            for name, masks in self.masks.items():
-                for mask in masks:
-                    keep = tuple(int(index) for index in np.flatnonzero(mask.mask))
-                    yield Cut(keys.get(name, name), mask.dims, len(mask.mask), keep)
-
-    return GroupsPlan
-
-
-def _by_name(model: nn.Layer) -> dict[str, Tensor]:
-    return {tensor.name: tensor for _, tensor in named_tensors(model)}
-
-
-def _masked(tensor: Tensor, masks: Collection[Any]) -> np.ndarray:
-    value = tensor.numpy().copy()
-    for mask in masks:
-        np.moveaxis(value, mask.dims, 0)[np.asarray(mask.mask) == 0] = 0
-    return value
+    return get_ratios_by_loss({name: dict(losses) for name, losses in table.items() if name not in skip}, loss)
 
 
 def _mask(member: Member, removed: Collection[int]) -> np.ndarray:
