@@ -233,16 +233,19 @@ class ChannelsLast(nn.Layer):
 
 
 class Attention(nn.Layer):
-    """One head over positions, scaled by a literal."""
+    """One head over positions, scaled by a literal or by the number of its channels."""
 
-    def __init__(self):
+    def __init__(self, literal=True):
         super().__init__()
+        self.literal = literal
         self.stem = conv(3, 6)
         self.query, self.key, self.value, self.end = nn.Linear(6, 8), nn.Linear(6, 8), nn.Linear(6, 5), nn.Linear(5, 2)
 
     def forward(self, x):
         x = F.avg_pool2d(self.stem(x), 2).flatten(2).transpose([0, 2, 1])
-        scores = paddle.matmul(self.query(x), self.key(x), transpose_y=True) * 0.25
+        query = self.query(x)
+        scores = paddle.matmul(query, self.key(x), transpose_y=True)
+        scores = scores * (0.5 if self.literal else query.shape[-1] ** -0.5)
         return self.end(paddle.matmul(F.softmax(scores), self.value(x)))
 
 

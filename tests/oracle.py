@@ -6,8 +6,8 @@ layer that holds the weight. So a graph that takes an output for an input, or fo
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,8 +65,7 @@ def assert_groups(
     """Every group alone and all together stand the oracle, and most of what they remove matters.
 
     Args:
-        reads: more axes of parameters to silence: of parameters that the network's code reads channels with, or of
-            what makes the factors of a product over channels.
+        reads: axes of parameters that no layer of Paddle holds, along which the network's code reads channels.
     """
     verdict = judge(model, graph, inputs, reads)
     assert graph.groups, "no groups: nothing to prove"
@@ -95,10 +94,13 @@ def judge(
     original = run(call, inputs)
     verdict = Verdict()
     for name, groups, ratio in trials:
-        cuts = combine(one for group in groups for one in random_cuts(group, ratio, rng))
+        chosen = [random_cuts(group, ratio, rng) for group in groups]
+        cuts = combine(one for group_cuts in chosen for one in group_cuts)
         label = f"{name} at {ratio}"
         verdict.checks += 1
-        with silenced(model, cuts, reads or {}):
+        with contextlib.ExitStack() as stack:
+            for group_cuts in chosen:
+                stack.enter_context(silenced(model, group_cuts, reads or {}))
             wanted = run(call, inputs)
         verdict.changed += difference(original, wanted) > 10 * TOLERANCE
         try:
@@ -134,12 +136,16 @@ def random_cuts(group: Group, ratio: float, rng: np.random.Generator) -> list[Cu
     return [Cut(member.key, member.axis, member.size, keep) for member, keep in kept if len(keep) < member.size]
 
 
-@contextmanager
+@contextlib.contextmanager
 def silenced(model: nn.Layer, cuts: Iterable[Cut], reads: Reads) -> Iterator[None]:
-    """Zeros in all that reads what `cuts` remove, inside the block."""
+    """Zeros in all that reads what `cuts` remove, inside the block.
+
+    Where no weight reads it (queries and keys, which only meet one another) zeros in all that makes it.
+    """
     places = {*_reading(model), *reads.items()}
     tensors = dict(named_tensors(model))
-    cuts = [cut for cut in cuts if (cut.key, cut.axis) in places]
+    cuts = list(cuts)
+    cuts = [cut for cut in cuts if (cut.key, cut.axis) in places] or cuts
     before = {cut.key: tensors[cut.key].numpy().copy() for cut in cuts}
     try:
         for cut in cuts:

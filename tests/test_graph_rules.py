@@ -166,6 +166,14 @@ def test_a_product_of_activations_couples_what_it_sums_over_and_carries_what_it_
     assert not graph.groups["v.weight"].fixed_by
 
 
+def test_a_product_over_channels_that_a_layer_reads_too_pins_them():
+    net = Sketch()
+    (x,) = attention(net, "a")
+    scores = net.op("matmul", [1, 7, 7], x, x, transpose_y=True)
+    graph = net.graph(net.linear("end", net.op("matmul", [1, 7, 4], scores, x), 2))
+    assert graph.unprunable["a.weight"] == "matmul sums over its channels, which layers with weights read too"
+
+
 def test_a_product_that_makes_pairs_of_channels_pins_them():
     net = Sketch()
     q, k = attention(net, "q", "k")

@@ -13,6 +13,7 @@ from sketch import shown, units
 from ocrslim.errors import GraphError
 from ocrslim.graph.groups import ChannelGraph, Group
 from ocrslim.graph.trace import trace
+from ocrslim.pruning.proof import channel_graph
 
 IMAGE = (1, 3, 8, 8)
 
@@ -142,8 +143,7 @@ EXPECTED = {
     },
 }
 SHAPES = {networks.TwoInputs: (IMAGE, (1, 2, 8, 8))}
-# What no layer's type tells: factors of a product over channels, and a weight that reads transposed.
-READS = {networks.Attention: {"query.weight": 1, "query.bias": 0}, networks.Tied: {"code.weight": 1}}
+READS = {networks.Tied: {"code.weight": 1}}  # what no layer's type tells: used transposed, it reads along axis 1
 INDICES = [
     (networks.Depthwise, "stem.weight", "twice.weight", 0, [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9], [10, 11]]),
     (networks.Grouped, "stem.weight", "stem.weight", 0, [[0, 4], [1, 5], [2, 6], [3, 7]]),
@@ -253,6 +253,15 @@ def test_numbers_of_channels_in_the_code_are_flagged_and_the_rest_is_not(traced,
     assert graph.groups["middle.weight"].fixed_by == ()
     faults = judge(model, graph, sample(IMAGE)).faults
     assert faults and not any(label.startswith("middle.weight") for label in faults)
+
+
+def test_a_run_tells_whether_attention_is_scaled_by_the_number_of_its_channels():
+    literal, computed = (randomise(networks.Attention(literal=kind)) for kind in (True, False))
+    assert "query.weight" in channel_graph(literal, IMAGE).groups
+    graph = channel_graph(computed, IMAGE)
+    assert list(graph.groups) == ["stem.weight", "value.weight"]
+    assert "computes something else with fewer channels" in graph.unprunable["query.weight"]
+    assert graph.unprunable["key.weight"] == graph.unprunable["query.weight"]
 
 
 # -- networks that cannot be followed -----------------------------------------------------------------------

@@ -38,6 +38,7 @@ def build_graph(
     used = _parameters(inference)
     if training is not None:
         walk(training, coupling, inference=False)
+    coupling.settle()
     trained = used | (_parameters(training) if training is not None else set())
     ranks = _ranks(coupling, weights)
     groups: dict[str, Group] = {}

@@ -55,6 +55,7 @@ class Coupling:
         self._parent: list[int] = []
         self._pins: dict[int, str] = {}
         self._fixed: list[tuple[int, str]] = []
+        self._summed: list[tuple[np.ndarray, str]] = []
         self._axes: dict[ParameterAxis, np.ndarray] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self.begin(inference=True)
@@ -106,6 +107,25 @@ class Coupling:
     def fix(self, atoms: np.ndarray, op: Op) -> None:
         """Note that `op` names how many of `atoms` there are."""
         self._fixed += [(atom, str(op)) for atom in atoms.reshape(-1).tolist()]
+
+    def sum_over(self, atoms: np.ndarray, op: Op) -> None:
+        """Note that `op`, which has no weights, sums over `atoms`."""
+        self._summed.append((atoms, str(op)))
+
+    def settle(self) -> None:
+        """Pin channels that an operator without weights sums over where weights read them as well.
+
+        Silencing those weights would not silence the operator, so nothing could prove what removing them does.
+        """
+        read = {
+            root
+            for place, role in self.roles.items()
+            if role == INPUT
+            for root in self.roots(self._axes[place]).tolist()
+        }
+        for atoms, op in self._summed:
+            if read & set(self.roots(atoms).tolist()):
+                self.pin(atoms, f"{op} sums over its channels, which layers with weights read too")
 
     def roots(self, atoms: np.ndarray) -> np.ndarray:
         """One representative for each set of coupled atoms."""

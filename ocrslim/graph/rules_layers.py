@@ -176,6 +176,7 @@ def _product(op: Op, coupling: Coupling, x_reads: int, y_reads: int) -> None:
     elif contracted:
         coupling.couple(*contracted)
         coupling.fix(contracted[0], op)
+        coupling.sum_over(contracted[0], op)
     _carry_product(op, coupling, carried)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group
+from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Member
 from ocrslim.graph.trace import Shape, mode, trace
 from ocrslim.pruning.plan import Cut, Plan, combine
 from ocrslim.pruning.surgery import pruned
@@ -84,9 +84,9 @@ def _halved(group: Group) -> Iterator[Cut]:
 @contextmanager
 def _silenced(model: nn.Layer, cuts: Iterable[Cut], groups: Iterable[Group]) -> Iterator[None]:
     """Zeros where the members that read channels would be cut, inside the block."""
-    reads = {(member.key, member.axis) for group in groups for member in group.members if member.role == INPUT}
+    reads = {(member.key, member.axis) for group in groups for member in _readers(group)}
     parameters = dict(model.named_parameters())
-    cuts = [cut for cut in cuts if (cut.key, cut.axis) in reads]
+    cuts = [cut for cut in cuts if (cut.key, cut.axis) in reads and cut.key in parameters]
     before = {cut.key: parameters[cut.key].numpy().copy() for cut in cuts}
     try:
         for cut in cuts:
@@ -98,6 +98,11 @@ def _silenced(model: nn.Layer, cuts: Iterable[Cut], groups: Iterable[Group]) -> 
     finally:
         for key, values in before.items():
             parameters[key].set_value(values)
+
+
+def _readers(group: Group) -> Sequence[Member]:
+    """Members that read the channels; where none does (queries and keys meet only one another), all that make them."""
+    return [member for member in group.members if member.role == INPUT] or group.members
 
 
 def _without(graph: ChannelGraph, faults: dict[str, str]) -> ChannelGraph:
