@@ -61,8 +61,8 @@ def evaluate(engine: Engine, images: EvalSet, post_process: PostProcess, desc: s
 def measure_latency(folders: Sequence[Path], shape: Sequence[int], repeats: int = 20) -> list[float]:
     """Median milliseconds of one forward pass of each exported folder, run in turns.
 
-    Turns spread whatever else the machine does evenly over the folders. Paddle Inference with oneDNN, one
-    thread, after three passes to warm up.
+    Turns spread whatever else the machine does evenly over the folders. Paddle Inference with oneDNN where
+    that runs (see `InferenceEngine`), one thread, after three passes to warm up.
 
     Args:
         folders: exported folders.
