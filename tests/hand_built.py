@@ -90,19 +90,19 @@ def plain():
 class Residual(nn.Layer):
     def __init__(self):
         super().__init__()
-        self.a, self.na = nn.Conv2D(3, 6, 1, bias_attr=False), nn.BatchNorm2D(6)
-        self.b, self.nb = nn.Conv2D(6, 6, 1, bias_attr=False), nn.BatchNorm2D(6)
+        self.a, self.one = nn.Conv2D(3, 6, 1, bias_attr=False), nn.BatchNorm2D(6)
+        self.b, self.another = nn.Conv2D(6, 6, 1, bias_attr=False), nn.BatchNorm2D(6)
         self.c = nn.Conv2D(6, 2, 1)
 
     def forward(self, x):
-        x = self.na(self.a(x))
-        return self.c(nn.functional.relu(x + self.nb(self.b(x))))
+        x = self.one(self.a(x))
+        return self.c(nn.functional.relu(x + self.another(self.b(x))))
 
 
 def residual():
     units = one_to_one(6)
-    makers = [member("a.weight", 0, units, OUTPUT), *norm_members("na", units)]
-    makers += [member("b.weight", 0, units, OUTPUT), *norm_members("nb", units)]
+    makers = [member("a.weight", 0, units, OUTPUT), *norm_members("one", units)]
+    makers += [member("b.weight", 0, units, OUTPUT), *norm_members("another", units)]
     readers = [member(key, 1, units, INPUT) for key in ("b.weight", "c.weight")]
     return net(Residual(), [*makers, *readers])
 

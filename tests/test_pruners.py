@@ -155,8 +155,8 @@ def test_a_reader_of_some_units_keeps_one_of_them():
 
 def test_bn_scale_takes_the_norm_behind_the_master_and_says_where_there_is_none(caplog):
     net = residual()
-    set_array(net, "na.weight", [-6, 1, 5, 2, 4, 3])
-    set_array(net, "nb.weight", [1, 2, 3, 4, 5, 6])
+    set_array(net, "one.weight", [-6, 1, 5, 2, 4, 3])
+    set_array(net, "another.weight", [1, 2, 3, 4, 5, 6])
     # whatever the order in which the tracer met them
     group = net.graph.groups["a.weight"]
     for members in (group.members, (group.master, *reversed(group.members[1:]))):

@@ -218,4 +218,4 @@ def _layer(key: str) -> str:
 def _array(tensor: Tensor) -> np.ndarray:
     """The values, in a type wide enough to add them up in."""
     wide = str(tensor.dtype).rpartition(".")[2] in ("float32", "float64")
-    return (tensor if wide else tensor.astype("float32")).numpy().copy()
+    return (tensor if wide else tensor.astype("float32")).numpy()

@@ -79,7 +79,7 @@ def _by_name(model: nn.Layer) -> dict[str, Tensor]:
 
 
 def _masked(tensor: Tensor, masks: Collection[Any]) -> np.ndarray:
-    value = tensor.numpy().copy()
+    value = tensor.numpy()
     for mask in masks:
         np.moveaxis(value, mask.dims, 0)[np.asarray(mask.mask) == 0] = 0
     return value

@@ -93,7 +93,7 @@ class Backup:
     def __init__(self, model: nn.Layer, tensors: Iterable[Tensor], optimizer: Optimizer | None = None):
         self._model = model
         self._marked = getattr(model, _MARK, False)
-        self._values = [(tensor, tensor.numpy().copy()) for tensor in tensors]
+        self._values = [(tensor, tensor.numpy()) for tensor in tensors]
         self._attributes = [
             (layer, name, vars(layer)[name])
             for layer in model.sublayers(include_self=True)
