@@ -41,7 +41,8 @@ class Sketch:
     ) -> Value:
         """An operator with one output of shape `made`, its arguments by their names."""
         out = self.value(made)
-        self._ops.append(Op(name, inputs, [out], attributes))
+        layer = next((self._weights[v.parameter] for v in inputs.values() if v and v.parameter in self._weights), "")
+        self._ops.append(Op(name, inputs, [out], attributes, layer=layer))
         return out
 
     def list(self, *values: Value) -> Value:

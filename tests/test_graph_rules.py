@@ -136,7 +136,7 @@ def test_a_linear_layer_over_positions_lets_channels_through_and_stays_itself():
     net, x = start()
     graph = net.graph(end(net, net.linear("mix", x, 6)))
     assert shown(graph) == {"a.weight": {"a.weight[0:4]", "end.weight[:, 0:4]"}}
-    assert graph.unprunable["mix.weight"] == "matmul runs over positions: what it makes are not channels"
+    assert graph.unprunable["mix.weight"] == "matmul in Linear runs over positions: what it makes are not channels"
 
 
 def test_a_linear_layer_over_positions_of_a_transposed_operand_puts_channels_on_the_other_axis():

@@ -255,6 +255,17 @@ def test_numbers_of_channels_in_the_code_are_flagged_and_the_rest_is_not(traced,
     assert faults and not any(label.startswith("middle.weight") for label in faults)
 
 
+class LiteralGroups(networks.Depthwise):
+    def forward(self, x):
+        x = F.conv2d(self.stem(x), self.same.weight, padding=1, groups=6)
+        return self.end(self.twice(x))
+
+
+def test_a_number_of_groups_that_the_code_names_is_flagged_although_the_weight_is_a_layers():
+    graph = trace(LiteralGroups(), IMAGE)
+    assert graph.groups["stem.weight"].fixed_by == ("depthwise_conv2d",)
+
+
 def test_a_run_tells_whether_attention_is_scaled_by_the_number_of_its_channels():
     literal, computed = (randomise(networks.Attention(literal=kind)) for kind in (True, False))
     assert "query.weight" in channel_graph(literal, IMAGE).groups
@@ -284,7 +295,7 @@ def doubled(x):
 STOPPED = {
     "PyLayer": (doubled, "operator pylayer has no rule"),
     "no rule": (lambda x: paddle.kron(x, paddle.ones([1, 1, 1, 1])), "operator kron has no rule"),
-    "topk": (lambda x: paddle.concat([paddle.topk(x, 2, axis=1)[0]] * 2, axis=1), "operator topk has no rule"),
+    "topk": (lambda x: paddle.concat([paddle.topk(x, 2, axis=1)[0]] * 2, axis=1), "topk runs over its channels"),
     "gather": (lambda x: paddle.index_select(x, paddle.to_tensor([1, 0, 3, 2]), axis=1), "index_select"),
     "assignment": (lambda x: assigned(x), "set_value"),
     "normalize": (lambda x: F.normalize(x, axis=1), "p_norm runs over its channels"),
@@ -337,6 +348,7 @@ FOLLOWED = {
     "softmax over space": lambda x: F.softmax(x.flatten(2), axis=-1).unsqueeze(-1) * 10,
     "expanded mean": lambda x: x + x.mean([2, 3], keepdim=True).expand_as(x),
     "clip and where": lambda x: paddle.where(x > 0, x, paddle.clip(x, -1, 0)),
+    "topk over space": lambda x: paddle.topk(x, 3, axis=-1)[0],
     "crop": lambda x: x[:, :, 1:-1, ::2],
     "standard deviation over space": lambda x: x / (1 + x.std([2, 3], keepdim=True)),
 }

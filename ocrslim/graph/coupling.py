@@ -7,7 +7,7 @@ channels along at most one of its axes: for each index there, the atom that it b
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,10 +44,10 @@ class Coupling:
         roles: what each parameter axis is to the channels along it.
         makers: axes that make channels of their own, which a depthwise convolution's does not.
         uses: convolutions and linear layers that inference runs.
-        layer_weights: state-dict keys of the weights that layers of the framework hold.
+        layer_weights: state-dict key of each weight that a layer of the framework holds -> the layer's class.
     """
 
-    def __init__(self, layer_weights: Collection[str] = ()) -> None:
+    def __init__(self, layer_weights: Mapping[str, str]) -> None:
         self.layer_weights = layer_weights
         self.roles: dict[ParameterAxis, str] = {}
         self.makers: dict[ParameterAxis, None] = {}
@@ -236,8 +236,7 @@ class Coupling:
         found = self.channels(value)
         if found is not None and found.axis == axis:
             return found.atoms
-        if found is not None:
-            self.pin(found.atoms, "an operator runs across its channels")
+        self.pin_value(value, "an operator runs across its channels")
         if value.shape is None or value.shape[axis] < 0:
             raise ValueError(f"the size of axis {axis} of {value.shape} is not known")
         return self.pinned(value.shape[axis], self.origin(value))

@@ -93,9 +93,9 @@ def _whole_groups(op: Op, coupling: Coupling, weight: Value, blocks: np.ndarray)
 
     A layer's number of groups follows its weight; one that the network's own code names may not.
     """
-    view = coupling.view(weight) or ()
+    keys = {place[0] for place in coupling.view(weight) or () if place is not None}
     coupling.pin(coupling.along(weight, 1), f"{op} removes whole groups")
-    if not any(place is not None and place[0] in coupling.layer_weights for place in view):
+    if op.layer.rpartition("/")[2] not in {coupling.layer_weights.get(key, None) for key in keys}:
         coupling.fix(blocks, op)
 
 

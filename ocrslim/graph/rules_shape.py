@@ -26,7 +26,9 @@ _REDUCTIONS = """
     all amax amin any argmax argmin frobenius_norm logsumexp max mean median min nanmedian p_norm prod
     squared_l2_norm sum
 """.split()
-_ALONG = "softmax log_softmax gumbel_softmax cumsum cumprod cummax cummin logcumsumexp argsort flip roll".split()
+_ALONG = """
+    argsort cummax cummin cumprod cumsum flip gumbel_softmax log_softmax logcumsumexp roll softmax topk
+""".split()
 
 
 def _ints(value: Any) -> list[int]:
@@ -340,7 +342,7 @@ def along(op: Op, coupling: Coupling) -> None:
     if found is not None and (found.axis in axes or not axes or op.attributes.get("flatten")):
         coupling.pin(found.atoms, f"{op} runs over its channels")
     for target in op.outputs:
-        if target.shape == source.shape:
+        if target.rank == source.rank:
             carry(coupling, source, target)
 
 
