@@ -128,10 +128,13 @@ def _run_without(
 def random_cuts(group: Group, ratio: float, rng: np.random.Generator) -> list[Cut]:
     """Cuts that remove about `ratio` of the units, at least one, and leave something of every member."""
     wanted = min(group.size - 1, max(1, round(group.size * ratio)))
-    removed: list[int] = []
-    for unit in rng.permutation(group.size).tolist():
-        if len(removed) < wanted and all(member.keep([*removed, unit]) for member in group.members):
-            removed.append(unit)
+    order = rng.permutation(group.size).tolist()
+    removed: list[int] = order[:wanted]
+    if not all(member.keep(removed) for member in group.members):  # rare, and slow with a thousand channels
+        removed = []
+        for unit in order:
+            if len(removed) < wanted and all(member.keep([*removed, unit]) for member in group.members):
+                removed.append(unit)
     kept = [(member, member.keep(removed)) for member in group.members]
     return [Cut(member.key, member.axis, member.size, keep) for member, keep in kept if len(keep) < member.size]
 
