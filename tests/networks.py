@@ -168,11 +168,11 @@ class Shuffled(nn.Layer):
 
     def __init__(self):
         super().__init__()
-        self.stem, self.half, self.end = conv(3, 8), conv(4, 4), conv(8, 2)
+        self.stem, self.side, self.end = conv(3, 8), conv(4, 4), conv(8, 2)
 
     def forward(self, x):
         left, right = paddle.split(self.stem(x), 2, axis=1)
-        x = paddle.concat([left, self.half(right)], axis=1)
+        x = paddle.concat([left, self.side(right)], axis=1)
         batch, channels, height, width = x.shape
         x = x.reshape([batch, 2, channels // 2, height, width]).transpose([0, 2, 1, 3, 4])
         return self.end(x.reshape([batch, channels, height, width]))

@@ -79,7 +79,7 @@ EXPECTED = {
     },
     networks.SingleRecurrent: {"stem.weight": {*made("stem", "0:6"), "rnn.weight_ih_l0[:, 0:6]"}},
     networks.Shuffled: {
-        "stem.weight": {*made("stem", "0:8"), *made("half", "0:4"), "half.weight[:, 0:4]", "end.weight[:, 0:8]"},
+        "stem.weight": {*made("stem", "0:8"), *made("side", "0:4"), "side.weight[:, 0:4]", "end.weight[:, 0:8]"},
     },
     networks.PixelShuffled: {
         "stem.weight": {*made("stem", "0:16"), "middle.weight[:, 0:4]"},
