@@ -348,6 +348,7 @@ FOLLOWED = {
     "softmax over space": lambda x: F.softmax(x.flatten(2), axis=-1).unsqueeze(-1) * 10,
     "expanded mean": lambda x: x + x.mean([2, 3], keepdim=True).expand_as(x),
     "clip and where": lambda x: paddle.where(x > 0, x, paddle.clip(x, -1, 0)),
+    "masked fill": lambda x: paddle.masked_fill(x, x > 0.5, 0.1),
     "topk over space": lambda x: paddle.topk(x, 3, axis=-1)[0],
     "crop": lambda x: x[:, :, 1:-1, ::2],
     "standard deviation over space": lambda x: x / (1 + x.std([2, 3], keepdim=True)),
