@@ -67,9 +67,9 @@ def main() -> int:
     for version, result in results.items():
         result["reads"] = readable(version, arguments.environments / f"venv-{version}", results)
     write_json(RESULTS, results)
-    table = tabulate([row(v, r) for v, r in results.items()], headers=HEADERS, tablefmt="github", disable_numparse=True)
-    write_text(TABLE, f"{table}\n")
-    print(f"\n{table}")
+    text = table(results)
+    write_text(TABLE, f"{text}\n")
+    print(f"\n{text}")
     return 1 if any(result["failed"] for result in results.values()) else 0
 
 
@@ -233,8 +233,22 @@ def readable(version: str, environment: Path, results: dict[str, Any]) -> list[s
     return found
 
 
+def table(results: dict[str, Any]) -> str:
+    """The table as markdown; what was said, and what failed, stands below it in full."""
+    rows: list[list[str]] = []
+    notes: list[str] = []
+    for version, result in results.items():
+        said = [*dict.fromkeys(result["said"]), *(f"{version} failed: {reason}" for reason in result["failed"])]
+        numbers = range(len(notes) + 1, len(notes) + len(said) + 1)
+        rows.append([*row(version, result), ", ".join(f"({number})" for number in numbers) or "-"])
+        notes += [f"{number}. {line}" for number, line in zip(numbers, said)]
+    commits = ", ".join(f"{version} at {result['commit']}" for version, result in results.items())
+    text = tabulate(rows, headers=HEADERS, tablefmt="github", disable_numparse=True)
+    return "\n".join([text, "", *notes, "", f"Measured by benchmarks/versions.py: {commits} (+: with local changes)."])
+
+
 def row(version: str, result: dict[str, Any]) -> list[str]:
-    """One line of the table."""
+    """One line of the table, without what was said."""
     tests, stages = result.get("graph tests"), result.get("workflow")
     cells = [version, f"{tests['passed']} passed in {tests['seconds']} s" if tests else "failed"]
     if stages:
@@ -248,8 +262,7 @@ def row(version: str, result: dict[str, Any]) -> list[str]:
         ]
     else:
         cells += ["failed"] * 3
-    said = [*dict.fromkeys(result["said"]), *(f"failed: {reason}" for reason in result["failed"])]
-    return [*cells, ", ".join(result["reads"]) or "none", "<br>".join(said) or "-"]
+    return [*cells, ", ".join(result["reads"]) or "none"]
 
 
 def commit() -> str:
