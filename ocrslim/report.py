@@ -46,13 +46,15 @@ def plan_table(
     architecture: Mapping[str, Any],
 ) -> str:
     """The pruned groups with their channels, and below them the layers left alone with their reasons."""
-    pruned = [
-        (to_public(name, architecture), graph.groups[name].size, f"{ratio:.3f}") for name, ratio in ratios.items()
-    ]
+    pruned = []
+    for name, ratio in ratios.items():
+        group = graph.groups[name]
+        stay = group.master.size - round(group.channels * ratio)
+        pruned.append((to_public(name, architecture), group.master.size, stay, f"{ratio:.3f}"))
     kept = [(to_public(name, architecture), reason) for name, reason in skipped.items()]
     return "\n\n".join(
         [
-            tabulate(pruned, headers=("pruned group", "channels", "ratio removed")),
+            tabulate(pruned, headers=("pruned group", "channels", "stay", "ratio removed")),
             tabulate(kept, headers=("left alone", "reason")),
         ]
     )

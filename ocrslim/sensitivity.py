@@ -54,9 +54,10 @@ class Study:
         images: the evaluation set.
         post_process: shrink map to polygons.
         metric: which of precision, recall, hmean the losses are of.
+        criterion: how channels are scored.
+        pruner: scores them; not called before everything else is checked.
         hashes: what identifies weights, architecture, data and settings.
         config: the resolved configuration, kept in the record.
-        scoring: makes further options of `ChannelPruner`; not called before everything else is checked.
     """
 
     model: nn.Layer
@@ -66,9 +67,9 @@ class Study:
     post_process: PostProcess
     metric: str
     criterion: str
+    pruner: Callable[[], ChannelPruner]
     hashes: Mapping[str, str]
     config: Mapping[str, Any]
-    scoring: Callable[[], Mapping[str, Any]] = dict
 
 
 @dataclass
@@ -141,7 +142,7 @@ def _measure(
 ) -> None:
     if not points:
         return
-    pruner = ChannelPruner(study.model, study.graph, study.criterion, **study.scoring())
+    pruner = study.pruner()
     baseline = progress.record["baseline"][study.metric]
     with progress_bar(total=total, initial=total - len(points), desc="sensitivity", unit="point") as bar:
         for name, ratio in points:

@@ -18,30 +18,24 @@ import paddle
 
 from ocrslim import finetune, report, sensitivity
 from ocrslim.artifacts import check_writable, hash_arrays, hash_value
-from ocrslim.calibration import weight_gradients
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet, preprocess, scan
 from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference_folder
 from ocrslim.errors import ConfigError, DataError, PlanError
 from ocrslim.evaluate import evaluate, post_processor
 from ocrslim.export import export
-from ocrslim.graph.groups import ChannelGraph
 from ocrslim.models import build_model
 from ocrslim.models.names import to_public
-from ocrslim.network import Network, load_network, load_unpruned, refuse_pruned
+from ocrslim.network import load_network, refuse_pruned
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import SUFFIX, Plan
-from ocrslim.pruning.proof import channel_graph
-from ocrslim.pruning.pruners import ChannelPruner
 from ocrslim.pruning.select import match_groups, select
 from ocrslim.pruning.surgery import apply_plan
 from ocrslim.runfolder import check_source
+from ocrslim.scoring import NOMINAL_SHAPE, Scored, detector_graph, load_scored
 from ocrslim.weights import init_backbone, load_weights, save_checkpoint, state_arrays
 
 logger = logging.getLogger(__name__)
-
-NOMINAL_SHAPE = (1, 3, 736, 1280)
-_PROOF_SHAPE = (1, 3, 64, 96)
 
 
 def use_device(config: Config) -> None:
@@ -57,26 +51,24 @@ def run_sensitivity(config: Config) -> dict[str, Any]:
     config.require("Architecture", "Eval", "PostProcess")
     folder = check_writable(config.save_model_dir)
     architecture, options = config.section("Architecture"), config.prune
-    training = _scan_calibration(config)
-    network = load_unpruned(config)
-    graph = _graph(network.model)
-    groups = match_groups(graph, options.layers, architecture, "Prune.layers")
+    scored = load_scored(config)
+    groups = match_groups(scored.graph, options.layers, architecture, "Prune.layers")
     labelled = _scan_eval(config)
     study = sensitivity.Study(
-        model=network.model,
-        graph=graph,
+        model=scored.model,
+        graph=scored.graph,
         architecture=architecture,
         images=EvalSet(labelled, config),
         post_process=post_processor(config),
         metric=config.get("Metric.main_indicator", "hmean"),
         criterion=options.criterion,
+        pruner=scored.pruner,
         hashes={
-            **_model_hashes(network, config, training),
+            **scored.hashes(),
             "evaluation data": labelled.fingerprint(),
             "post-processing": hash_value([config.section("PostProcess"), config.get("Metric.main_indicator")]),
         },
         config=config.tree,
-        scoring=lambda: _scoring(network, config, training),
     )
     progress = sensitivity.analyse(study, groups, options.ratios, folder, config.overwrite)
     names = [to_public(name, architecture) for name in groups]
@@ -96,15 +88,14 @@ def run_prune(config: Config) -> dict[str, Any]:
     check_source(config)
     folder = check_writable(config.save_model_dir)
     data = _scan(config)
-    network = load_unpruned(config)
-    graph = _graph(network.model)
-    plan = make_plan(network, graph, config, data[0])
-    before, after = measure_cost(graph), measure_cost(graph, plan.cuts)
-    apply_plan(network.model, plan)
+    scored = load_scored(config)
+    plan = make_plan(scored)
+    before, after = measure_cost(scored.graph), measure_cost(scored.graph, plan.cuts)
+    apply_plan(scored.model, plan)
     print(
         f"\nMACs at 736x1280: {before.macs:,} -> {after.macs:,}, {1 - after.macs / before.macs:.1%} removed", flush=True
     )
-    result = _fit(config, network.model, data, plan, plan.origin)
+    result = _fit(config, scored.model, data, plan, plan.origin)
     return {
         "plan": str(folder / f"best_accuracy{SUFFIX}"),
         "macs": [before.macs, after.macs],
@@ -113,19 +104,17 @@ def run_prune(config: Config) -> dict[str, Any]:
     }
 
 
-def make_plan(network: Network, graph: ChannelGraph, config: Config, training: LabelledSet) -> Plan:
+def make_plan(scored: Scored) -> Plan:
     """Choose ratios from `sen.pickle`, print what is pruned and what is left alone, and why.
-
-    Args:
-        training: the images that the criterion `taylor` is calibrated on.
 
     Raises:
         ArtifactError: the table is missing, damaged, or of another model.
         PlanError: nothing is left to prune.
     """
+    config, graph = scored.config, scored.graph
     architecture, options = config.section("Architecture"), config.prune
     path = Path(options.sen_file or config.save_model_dir / sensitivity.TABLE)
-    hashes = _model_hashes(network, config, training)
+    hashes = scored.hashes()
     table = sensitivity.load_table(path, graph, architecture, hashes)
     selection = select(graph, table, options, architecture)
     print(report.plan_table(graph, selection.ratios, selection.skipped, architecture))
@@ -134,8 +123,7 @@ def make_plan(network: Network, graph: ChannelGraph, config: Config, training: L
             f"{path}: no layer may lose channels at Prune.loss_tolerance {options.loss_tolerance:g}: raise it, "
             "or lower Prune.skip_first, or raise Prune.skip_loss; the reasons are listed above"
         )
-    scoring = _scoring(network, config, training)
-    cuts = ChannelPruner(network.model, graph, options.criterion, **scoring).cuts(selection.ratios)
+    cuts = scored.pruner().cuts(selection.ratios)
     origin = {**hashes, "sensitivities": hash_value(table)}
     return Plan(architecture, cuts, selection.ratios, selection.skipped, options.criterion, origin)
 
@@ -145,7 +133,7 @@ def run_groups(config: Config) -> dict[str, Any]:
     config.require("Architecture")
     architecture = config.section("Architecture")
     paddle.seed(config.seed)
-    graph = _graph(build_model(architecture))
+    graph = detector_graph(build_model(architecture))
     print(report.groups_text(graph, architecture))
     cost = measure_cost(graph)
     return {
@@ -166,11 +154,6 @@ def run_groups(config: Config) -> dict[str, Any]:
         "macs": cost.macs,
         "params": cost.params,
     }
-
-
-def _graph(model: paddle.nn.Layer) -> ChannelGraph:
-    """The channel graph of a detector, its costs counted at `NOMINAL_SHAPE`."""
-    return channel_graph(model, NOMINAL_SHAPE, proof_shapes=[_PROOF_SHAPE])
 
 
 def run_train(config: Config) -> dict[str, Any]:
@@ -304,44 +287,6 @@ def _fit(
             f"{result.weights} has the weights from before: try a lower learning rate, or more images and epochs"
         )
     return {"checkpoint": str(result.weights), **result.to_json()}
-
-
-def _scan_calibration(config: Config) -> LabelledSet | None:
-    """The images to train on, where the criterion needs them."""
-    if config.prune.criterion != "taylor":
-        return None
-    config.require("Train", "Loss")
-    training = scan(config, "Train")
-    logger.info(training.summary())
-    return training
-
-
-def _scoring(network: Network, config: Config, training: LabelledSet | None) -> dict[str, Any]:
-    """Options of `ChannelPruner` beside the criterion; for `taylor`, measured on `training`."""
-    gradients = None
-    if config.prune.criterion == "taylor" and training is not None:
-        gradients = weight_gradients(network.model, config, training)
-    return {"group_score": config.prune.group_score, "seed": config.seed, "gradients": gradients}
-
-
-def _model_hashes(network: Network, config: Config, training: LabelledSet | None) -> dict[str, str]:
-    """What a table of losses depends on beside the evaluation: the network, and how channels are scored."""
-    options = config.prune
-    hashes = {
-        "weights": hash_arrays(state_arrays(network.model)),
-        "architecture": hash_value(config.section("Architecture")),
-        "criterion": options.criterion,
-    }
-    if options.group_score != "master":
-        hashes["criterion"] += f", {options.group_score} of each group"
-    if options.criterion in ("random", "taylor"):
-        hashes["seed"] = str(config.seed)
-    if options.criterion == "taylor" and training is not None:
-        loader = config.section("Train.loader")
-        settings = [loader.get(key) for key in ("batch_size_per_card", "shuffle", "drop_last")]
-        hashes["training data"] = training.fingerprint()
-        hashes["calibration"] = hash_value([options.calibration_batches, config.section("Loss"), settings])
-    return hashes
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ ORDER = """
     pruning.criteria pruning.pruners pruning.cost pruning.slim_plan pruning.slim pruning.proof pruning.select
     network
     sensitivity
-    losses calibration optim checkpoints runfolder display trainer finetune
+    losses calibration scoring optim checkpoints runfolder display trainer finetune
     export
     report synth predict
     stages demo cli

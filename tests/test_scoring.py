@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocrslim import stages
+from ocrslim import scoring, stages
 from ocrslim.artifacts import read_json
 from ocrslim.config import load_config
 from ocrslim.errors import ArtifactError
@@ -31,21 +31,20 @@ def configure(v2_config, pp_ocrv2, rendered_options, tmp_path):
 
 @pytest.fixture(scope="module")
 def graph(v2_config):
-    return stages._graph(build_model(load_config(v2_config).section("Architecture")))
+    return scoring.detector_graph(build_model(load_config(v2_config).section("Architecture")))
 
 
 @pytest.fixture
 def built(monkeypatch, graph):
     """The options of every pruner that is built; the network is traced once for all."""
     seen = []
-    monkeypatch.setattr(stages, "_graph", lambda model: graph)
+    monkeypatch.setattr(scoring, "detector_graph", lambda model: graph)
 
     def spy(model, graph, criterion, **options):
         seen.append({"criterion": criterion, **options})
         return ChannelPruner(model, graph, criterion, **options)
 
-    monkeypatch.setattr("ocrslim.sensitivity.ChannelPruner", spy)
-    monkeypatch.setattr("ocrslim.stages.ChannelPruner", spy)
+    monkeypatch.setattr(scoring, "ChannelPruner", spy)
     return seen
 
 
@@ -67,8 +66,7 @@ def test_taylor_is_calibrated_once_and_its_table_is_of_those_images(configure, b
             stages.run_sensitivity(configure("Prune.criterion=taylor", override))
 
     config = configure("Prune.criterion=taylor", "Prune.group_score=master")
-    network = stages.load_unpruned(config)
-    plan = stages.make_plan(network, graph, config, stages.scan(config, "Train"))
+    plan = stages.make_plan(scoring.load_scored(config))
     assert plan.criterion == "taylor" and plan.origin["training data"] == hashes["training data"]
     assert (built[1]["gradients"][LAYER, 0] == built[0]["gradients"][LAYER, 0]).all()
 

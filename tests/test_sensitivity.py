@@ -13,8 +13,9 @@ from ocrslim.config import load_config
 from ocrslim.data import EvalSet, scan
 from ocrslim.errors import ArtifactError, DataError
 from ocrslim.evaluate import post_processor
-from ocrslim.pruning.proof import channel_graph
 from ocrslim.network import load_network
+from ocrslim.pruning.proof import channel_graph
+from ocrslim.pruning.pruners import ChannelPruner
 from ocrslim.sensitivity import Study, analyse, load_table, loss_of
 from ocrslim.weights import state_arrays
 
@@ -25,14 +26,16 @@ HASHES = {"weights": "w", "architecture": "a", "criterion": "fpgm", "evaluation 
 
 def study_of(config):
     model = load_network(config).model
+    graph = channel_graph(model, [1, 3, 64, 96])
     return Study(
         model=model,
-        graph=channel_graph(model, [1, 3, 64, 96]),
+        graph=graph,
         architecture=config.section("Architecture"),
         images=EvalSet(scan(config, "Eval"), config),
         post_process=post_processor(config),
         metric="hmean",
         criterion="fpgm",
+        pruner=lambda: ChannelPruner(model, graph, "fpgm"),
         hashes=HASHES,
         config=config.tree,
     )

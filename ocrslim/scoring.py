@@ -1,0 +1,95 @@
+"""A network whose channels are to be scored: its groups, its pruner, and what both depend on."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from paddle import nn
+
+from ocrslim.artifacts import hash_arrays, hash_value
+from ocrslim.calibration import weight_gradients
+from ocrslim.config import Config
+from ocrslim.data import LabelledSet, scan
+from ocrslim.graph.groups import ChannelGraph
+from ocrslim.network import load_unpruned
+from ocrslim.pruning.proof import channel_graph
+from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.weights import state_arrays
+
+logger = logging.getLogger(__name__)
+
+NOMINAL_SHAPE = (1, 3, 736, 1280)
+_PROOF_SHAPE = (1, 3, 64, 96)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An unpruned network and everything that the scores of its channels come from.
+
+    Attributes:
+        model: weights loaded.
+        graph: its channel groups, costs counted at `NOMINAL_SHAPE`.
+        config: with `Prune.criterion` and what belongs to it.
+        training: the images that the criterion `taylor` is calibrated on; None for the others.
+    """
+
+    model: nn.Layer
+    graph: ChannelGraph
+    config: Config
+    training: LabelledSet | None = None
+
+    def pruner(self) -> ChannelPruner:
+        """Score the channels; for `taylor` this runs the network on training images first."""
+        options, gradients = self.config.prune, None
+        if self.training is not None:
+            gradients = weight_gradients(self.model, self.config, self.training)
+        return ChannelPruner(
+            self.model,
+            self.graph,
+            options.criterion,
+            group_score=options.group_score,
+            seed=self.config.seed,
+            gradients=gradients,
+        )
+
+    def hashes(self) -> dict[str, str]:
+        """What a table of losses depends on beside the evaluation: the network, and how channels are scored."""
+        options = self.config.prune
+        hashes = {
+            "weights": hash_arrays(state_arrays(self.model)),
+            "architecture": hash_value(self.config.section("Architecture")),
+            "channel groups": hash_value({name: str(group) for name, group in self.graph.groups.items()}),
+            "criterion": options.criterion,
+        }
+        if options.group_score != "master":
+            hashes["criterion"] += f", {options.group_score} of each group"
+        if options.criterion in ("random", "taylor"):
+            hashes["seed"] = str(self.config.seed)
+        if self.training is not None:
+            loader = self.config.section("Train.loader")
+            settings = [loader.get(key) for key in ("batch_size_per_card", "shuffle", "drop_last")]
+            hashes["training data"] = self.training.fingerprint()
+            hashes["calibration"] = hash_value([options.calibration_batches, self.config.section("Loss"), settings])
+        return hashes
+
+
+def load_scored(config: Config) -> Scored:
+    """Load the unpruned network of `config` and trace its groups.
+
+    Raises:
+        ConfigError, DataError: the criterion needs training images, and they are not there.
+        WeightsError, PlanError: as `load_unpruned`.
+    """
+    training = None
+    if config.prune.criterion == "taylor":
+        config.require("Train", "Loss")
+        training = scan(config, "Train")
+        logger.info(training.summary())
+    model = load_unpruned(config).model
+    return Scored(model, detector_graph(model), config, training)
+
+
+def detector_graph(model: nn.Layer) -> ChannelGraph:
+    """The channel graph of a detector, its costs counted at `NOMINAL_SHAPE`."""
+    return channel_graph(model, NOMINAL_SHAPE, proof_shapes=[_PROOF_SHAPE])
