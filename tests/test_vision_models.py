@@ -1,0 +1,91 @@
+"""Networks that others wrote: removing channels equals silencing them, and most of each network is prunable.
+
+Every n-th group of each network stands the oracle here, six at most, to keep this quick;
+`benchmarks/channel_graph.py --all-groups` takes all of them. In double precision: through fifty layers the rounding of
+float32 alone comes to 1.7e-5 of the largest output.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import paddle
+import pytest
+import zoo
+from oracle import judge, sample
+from paddle import nn
+
+from ocrslim.graph.build import ONE_UNIT
+from ocrslim.graph.groups import ChannelGraph
+from ocrslim.graph.rules import MODEL_OUTPUT
+from ocrslim.pruning.proof import channel_graph
+
+AT_MOST = 6
+
+
+@dataclass
+class Traced:
+    """A network with random weights, and its graph at the size that it is used at."""
+
+    name: str
+    model: nn.Layer
+    graph: ChannelGraph
+
+    @property
+    def inputs(self) -> list[paddle.Tensor]:
+        return [image.astype("float64") for image in sample(zoo.small_shape(self.name))]
+
+    def unprunable(self) -> dict[str, str]:
+        """Reasons for the layers that cost anything."""
+        costly = {layer.key for layer in self.graph.layers}
+        return {key: reason for key, reason in self.graph.unprunable.items() if key in costly}
+
+
+@pytest.fixture(scope="module", params=zoo.VISION)
+def traced(request):
+    model = zoo.settled(request.param)
+    small = zoo.small_shape(request.param)
+    graph = channel_graph(model, zoo.usual_shape(request.param), proof_shapes=[small])
+    model.to(dtype="float64")
+    return Traced(request.param, model, graph)
+
+
+def test_each_group_alone_equals_the_silenced_network(traced):
+    names = list(traced.graph.groups)
+    names = names[:: math.ceil(len(names) / AT_MOST)]
+    some = replace(traced.graph, groups={name: traced.graph.groups[name] for name in names})
+    verdict = judge(traced.model, some, traced.inputs, together=())
+    assert verdict.checks == 2 * len(names) and not verdict.faults
+    assert verdict.changed == verdict.checks, "silencing must matter, or this proves nothing"
+
+
+def test_all_groups_together_equal_the_silenced_network(traced):
+    verdict = judge(traced.model, traced.graph, traced.inputs, ratios=())
+    assert verdict.checks == verdict.changed == 2 and not verdict.faults
+
+
+def test_what_makes_the_output_stays_and_little_else(traced):
+    reasons = traced.unprunable()
+    if traced.name == "shufflenet_v2_x1_0":
+        # A block passes half of its channels by, then shuffles both halves. Halves stay equal: p and p + C/2 go
+        # together, end up at 2p and 2p + 1, and are split again. Each block doubles what is tied: stage 4 keeps
+        # units of 16 channels, 8 of each half; stages 2 and 3 have fewer factors of two than blocks, and tie all.
+        coupled = [key for key, reason in reasons.items() if reason == ONE_UNIT]
+        ends = [key for key in coupled if "_conv_linear" in key and key[0] in "23"]
+        assert len(ends) == 14 and set(coupled) == {*ends, "3_1._conv_dw_1.0.weight", "4_1._conv_dw_1.0.weight"}
+        assert {len(unit) for unit in traced.graph.groups["4_1._conv_linear_1.0.weight"].master.units} == {8}
+        assert traced.graph.prunable_macs_share == pytest.approx(0.7467, abs=1e-3)
+        reasons = {key: reason for key, reason in reasons.items() if key not in coupled}
+    elif traced.name == "squeezenet1_1":  # its last convolution makes the classes, and is a quarter of it
+        assert list(reasons) == ["_conv9.weight"]
+        assert traced.graph.prunable_macs_share == pytest.approx(0.7524, abs=1e-3)
+    elif traced.name == "inception_v3":  # its code says reshape(x, [-1, 2048]), which only running it shows
+        literal = [key for key, reason in reasons.items() if "fixes the number of channels (reshape" in reason]
+        assert len(literal) == 6 and all(key.startswith("inception_block_list.10.") for key in literal)
+        assert traced.graph.prunable_macs_share > 0.96
+        reasons = {key: reason for key, reason in reasons.items() if key not in literal}
+    else:
+        assert traced.graph.prunable_macs_share > 0.98
+    assert set(reasons.values()) == {MODEL_OUTPUT}
+    assert len(reasons) == (3 if traced.name == "googlenet" else 1)  # with its two auxiliary classifiers
