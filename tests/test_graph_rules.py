@@ -68,6 +68,13 @@ def test_few_conv_groups_lose_the_same_places_each():
     assert units(graph, "g.weight", "end.weight", 1) == [[0, 3], [1, 4], [2, 5]]
 
 
+def test_as_many_places_as_conv_groups_go_by_whole_groups():
+    net, x = start(4)
+    graph = net.graph(end(net, net.conv("g", x, 4, groups=2)))
+    assert units(graph, "a.weight", "a.weight") == [[0, 1], [2, 3]]
+    assert units(graph, "a.weight", "g.weight") == [[0, 1], [2, 3]]
+
+
 def test_a_weight_that_a_plain_and_a_grouped_convolution_share_serves_both():
     net, x = start(2)
     weight = net.share("w", 8, 2, 1, 1)
@@ -181,6 +188,15 @@ def test_a_product_that_makes_pairs_of_channels_pins_them():
     assert graph.unprunable["q.weight"] == graph.unprunable["k.weight"] == "matmul makes every pair of its channels"
 
 
+def test_a_product_of_each_channel_with_itself_couples_and_one_with_something_else_pins():
+    net, x = start()
+    y = another(net)
+    assert set(shown(net.graph(end(net, net.op("matmul", [1, 4, 6, 6], x, y))))) == {"a.weight"}
+    net, x = start()
+    graph = net.graph(end(net, net.op("matmul", [1, 4, 6, 6], x, net.input(1, 4, 6, 6))))
+    assert graph.unprunable["a.weight"] == "matmul makes every pair of its channels"
+
+
 def test_a_sum_over_channels_with_something_else_pins_them():
     net = Sketch()
     x = net.linear("a", net.input(1, 7, 3), 4)
@@ -271,6 +287,14 @@ def test_a_recurrent_layer_reads_channels_in_its_first_layer_and_keeps_its_hidde
     graph = net.graph(net.linear("end", out, 2))
     first = {f"ih0{way}[:, 0:4]" for way in range(directions)}
     assert shown(graph) == {"a.weight": {"a.weight[:, 0:4]", *first}}
+
+
+def test_a_first_state_of_a_recurrent_layer_stays():
+    net = Sketch()
+    x, state = net.input(7, 1, 3), net.linear("b", net.input(1, 1, 3), 5)
+    weights = net.list(net.parameter("ih", 20, 3), net.parameter("hh", 20, 5))
+    out = net.named("rnn", [7, 1, 5], {"x": x, "weight_list": weights, "pre_state": net.list(state)})
+    assert net.graph(net.linear("end", out, 2)).unprunable["b.weight"] == "hidden state of rnn"
 
 
 # -- elementwise --------------------------------------------------------------------------------------------
@@ -451,6 +475,7 @@ def test_half_of_the_channels_is_one_of_two_equal_parts(starts, ends, read):
     graph = net.graph(end(net, out))
     assert shown(graph) == {"a.weight": {"a.weight[0:4]", f"end.weight[:, {read}]"}}
     assert graph.groups["a.weight"].size == count
+    assert graph.groups["a.weight"].fixed_by == (("slice",) if count == 2 else ())
 
 
 @pytest.mark.parametrize(
@@ -502,6 +527,31 @@ def test_a_reshape_that_names_the_channels_is_noted():
     assert not graph.groups, "returned, so it stays"
     graph = net.graph(end(net, net.op("reshape", [1, 4, 6, 6], named, shape=[0, -1, 6, 6])))
     assert graph.groups["a.weight"].fixed_by == ("reshape",)
+
+
+@pytest.mark.parametrize(
+    ("shape", "made", "flagged"),
+    [([0, 0, -1], (1, 4, 36), ()), ([1, -1, 36], (1, 4, 36), ()), ([1, 2, -1, 36], (1, 2, 2, 36), ("reshape",))],
+)
+def test_a_reshape_is_noted_where_it_names_channels_or_divides_them(shape, made, flagged):
+    net, x = start()
+    there = net.op("reshape", made, x, shape=shape)
+    graph = net.graph(end(net, net.op("reshape", [1, 4, 6, 6], there, shape=[1, -1, 6, 6])))
+    assert graph.groups["a.weight"].fixed_by == flagged
+
+
+@pytest.mark.parametrize(("channels", "flagged"), [(4, ("expand",)), (-1, ())])
+def test_expanding_space_lets_channels_through_and_notes_their_number(channels, flagged):
+    net, x = start(size=1)
+    graph = net.graph(end(net, net.op("expand", [1, 4, 6, 6], x, shape=[-1, channels, 6, 6])))
+    assert shown(graph) == {"a.weight": {"a.weight[0:4]", "end.weight[:, 0:4]"}}
+    assert graph.groups["a.weight"].fixed_by == flagged
+
+
+def test_expanding_a_single_channel_pins_it():
+    net, x = start(1)
+    graph = net.graph(end(net, net.op("expand", [1, 4, 6, 6], x, shape=[-1, 4, -1, -1])))
+    assert graph.unprunable["a.weight"] == "operator expand: spreads a single channel over others"
 
 
 def test_batch_merged_with_channels_is_told_apart_again():
@@ -608,6 +658,12 @@ def test_pooling_with_channels_where_it_expects_space_pins_them():
     x = net.op("transpose", [1, 6, 6, 4], x, perm=[0, 2, 3, 1])
     graph = net.graph(net.op("pool2d", [1, 6, 3, 2], x, data_format="NCHW"))
     assert graph.unprunable["a.weight"] == "operator pool2d: runs across its channels"
+
+
+def test_a_convolution_over_channels_as_if_they_were_space_pins_them():
+    net, x = start()
+    graph = net.graph(end(net, net.op("transpose", [1, 6, 4, 6], x, perm=[0, 2, 1, 3])))
+    assert graph.unprunable["a.weight"] == "an operator runs across its channels"
 
 
 def test_channels_last_are_followed_by_the_data_format():
