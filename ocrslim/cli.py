@@ -133,8 +133,8 @@ def _explain(error: OSError) -> str:
 
 
 def _import_paddle() -> None:
-    """Import Paddle without its notes, and without its signal handler, which ends a process at once."""
-    os.environ.setdefault("GLOG_minloglevel", "1")
+    """Import Paddle without its notes and warnings, and without its signal handler, which ends a process at once."""
+    os.environ.setdefault("GLOG_minloglevel", "2")
     warnings.filterwarnings("ignore", message=_NOISE)
     import paddle
 

@@ -204,6 +204,7 @@ def run_export(config: Config) -> dict[str, Any]:
     print(f"{exported.folder}: {exported.bytes:,} bytes; largest difference to {network.report.source}: {worst:.1e}")
     return {
         "folder": str(exported.folder),
+        "format": exported.format,
         "max_difference": dict(exported.differences),
         "bytes": exported.bytes,
         "pruned": network.plan is not None,
