@@ -217,7 +217,7 @@ def _row(name: str, one: dict[str, Any]) -> list[str]:
         f"{one['prunable_macs_share']:.2%}",
         *slim,
         f"{one['cpu_seconds']:.1f}",
-        f"{oracle['groups']}",
+        "all" if oracle["every"] == 1 else f"{oracle['groups']} of {one['groups']}",
         f"{len(oracle['faults'])} faults" if oracle["faults"] else f"{oracle['worst']:.0e}",
         "; ".join(
             f"{_cell(reason['reason'])} ({_layers(reason)}, {reason['macs_share']:.2%})" for reason in costly[:REASONS]
@@ -242,8 +242,8 @@ def _machine_line(results: dict[str, Any]) -> str:
     if not there:
         return ""
     return (
-        f"\n{there['cpu']}, Python {there['python']}, paddlepaddle {there['paddlepaddle']}; seconds are CPU time of "
-        "one process, its first network among them; the machine had other work to do."
+        f"\n{there['cpu']}, Python {there['python']}, paddlepaddle {there['paddlepaddle']}. Seconds are CPU time of "
+        "one process, as the machine had other work to do; each run's first network pays for Paddle's warm-up."
     )
 
 
