@@ -12,7 +12,6 @@ import pytest
 from paddle import nn
 
 from ocrslim.errors import GraphError
-from ocrslim.pruning import proof
 from ocrslim.pruning.proof import channel_graph
 
 
@@ -96,12 +95,44 @@ def test_a_proof_leaves_the_network_as_it_was():
     model(paddle.zeros(SHAPE))
 
 
-def test_only_doubtful_groups_are_run(monkeypatch):
-    def refuse(*_):
-        raise AssertionError("nothing here needs a run")
+class Scaled(nn.Layer):
+    """Divides by a number that the trace shows as a constant."""
 
-    monkeypatch.setattr(proof, "_outputs", refuse)
-    assert len(channel_graph(network(nn.ReLU()), SHAPE).groups) == 2
+    def __init__(self, computed):
+        super().__init__()
+        self.first = nn.Conv2D(3, 8, 1)
+        self.second = nn.Conv2D(8, 6, 1)
+        self.last = nn.Conv2D(6, 2, 1)
+        self.computed = computed
+
+    def forward(self, x):
+        x = self.first(x)
+        return self.last(self.second(x / (x.shape[1] if self.computed else 8)))
+
+
+def test_arithmetic_on_the_number_of_channels_is_found_out():
+    paddle.seed(1)
+    graph = channel_graph(Scaled(computed=True), SHAPE)
+    assert list(graph.groups) == ["second.weight"] and not graph.groups["second.weight"].fixed_by
+    assert "computes something else" in graph.unprunable["first.weight"]
+    assert list(channel_graph(Scaled(computed=False), SHAPE).groups) == ["first.weight", "second.weight"]
+
+
+class Joined(nn.Layer):
+    """A part of a concatenation that has a single channel, and a shuffle that calls for a proof."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.many = nn.Conv2D(3, 1, 1), nn.Conv2D(3, 7, 1)
+        self.sum, self.last = nn.Conv2D(3, 8, 1), nn.Conv2D(8, 2, 1)
+
+    def forward(self, x):
+        return self.last(halves_swapped(paddle.concat([self.many(x), self.one(x)], axis=1) + self.sum(x)))
+
+
+def test_a_small_part_of_a_sum_does_not_refuse_its_group():
+    paddle.seed(1)
+    assert len(channel_graph(Joined(), SHAPE).groups) == 1
 
 
 def test_an_input_that_the_network_does_not_take_is_named():

@@ -1,9 +1,10 @@
 """The channel graph of a network, with what the trace cannot know proven by running it.
 
 A trace sees `reshape(x, [1, 2, 58, 28, 28])` and cannot tell whether the network's code computed the 58 of the
-shape or holds it as a literal. Groups that meet such operators (`Group.fixed_by`) are pruned here and run: the
-pruned network must give what the full one gives with the removed channels silenced, that is with zeros in all
-that reads them. A group that fails is no group, with that reason.
+shape or holds it as a literal; of `x / C**0.5` it sees a constant. So all groups are pruned here by half, and the
+network is run: it must give what the full one gives with the removed channels silenced, that is with zeros in
+all that reads them. Where it does not, the groups are added one by one, and one that makes the network fail is
+no group, with that reason.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from ocrslim.pruning.plan import Cut, Plan, combine
 from ocrslim.pruning.surgery import pruned
 
 _TOLERANCE = 1e-4  # of the largest output
+_SHARE = 1e-3  # of what silencing the channels changes at all
 
 
 def channel_graph(model: nn.Layer, *input_shapes: Shape, proof_shapes: Sequence[Shape] | None = None) -> ChannelGraph:
-    """Trace `model` and prove the groups that need it; its mode, weights and forward pass are left as they are.
+    """Trace `model` and prove its groups; its mode, weights and forward pass are left as they are.
 
     Args:
         input_shapes: shape of each float32 input with its batch; costs are counted at these.
@@ -35,14 +37,19 @@ def channel_graph(model: nn.Layer, *input_shapes: Shape, proof_shapes: Sequence[
         GraphError: Paddle cannot trace the network with such inputs.
     """
     graph = trace(model, *input_shapes)
-    doubtful = [group for group in graph.groups.values() if group.fixed_by]
-    if not doubtful:
-        return graph
     with mode(model, training=False), paddle.no_grad():
         inputs = [_sample(shape) for shape in (input_shapes if proof_shapes is None else proof_shapes)]
-        if not _fault(model, doubtful, inputs):
+        full = _outputs(model, inputs)
+        if not _fault(model, list(graph.groups.values()), inputs, full):
             return graph
-        faults = {group.name: fault for group in doubtful if (fault := _fault(model, [group], inputs))}
+        proven: list[Group] = []
+        faults = {}
+        for group in graph.groups.values():
+            fault = _fault(model, [*proven, group], inputs, full)
+            if fault:
+                faults[group.name] = fault
+            else:
+                proven.append(group)
     return _without(graph, faults)
 
 
@@ -50,7 +57,9 @@ def _sample(shape: Shape) -> paddle.Tensor:
     return paddle.to_tensor(np.random.default_rng(0).standard_normal(shape).astype("float32"))
 
 
-def _fault(model: nn.Layer, groups: Iterable[Group], inputs: Sequence[paddle.Tensor]) -> str:
+def _fault(
+    model: nn.Layer, groups: Sequence[Group], inputs: Sequence[paddle.Tensor], full: Sequence[np.ndarray]
+) -> str:
     """What goes wrong when half of the channels of `groups` are removed; empty where nothing does."""
     cuts = combine(cut for group in groups for cut in _halved(group))
     try:
@@ -60,12 +69,17 @@ def _fault(model: nn.Layer, groups: Iterable[Group], inputs: Sequence[paddle.Ten
         return f"it fails with fewer channels ({type(error).__name__})"
     with _silenced(model, cuts, groups):
         expected = _outputs(model, inputs)
-    shapes = [(one.shape, other.shape) for one, other in zip(found, expected)]
-    if len(found) != len(expected) or any(one != other for one, other in shapes):
+    if [one.shape for one in found] != [one.shape for one in expected]:
         return "its outputs change their shape with fewer channels"
-    largest = max((float(np.abs(one).max()) for one in expected if one.size), default=0.0)
-    off = max((float(np.abs(one - other).max()) for one, other in zip(found, expected) if one.size), default=0.0)
-    return "" if off <= _TOLERANCE * largest else "it computes something else with fewer channels"
+    off = _largest(found, expected)
+    borne = max(_TOLERANCE * _largest(expected), _SHARE * _largest(full, expected))
+    return "" if off <= borne else "it computes something else with fewer channels"
+
+
+def _largest(values: Sequence[np.ndarray], minus: Sequence[np.ndarray] | None = None) -> float:
+    """The largest magnitude among all outputs, or among their differences."""
+    differences = values if minus is None else [one - other for one, other in zip(values, minus)]
+    return max((float(np.abs(one).max()) for one in differences if one.size), default=0.0)
 
 
 def _outputs(model: nn.Layer, inputs: Sequence[paddle.Tensor]) -> list[np.ndarray]:
@@ -74,15 +88,20 @@ def _outputs(model: nn.Layer, inputs: Sequence[paddle.Tensor]) -> list[np.ndarra
 
 
 def _halved(group: Group) -> Iterator[Cut]:
-    """Cuts that remove every other unit."""
+    """Cuts that remove every other unit, but none that a member would be empty without."""
+    removed = set(range(1, group.size, 2))
     for member in group.members:
-        keep = member.keep(range(1, group.size, 2))
-        if 0 < len(keep) < member.size:
+        reaching = [unit for unit, positions in enumerate(member.units) if positions]
+        if reaching and removed.issuperset(reaching):
+            removed.discard(reaching[0])
+    for member in group.members:
+        keep = member.keep(removed)
+        if len(keep) < member.size:
             yield Cut(member.key, member.axis, member.size, keep)
 
 
 @contextmanager
-def _silenced(model: nn.Layer, cuts: Iterable[Cut], groups: Iterable[Group]) -> Iterator[None]:
+def _silenced(model: nn.Layer, cuts: Iterable[Cut], groups: Sequence[Group]) -> Iterator[None]:
     """Zeros where the members that read channels would be cut, inside the block."""
     reads = {(member.key, member.axis) for group in groups for member in _readers(group)}
     parameters = dict(model.named_parameters())
@@ -109,6 +128,7 @@ def _without(graph: ChannelGraph, faults: dict[str, str]) -> ChannelGraph:
     reasons = dict(graph.unprunable)
     for name, fault in faults.items():
         group = graph.groups[name]
-        why = f"the network's code fixes the number of channels ({', '.join(group.fixed_by)}): {fault}"
+        where = f" ({', '.join(group.fixed_by)})" if group.fixed_by else ""
+        why = f"the network's code fixes the number of channels{where}: {fault}"
         reasons.update({member.key: why for member in group.members if member.role == OUTPUT})
     return replace(graph, groups={k: g for k, g in graph.groups.items() if k not in faults}, unprunable=reasons)
