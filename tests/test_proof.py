@@ -135,6 +135,16 @@ def test_a_small_part_of_a_sum_does_not_refuse_its_group():
     assert len(channel_graph(Joined(), SHAPE).groups) == 1
 
 
+def test_what_is_found_does_not_depend_on_the_weights():
+    """A network whose output is saturated, or nothing at all, hides every difference."""
+    for value in (0.0, 1e4, float("nan")):
+        model = network(shuffled_with_the_inner_factor_fixed)
+        for parameter in model.parameters():
+            parameter.set_value(paddle.full(parameter.shape, value))
+        assert list(channel_graph(model, SHAPE).groups) == ["second.weight"]
+        assert all(np.array_equal(p.numpy(), np.full(p.shape, value), equal_nan=True) for p in model.parameters())
+
+
 def test_an_input_that_the_network_does_not_take_is_named():
     with pytest.raises(GraphError, match=r"Between: cannot be traced.*\[1, 3, 16\]"):
         channel_graph(network(nn.ReLU()), [1, 3, 16])
