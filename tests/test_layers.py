@@ -15,7 +15,8 @@ ORDER = """
     weight_files weights
     labels labelled ppocr transforms batches data
     metrics engines evaluate
-    graph graph.groups graph.program graph.coupling graph.rules graph.rules_layers graph.rules_shape
+    graph graph.groups graph.program graph.coupling graph.rules graph.rules_channelwise graph.rules_joins
+    graph.rules_layers graph.rules_shape
     graph.build graph.trace
     pruning pruning.plan pruning.optimizer_state pruning.surgery
     pruning.criteria pruning.pruners pruning.cost pruning.slim_plan pruning.slim pruning.proof pruning.select

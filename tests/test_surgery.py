@@ -7,10 +7,10 @@ import paddle
 import pytest
 
 from ocrslim.errors import PlanError
-from ocrslim.pruning.proof import channel_graph
 from ocrslim.models import build_model
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import Plan
+from ocrslim.pruning.proof import channel_graph
 from ocrslim.pruning.pruners import ChannelPruner
 from ocrslim.pruning.surgery import apply_plan, pruned
 from ocrslim.weights import state_arrays

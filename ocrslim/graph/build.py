@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from ocrslim.graph import rules_layers, rules_shape  # noqa: F401  (their rules register themselves)
+from ocrslim.graph import rules_channelwise, rules_joins, rules_layers, rules_shape  # noqa: F401  (they register rules)
 from ocrslim.graph.coupling import Coupling, ParameterAxis
 from ocrslim.graph.groups import OUTPUT, ChannelGraph, Group, Layer, Member
 from ocrslim.graph.program import Program

@@ -29,8 +29,8 @@ _ELEMENTWISE = """
     relu relu6 round rrelu rsqrt scale selu share_data sigmoid sign silu sin sinh softplus softshrink softsign
     sqrt square stanh swish tan tanh tanh_shrink thresholded_relu trunc zeros_like
     add atan2 bitwise_and bitwise_or bitwise_xor divide elementwise_pow equal expand_as floor_divide fmax fmin
-    greater_equal greater_than heaviside lerp less_equal less_than logical_and logical_or logical_xor masked_fill maximum
-    minimum multiply not_equal remainder subtract where
+    greater_equal greater_than heaviside lerp less_equal less_than logical_and logical_or logical_xor masked_fill
+    maximum minimum multiply not_equal remainder subtract where
 """.split()
 
 

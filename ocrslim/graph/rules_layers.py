@@ -12,12 +12,6 @@ from ocrslim.graph.program import Op, Value
 from ocrslim.graph.rules import NotFollowedError, carry, elementwise, rule
 
 
-def channel_axis(op: Op, value: Value) -> int:
-    """The axis of `value` that holds channels by the operator's data format."""
-    layout = op.attributes.get("data_format") or op.attributes.get("data_layout") or "NCHW"
-    return value.rank - 1 if layout.endswith("C") and value.rank > 2 else 1
-
-
 def _weight(coupling: Coupling, value: Value) -> Value:
     view = coupling.view(value)
     if view is None or None in view[:2]:
@@ -52,7 +46,7 @@ def deformable(op: Op, coupling: Coupling) -> None:
 
 
 def _convolve(op: Op, coupling: Coupling, source: Value, weight: Value) -> None:
-    axis, groups = channel_axis(op, source), op.attributes.get("groups") or 1
+    axis, groups = op.channel_axis(source), op.attributes.get("groups") or 1
     out = op.outputs[0]
     coupling.count(weight, _positions(out, axis))
     read, expected = coupling.atoms(source, axis), (weight.shape or ())[1] * groups
@@ -106,7 +100,7 @@ def transposed_convolution(op: Op, coupling: Coupling) -> None:
     With groups, whole conv-groups go: outputs and inputs of one are cut together, on axis 0.
     """
     source, weight, out = op["x"], _weight(coupling, op["filter"]), op.outputs[0]
-    axis, groups = channel_axis(op, source), op.attributes.get("groups") or 1
+    axis, groups = op.channel_axis(source), op.attributes.get("groups") or 1
     coupling.count(weight, _positions(source, axis))
     read = coupling.atoms(source, axis)
     if groups == 1:
@@ -198,7 +192,7 @@ def _carry_product(op: Op, coupling: Coupling, carried: list[Channels]) -> None:
 def norm(op: Op, coupling: Coupling) -> None:
     """Statistics, scale and bias of each channel alone."""
     source = op["x"]
-    axis = channel_axis(op, source)
+    axis = op.channel_axis(source)
     atoms = coupling.atoms(source, axis)
     for name in ("mean", "variance", "scale", "bias"):
         value = op.inputs.get(name)
@@ -220,7 +214,7 @@ def _follow(op: Op, coupling: Coupling, value: Value, atoms: np.ndarray) -> None
 def group_norm(op: Op, coupling: Coupling) -> None:
     """Statistics over blocks of channels: without one of its channels a block changes, so whole blocks go."""
     source, groups = op["x"], int(op.attributes["groups"])
-    axis = channel_axis(op, source)
+    axis = op.channel_axis(source)
     atoms = coupling.atoms(source, axis)
     if groups == 1:
         coupling.pin(atoms, f"{op} runs over its channels")
@@ -261,7 +255,7 @@ def prelu(op: Op, coupling: Coupling) -> None:
     if mode == "all":
         coupling.pin_value(slope, f"{op} has one slope for all channels")
     else:
-        axis = channel_axis(op, source)
+        axis = op.channel_axis(source)
         coupling.couple(coupling.atoms(source, axis), coupling.along(slope, slope.rank - 1))
     carry(coupling, source, op.outputs[0])
 
