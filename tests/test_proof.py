@@ -11,8 +11,11 @@ import paddle
 import pytest
 from paddle import nn
 
-from ocrslim.errors import GraphError
+from ocrslim.errors import GraphError, PlanError
+from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.proof import channel_graph
+from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.pruning.surgery import apply_plan
 
 
 class Between(nn.Layer):
@@ -148,6 +151,107 @@ def test_what_is_found_does_not_depend_on_the_weights():
 def test_an_input_that_the_network_does_not_take_is_named():
     with pytest.raises(GraphError, match=r"Between: cannot be traced.*\[1, 3, 16\]"):
         channel_graph(network(nn.ReLU()), [1, 3, 16])
+
+
+class TwoOutputs(Scaled):
+    """A wrong score beside large boxes, and beside a constant."""
+
+    def forward(self, x):
+        return super().forward(x), 1e4 * x.mean(axis=1), paddle.full([3], 1e9)
+
+
+def test_a_large_output_does_not_hide_what_is_wrong_with_a_small_one():
+    paddle.seed(1)
+    assert list(channel_graph(TwoOutputs(computed=True), SHAPE).groups) == ["second.weight"]
+    assert len(channel_graph(TwoOutputs(computed=False), SHAPE).groups) == 2
+
+
+class Caching(Between):
+    """Keeps a tensor of its input's size, and counts its calls in a buffer."""
+
+    def __init__(self):
+        super().__init__(nn.ReLU())
+        self.grid = None
+        self.register_buffer("calls", paddle.zeros([1]))
+
+    def forward(self, x):
+        x = self.first(x)
+        if self.grid is None:
+            self.grid = paddle.ones(x.shape)
+        self.calls = self.calls + 1
+        return self.last(self.second(x * self.grid.mean()))
+
+
+def test_what_a_forward_pass_keeps_is_as_it_was():
+    model = Caching()
+    assert list(channel_graph(model, SHAPE).groups) == ["first.weight", "second.weight"]
+    assert model.grid is None and model.calls.item() == 0
+    model(paddle.zeros(SHAPE))
+    assert model.calls.item() == 1 and model.grid.shape == [1, 8, 16, 16]
+
+
+def test_a_network_in_another_type_is_run_in_it():
+    model = network(nn.ReLU())
+    model.to(dtype="float64")
+    assert len(channel_graph(model, SHAPE).groups) == 2
+
+
+def test_randomness_is_said_and_not_taken_for_a_fault(caplog):
+    graph = channel_graph(network(lambda x: nn.functional.dropout(x, 0.5)), SHAPE)
+    assert len(graph.groups) == 2 and "differ from run to run" in caplog.text
+    graph = channel_graph(network(lambda x: nn.functional.dropout(shuffled_by_shape(x), 0.5)), SHAPE)
+    assert list(graph.groups) == ["second.weight"] and "differ from run to run" in graph.unprunable["first.weight"]
+
+
+def test_values_that_overflow_by_random_weights_are_tried_with_the_networks_own():
+    graph = channel_graph(network(lambda x: paddle.log(x + 3) if x.shape[1] else x), SHAPE)
+    assert len(graph.groups) == 2
+
+
+def test_code_that_wants_a_multiple_of_four_is_found_out():
+    def wanting(x):
+        assert x.shape[1] % 4 == 0
+        return x
+
+    assert list(channel_graph(network(wanting), SHAPE).groups) == ["second.weight"]
+
+
+def test_a_pruned_network_is_refused():
+    model = network(nn.ReLU())
+    graph = channel_graph(model, SHAPE)
+    apply_plan(model, Plan({}, ChannelPruner(model, graph, "l1").cuts({"first.weight": 0.5})))
+    with pytest.raises(PlanError, match="pruned already"):
+        channel_graph(model, SHAPE)
+
+
+@pytest.mark.parametrize("shape", [[-1, 3, 16, 16], [None, 3, 16, 16], [1, 3, "a", 16], 16], ids=str)
+def test_a_shape_that_is_none_is_named(shape):
+    with pytest.raises(GraphError, match=r"input shape .*: expected positive whole numbers"):
+        channel_graph(network(nn.ReLU()), shape)
+
+
+class Square(paddle.autograd.PyLayer):
+    """Keeps a value for its gradient, which the trace shows as something that is no tensor."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensor()
+        return 2 * x * gradient
+
+
+def squared(x):
+    return Square.apply(x)
+
+
+def test_an_operator_of_somebodys_own_stops_what_meets_it_and_nothing_else():
+    graph = channel_graph(network(squared), SHAPE)
+    assert list(graph.groups) == ["second.weight"]
+    assert graph.unprunable["first.weight"] == "operator pylayer has no rule"
 
 
 def test_a_process_in_paddles_legacy_mode_traces_as_well():

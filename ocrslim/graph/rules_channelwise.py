@@ -77,7 +77,7 @@ def constant(op: Op, coupling: Coupling) -> None:
         coupling.set_opaque(target, CONSTANT)
 
 
-@rule("if", "while", "select_input", "select_output")
+@rule("if", "while", "select_input", "select_output", matrices=True)
 def control_flow(op: Op, coupling: Coupling) -> None:
     """What runs depends on the data, so nothing inside is followed."""
     raise NotFollowedError("control flow that depends on the data")

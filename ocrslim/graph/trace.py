@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import paddle
@@ -37,12 +37,13 @@ def trace(model: nn.Layer, *input_shapes: Shape) -> ChannelGraph:
     """Return the channel graph of `model`, an unpruned network; its mode and weights are left as they are.
 
     Args:
-        input_shapes: shape of each float32 input with its batch, such as [1, 3, 736, 1280]. Costs are counted
-            at these.
+        input_shapes: shape of each input with its batch, such as [1, 3, 736, 1280], in the order in which the
+            network takes them; they are of the type of its parameters. Costs are counted at these.
 
     Raises:
         GraphError: Paddle cannot trace the network with such inputs.
     """
+    _check_shapes(input_shapes)
     inference = traced(model, input_shapes, training=False)
     try:
         training = traced(model, input_shapes, training=True)
@@ -59,16 +60,17 @@ def traced(model: nn.Layer, input_shapes: Sequence[Shape], training: bool) -> Pr
     Raises:
         GraphError: Paddle cannot trace it.
     """
-    specs = [paddle.static.InputSpec(list(shape), "float32", f"x{i}") for i, shape in enumerate(input_shapes)]
-    with mode(model, training), _own_forward(model), paddle.pir_utils.DygraphPirGuard():
+    dtype = floating_type(model)
+    specs = [paddle.static.InputSpec(list(shape), dtype, f"x{i}") for i, shape in enumerate(input_shapes)]
+    with as_it_was(model, training), paddle.pir_utils.DygraphPirGuard():
         try:
             static = paddle.jit.to_static(model, input_spec=specs, full_graph=True)
             concrete = static.forward.concrete_program
         except Exception as error:  # anything that the network's own code raises
             raise GraphError(
-                f"{type(model).__name__}: cannot be traced with inputs of shape "
-                f"{', '.join(str(list(shape)) for shape in input_shapes)} ({_last_line(error)}): expected shapes with "
-                "batch and channels, as the network is called with, and a forward pass that does not read values"
+                f"{type(model).__name__}: cannot be traced with {described(input_shapes)} ({last_line(error)}): "
+                "expected the shapes that forward(self, ...) takes, tensors one by one and in order, and code in a "
+                "file that does not read values; put a layer around the network whose forward calls it so"
             ) from error
     keys = {tensor.name: key for key, tensor in (*model.named_buffers(), *model.named_parameters())}
     reader = _Reader(keys)
@@ -79,29 +81,48 @@ def traced(model: nn.Layer, input_shapes: Sequence[Shape], training: bool) -> Pr
 
 
 @contextlib.contextmanager
-def mode(model: nn.Layer, training: bool) -> Iterator[None]:
-    """`model` in training or eval mode inside the block; every layer as it was after it."""
-    before = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
+def as_it_was(model: nn.Layer, training: bool) -> Iterator[None]:
+    """`model` in training or eval mode inside the block; after it, every layer with the attributes it had.
+
+    A forward pass may keep tensors on its layer, and a trace would leave its own there; `to_static` leaves a
+    `forward`. What the tensors hold is not looked at.
+    """
+    layers = model.sublayers(include_self=True)
+    holders = [held for layer in layers for held in (layer._buffers, layer._parameters, layer._sub_layers)]
+    attributes, contents = [dict(vars(layer)) for layer in layers], [dict(held) for held in holders]
     model.train() if training else model.eval()
     try:
         yield
     finally:
-        for layer, was in before:
-            layer.training = was
+        for held, content in zip([*map(vars, layers), *holders], [*attributes, *contents]):
+            held.clear()
+            held.update(content)
 
 
-@contextlib.contextmanager
-def _own_forward(model: nn.Layer) -> Iterator[None]:
-    """Take back the `forward` that `to_static` puts on the instance."""
-    known = "forward" in model.__dict__
-    forward = model.forward
-    try:
-        yield
-    finally:
-        if known:
-            model.forward = forward
-        else:
-            model.__dict__.pop("forward", None)
+def floating_type(model: nn.Layer) -> str:
+    """Type of the network's parameters, such as `float32`."""
+    names = [str(parameter.dtype).rpartition(".")[2] for parameter in model.parameters()]
+    return next((name for name in names if "float" in name), "float32")
+
+
+def described(input_shapes: Sequence[Shape]) -> str:
+    """Input shapes in words."""
+    return "inputs of shape " + ", ".join(str(list(shape)) for shape in input_shapes)
+
+
+def last_line(error: Exception) -> str:
+    """What an error of Paddle's says, which comes last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
+
+
+def _check_shapes(input_shapes: Sequence[Shape]) -> None:
+    for shape in input_shapes:
+        sizes = list(shape) if isinstance(shape, Iterable) else [None]
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise GraphError(
+                f"input shape {shape!r}: expected positive whole numbers, the batch first, such as [1, 3, 64, 64]"
+            )
 
 
 def _weights(model: nn.Layer) -> dict[str, str]:
@@ -140,7 +161,10 @@ class _Reader:
 
     def value(self, value: Any) -> Value:
         """One value; a parameter by its state-dict key."""
-        shape = None if value.is_combine() or not hasattr(value, "shape") else tuple(value.shape)
+        try:
+            shape = None if value.is_combine() else tuple(value.shape)
+        except (AttributeError, ValueError):  # no tensor: what somebody's own operator keeps for itself
+            shape = None
         return Value(value.id, shape, self._parameters.get(value.id))
 
     def _remember_parameter(self, op: Any) -> None:
@@ -182,8 +206,3 @@ def _captured(op: Any) -> Iterator[Any]:
         for inner in block.ops:
             yield from (v for v in inner.operands_source() if v is not None and v.initialized())
             yield from _captured(inner)
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__

@@ -87,6 +87,11 @@ def cut(model: nn.Layer, cuts: Iterable[Cut], optimizer: Optimizer | None = None
     return backup
 
 
+def is_pruned(model: nn.Layer) -> bool:
+    """Whether a plan is applied to `model`."""
+    return bool(getattr(model, _MARK, False))
+
+
 class Backup:
     """Tensors, what layers remember of their shapes, and which tensors an optimizer has, as they are now."""
 
