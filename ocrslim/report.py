@@ -22,20 +22,24 @@ matplotlib.use("Agg")
 BOX_COLOUR = (0, 90, 255)  # BGR
 
 
-def groups_text(graph: ChannelGraph, architecture: Mapping[str, Any]) -> str:
-    """Every group with its members, this slice here -> that slice there; the other layers; the prunable share."""
+def groups_text(graph: ChannelGraph, architecture: Mapping[str, Any], input_shape: Sequence[int]) -> str:
+    """Every group with its members, this slice here -> that slice there; the other layers; the prunable share.
+
+    Args:
+        input_shape: [N, C, H, W] that the costs of `graph` were counted at.
+    """
     blocks = []
     for name, group in graph.groups.items():
         units = f" in {group.size} units" if group.size != group.channels else ""
-        share = f"{graph.macs_of(group) / graph.macs:.1%} of all MACs"
+        share = f"made with {graph.macs_of(group) / graph.macs:.1%} of all MACs"
         here = f"{group.master.place()} ->"
         rows = [(here, to_public(m.key, architecture), m.place(), m.role) for m in group.members]
         table = textwrap.indent(tabulate(rows, tablefmt="plain"), "    ")
         blocks.append(f"{to_public(name, architecture)}: {group.channels} channels{units}, {share}\n{table}")
     kept = [(to_public(key, architecture), reason) for key, reason in graph.unprunable.items()]
     blocks.append(tabulate(kept, headers=("not prunable", "reason")))
-    share = f"{graph.prunable_macs_share:.2%} of {graph.macs:,} MACs lie in prunable layers"
-    blocks.append(f"{len(graph.groups)} groups; {share}")
+    share = f"{graph.prunable_macs_share:.2%} of the {graph.macs:,} MACs at {'x'.join(map(str, input_shape[2:]))}"
+    blocks.append(f"{len(graph.groups)} groups; {share} lie in layers whose output channels are in one")
     return "\n\n".join(blocks)
 
 

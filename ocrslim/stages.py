@@ -132,9 +132,10 @@ def run_groups(config: Config) -> dict[str, Any]:
     """The channel groups of an architecture, and why the other layers have none; weights do not matter."""
     config.require("Architecture")
     architecture = config.section("Architecture")
-    paddle.seed(config.seed)
+    if config.weights:
+        logger.info("the groups are those of the unpruned architecture; %s is not read", config.weights)
     graph = detector_graph(build_model(architecture))
-    print(report.groups_text(graph, architecture))
+    print(report.groups_text(graph, architecture, NOMINAL_SHAPE))
     cost = measure_cost(graph)
     return {
         "groups": {
