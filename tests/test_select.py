@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ocrslim.config import PruneOptions
 from ocrslim.errors import ConfigError
-from ocrslim.graph.groups import OUTPUT, ChannelGraph, Group, Member
+from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Member
 from ocrslim.pruning.select import loss_at, match_groups, permitted, ratio_by_loss, select
 
 ARCHITECTURE = {
@@ -19,6 +21,7 @@ ARCHITECTURE = {
 }
 CONV4_LINEAR, CONV5_LINEAR = "backbone.stage0.2.linear_conv.conv.weight", "backbone.stage1.0.linear_conv.conv.weight"
 CONV10_EXPAND, NECK = "backbone.stage2.2.expand_conv.conv.weight", "neck.in2_conv.weight"
+DEPTHWISE = "backbone.stage2.2.bottleneck_conv.conv.weight"
 
 
 def group(name, size, *others):
@@ -162,3 +165,71 @@ def test_loss_between_measured_ratios_is_interpolated():
     assert loss_at({0.2: 0.4}, 0.1) == pytest.approx(0.2)
     assert loss_at({0.1: 0.0, 0.3: 0.4}, 0.2) == pytest.approx(0.2)
     assert loss_at({0.1: 0.0, 0.3: 0.4}, 0.9) == pytest.approx(0.4)
+
+
+READS = "head.binarize.conv1.weight"
+
+
+def reads_and_follows():
+    """A layer that reads a group's channels, and one that loses its own with them."""
+    units = tuple((index,) for index in range(96))
+    follows = Member(DEPTHWISE, 0, 96, units)
+    return replace(
+        GRAPH,
+        groups={
+            CONV10_EXPAND: replace(GRAPH.groups[CONV10_EXPAND], members=(GRAPH.groups[CONV10_EXPAND].master, follows)),
+            NECK: replace(GRAPH.groups[NECK], members=(GRAPH.groups[NECK].master, Member(READS, 1, 96, units, INPUT))),
+        },
+    )
+
+
+@pytest.mark.parametrize("pattern", ["head.*", READS])
+def test_skipping_a_layer_leaves_what_it_reads_free(pattern, caplog):
+    chosen = select(reads_and_follows(), TABLE, PruneOptions(skip=(pattern, "conv10_depthwise_weights")), ARCHITECTURE)
+    assert set(chosen.ratios) == {NECK}
+    assert "conv10_depthwise_weights" in chosen.skipped[CONV10_EXPAND]
+    assert not caplog.records, "the name is known, though it frees nothing"
+
+
+def test_a_block_close_to_the_input_does_not_hold_what_it_reads():
+    units = tuple((index,) for index in range(96))
+    late = replace(GRAPH.groups[NECK], members=(GRAPH.groups[NECK].master, Member(CONV4_LINEAR, 1, 96, units, INPUT)))
+    assert set(select(replace(GRAPH, groups={NECK: late}), TABLE, PruneOptions(), ARCHITECTURE).ratios) == {NECK}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("conv10_depthwise_weights", "'conv10_depthwise_weights' goes with conv10_expand_weights: name that"),
+        (DEPTHWISE, "goes with conv10_expand_weights: name that"),
+        ("neck.p2_conv.weight", "'neck.p2_conv.weight' cannot be pruned: meets concat"),
+        (READS, "is no layer's name"),
+    ],
+    ids=["public", "key", "unprunable", "reads only"],
+)
+def test_a_layer_that_cannot_be_measured_by_its_name_says_why(name, message):
+    with pytest.raises(ConfigError, match=f"Prune.layers: .*{message}"):
+        match_groups(reads_and_follows(), [name], ARCHITECTURE, "Prune.layers")
+
+
+def test_a_network_without_prunable_layers_is_said():
+    with pytest.raises(ConfigError, match="Prune.layers: 'conv1' .*no prunable layer"):
+        match_groups(ChannelGraph({}, {}), ["conv1"], ARCHITECTURE, "Prune.layers")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"align": 64}, "ratio 0.100 of 96 channels is less than a step of Prune.align 64"),
+        ({"min_channels": 96}, "Prune.min_channels 96 lets none of 96 channels go"),
+        ({"align": 64, "min_channels": 96}, "Prune.min_channels 96 lets none of 96 channels go"),
+        ({"align": 1, "min_channels": 2, "loss_tolerance": 0.0001}, "ratio 0.001 of 96 channels is less than one"),
+        ({"align": 8, "min_channels": 92}, "Prune.align 8 and Prune.min_channels 92 together let none of 96 channels"),
+    ],
+    ids=["align", "floor", "floor before align", "neither", "both together"],
+)
+def test_the_setting_that_keeps_all_channels_is_named_and_no_other(options, reason):
+    found = choose({NECK: {0.1: 0.01}} if "loss_tolerance" not in options else {NECK: {0.001: 0.0}}, **options)
+    assert reason in found.skipped[NECK]
+    for setting in ("align", "min_channels"):
+        assert (f"Prune.{setting}" in found.skipped[NECK]) == (f"Prune.{setting}" in reason)

@@ -7,13 +7,13 @@ import fnmatch
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ocrslim.artifacts import Sensitivities
 from ocrslim.config import PruneOptions
 from ocrslim.errors import ConfigError
-from ocrslim.graph.groups import ChannelGraph, Group
+from ocrslim.graph.groups import INPUT, ChannelGraph, Group, Member
 from ocrslim.models.names import to_public
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ def select(
 
     Left alone are: groups with a member in the first `skip_first` blocks, names that match `skip`,
     groups that the table does not hold, and groups that lose more than `skip_loss` at `skip_ratio`.
+    What only reads a group's channels keeps its own whether they go or not, and counts for neither skip.
 
     Args:
         table: {state-dict key of the group: {ratio: loss}}.
@@ -45,7 +46,7 @@ def select(
         ConfigError: `Prune.skip` names a layer that does not exist.
     """
     members = [member.key for group in graph.groups.values() for member in group.members]
-    _check_patterns(options.skip, [*members, *graph.unprunable], architecture, "Prune.skip")
+    _check_patterns(options.skip, [*members, *graph.unprunable], graph, architecture, "Prune.skip")
     skipped = dict(graph.unprunable)
     ratios = {}
     for name, group in graph.groups.items():
@@ -58,10 +59,7 @@ def select(
         if ratio > 0:
             ratios[name] = ratio
         elif tolerated > 0:
-            skipped[name] = (
-                f"ratio {tolerated:.3f} of {group.master.size} channels is less than a step "
-                "of Prune.align, or goes below Prune.min_channels"
-            )
+            skipped[name] = _why_none(tolerated, group, options)
         else:
             skipped[name] = f"every measured ratio loses more than Prune.loss_tolerance {options.loss_tolerance:g}"
     return Selection(ratios, skipped)
@@ -87,10 +85,25 @@ def permitted(ratio: float, group: Group, options: PruneOptions) -> float:
     most = min(group.size - 1, round(group.size * ratio))
     size, width, align = group.master.size, group.channels / group.size, options.align or 1
     kept = [size - count * width for count in range(group.size)]
-    allowed = [count for count in range(1, group.size) if kept[count] >= options.min_channels]
-    aligned = [count for count in allowed if kept[count] % align == 0]
-    fitting = aligned if aligned or size <= align else allowed
-    return max((count for count in fitting if count <= most), default=0) / group.size
+    counts = range(1, group.size)
+    aligned = [count for count in counts if kept[count] % align == 0]
+    fitting = aligned if aligned or size <= align else counts
+    return max((n for n in fitting if n <= most and kept[n] >= options.min_channels), default=0) / group.size
+
+
+def _why_none(ratio: float, group: Group, options: PruneOptions) -> str:
+    """Which of the settings keeps `permitted` from any ratio up to `ratio`; none, where all are off."""
+    asked = f"ratio {ratio:.3f} of {group.master.size} channels is less than"
+    if not permitted(ratio, group, replace(options, align=None, min_channels=1)):
+        return f"{asked} one step: {group.channels} can go, in {group.size} steps, and one step always stays"
+    if not permitted(ratio, group, replace(options, align=None)):
+        return f"Prune.min_channels {options.min_channels} lets none of {group.master.size} channels go"
+    if not permitted(ratio, group, replace(options, min_channels=1)):
+        return f"{asked} a step of Prune.align {options.align}"
+    return (
+        f"Prune.align {options.align} and Prune.min_channels {options.min_channels} together let none "
+        f"of {group.master.size} channels go"
+    )
 
 
 def match_groups(graph: ChannelGraph, patterns: Sequence[str], architecture: Mapping[str, Any], key: str) -> list[str]:
@@ -99,15 +112,17 @@ def match_groups(graph: ChannelGraph, patterns: Sequence[str], architecture: Map
     Raises:
         ConfigError: a name is no prunable layer's, or nothing matches; `key` names the setting it came from.
     """
-    _check_patterns(patterns, graph.groups, architecture, key)
+    _check_patterns(patterns, graph.groups, graph, architecture, key)
     matched = [name for name in graph.groups if _matches(patterns, name, architecture)]
     if not matched:
         raise ConfigError(f"{key}: {list(patterns)} matches no prunable layer; {_choice(graph.groups, architecture)}")
     return matched
 
 
-def _check_patterns(patterns: Sequence[str], keys: Iterable[str], architecture: Mapping[str, Any], key: str) -> None:
-    """Refuse a plain name that none of `keys` has, with the nearest one; warn of a pattern that matches none.
+def _check_patterns(
+    patterns: Sequence[str], keys: Iterable[str], graph: ChannelGraph, architecture: Mapping[str, Any], key: str
+) -> None:
+    """Refuse a plain name that none of `keys` has, saying why or which is nearest; warn of an idle pattern.
 
     Raises:
         ConfigError: such a name.
@@ -119,13 +134,31 @@ def _check_patterns(patterns: Sequence[str], keys: Iterable[str], architecture: 
         if set(pattern) & set("*?["):
             logger.warning("%s: %r matches no layer", key, pattern)
             continue
-        names = [to_public(name, architecture) for name in keys]
-        nearest = difflib.get_close_matches(pattern, [*names, *keys], n=1, cutoff=0.0)
-        raise ConfigError(f"{key}: {pattern!r} is no layer's name; did you mean {nearest[0]!r}?")
+        raise ConfigError(f"{key}: {pattern!r} {_why_unknown(pattern, keys, graph, architecture)}")
+
+
+def _why_unknown(name: str, keys: Sequence[str], graph: ChannelGraph, architecture: Mapping[str, Any]) -> str:
+    for group in graph.groups.values():
+        if any(_matches([name], member.key, architecture) for member in _losing(group)):
+            return f"goes with {to_public(group.name, architecture)}: name that"
+    for layer, reason in graph.unprunable.items():
+        if _matches([name], layer, architecture):
+            return f"cannot be pruned: {reason}"
+    names = [to_public(key, architecture) for key in keys]
+    nearest = difflib.get_close_matches(name, [*names, *keys], n=1, cutoff=0.0)
+    if not nearest:
+        return "is no layer's name: this network has no prunable layer"
+    return f"is no layer's name; did you mean {nearest[0]!r}?"
+
+
+def _losing(group: Group) -> list[Member]:
+    """The members whose layers lose channels with the group: all but those that read them."""
+    return [member for member in group.members if member.role != INPUT]
 
 
 def _choice(keys: Iterable[str], architecture: Mapping[str, Any]) -> str:
-    return "expected glob patterns over: " + ", ".join(to_public(name, architecture) for name in keys)
+    names = ", ".join(to_public(name, architecture) for name in keys)
+    return f"expected glob patterns over: {names}" if names else "this network has none"
 
 
 def _matches(patterns: Sequence[str], name: str, architecture: Mapping[str, Any]) -> bool:
@@ -136,12 +169,12 @@ def _matches(patterns: Sequence[str], name: str, architecture: Mapping[str, Any]
 def _skip_reason(
     group: Group, losses: Mapping[float, float], options: PruneOptions, architecture: Mapping[str, Any]
 ) -> str | None:
-    public = [to_public(member.key, architecture) for member in group.members]
-    for name in public:
+    losing = _losing(group)
+    for name in (to_public(member.key, architecture) for member in losing):
         block = _BLOCK.match(name)
         if block and int(block[1]) <= options.skip_first:
             return f"close to the input: {name} lies in the first {options.skip_first} blocks (Prune.skip_first)"
-    for member in group.members:
+    for member in losing:
         for pattern in options.skip:
             if _matches([pattern], member.key, architecture):
                 return f"Prune.skip: {pattern!r} matches {to_public(member.key, architecture)}"
