@@ -95,7 +95,7 @@ def _why_none(ratio: float, group: Group, options: PruneOptions) -> str:
     """Which of the settings keeps `permitted` from any ratio up to `ratio`; none, where all are off."""
     asked = f"ratio {ratio:.3f} of {group.master.size} channels is less than"
     if not permitted(ratio, group, replace(options, align=None, min_channels=1)):
-        return f"{asked} one step: {group.channels} can go, in {group.size} steps, and one step always stays"
+        return f"{asked} one unit: there are {group.size} that can go, and one always stays"
     if not permitted(ratio, group, replace(options, align=None)):
         return f"Prune.min_channels {options.min_channels} lets none of {group.master.size} channels go"
     if not permitted(ratio, group, replace(options, min_channels=1)):
