@@ -169,8 +169,14 @@ def _check(cut: Cut, tensors: Mapping[str, Tensor]) -> None:
             f"the plan expects {cut.size} entries on axis {cut.axis} of {cut.key}, "
             f"this network has shape {shape}: the plan is of another model"
         )
-    if not set(cut.keep) <= set(range(cut.size)):
-        raise PlanError(f"the plan keeps indices of {cut.key}, axis {cut.axis}, beyond its {cut.size} entries")
+    before = -1
+    for index in cut.keep:
+        if not isinstance(index, (int, np.integer)) or not before < index < cut.size:
+            raise PlanError(
+                f"the plan keeps index {index!r} of {cut.key}, axis {cut.axis}, out of place: expected indices "
+                f"of its {cut.size} entries, ascending, each once"
+            )
+        before = int(index)
 
 
 def _assign(tensor: Tensor, value: np.ndarray) -> None:
