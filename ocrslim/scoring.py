@@ -61,9 +61,8 @@ class Scored:
             "architecture": hash_value(self.config.section("Architecture")),
             "channel groups": hash_value({name: str(group) for name, group in self.graph.groups.items()}),
             "criterion": options.criterion,
+            "group score": options.group_score,
         }
-        if options.group_score != "master":
-            hashes["criterion"] += f", {options.group_score} of each group"
         if options.criterion in ("random", "taylor"):
             hashes["seed"] = str(self.config.seed)
         if self.training is not None:

@@ -7,6 +7,7 @@ on). Interrupted at any moment, only the point in flight is lost.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -40,6 +41,8 @@ logger = logging.getLogger(__name__)
 SCHEMA = 1
 TABLE, RECORD = "sen.pickle", "sen.json"
 MADE_BY = "sensitivity_anal.py"
+_PLAIN = ("criterion", "group score", "seed")  # recorded as they are, not as hashes
+_AUTOMATIC = re.compile(r"\w+_\d+\.[wb]_\d+")  # such as conv2d_57.w_0
 _REMEASURE = "choose another folder with -o Global.save_model_dir=PATH, or measure anew with -o Global.overwrite=true"
 
 
@@ -226,7 +229,11 @@ def check_record(record: Mapping[str, Any], hashes: Mapping[str, str], path: Pat
         raise ArtifactError(f"{path}: damaged, or not of this version (schema {SCHEMA}): {remedy}")
     differ = [what for what, value in hashes.items() if known.get(what) != value]
     if differ:
-        raise ArtifactError(f"{path}: measured with other {' and '.join(differ)} than this run's: {remedy}")
+        plain = [
+            f"{what}: {known.get(what, 'not recorded')} there, {hashes[what]} here" for what in differ if what in _PLAIN
+        ]
+        values = f" ({'; '.join(plain)})" if plain else ""
+        raise ArtifactError(f"{path}: measured with other {' and '.join(differ)} than this run's{values}: {remedy}")
 
 
 def check_names(table: Sensitivities, graph: ChannelGraph, architecture: Mapping[str, Any], path: Path) -> None:
@@ -236,6 +243,12 @@ def check_names(table: Sensitivities, graph: ChannelGraph, architecture: Mapping
         ArtifactError: naming the first of them.
     """
     unknown = [name for name in table if to_state_key(name, architecture) not in graph.groups]
+    if unknown and _AUTOMATIC.fullmatch(unknown[0]):
+        raise ArtifactError(
+            f"{path}: {unknown[0]} is a name that Paddle gives by itself, and another one in every process; expected "
+            f"names such as {to_public(next(iter(graph.groups), 'conv1.weight'), architecture)}: measure with "
+            f"{MADE_BY}, into another folder (-o Global.save_model_dir=PATH) or with -o Global.overwrite=true"
+        )
     if unknown:
         raise ArtifactError(
             f"{path}: {unknown[0]} is not a prunable layer of this network: the table is of another model; "

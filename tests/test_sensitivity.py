@@ -145,7 +145,10 @@ def test_overwriting_starts_over_once_and_then_continues(study, undisturbed, tmp
 def test_a_table_with_layers_of_another_model_is_refused(study, undisturbed, tmp_path):
     (tmp_path / "sen.json").write_bytes((undisturbed.folder / "sen.json").read_bytes())
     write_sensitivities(tmp_path / "sen.pickle", {"conv2d_57.w_0": {0.2: 0.0}})
-    with pytest.raises(ArtifactError, match=r"conv2d_57\.w_0 is not a prunable layer"):
+    with pytest.raises(ArtifactError, match=r"conv2d_57\.w_0 is a name that Paddle gives by itself"):
+        analyse(study, GROUPS, [0.2], tmp_path)
+    write_sensitivities(tmp_path / "sen.pickle", {"neck.other.weight": {0.2: 0.0}})
+    with pytest.raises(ArtifactError, match=r"neck\.other\.weight is not a prunable layer.*another model"):
         analyse(study, GROUPS, [0.2], tmp_path)
 
 
@@ -206,3 +209,12 @@ def test_reference_table_of_paddleslim(shared, v2_config, pp_ocrv2, tmp_path):
         assert progress.record["baseline"]["hmean"] == pytest.approx(reference["baseline_hmean"], abs=1e-6)
         found = progress.table[sensitivity.to_public(name, real.architecture)][ratio]
         assert found == pytest.approx(reference["sensitivities"][name][f"{ratio:g}"], abs=1e-6)
+
+
+def test_a_changed_criterion_is_told_with_both_values(tmp_path):
+    record = {"schema": 1, "hashes": {"criterion": "l1", "weights": "w"}, "seconds": 1}
+    record["baseline"] = {"precision": 1, "recall": 1, "hmean": 1}
+    with pytest.raises(
+        ArtifactError, match=r"other weights and criterion than this run's \(criterion: l1 there, fpgm here\)"
+    ):
+        sensitivity.check_record(record, {"weights": "v", "criterion": "fpgm"}, tmp_path, "again")
