@@ -158,3 +158,7 @@ def _fail(message: str) -> int:
     for line in message.splitlines():
         print(f"error: {line}", file=sys.stderr)
     return EXIT_CODE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
