@@ -12,7 +12,7 @@ from hand_built import concat, depthwise, flattened, grouped_by_block, plain, re
 
 from ocrslim.artifacts import read_sensitivities
 from ocrslim.errors import ArtifactError, PlanError
-from ocrslim.graph.groups import Layer
+from ocrslim.graph.groups import ChannelGraph, Layer
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.pruners import ChannelPruner
 from ocrslim.pruning.slim import filter_pruner
@@ -240,3 +240,24 @@ def test_sensitive_prune_comes_as_close_to_the_fraction_as_the_table_allows():
     assert list(ratios) == [first] and removed == pytest.approx(0.2)
     ratios, removed = pruner.get_ratios_by_sensitivity(0.99, align=4)
     assert ratios == {first: 0, second: pytest.approx(1 / 3)} and removed == pytest.approx(0.2)
+
+
+def test_arguments_that_cannot_be_meant_are_told_in_the_words_of_the_caller():
+    net = plain()
+    pruner, name = filter_pruner(net.model, net.graph, "l1"), names(net)["a.weight"]
+    before = net.run()
+    with pytest.raises(PlanError, match=f"a.weight: that is its key in the state dict.*'{name}'"):
+        pruner.prune_var("a.weight", 0, 0.5)
+    for ratio in (1.5, "0.5", None, float("nan")):
+        with pytest.raises(PlanError, match=f"^{name}: ratio .* is outside"):
+            pruner.prune_var(name, 0, ratio)
+    for prune in (lambda how: pruner.prune_var(name, 0, 0.5, how), lambda how: pruner.prune_vars({}, 0, how)):
+        with pytest.raises(PlanError, match="'imperative'; expected 'impretive'.*'lazy' or None"):
+            prune("imperative")
+    np.testing.assert_array_equal(net.run(), before)
+
+
+def test_a_network_without_parameters_has_no_name_to_offer():
+    pruner = filter_pruner(paddle.nn.ReLU(), ChannelGraph({}, {}), "l1")
+    with pytest.raises(PlanError, match="x: no parameter of this network has that name: it has none"):
+        pruner.prune_var("x", 0, 0.5)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import functools
 import logging
+import numbers
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 RATIOS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 _BISECTIONS = 20
+_APPLY = ("impretive", "lazy", None)
 
 
 def filter_pruner(
@@ -95,10 +97,15 @@ class _OnGroups:
         own gives an empty plan, with a warning that says why.
 
         Raises:
-            PlanError: no parameter has that name, or the ratio is outside 0..1.
+            PlanError: no parameter has that name, the ratio is no number in 0..1, or `apply` none of the three.
         """
+        _check_apply(apply)
         plan = empty_plan(self.model)
         group = self._group(var_name, _single(pruned_axis))
+        if not isinstance(pruned_ratio, numbers.Real) or not 0 <= pruned_ratio < 1:
+            raise PlanError(
+                f"{var_name}: ratio {pruned_ratio!r} is outside 0..1; expected the fraction to remove, below 1"
+            )
         if group is not None:
             removed = self._channels.removed(group.name, pruned_ratio)
             for member in group.members:
@@ -112,6 +119,7 @@ class _OnGroups:
         Raises:
             PlanError: as `prune_var`.
         """
+        _check_apply(apply)
         plan = empty_plan(self.model)
         for name, ratio in ratios.items():
             plan.extend(self.prune_var(name, axis, ratio, apply=None))
@@ -213,10 +221,16 @@ class _OnGroups:
             return group
         known = set(self._names.values())
         if name not in known:
-            nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)
-            raise PlanError(f"{name}: no parameter of this network has that name; did you mean {nearest[0]!r}?")
+            raise PlanError(f"{name}: {self._unknown(name)}")
         logger.warning("%s, axis %d: not pruned: %s", name, axis, self._reason(name, axis))
         return None
+
+    def _unknown(self, name: str) -> str:
+        if name in self._names:
+            return f"that is its key in the state dict; expected the parameter's name, {self._names[name]!r}"
+        nearest = difflib.get_close_matches(name, sorted(set(self._names.values())), n=1, cutoff=0.0)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ": it has none"
+        return f"no parameter of this network has that name{hint}"
 
     def _reason(self, name: str, axis: int) -> str:
         graph = self._channels.graph
@@ -250,6 +264,11 @@ def _ratios_by_loss(table: Mapping[str, Mapping[float, float]], loss: float, ski
     from paddleslim.prune import get_ratios_by_loss
 
     return get_ratios_by_loss({name: dict(losses) for name, losses in table.items() if name not in skip}, loss)
+
+
+def _check_apply(apply: str | None) -> None:
+    if apply not in _APPLY:
+        raise PlanError(f"apply: {apply!r}; expected 'impretive' (PaddleSlim's spelling), 'lazy' or None")
 
 
 def _mask(member: Member, removed: Collection[int]) -> np.ndarray:
