@@ -261,3 +261,16 @@ def test_a_network_without_parameters_has_no_name_to_offer():
     pruner = filter_pruner(paddle.nn.ReLU(), ChannelGraph({}, {}), "l1")
     with pytest.raises(PlanError, match="x: no parameter of this network has that name: it has none"):
         pruner.prune_var("x", 0, 0.5)
+
+
+def test_names_without_effect_are_told_and_a_fraction_needs_a_table(caplog):
+    net = plain()
+    pruner, name = filter_pruner(net.model, net.graph, "l1"), names(net)["a.weight"]
+    with pytest.raises(PlanError, match="no loss is measured yet: call `sensitive`"):
+        pruner.get_ratios_by_sensitivity(0.5)
+    with pytest.raises(PlanError, match="pruned_flops: 30 is outside"):
+        pruner.sensitive_prune(30)
+    pruner.sensitive(lambda: 1.0, target_vars=[name, "a.weight"], skip_vars=["none"])
+    assert "target_vars: a.weight has no effect: that is its key" in caplog.text
+    assert "skip_vars: none has no effect: no parameter" in caplog.text
+    assert name + " has" not in caplog.text
