@@ -120,8 +120,9 @@ def make_plan(scored: Scored) -> Plan:
     print(report.plan_table(graph, selection.ratios, selection.skipped, architecture))
     if not selection.ratios:
         raise PlanError(
-            f"{path}: no layer may lose channels at Prune.loss_tolerance {options.loss_tolerance:g}: raise it, "
-            "or lower Prune.skip_first, or raise Prune.skip_loss; the reasons are listed above"
+            f"{path}: no layer may lose channels, for the reasons listed above: raise Prune.loss_tolerance (now "
+            f"{options.loss_tolerance:g}) or Prune.skip_loss where the loss is the reason; lower Prune.skip_first, "
+            "Prune.align or Prune.min_channels, or shorten Prune.skip, where those are named"
         )
     cuts = scored.pruner().cuts(selection.ratios)
     origin = {**hashes, "sensitivities": hash_value(table)}
