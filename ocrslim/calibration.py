@@ -13,6 +13,7 @@ from paddle import Tensor, nn
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet, train_loader
 from ocrslim.errors import TrainingError
+from ocrslim.graph.trace import as_it_was
 from ocrslim.losses import build_loss
 from ocrslim.progress import progress_bar
 from ocrslim.pruning.surgery import named_tensors
@@ -83,11 +84,7 @@ def _calibrating(model: nn.Layer) -> Iterator[None]:
     A batch norm with the statistics of the batch would take back any scaling of the weights before it, so
     that their sum of gradient * weight is zero whatever they do.
     """
-    modes = [(layer, layer.training) for layer in model.sublayers(include_self=True)]
-    try:
-        for layer, _ in modes:
+    with as_it_was(model, training=True):
+        for layer in model.sublayers(include_self=True):
             layer.training = bool(layer.sublayers())
         yield
-    finally:
-        for layer, training in modes:
-            layer.training = training

@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ocrslim.errors import WeightsError
+from ocrslim.errors import WeightsError, last_line
 from ocrslim.weight_files import read_weight_file
 
 logger = logging.getLogger(__name__)
@@ -117,12 +117,12 @@ class InferenceEngine:
         self._predictor = self._load()
         _say_once(
             f"paddlepaddle {paddle.__version__} cannot run {self._model.name} with the kernels {failed} "
-            f"({_last_line(error)}): {self.kernels} runs instead, slower and as exact"
+            f"({last_line(error)}): {self.kernels} runs instead, slower and as exact"
         )
 
     def _error(self, what: str, error: Exception) -> WeightsError:
         return WeightsError(
-            f"{self._model}: Paddle Inference {what} ({_last_line(error)}): export it again; "
+            f"{self._model}: Paddle Inference {what} ({last_line(error)}): export it again; "
             f"what a newer paddlepaddle wrote may need that version (this is {paddle.__version__})"
         )
 
@@ -147,11 +147,6 @@ def find_inference_model(folder: Path | str) -> Path:
             f"found: {there or 'nothing'}; export one with export_prune_model.py"
         )
     return found[0]
-
-
-def _last_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].partition(" (at /")[0].strip()[:160] if lines else type(error).__name__
 
 
 @functools.cache

@@ -24,6 +24,7 @@ from ocrslim.artifacts import check_writable, remove_leftovers, write_error, wri
 from ocrslim.config import Config
 from ocrslim.engines import LEGACY_MODEL, PARAMS_FILE, PIR_MODEL, PLAIN, DygraphEngine, InferenceEngine
 from ocrslim.errors import ArtifactError, ExportError
+from ocrslim.graph.trace import as_it_was
 
 logger = logging.getLogger(__name__)
 
@@ -150,13 +151,9 @@ def _save(model: nn.Layer, prefix: Path) -> str:
 
 
 def _trace_and_write(model: nn.Layer, prefix: Path) -> None:
-    model.eval()
-    forward = model.forward
     spec = [paddle.static.InputSpec(shape=[None, 3, None, None], dtype="float32", name="x")]
-    try:
+    with as_it_was(model, training=False):
         paddle.jit.save(paddle.jit.to_static(model, input_spec=spec, full_graph=True), str(prefix))
-    finally:
-        model.forward = forward
 
 
 def _check_target(folder: Path) -> None:

@@ -73,15 +73,19 @@ class Scored:
         return hashes
 
 
-def load_scored(config: Config) -> Scored:
+def load_scored(config: Config, training: LabelledSet | None = None) -> Scored:
     """Load the unpruned network of `config` and trace its groups.
+
+    Args:
+        training: the images to train on, where they are read already; only `taylor` looks at them.
 
     Raises:
         ConfigError, DataError: the criterion needs training images, and they are not there.
         WeightsError, PlanError: as `load_unpruned`.
     """
-    training = None
-    if config.prune.criterion == "taylor":
+    if config.prune.criterion != "taylor":
+        training = None
+    elif training is None:
         config.require("Train", "Loss")
         training = scan(config, "Train")
         logger.info(training.summary())

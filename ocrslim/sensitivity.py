@@ -34,6 +34,7 @@ from ocrslim.models.names import to_public, to_state_key
 from ocrslim.progress import progress_bar
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.pruning.select import loss_of
 from ocrslim.pruning.surgery import pruned
 
 logger = logging.getLogger(__name__)
@@ -94,11 +95,6 @@ class Progress:
 
     def save_record(self) -> None:
         write_json(self.folder / RECORD, self.record)
-
-
-def loss_of(baseline: float, score: float) -> float:
-    """Relative loss as PaddleSlim 2.6 defines it (`FilterPruner._cal_sensitive`)."""
-    return (baseline - score) / (baseline + 1e-3)
 
 
 def analyse(

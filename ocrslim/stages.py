@@ -88,7 +88,7 @@ def run_prune(config: Config) -> dict[str, Any]:
     check_source(config)
     folder = check_writable(config.save_model_dir)
     data = _scan(config)
-    scored = load_scored(config)
+    scored = load_scored(config, data[0])
     plan = make_plan(scored)
     before, after = measure_cost(scored.graph), measure_cost(scored.graph, plan.cuts)
     apply_plan(scored.model, plan)

@@ -19,7 +19,7 @@ ORDER = """
     graph.rules_layers graph.rules_shape
     graph.build graph.trace
     pruning pruning.plan pruning.optimizer_state pruning.surgery
-    pruning.criteria pruning.pruners pruning.cost pruning.slim_plan pruning.slim pruning.proof pruning.select
+    pruning.criteria pruning.pruners pruning.cost pruning.select pruning.slim_plan pruning.slim pruning.proof
     network
     sensitivity
     losses calibration scoring optim checkpoints runfolder display trainer finetune

@@ -16,7 +16,8 @@ from ocrslim.evaluate import post_processor
 from ocrslim.network import load_network
 from ocrslim.pruning.proof import channel_graph
 from ocrslim.pruning.pruners import ChannelPruner
-from ocrslim.sensitivity import Study, analyse, load_table, loss_of
+from ocrslim.pruning.select import loss_of
+from ocrslim.sensitivity import Study, analyse, load_table
 from ocrslim.weights import state_arrays
 
 GROUPS = ["backbone.stage2.2.expand_conv.conv.weight", "neck.in2_conv.weight"]

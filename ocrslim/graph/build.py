@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from ocrslim.graph import rules_channelwise, rules_joins, rules_layers, rules_shape  # noqa: F401  (they register rules)
 from ocrslim.graph.coupling import Coupling, ParameterAxis
@@ -16,6 +16,8 @@ NOT_RUN = "the network does not run it"
 COMPUTED = "its weight is not used as it is, but computed with"
 ONE_UNIT = "all its channels are coupled with one another, so none can go alone"
 SINGLE = "it makes a single channel"
+
+Roots = Mapping[ParameterAxis, list[int]]  # what each entry along a parameter axis goes together with
 
 
 def build_graph(
@@ -39,19 +41,22 @@ def build_graph(
     if training is not None:
         walk(training, coupling, inference=False)
     coupling.settle()
+    roots = {place: coupling.roots(atoms).tolist() for place, atoms in coupling.parameter_axes().items()}
     trained = used | (_parameters(training) if training is not None else set())
     ranks = _ranks(coupling, weights)
     groups: dict[str, Group] = {}
-    touched, fixed = _touched(coupling), coupling.fixed()
-    for roots in _components(coupling):
-        places = dict.fromkeys(place for root in roots for place in touched[root])
+    touched, fixed = _touched(roots), coupling.fixed()
+    for free in _components(coupling, roots):
+        places = dict.fromkeys(place for root in free for place in touched[root])
         makers = [place for place in places if place in coupling.makers and place[0] in used]
-        if makers and len(roots) > 1:
+        if makers and len(free) > 1:
             master = min(makers, key=lambda place: ranks[place[0]])
-            groups[master[0]] = _group(coupling, places, master, set(roots), fixed)
+            members = _members({place: roots[place] for place in places}, master, set(free), coupling.roles)
+            operators = sorted({op for root in free for op in fixed.get(root, ())})
+            groups[master[0]] = Group(master[0], members, tuple(operators))
     groups = dict(sorted(groups.items(), key=lambda item: ranks[item[0]][1]))
-    reasons = {key: reason for key in weights if (reason := _reason(key, coupling, groups, used, trained))}
-    return ChannelGraph(groups, reasons, _layers(coupling), {k: s for k, s in trainable.items() if k in used})
+    reasons = {key: reason for key in weights if (reason := _reason(key, coupling, roots, groups, used, trained))}
+    return ChannelGraph(groups, reasons, _layers(coupling, roots), {k: s for k, s in trainable.items() if k in used})
 
 
 def _ranks(coupling: Coupling, weights: Mapping[str, str]) -> dict[str, tuple[bool, int]]:
@@ -65,7 +70,7 @@ def _parameters(program: Program) -> set[str]:
     return {value.parameter for op in program.ops for value in op.values() if value.parameter is not None}
 
 
-def _components(coupling: Coupling) -> list[list[int]]:
+def _components(coupling: Coupling, roots: Roots) -> list[list[int]]:
     """Roots that can go, put together where one weight makes the channels of several."""
     pins = coupling.reasons()
     parent: dict[int, int] = {}
@@ -76,38 +81,31 @@ def _components(coupling: Coupling) -> list[list[int]]:
         return root
 
     for place in coupling.makers:
-        roots = [r for r in dict.fromkeys(coupling.roots(coupling.parameter_axes()[place]).tolist()) if r not in pins]
-        for root in roots:
-            parent[find(root)] = find(roots[0])
+        free = [root for root in dict.fromkeys(roots[place]) if root not in pins]
+        for root in free:
+            parent[find(root)] = find(free[0])
     components: dict[int, list[int]] = defaultdict(list)
     for root in list(parent):
         components[find(root)].append(root)
     return list(components.values())
 
 
-def _touched(coupling: Coupling) -> dict[int, list[ParameterAxis]]:
+def _touched(roots: Roots) -> dict[int, list[ParameterAxis]]:
     """Root -> the parameter axes that have entries of it."""
     touched: dict[int, list[ParameterAxis]] = defaultdict(list)
-    for place, atoms in coupling.parameter_axes().items():
-        for root in dict.fromkeys(coupling.roots(atoms).tolist()):
+    for place, along in roots.items():
+        for root in dict.fromkeys(along):
             touched[root].append(place)
     return touched
 
 
-def _group(
-    coupling: Coupling,
-    places: Iterable[ParameterAxis],
-    master: ParameterAxis,
-    free: set[int],
-    fixed: Mapping[int, set[str]],
-) -> Group:
-    """The group of the roots `free`: units in the order of the master's channels, then of the other outputs'."""
-    roots = {place: coupling.roots(coupling.parameter_axes()[place]).tolist() for place in places}
-    order = sorted(roots, key=lambda place: (place != master, coupling.roles[place] != OUTPUT))
+def _members(
+    roots: Roots, master: ParameterAxis, free: set[int], roles: Mapping[ParameterAxis, str]
+) -> tuple[Member, ...]:
+    """The members of the group of the roots `free`; units in the order of the master's channels, then of others'."""
+    order = sorted(roots, key=lambda place: (place != master, roles[place] != OUTPUT))
     units = {root: i for i, root in enumerate(dict.fromkeys(r for place in order for r in roots[place] if r in free))}
-    members = [_member(place, roots[place], units, coupling.roles[place]) for place in order]
-    operators = sorted({op for root in units for op in fixed.get(root, ())})
-    return Group(master[0], tuple(members), tuple(operators))
+    return tuple(_member(place, roots[place], units, roles[place]) for place in order)
 
 
 def _member(place: ParameterAxis, roots: list[int], units: Mapping[int, int], role: str) -> Member:
@@ -118,13 +116,9 @@ def _member(place: ParameterAxis, roots: list[int], units: Mapping[int, int], ro
     return Member(place[0], place[1], len(roots), tuple(map(tuple, positions)), role)
 
 
-def _layers(coupling: Coupling) -> tuple[Layer, ...]:
+def _layers(coupling: Coupling, roots: Roots) -> tuple[Layer, ...]:
     """What inference runs, each with its positions."""
-    entries = {
-        root: (key, axis, index)
-        for (key, axis), atoms in coupling.parameter_axes().items()
-        for index, root in enumerate(coupling.roots(atoms).tolist())
-    }
+    entries = {root: (*place, index) for place, along in roots.items() for index, root in enumerate(along)}
     layers = []
     for use in coupling.uses:
         per = () if use.per is None else coupling.roots(use.per).tolist()
@@ -133,20 +127,21 @@ def _layers(coupling: Coupling) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def _reason(key: str, coupling: Coupling, groups: Mapping[str, Group], used: set[str], trained: set[str]) -> str | None:
+def _reason(
+    key: str, coupling: Coupling, roots: Roots, groups: Mapping[str, Group], used: set[str], trained: set[str]
+) -> str | None:
     """Why a layer's outputs are in no group; None where they are."""
     if any(m.key == key and m.role == OUTPUT for group in groups.values() for m in group.members):
         return None
     if key not in used:
         return TRAINING_ONLY if key in trained else NOT_RUN
-    places = [place for place in coupling.parameter_axes() if place[0] == key]
+    places = [place for place in roots if place[0] == key]
     made = [place for place in places if coupling.roles[place] == OUTPUT] or places
     pins = coupling.reasons()
     for place in made:
-        roots = coupling.roots(coupling.parameter_axes()[place]).tolist()
-        for root in roots:
+        for root in roots[place]:
             if root in pins:
                 return pins[root]
         if coupling.roles[place] == OUTPUT:
-            return SINGLE if len(roots) == 1 else ONE_UNIT
+            return SINGLE if len(roots[place]) == 1 else ONE_UNIT
     return COMPUTED

@@ -15,7 +15,7 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from ocrslim.errors import GraphError
+from ocrslim.errors import GraphError, last_line
 from ocrslim.graph.build import build_graph
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.graph.program import Op, Program, Value
@@ -108,12 +108,6 @@ def floating_type(model: nn.Layer) -> str:
 def described(input_shapes: Sequence[Shape]) -> str:
     """Input shapes in words."""
     return "inputs of shape " + ", ".join(str(list(shape)) for shape in input_shapes)
-
-
-def last_line(error: Exception) -> str:
-    """What an error of Paddle's says, which comes last."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if lines else type(error).__name__
 
 
 def _check_shapes(input_shapes: Sequence[Shape]) -> None:

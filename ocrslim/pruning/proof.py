@@ -20,9 +20,9 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ocrslim.errors import GraphError, PlanError
+from ocrslim.errors import GraphError, PlanError, last_line
 from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Member
-from ocrslim.graph.trace import Shape, as_it_was, described, floating_type, last_line, trace
+from ocrslim.graph.trace import Shape, as_it_was, described, floating_type, trace
 from ocrslim.pruning.plan import Cut, Plan, combine
 from ocrslim.pruning.surgery import is_pruned, pruned
 

@@ -65,6 +65,11 @@ def select(
     return Selection(ratios, skipped)
 
 
+def loss_of(baseline: float, score: float) -> float:
+    """Relative loss as PaddleSlim 2.6 defines it (`FilterPruner._cal_sensitive`)."""
+    return (baseline - score) / (baseline + 1e-3)
+
+
 def ratio_by_loss(losses: Mapping[float, float], tolerance: float) -> float:
     """The largest ratio whose loss is within `tolerance`, interpolated towards the next measured one.
 

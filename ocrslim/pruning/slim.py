@@ -27,6 +27,7 @@ from ocrslim.graph.groups import ChannelGraph, Group, Member
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.criteria import paddleslim_class
 from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.pruning.select import loss_of, ratio_by_loss
 from ocrslim.pruning.slim_plan import empty_plan
 from ocrslim.pruning.surgery import named_tensors
 
@@ -162,7 +163,7 @@ class _OnGroups:
                 score = eval_func()
             finally:
                 plan.restore(self.model, opt=self.opt)
-            table.setdefault(name, {})[ratio] = (baseline - score) / (baseline + 1e-3)
+            table.setdefault(name, {})[ratio] = loss_of(baseline, score)
             if sen_file is not None:
                 write_sensitivities(sen_file, table)
         return table
@@ -188,12 +189,13 @@ class _OnGroups:
         if not any(self._status.sensitivies.values()):
             raise PlanError("no loss is measured yet: call `sensitive` with an eval_func or a sen_file first")
         self._tell_unknown("skip_vars", skip_vars)
+        table = {name: losses for name, losses in self._status.sensitivies.items() if name not in skip_vars}
         low, high = 0.0, 1.0
         best: tuple[dict[str, float], float] = {}, 0.0
         for _ in range(_BISECTIONS):
             loss = (low + high) / 2
-            ratios = _ratios_by_loss(self._status.sensitivies, loss, skip_vars)
-            ratios = {name: self._aligned(name, ratio, align) for name, ratio in ratios.items()}
+            tolerated = {name: ratio_by_loss(losses, loss) for name, losses in table.items()}
+            ratios = {name: self._aligned(name, ratio, align) for name, ratio in tolerated.items() if ratio}
             removed = self._removed_macs(ratios)
             if abs(removed - pruned_flops) < abs(best[1] - pruned_flops):
                 best = ratios, removed
@@ -274,12 +276,6 @@ class _Collections:
     def find_collection_by_master(self, name: str, axis: int) -> SimpleNamespace | None:
         found = self._found.get(name)
         return found if found is not None and axis in (0, found.master_axis) else None
-
-
-def _ratios_by_loss(table: Mapping[str, Mapping[float, float]], loss: float, skip: Collection[str]) -> dict[str, float]:
-    from paddleslim.prune import get_ratios_by_loss
-
-    return get_ratios_by_loss({name: dict(losses) for name, losses in table.items() if name not in skip}, loss)
 
 
 def _check_apply(apply: str | None) -> None:

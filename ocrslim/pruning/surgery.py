@@ -69,7 +69,7 @@ def cut(model: nn.Layer, cuts: Iterable[Cut], optimizer: Optimizer | None = None
     Raises:
         PlanError: as `apply_plan`.
     """
-    if getattr(model, _MARK, False):
+    if is_pruned(model):
         raise PlanError("this network is pruned already: restore it or load the unpruned one to apply another plan")
     kept = _resolve(model, cuts)
     groups = _groups_after(model, kept)
@@ -97,7 +97,7 @@ class Backup:
 
     def __init__(self, model: nn.Layer, tensors: Iterable[Tensor], optimizer: Optimizer | None = None):
         self._model = model
-        self._marked = getattr(model, _MARK, False)
+        self._marked = is_pruned(model)
         self._values = [(tensor, tensor.numpy()) for tensor in tensors]
         self._attributes = [
             (layer, name, vars(layer)[name])
