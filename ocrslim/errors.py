@@ -55,3 +55,7 @@ class TrainingError(OcrSlimError):
 
 class ExportError(OcrSlimError):
     """An exported model does not compute what its source computes."""
+
+
+class LoweringError(OcrSlimError):
+    """A network holds something that the fast runtime has no step for."""

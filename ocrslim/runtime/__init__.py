@@ -1,0 +1,1 @@
+"""Running a traced network, or a part of it, on a real inference runtime."""
