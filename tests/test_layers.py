@@ -21,6 +21,7 @@ ORDER = """
     pruning pruning.plan pruning.optimizer_state pruning.surgery
     pruning.criteria pruning.pruners pruning.cost pruning.select pruning.slim_plan pruning.slim pruning.proof
     network
+    plots
     sensitivity
     losses calibration scoring optim checkpoints runfolder display trainer finetune
     export
