@@ -20,6 +20,7 @@ ORDER = """
     graph.build graph.trace
     pruning pruning.plan pruning.optimizer_state pruning.surgery
     pruning.criteria pruning.pruners pruning.cost pruning.select pruning.slim_plan pruning.slim pruning.proof
+    sequential curves search
     network
     plots
     sensitivity

@@ -1,0 +1,297 @@
+"""Which points of a layer's loss curve to measure, and on how many images, to know PaddleSlim's ratio.
+
+The rule (`ratio_by_loss`) never rises when a loss rises. So intervals of the losses give an interval of the
+ratio: the rule applied to the upper ends is its lower end, the rule applied to the lower ends its upper end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ocrslim.curves import Interval, complete
+from ocrslim.metrics import ImageCounts
+from ocrslim.pruning.select import ratio_by_loss
+from ocrslim.sequential import Estimate, LossEstimator
+
+MEASURED, SAMPLED, INFERRED = "measured", "sampled", "inferred"
+START_COST, REQUEST_COST = 1.0, 0.1  # of a new ratio and of any request, in evaluations of one image
+
+_EPSILON = 1e-9
+# Found by simulation; they decide what is measured first, not what is true:
+_NEVER_OVER = 0.3  # chance that no ratio exceeds the tolerance
+_CLEAR = 0.5  # distance of an unmeasured loss from the tolerance, in tolerances
+_CLOSEST = 0.5  # least distance of a sampled loss from the tolerance, in half widths of its interval
+
+
+class Request(NamedTuple):
+    """Images `start` to `stop` (exclusive) of the measuring order, with `ratio` of the channels removed."""
+
+    ratio: float
+    start: int
+    stop: int
+
+
+class Point(NamedTuple):
+    """What is known of the loss at one ratio.
+
+    Attributes:
+        images: how many were measured.
+        loss: on all images; an estimate unless `how` is "measured".
+        low, high: interval that holds the loss but for the error level.
+        how: "measured" on all images, "sampled" on some, "inferred" from other ratios.
+    """
+
+    ratio: float
+    images: int
+    loss: float
+    low: float
+    high: float
+    how: str
+
+
+class Decision(NamedTuple):
+    """The ratio by PaddleSlim's rule.
+
+    Attributes:
+        ratio: by the rule on the table so far; 0 if nothing may go.
+        low, high: between which the exact table's ratio may still lie.
+        settled: whether `ratio` is close enough to both.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    settled: bool
+
+
+class Search(Protocol):
+    """Chooses what to measure of one layer, given what was measured."""
+
+    def next(self) -> Request | None:
+        """What to measure next, the same until `add` is called; None when done."""
+
+    def add(self, ratio: float, start: int, counts: Sequence[ImageCounts]) -> None:
+        """Take counts of the images from `start` on, just measured or read from a journal.
+
+        Raises:
+            ValueError: an unknown ratio, or images that do not continue what is known of it.
+        """
+
+    def losses(self) -> dict[float, float]:
+        """Loss by ratio, of the ratios measured on all images."""
+
+    def points(self) -> list[Point]:
+        """What is known of each ratio."""
+
+    def decision(self) -> Decision:
+        """The ratio, as far as it is known."""
+
+    def estimated_table(self) -> dict[float, float]:
+        """Loss by ratio for all ratios, from which the rule chooses exactly `decision().ratio`."""
+
+
+class _Counted:
+    """Counts by ratio, and what they say of the losses."""
+
+    def __init__(self, ratios: Sequence[float], estimator: LossEstimator, tolerance: float):
+        self._ratios = sorted(float(ratio) for ratio in ratios)
+        if not self._ratios or len(set(self._ratios)) < len(self._ratios):
+            raise ValueError(f"ratios: expected at least one and none twice, not {list(ratios)}")
+        if not 0 < self._ratios[0] <= self._ratios[-1] < 1:
+            raise ValueError(f"ratios: expected fractions between 0 and 1, not {list(ratios)}")
+        self._estimator, self._tolerance = estimator, tolerance
+        self._counts: dict[float, list[ImageCounts]] = {ratio: [] for ratio in self._ratios}
+        self._known: dict[float, Estimate] = {}
+        self._update()
+
+    def add(self, ratio: float, start: int, counts: Sequence[ImageCounts]) -> None:
+        """See `Search.add`."""
+        if ratio not in self._counts:
+            raise ValueError(f"ratio: {ratio!r} is none of {self._ratios}")
+        so_far, images = self._counts[ratio], self._estimator.images
+        if start != len(so_far) or start + len(counts) > images:
+            raise ValueError(
+                f"ratio {ratio:g}: images {start}..{start + len(counts)} do not continue the {len(so_far)} "
+                f"of {images} that are known"
+            )
+        so_far.extend(counts)
+        if so_far:
+            self._known[ratio] = self._estimator.estimate(so_far)
+        self._update()
+
+    def losses(self) -> dict[float, float]:
+        """See `Search.losses`."""
+        return {ratio: self._known[ratio].loss for ratio in self._ratios if self._complete(ratio)}
+
+    def points(self) -> list[Point]:
+        """See `Search.points`."""
+        return [
+            Point(ratio, len(self._counts[ratio]), loss, interval.low, interval.high, self._how(ratio))
+            for ratio, loss, interval in zip(self._ratios, self._table, self._intervals)
+        ]
+
+    def decision(self) -> Decision:
+        """See `Search.decision`."""
+        return self._decision
+
+    def estimated_table(self) -> dict[float, float]:
+        """See `Search.estimated_table`."""
+        return dict(zip(self._ratios, self._table))
+
+    def _update(self) -> None:
+        self._intervals = complete(self._known, self._ratios, self._tolerance, self._estimator.bounds)
+        self._table, self._decision = self._decide()
+
+    def _decide(self) -> tuple[list[float], Decision]:
+        losses, lows, highs = (list(column) for column in zip(*self._intervals))
+        low, high = self._rule(highs), self._rule(lows)
+        return losses, Decision(self._rule(losses), low, high, all(map(self._complete, self._ratios)))
+
+    def _complete(self, ratio: float) -> bool:
+        return len(self._counts[ratio]) == self._estimator.images
+
+    def _how(self, ratio: float) -> str:
+        if self._complete(ratio):
+            return MEASURED
+        return SAMPLED if self._counts[ratio] else INFERRED
+
+    def _rule(self, losses: Sequence[float]) -> float:
+        return ratio_by_loss(dict(zip(self._ratios, losses)), self._tolerance)
+
+
+class ExactSearch(_Counted):
+    """Every ratio on all images, in ascending order."""
+
+    def __init__(self, ratios: Sequence[float], baseline: Sequence[ImageCounts], metric: str, tolerance: float):
+        """Prepare.
+
+        Args:
+            ratios: fractions removed.
+            baseline: the unpruned network's counts, in measuring order.
+            metric: precision, recall or hmean.
+            tolerance: loss that `decision` accepts.
+
+        Raises:
+            ValueError: no such metric, no images, a baseline of 0; ratios outside 0..1, or the same one twice.
+        """
+        super().__init__(ratios, LossEstimator(baseline, metric), tolerance)
+
+    def next(self) -> Request | None:
+        """See `Search.next`."""
+        left = (ratio for ratio in self._ratios if not self._complete(ratio))
+        ratio = next(left, None)
+        return None if ratio is None else Request(ratio, len(self._counts[ratio]), self._estimator.images)
+
+
+class AdaptiveSearch(_Counted):
+    """Only what is needed to know the ratio within `within`.
+
+    Asks for the ratio and images that promise to narrow the decision's interval most for their cost.
+    """
+
+    def __init__(
+        self,
+        ratios: Sequence[float],
+        baseline: Sequence[ImageCounts],
+        metric: str,
+        tolerance: float,
+        error: float = 0.1,
+        hint: float | None = None,
+        within: float = 0.05,
+    ):
+        """Prepare.
+
+        Args:
+            ratios: fractions removed.
+            baseline: the unpruned network's counts, in measuring order, which must be random.
+            metric: precision, recall or hmean.
+            tolerance: loss for which the ratio is sought.
+            error: probability that a sampled loss lies beyond one end of its interval at any of its looks.
+            hint: where the ratio may lie, such as the median of other layers; decides where to begin.
+            within: how far `decision().ratio` may be from the exact one.
+
+        Raises:
+            ValueError: no such metric, no images, a baseline of 0; ratios or error outside 0..1, or a ratio twice.
+        """
+        self._hint, self._within = hint, within
+        super().__init__(ratios, LossEstimator(baseline, metric, error), tolerance)
+
+    def next(self) -> Request | None:
+        """See `Search.next`."""
+        if self._decision.settled:
+            return None
+        over = self._chances()
+        ratio = max((r for r in self._ratios if not self._complete(r)), key=lambda r: self._worth(r, over[r]))
+        start = len(self._counts[ratio])
+        return Request(ratio, start, next(look for look in self._estimator.looks if look > start))
+
+    def _decide(self) -> tuple[list[float], Decision]:
+        """Where the estimates' ratio is too far from an end, they are moved just as far as they must be."""
+        losses, lows, highs = (list(column) for column in zip(*self._intervals))
+        low, high = self._rule(highs), self._rule(lows)
+        first = self._rule(losses)
+        if high - low <= 2 * self._within + _EPSILON:
+            ends = highs if first - low > self._within else lows
+            for share in np.linspace(0, 1, 51).tolist():
+                moved = [loss + share * (end - loss) for loss, end in zip(losses, ends)]
+                ratio = self._rule(moved)
+                if max(high - ratio, ratio - low) <= self._within + _EPSILON:
+                    return moved, Decision(ratio, low, high, True)
+        return losses, Decision(first, low, high, False)
+
+    def _worth(self, ratio: float, over: float) -> tuple[float, float]:
+        """How much narrower the decision is expected to be, per image, once it is known on which side `ratio` lies.
+
+        The second number decides between ratios that promise nothing alone: the least known one near the tolerance.
+        """
+        at = self._ratios.index(ratio)
+        _, low, high = self._intervals[at]
+        if not low <= self._tolerance < high:
+            return 0.0, 0.0
+        now = self._decision.high - self._decision.low
+        if_over = self._width(at, min(self._tolerance + _EPSILON, high), high)
+        if_under = self._width(at, low, self._tolerance)
+        gain = now - over * if_over - (1 - over) * if_under
+        return gain / self._cost(ratio, self._intervals[at]), high - low
+
+    def _width(self, at: int, low: float, high: float) -> float:
+        """Width of the decision's interval if the loss at position `at` were known to lie in low..high."""
+        lows, highs = ([interval[end] for interval in self._intervals] for end in (1, 2))
+        lows[at], highs[at] = low, high
+        return self._rule(lows) - self._rule(highs)
+
+    def _chances(self) -> dict[float, float]:
+        """Chance that each ratio's loss is over the tolerance, to choose by: rises with the ratio."""
+        low, high = self._decision.low, self._decision.high
+        knots = [(low, 0.0), (high, 1.0 if high < self._ratios[-1] else 1 - _NEVER_OVER)]
+        sampled = [
+            (ratio, _chance_over(interval, self._tolerance))
+            for ratio, interval in zip(self._ratios, self._intervals)
+            if low < ratio < high and self._counts[ratio] and interval.low <= self._tolerance < interval.high
+        ]
+        if not sampled and self._hint is not None and low < self._hint < high:
+            sampled = [(self._hint, 0.5)]
+        x, y = zip(*sorted([*knots, *sampled]))
+        chances = np.interp(self._ratios, x, np.maximum.accumulate(y)).clip(0.1, 0.9)
+        return {**dict(zip(self._ratios, chances.tolist())), **dict(sampled)}
+
+    def _cost(self, ratio: float, interval: Interval) -> float:
+        """Evaluations of one image until the loss at `ratio` is probably known to be on one side."""
+        images, so_far = self._estimator.images, len(self._counts[ratio])
+        if not so_far:
+            noise = min((at.noise for at in self._known.values()), default=self._estimator.least_noise)
+            return START_COST + images / (1 + (_CLEAR * self._tolerance / noise) ** 2)
+        half = max((interval.high - interval.low) / 2, _EPSILON)
+        distance = min(math.hypot((interval.loss - self._tolerance) / half, _CLOSEST), 1.0)
+        # the interval's width goes with sqrt(1 / n - 1 / N)
+        needed = 1 / (1 / images + (1 / so_far - 1 / images) * distance**2)
+        return needed - so_far + REQUEST_COST
+
+
+def _chance_over(interval: Interval, tolerance: float) -> float:
+    return 1 - NormalDist(interval.loss, max((interval.high - interval.low) / 4, _EPSILON)).cdf(tolerance)
