@@ -90,11 +90,15 @@ class SensitivityPicture:
 
     def ratios(self) -> list[float]:
         """Every ratio that any layer has a point at, ascending."""
-        return sorted({point.ratio for points in self.layers.values() for point in points})
+        return sorted({point.ratio for point in self.every_point()})
 
     def points(self, name: str) -> list[SensitivityPoint]:
-        """The points of one layer, by ratio."""
-        return sorted(self.layers[name], key=lambda point: point.ratio)
+        """The points of one layer, by ratio; one whose loss is not a finite number says nothing and is left out."""
+        return sorted((p for p in self.layers[name] if math.isfinite(p.loss)), key=lambda point: point.ratio)
+
+    def every_point(self) -> list[SensitivityPoint]:
+        """The points of all layers."""
+        return [point for name in self.layers for point in self.points(name)]
 
     def order(self) -> list[str]:
         """The layers, those that can lose most first.
@@ -139,7 +143,7 @@ class _Scale:
     FINEST = 0.005
 
     def __init__(self, picture: SensitivityPicture):
-        losses = [point.loss for points in picture.layers.values() for point in points]
+        losses = [point.loss for point in picture.every_point()]
         self.tolerance, self.knee = picture.tolerance, max(self.FINEST, picture.tolerance)
         self.ceiling, self.bottom = max(1.0, 2 * self.knee, *losses), min(0.0, -self.knee, *losses)
 
@@ -184,15 +188,18 @@ def heat_map(picture: SensitivityPicture) -> Figure:
     """Layers by ratios, with the ratio chosen as a bar under each row and the layer's share of the MACs."""
     order, ratios = picture.order(), picture.ratios()
     names = 0.45 + _mono(max(map(len, order), default=0), 7.5)
-    cells, right = _CELL * (len(ratios) + 0.9), (0.6 if picture.chosen else 0) + (1.7 if picture.macs_share else 0)
+    cells, right = (
+        _CELL * (max(2, len(ratios)) + 0.9),
+        (0.6 if picture.chosen else 0) + (1.7 if picture.macs_share else 0),
+    )
     width, body = max(7.7, names + cells + right + 2 * _MARGIN), _ROW * max(1, len(order))
     figure, top = _page(picture, "Loss by layer and ratio of channels removed", width, _LEGEND + 0.35 + body + 0.35)
     _heat_legend(_axes(figure, _MARGIN, top, 7.3, _LEGEND), picture)
     axes = _axes(figure, _MARGIN + names, top + _LEGEND + 0.35, cells, body)
-    axes.set(xlim=(-0.4, len(ratios) + 0.5), ylim=(len(order), 0))
+    axes.set(xlim=(-0.4, max(2, len(ratios)) + 0.5), ylim=(max(1, len(order)), 0))
     axes.set_xticks(range(len(ratios) + 1), ["0", *(f"{ratio:g}" for ratio in ratios)])
     axes.tick_params(length=0, labelsize=7.5, labeltop=True, labelbottom=len(order) > 25, pad=2)
-    axes.text(-0.6, -0.25, "ratio removed" if order else "no layer", ha="right", size=7.5, color=_FAINT)
+    axes.text(-0.6, -0.25, "ratio removed" if order else "", ha="right", size=7.5, color=_FAINT)
     for row, name in enumerate(order):
         axes.text(-0.6, row + 0.5, name, ha="right", va="center", size=7.5, color=_INK, gid="layer", **_MONO)
         axes.text(-0.6 - (names - 0.2) / _CELL, row + 0.5, str(row + 1), ha="right", va="center", size=7, color=_FAINT)
@@ -211,13 +218,13 @@ def _row(axes: Axes, row: int, name: str, picture: SensitivityPicture) -> None:
         axes.text(0.1, row + 0.42, "no point yet", va="center", size=7, color=_FAINT, style="italic")
     if not picture.chosen or name not in picture.chosen:
         return
-    chosen = picture.chosen[name]
+    chosen, right = picture.chosen[name], axes.get_xlim()[1] + 0.95
     end = float(np.interp(chosen, [0, *ratios], range(len(ratios) + 1)))
     axes.plot([0, end], [row + 0.85] * 2, gid="chosen", **_BAR)
     axes.plot([end] * 2, [row + 0.75, row + 0.95], **_BAR)
-    axes.text(len(ratios) + 1.45, row + 0.5, f"{chosen:.2f}", ha="right", va="center", size=7.5, color=_INK)
+    axes.text(right, row + 0.5, f"{chosen:.2f}", ha="right", va="center", size=7.5, color=_INK)
     if row == 0:
-        axes.text(len(ratios) + 1.45, -0.25, "chosen", ha="right", size=7.5, color=_FAINT)
+        axes.text(right, -0.25, "chosen", ha="right", size=7.5, color=_FAINT)
 
 
 def _tile(axes: Axes, column: float, row: float, point: SensitivityPoint, scale: _Scale) -> None:
@@ -275,12 +282,12 @@ def small_multiples(picture: SensitivityPicture) -> Figure:
     """Loss over ratio, a panel a layer, all with the same axes."""
     order = picture.order()
     columns = min(max(1, len(order)), 4 if len(order) <= 12 else 5 if len(order) <= 40 else 6)
-    left, panel = 0.65, max(1.85, 7.0 / columns)
+    left, panel = 0.65, 1.85 if columns > 3 else 2.35
     titles = [_fold(f"{i} {name}", panel - 0.22, 7) for i, name in enumerate(order, 1)]
     rows = [range(i, min(i + columns, len(order))) for i in range(0, len(order), columns)]
     heads = [0.24 + 0.125 * max(titles[i].count("\n") + 1 for i in row) for row in rows]
     height = _LEGEND + sum(heads) + _PANEL * len(rows) + 0.3
-    figure, top = _page(picture, "Loss over ratio, layer by layer", left + columns * panel + 0.1, height)
+    figure, top = _page(picture, "Loss over ratio, layer by layer", max(7.7, left + columns * panel + 0.1), height)
     _curve_legend(figure, picture, top)
     top += 0.4
     for head, row in zip(heads, rows):
@@ -321,8 +328,8 @@ def _dots(axes: Axes, points: Sequence[SensitivityPoint]) -> None:
         if dots:
             axes.plot(*zip(*dots), "o", ms=3.6, mfc=inside, mec=_INK, mew=0.8, zorder=4, gid=how, clip_on=False)
     sampled = [point for point in points if point.how == SAMPLED]
-    low, high = [point.low for point in sampled], [point.high for point in sampled]
-    axes.vlines([point.ratio for point in sampled], low, high, color=_FAINT, lw=0.8, zorder=3)
+    ends = np.clip([(point.low, point.high) for point in sampled], *axes.get_ylim()).reshape(-1, 2)
+    axes.vlines([point.ratio for point in sampled], ends[:, 0], ends[:, 1], color=_FAINT, lw=0.8, zorder=3)
 
 
 def _segments(points: Sequence[SensitivityPoint]) -> LineCollection:
@@ -360,14 +367,14 @@ def _page(picture: SensitivityPicture, title: str, width: float, height: float) 
 
 
 def _summary(picture: SensitivityPicture) -> str:
-    kinds = Counter(point.how for points in picture.layers.values() for point in points)
+    kinds = Counter(point.how for point in picture.every_point())
     counts = ", ".join(f"{kinds[how]} {how}" for how in _TILES if kinds[how]) or "none yet"
-    waiting = sum(not points for points in picture.layers.values())
+    waiting = sum(not picture.points(name) for name in picture.layers)
     layers = len(picture.layers)
+    order = ", those that can lose most first" if layers > 1 else ""
     return (
         f"Unpruned {picture.metric} {picture.baseline:.4f} on {picture.images} images; loss is the fraction of it "
-        f"that is lost; tolerance {picture.tolerance:g}. {layers} layer{'s' * (layers != 1)}, those that can lose "
-        f"most first; points: {counts}."
+        f"that is lost; tolerance {picture.tolerance:g}. {layers} layer{'s' * (layers != 1)}{order}; points: {counts}."
         + (f" {waiting} layer{'s have' if waiting > 1 else ' has'} no point yet." if waiting else "")
     )
 
