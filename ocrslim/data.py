@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from ocrslim.config import Config
 from ocrslim.errors import ConfigError, DataError
 from ocrslim.labelled import LabelledSet, is_intact, read_image, scan
 from ocrslim.labels import Sample
+from ocrslim.store import GIB, ArrayStore
 from ocrslim.transforms import build_operators, run
 
 __all__ = [
@@ -27,46 +29,46 @@ __all__ = [
     "train_loader",
 ]
 
-GIB = 1 << 30
 _NO_TEXT = '[{"transcription": "###", "points": [[0, 0], [8, 0], [8, 8], [0, 8]]}]'
 
 
 @dataclass(frozen=True)
 class EvalItem:
-    """One image ready for the network, with its label.
+    """One image's label, and what its detections need to be compared with it.
 
-    image: float32 [1, 3, H, W]; shape: float32 [1, 4] (source height, source width, scale y, scale x);
-    polys: polygons [k, 2] in source pixels; ignore: bool [len(polys)], true for "don't care".
+    shape: float32 [1, 4] (source height, source width, scale y, scale x); polys: polygons [k, 2] in source
+    pixels; ignore: bool [len(polys)], true for "don't care".
     """
 
     name: str
     path: Path
-    image: np.ndarray
     shape: np.ndarray
     polys: list[np.ndarray]
     ignore: np.ndarray
 
-    @property
-    def nbytes(self) -> int:
-        return self.image.nbytes
-
 
 class EvalSet:
-    """The evaluation images in the order of their label file, decoded and preprocessed once.
+    """The evaluation images in the order of their label file, decoded and preprocessed once, by any thread.
 
-    Items stay in memory up to `cache_bytes`; those beyond are decoded again at each pass.
+    Images stay in memory up to an allowance; those beyond go to a file, or are decoded again at each pass.
     """
 
-    def __init__(self, labelled: LabelledSet, config: Config, cache_bytes: int = 2 * GIB):
+    def __init__(self, labelled: LabelledSet, config: Config, memory: int = 2 * GIB, folder: Path | None = None):
         """Build the transforms of `Eval.dataset`.
+
+        Args:
+            memory: bytes to keep in memory.
+            folder: gets a file for images beyond that; None for no file.
 
         Raises:
             ConfigError: PaddleOCR does not know or refuses a transform.
         """
         self._samples = labelled.samples
         self._operators = [operator for name, operator in build_operators(config, "Eval") if name != "KeepKeys"]
-        self._left = cache_bytes
-        self._cache: dict[int, EvalItem] = {}
+        self._items: dict[int, EvalItem] = {}
+        self._sizes: dict[int, int] = {}
+        self._lock = threading.RLock()
+        self.store = ArrayStore(memory, folder)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -75,16 +77,31 @@ class EvalSet:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> EvalItem:
-        """The item at `index`; raises `DataError` when its file has changed or a transform fails."""
-        if index not in self._cache:
-            item = self._load(self._samples[index])
-            if item.nbytes > self._left:
-                return item
-            self._left -= item.nbytes
-            self._cache[index] = item
-        return self._cache[index]
+        """The label at `index`; raises `DataError` when its file has changed or a transform fails."""
+        if index not in self._items:
+            self.image(index)
+        return self._items[index]
 
-    def _load(self, sample: Sample) -> EvalItem:
+    def image(self, index: int) -> np.ndarray:
+        """The image at `index` as the network takes it, float32 [1, 3, H, W]; raises as `[index]` does."""
+        with self._lock:  # decoded once, even where two threads want it
+            kept = self.store.get(index)
+            if kept is not None:
+                return kept[0]
+            self._items[index], image = self._load(self._samples[index])
+            self._sizes[index] = image.shape[2] * image.shape[3]
+            self.store.put(index, [image])
+            return image
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of all images as the network takes them."""
+        for index in range(len(self)):
+            if index not in self._sizes:
+                self.image(index)
+        return sum(self._sizes.values())
+
+    def _load(self, sample: Sample) -> tuple[EvalItem, np.ndarray]:
         # PaddleOCR's encoder drops an image without boxes: a stand-in takes their place and goes afterwards
         label = sample.label if sample.boxes else _NO_TEXT
         data = {"img_path": str(sample.path), "label": label, "image": read_image(sample.path)}
@@ -95,7 +112,7 @@ class EvalSet:
         image, shape = _network_input(data)
         polys = [np.asarray(polygon, dtype=np.float32) for polygon in _get(data, "polys")][: sample.boxes]
         ignore = np.asarray(_get(data, "ignore_tags"), dtype=bool)[: sample.boxes]
-        return EvalItem(sample.name, sample.path, image, shape, polys, ignore)
+        return EvalItem(sample.name, sample.path, shape, polys, ignore), image
 
 
 def preprocess(config: Config) -> Callable[[Path | str], tuple[np.ndarray, np.ndarray]]:

@@ -51,10 +51,11 @@ def evaluate(engine: Engine, images: EvalSet, post_process: PostProcess, desc: s
         precision, recall and hmean, each 0..1.
     """
     metric = DetMetric()
-    with progress_bar(images, inner=True, total=len(images), desc=desc, unit="img") as bar:
-        for item in bar:
-            found = post_process(engine(item.image), item.shape)
-            metric.update(found, item.polys, item.ignore)
+    with progress_bar(range(len(images)), inner=True, desc=desc, unit="img") as bar:
+        for index in bar:
+            shrink_map = engine(images.image(index))
+            item = images[index]
+            metric.update(post_process(shrink_map, item.shape), item.polys, item.ignore)
     return metric.summary()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +17,21 @@ class ImageCounts(NamedTuple):
     gt: int
     pred: int
     matched: int
+
+
+def scores_of(counts: Iterable[ImageCounts]) -> dict[str, float]:
+    """Precision, recall and hmean (0..1) over images."""
+    gt, pred, matched = 0, 0, 0
+    for image in counts:
+        gt, pred, matched = gt + image.gt, pred + image.pred, matched + image.matched
+    precision = matched / pred if pred else 0.0
+    recall = matched / gt if gt else 0.0
+    total = precision + recall
+    return {
+        "precision": precision,
+        "recall": recall,
+        "hmean": 2 * precision * recall / total if total else 0.0,
+    }
 
 
 class DetMetric:
@@ -61,15 +76,7 @@ class DetMetric:
 
     def summary(self) -> dict[str, float]:
         """Return precision, recall and hmean (0..1) over all images since the last reset."""
-        gt, pred, matched = (sum(column) for column in zip(*self._counts)) if self._counts else (0, 0, 0)
-        precision = matched / pred if pred else 0.0
-        recall = matched / gt if gt else 0.0
-        total = precision + recall
-        return {
-            "precision": precision,
-            "recall": recall,
-            "hmean": 2 * precision * recall / total if total else 0.0,
-        }
+        return scores_of(self._counts)
 
     def _falls_on(self, regions: np.ndarray, detected: np.ndarray) -> np.ndarray:
         """Bool [len(detected)]: most of the detection lies in one of the regions."""

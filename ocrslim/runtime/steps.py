@@ -186,7 +186,10 @@ class _Converter:
         constant = self.constant(op["x"])
         if constant is None:
             raise LoweringError(f"{op}: a reshape of what the network computes is not known to the runtime")
-        self._constants[op.outputs[0].id] = constant.reshape(op.ints("shape"))
+        traced, shape = op["x"].shape, op.ints("shape")
+        if traced != constant.shape and sum(size != 1 for size in shape) == 1:  # a vector that was pruned
+            shape = [size if size == 1 else -1 for size in shape]
+        self._constants[op.outputs[0].id] = constant.reshape(shape)
 
     def convolution(self, op: Op) -> Step:
         transposed = op.name.endswith("transpose")

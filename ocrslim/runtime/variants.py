@@ -1,0 +1,97 @@
+"""A network and its pruned variants on the runtime, computing only what a variant changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ocrslim.errors import LoweringError
+from ocrslim.graph.groups import Group
+from ocrslim.graph.program import Op, Program, Value
+from ocrslim.runtime.division import PRICE, Division, divide, whole
+from ocrslim.runtime.lowering import Lowered, lower
+from ocrslim.runtime.predictor import Predictor
+from ocrslim.runtime.steps import Id, to_steps
+
+_PROBE = (1, 3, 64, 96)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A network with one group pruned.
+
+    Attributes:
+        group: the group; None for the network as it is.
+        removed: units of the group that are gone.
+        arrays: parameters and buffers that differ, by state-dict key.
+        conv_groups: groups of the convolutions that have fewer, by their weight's key.
+        proof: an input, and what the network itself makes of it; None where it is taken on trust.
+    """
+
+    group: Group | None = None
+    removed: frozenset[int] = frozenset()
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    conv_groups: Mapping[str, int] = field(default_factory=dict)
+    proof: tuple[np.ndarray, np.ndarray] | None = None
+
+
+class RuntimeNetwork:
+    """An unpruned network as a traced program with its weights; shared by all threads."""
+
+    def __init__(self, program: Program, arrays: Mapping[str, np.ndarray], use_gpu: bool = False):
+        """
+        Args:
+            program: as it infers, traced with free sizes.
+            arrays: parameters and buffers by state-dict key.
+
+        Raises:
+            LoweringError: the runtime does not know some operator, or cannot run the network.
+        """
+        if len(program.outputs) != 1 or len(program.inputs) != 1:
+            raise LoweringError("only networks of one input and one output are known to the runtime")
+        self.program = program
+        self._arrays = arrays
+        self._use_gpu = use_gpu
+        self.sizes = self._measure_sizes()
+
+    def divide(self, group: Group | None, price: float = PRICE) -> Division:
+        """The network in two parts around a group; undivided where there is none."""
+        return whole(self.program) if group is None else divide(self.program, group, self.sizes, price)
+
+    def front(self, division: Division) -> Predictor:
+        """What makes the sources of `division`; for the thread that calls this."""
+        return self._load(division.front, self.program.inputs, [source.value for source in division.sources], Variant())
+
+    def back(self, division: Division, variant: Variant) -> Predictor:
+        """What makes the output of `variant` from the sources; for the thread that calls this."""
+        return self._load(division.back, [s.value for s in division.sources], self.program.outputs, variant)
+
+    def _load(
+        self, ops: Sequence[Op], inputs: Sequence[Value], outputs: Sequence[Value], variant: Variant
+    ) -> Predictor:
+        return Predictor(self._lower(ops, inputs, outputs, variant), use_gpu=self._use_gpu)
+
+    def _lower(self, ops: Sequence[Op], inputs: Sequence[Value], outputs: Sequence[Value], variant: Variant) -> Lowered:
+        steps = to_steps(ops, outputs, {**self._arrays, **variant.arrays}, variant.conv_groups)
+        return lower(steps, [value.id for value in inputs], [value.id for value in outputs])
+
+    def _measure_sizes(self) -> dict[Id, float]:
+        """Elements of each value for one pixel of the input, read off one small pass."""
+        values = {v.id: v for op in self.program.ops for v in op.outputs[:1] if v.rank == 4 and _computed(op)}
+        sizes: dict[Id, float] = {}
+        found = self._load(self.program.ops, self.program.inputs, list(values.values()), Variant())
+        pixels = _PROBE[2] * _PROBE[3]
+        for key, array in zip(values, found([np.zeros(_PROBE, np.float32)])):
+            sizes[key] = array.size / pixels
+        for op in self.program.ops:
+            if op.name == "combine":
+                sizes[op.outputs[0].id] = sum(sizes[value.id] for value in op.values())
+        sizes.update((value.id, 3.0) for value in self.program.inputs)
+        return sizes
+
+
+def _computed(op: Op) -> bool:
+    """Whether an operator works on what the network computes, not on parameters alone."""
+    return any(value.parameter is None and value.shape is not None and value.rank == 4 for value in op.values())
