@@ -91,7 +91,7 @@ def _plan(total: Sum, channels: int, area: float, activated: bool, shared: Conta
     for grouped, groups in _groupings(sorted(windows, key=lambda term: (term.kernel, term.factor)), channels, area):
         last = sum(group[0].factor == 1 for group in groups)
         sums = others + len(groups) - 1
-        residual = min(sums, last) - (kept and last == len(groups))
+        residual = min(sums, last) - (kept and 0 < last == len(groups))
         moves = 3 * sums - residual + 2 * (activated and not last)  # a residual is read, but not written
         cost = fixed + grouped + _MOVE * area * channels * moves
         if cost < best.cost:
@@ -154,12 +154,10 @@ class _Region:
         self._sums = {value: total for value, total in found.items() if total is not None}
         self._areas, self._parts = areas(self._sums)
         uses = Counter(used for step in steps for used in step.inputs)
-        linear = Counter(term.source for total in self._sums.values() for term in total.terms)
-        free = [v for v in self._sums if 0 < uses[v] == linear[v] and not self._steps[v].activation]
-        self._bits = {value: 1 << n for n, value in enumerate(v for v in free if v not in set(outputs))}
-        self._reach: dict[Id, int] = {}  # what can be left out on the way to a value
-        for value, total in self._sums.items():
-            self._reach[value] = reduce(or_, (self._bit(t.source) | self._reach.get(t.source, 0) for t in total.terms))
+        uses.update(outputs)
+        self._shared = {value for value, count in uses.items() if count > 1}
+        self._bits = {value: 1 << n for n, value in enumerate(self._free(uses))}
+        self._reach = {value: self._within(value, False) for value in self._sums}
         self._known: dict[tuple[Id, int], Sum | None] = {}
         self._plans: dict[tuple[Id, int], _Plan] = {}
 
@@ -169,6 +167,8 @@ class _Region:
         best = 0
         for part in set(self._parts.values()):
             bits = sum(bit for value, bit in self._bits.items() if self._parts[value] == part)
+            if not bits:
+                continue
             values = [value for value in self._sums if self._parts[value] == part]
             cost, choice = min((self._cost(values, left_out & bits), left_out & bits) for left_out in found)
             if cost < (1 - _GAIN) * self._cost(values, 0):
@@ -185,6 +185,37 @@ class _Region:
         total, plan = self._resolved(step.output, left_out), self._planned(step.output, left_out)
         assert total is not None
         return _Writer(step).write(plan, total.bias)
+
+    def _free(self, uses: Mapping[Id, int]) -> list[Id]:
+        """Values that only linear steps use, all of which can take their definition."""
+        users: dict[Id, list[Term]] = {}
+        for term in (term for total in self._sums.values() for term in total.terms):
+            users.setdefault(term.source, []).append(term)
+        return [
+            value
+            for value, total in self._sums.items()
+            if 0 < uses[value] == len(users.get(value, ()))
+            and self._steps[value].activation is None
+            and all(total.under(term) for term in users[value])
+        ]
+
+    def _within(self, value: Id, spatial: bool) -> int:
+        """What may be left out on the way to a value; under a window or an upsampling if `spatial`."""
+        terms = self._sums[value].terms
+        if spatial and any(term.kernel > 1 for term in terms):
+            return 0  # no sum, whatever is left out before it
+        free = [term for term in terms if self._bit(term.source)]
+        deeper = (self._within(t.source, spatial or t.kernel > 1 or t.factor > 1) for t in free)
+        return reduce(or_, (*(self._bit(term.source) for term in free), *deeper), 0)
+
+    def _relevant(self, value: Id, left_out: int) -> int:
+        """The part of `left_out` that the sum for a value depends on."""
+        bits = 0
+        for term in self._sums[value].terms:
+            bit = self._bit(term.source) & left_out
+            if bit:
+                bits |= bit | self._relevant(term.source, left_out)
+        return bits
 
     def _bit(self, value: Id) -> int:
         return self._bits.get(value, 0)
@@ -218,19 +249,22 @@ class _Region:
     def _planned(self, value: Id, left_out: int) -> _Plan:
         key = value, left_out & self._reach[value]
         if key not in self._plans:
-            step, area = self._steps[value], self._areas[value]
-            total = self._resolved(*key)
-            if step.kind == CONCAT and total is self._sums[value]:
-                plan = _Plan(2 * _MOVE * area * self._widths[value])
-            else:
-                activated = step.activation is not None
-                plan = _plan(total, self._widths[value], area, activated) if total else _Plan(inf)
-            self._plans[key] = plan
+            exact = value, self._relevant(*key)
+            if exact not in self._plans:
+                self._plans[exact] = self._plan(*exact)
+            self._plans[key] = self._plans[exact]
         return self._plans[key]
+
+    def _plan(self, value: Id, left_out: int) -> _Plan:
+        step, area, channels = self._steps[value], self._areas[value], self._widths[value]
+        if step.kind == CONCAT and not left_out:
+            return _Plan(2 * _MOVE * area * channels)
+        total = self._resolved(value, left_out)
+        return _plan(total, channels, area, step.activation is not None, self._shared) if total else _Plan(inf)
 
     def _resolved(self, value: Id, left_out: int) -> Sum | None:
         """A value as a sum over what is computed; None where that is no sum."""
-        key = value, left_out & self._reach[value]
+        key = value, self._relevant(value, left_out)
         if key not in self._known:
             self._known[key] = self._resolve(*key)
         return self._known[key]
