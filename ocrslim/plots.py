@@ -100,6 +100,10 @@ class SensitivityPicture:
         """The points of all layers."""
         return [point for name in self.layers for point in self.points(name)]
 
+    def kinds(self) -> Counter[str]:
+        """How many points are known in which way; none that does not occur."""
+        return Counter(point.how for point in self.every_point())
+
     def order(self) -> list[str]:
         """The layers, those that can lose most first.
 
@@ -187,7 +191,7 @@ class _Scale:
 def heat_map(picture: SensitivityPicture) -> Figure:
     """Layers by ratios, with the ratio chosen as a bar under each row and the layer's share of the MACs."""
     order, ratios = picture.order(), picture.ratios()
-    names = 0.45 + _mono(max(map(len, order), default=0), 7.5)
+    names = 0.45 + _mono(max(14, *map(len, order), 0), 7.5)
     cells, right = (
         _CELL * (max(2, len(ratios)) + 0.9),
         (0.6 if picture.chosen else 0) + (1.7 if picture.macs_share else 0),
@@ -201,8 +205,8 @@ def heat_map(picture: SensitivityPicture) -> Figure:
     axes.tick_params(length=0, labelsize=7.5, labeltop=True, labelbottom=len(order) > 25, pad=2)
     axes.text(-0.6, -0.25, "ratio removed" if order else "", ha="right", size=7.5, color=_FAINT)
     for row, name in enumerate(order):
-        axes.text(-0.6, row + 0.5, name, ha="right", va="center", size=7.5, color=_INK, gid="layer", **_MONO)
-        axes.text(-0.6 - (names - 0.2) / _CELL, row + 0.5, str(row + 1), ha="right", va="center", size=7, color=_FAINT)
+        axes.text(-0.6, row + 0.42, name, ha="right", va="center", size=7.5, color=_INK, gid="layer", **_MONO)
+        axes.text(-0.6 - (names - 0.2) / _CELL, row + 0.42, str(row + 1), ha="right", va="center", size=7, color=_FAINT)
         _row(axes, row, name, picture)
     if picture.macs_share:
         _shares(_axes(figure, width - _MARGIN - 1.6, top + _LEGEND + 0.35, 1.6, body), order, picture)
@@ -222,7 +226,7 @@ def _row(axes: Axes, row: int, name: str, picture: SensitivityPicture) -> None:
     end = float(np.interp(chosen, [0, *ratios], range(len(ratios) + 1)))
     axes.plot([0, end], [row + 0.85] * 2, gid="chosen", **_BAR)
     axes.plot([end] * 2, [row + 0.75, row + 0.95], **_BAR)
-    axes.text(right, row + 0.5, f"{chosen:.2f}", ha="right", va="center", size=7.5, color=_INK)
+    axes.text(right, row + 0.42, f"{chosen:.2f}", ha="right", va="center", size=7.5, color=_INK)
     if row == 0:
         axes.text(right, -0.25, "chosen", ha="right", size=7.5, color=_FAINT)
 
@@ -266,16 +270,19 @@ def _heat_legend(axes: Axes, picture: SensitivityPicture) -> None:
         place = 0.02 if loss < scale.tolerance else 0.64 + 1.6 * scale.share(loss)
         axes.text(place, 0.22, _percent(loss), ha="center", va="top", size=6.5, color=_INK)
     axes.text(0, 0.5, f"loss of {picture.metric}; numbers in %", size=7, color=_FAINT)
-    for i, (how, (half, top, tall)) in enumerate(_TILES.items()):
-        left, up = 2.85 + 2.15 * (i % 2), 0.27 * (i // 2)
+    kinds = [how for how in _TILES if how in picture.kinds()]
+    slots = [(2.85 + 2.15 * (i % 2), 0.27 * (i // 2)) for i in range(len(kinds) + 1)]
+    for how, (left, up) in zip(kinds, slots):
+        half, top, tall = _TILES[how]
         box = (left + _CELL * (0.5 - half), up + _ROW * top)
         axes.add_patch(Rectangle(box, 2 * half * _CELL, tall * _ROW, color=_WITHIN(1.0), lw=0))
         text = _MEANING[how].format(picture.images)
         axes.text(left + _CELL + 0.06, up + 0.09, text, va="center", size=7, color=_INK)
     if picture.chosen:
-        axes.plot([5.0, 5.0 + _CELL], [0.37] * 2, **_BAR)
-        axes.plot([5.0 + _CELL] * 2, [0.34, 0.4], **_BAR)
-        axes.text(5.06 + _CELL, 0.36, "ratio chosen at the tolerance", va="center", size=7, color=_INK)
+        left, up = slots[-1]
+        axes.plot([left, left + _CELL], [up + 0.1] * 2, **_BAR)
+        axes.plot([left + _CELL] * 2, [up + 0.07, up + 0.13], **_BAR)
+        axes.text(left + _CELL + 0.06, up + 0.09, "ratio chosen at the tolerance", va="center", size=7, color=_INK)
 
 
 def small_multiples(picture: SensitivityPicture) -> Figure:
@@ -342,13 +349,15 @@ def _segments(points: Sequence[SensitivityPoint]) -> LineCollection:
 
 def _curve_legend(figure: Figure, picture: SensitivityPicture, top: float) -> None:
     dot: dict[str, Any] = {"color": _INK, "marker": "o", "ms": 3.6, "lw": 0.9}
-    entries = [
-        Line2D([], [], **dot, label=_MEANING[MEASURED].format(picture.images)),
-        Line2D([], [], **dot, mfc="w", label=f"{_MEANING[SAMPLED]}, with interval"),
-        Line2D([], [], color=_INK, lw=0.9, ls=_DASHED, label=_MEANING[INFERRED]),
-        Line2D([], [], color=_OVER(0.35), lw=1.1, label=f"tolerance {picture.tolerance:g}"),
-        *([Line2D([], [], color=_INK, lw=1, ls=_DOTTED, label="ratio chosen")] if picture.chosen else []),
-    ]
+    known = {
+        MEASURED: Line2D([], [], **dot, label=_MEANING[MEASURED].format(picture.images)),
+        SAMPLED: Line2D([], [], **dot, mfc="w", label=f"{_MEANING[SAMPLED]}, with interval"),
+        INFERRED: Line2D([], [], color=_INK, lw=0.9, ls=_DASHED, label=_MEANING[INFERRED]),
+    }
+    entries = [line for how, line in known.items() if how in picture.kinds()]
+    entries.append(Line2D([], [], color=_OVER(0.35), lw=1.1, label=f"tolerance {picture.tolerance:g}"))
+    if picture.chosen:
+        entries.append(Line2D([], [], color=_INK, lw=1, ls=_DOTTED, label="ratio chosen"))
     place = (_MARGIN - 0.05) / figure.get_figwidth(), 1 - (top - 0.06) / figure.get_figheight()
     style: dict[str, Any] = {"frameon": False, "fontsize": 7, "columnspacing": 1.5, "borderaxespad": 0}
     figure.legend(handles=entries, loc="upper left", bbox_to_anchor=place, ncols=3, **style)
@@ -367,11 +376,11 @@ def _page(picture: SensitivityPicture, title: str, width: float, height: float) 
 
 
 def _summary(picture: SensitivityPicture) -> str:
-    kinds = Counter(point.how for point in picture.every_point())
+    kinds = picture.kinds()
     counts = ", ".join(f"{kinds[how]} {how}" for how in _TILES if kinds[how]) or "none yet"
     waiting = sum(not picture.points(name) for name in picture.layers)
     layers = len(picture.layers)
-    order = ", those that can lose most first" if layers > 1 else ""
+    order = ", those that can lose most first" if layers > 1 and kinds else ""
     return (
         f"Unpruned {picture.metric} {picture.baseline:.4f} on {picture.images} images; loss is the fraction of it "
         f"that is lost; tolerance {picture.tolerance:g}. {layers} layer{'s' * (layers != 1)}{order}; points: {counts}."

@@ -192,6 +192,15 @@ def test_measured_sampled_and_inferred_points_differ(draw):
         assert styles[0] == styles[1] != styles[2]  # solid as far as it is measured or sampled
 
 
+@DRAWINGS
+def test_the_legend_explains_what_is_there_and_nothing_else(draw):
+    table = {how: [point(0.1, 0.1, how)] for how in ("measured", "inferred")}
+    said = " ".join(text for text, _ in extents(draw(picture(table))))
+    assert "measured on all 20 images" in said and "inferred" in said
+    assert "estimated" not in said and "ratio chosen" not in said
+    assert "ratio chosen" in " ".join(text for text, _ in extents(draw(picture(table, chosen={"measured": 0.1}))))
+
+
 def test_colours_break_at_the_tolerance_and_darken_with_the_loss():
     scale = plots._Scale(picture(layers(3)))
     losses = [-0.5, 0.0, 0.01, 0.02, np.nextafter(0.02, 1), 0.05, 0.3, 1.0]
