@@ -10,8 +10,9 @@ import numpy as np
 
 from ocrslim.sequential import Estimate
 
-SLACK = 1.0  # by how many times the sampling noise a loss may fall back behind that of a smaller ratio
-KEPT_EXCESS = 0.5  # what remains of a certain excess over the tolerance at every larger ratio
+# How far a loss may fall back behind that of a smaller ratio: in sampling noises, and in tolerances
+SLACK, DIP = 0.25, 0.5
+KEPT_EXCESS = 0.5  # what remains, at every larger ratio, of an excess over the tolerance that is certain
 
 
 class Interval(NamedTuple):
@@ -27,10 +28,10 @@ def complete(
 ) -> list[Interval]:
     """Interval of the loss at each of `ratios`.
 
-    Losses rise with the ratio, but for noise: no loss is lower than one at a smaller ratio, and none is higher
-    than the straight line to one at a larger ratio, by more than `SLACK` times the noise. Of an excess over
-    the tolerance that is certain at a smaller ratio at least `KEPT_EXCESS` remains. What was measured at a ratio
-    itself narrows this, and counts alone where the two contradict each other.
+    Losses rise with the ratio, but for noise. None is lower than one at a smaller ratio by more than `SLACK` times
+    the noise and `DIP` times the tolerance; of what certainly exceeds the tolerance even then, at least `KEPT_EXCESS`
+    remains. None is higher than the straight line to one at a larger ratio by more than `SLACK` times the noise.
+    What was measured at a ratio itself narrows this, and counts alone where the two contradict each other.
 
     Args:
         known: estimates by ratio, those measured so far.
@@ -56,7 +57,7 @@ def complete(
 
 def _floor(smaller: Estimate, tolerance: float) -> float:
     """The least loss at a ratio above that of `smaller`."""
-    least = smaller.low - SLACK * smaller.noise
+    least = smaller.low - SLACK * smaller.noise - DIP * tolerance
     return tolerance + KEPT_EXCESS * (least - tolerance) if least > tolerance else least
 
 

@@ -6,7 +6,6 @@ ratio: the rule applied to the upper ends is its lower end, the rule applied to 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from statistics import NormalDist
 from typing import NamedTuple, Protocol
@@ -19,13 +18,8 @@ from ocrslim.pruning.select import ratio_by_loss
 from ocrslim.sequential import Estimate, LossEstimator
 
 MEASURED, SAMPLED, INFERRED = "measured", "sampled", "inferred"
-START_COST, REQUEST_COST = 1.0, 0.1  # of a new ratio and of any request, in evaluations of one image
-
 _EPSILON = 1e-9
-# Found by simulation; they decide what is measured first, not what is true:
-_NEVER_OVER = 0.3  # chance that no ratio exceeds the tolerance
-_CLEAR = 0.5  # distance of an unmeasured loss from the tolerance, in tolerances
-_CLOSEST = 0.5  # least distance of a sampled loss from the tolerance, in half widths of its interval
+_NEVER_OVER = 0.45  # chance that no ratio exceeds the tolerance, to choose by; found by simulation
 
 
 class Request(NamedTuple):
@@ -183,9 +177,14 @@ class ExactSearch(_Counted):
 
     def next(self) -> Request | None:
         """See `Search.next`."""
-        left = (ratio for ratio in self._ratios if not self._complete(ratio))
-        ratio = next(left, None)
-        return None if ratio is None else Request(ratio, len(self._counts[ratio]), self._estimator.images)
+        return next(iter(self.requests()), None)
+
+    def requests(self) -> list[Request]:
+        """All that is left to measure, in any order and by anybody."""
+        images = self._estimator.images
+        return [
+            Request(ratio, len(self._counts[ratio]), images) for ratio in self._ratios if not self._complete(ratio)
+        ]
 
 
 class AdaptiveSearch(_Counted):
@@ -244,26 +243,22 @@ class AdaptiveSearch(_Counted):
                     return moved, Decision(ratio, low, high, True)
         return losses, Decision(first, low, high, False)
 
-    def _worth(self, ratio: float, over: float) -> tuple[float, float]:
-        """How much narrower the decision is expected to be, per image, once it is known on which side `ratio` lies.
-
-        The second number decides between ratios that promise nothing alone: the least known one near the tolerance.
+    def _worth(self, ratio: float, over: float) -> tuple[bool, float, float]:
+        """What to measure first: what was begun, as long as it can still narrow the decision (a new ratio tells
+        less at first and costs more); then what is expected to narrow it most, once the side of the tolerance is
+        known; then the least known.
         """
         at = self._ratios.index(ratio)
         _, low, high = self._intervals[at]
         if not low <= self._tolerance < high:
-            return 0.0, 0.0
-        now = self._decision.high - self._decision.low
-        if_over = self._width(at, min(self._tolerance + _EPSILON, high), high)
-        if_under = self._width(at, low, self._tolerance)
-        gain = now - over * if_over - (1 - over) * if_under
-        return gain / self._cost(ratio, self._intervals[at]), high - low
-
-    def _width(self, at: int, low: float, high: float) -> float:
-        """Width of the decision's interval if the loss at position `at` were known to lie in low..high."""
+            return False, 0.0, 0.0
         lows, highs = ([interval[end] for interval in self._intervals] for end in (1, 2))
-        lows[at], highs[at] = low, high
-        return self._rule(lows) - self._rule(highs)
+        lows[at:] = [max(least, min(self._tolerance + _EPSILON, most)) for least, most in zip(lows[at:], highs[at:])]
+        if_over = self._decision.high - self._rule(lows)
+        highs[at] = self._tolerance
+        if_under = self._rule(highs) - self._decision.low
+        gain = over * if_over + (1 - over) * if_under
+        return bool(self._counts[ratio]) and gain > _EPSILON, gain, high - low
 
     def _chances(self) -> dict[float, float]:
         """Chance that each ratio's loss is over the tolerance, to choose by: rises with the ratio."""
@@ -279,18 +274,6 @@ class AdaptiveSearch(_Counted):
         x, y = zip(*sorted([*knots, *sampled]))
         chances = np.interp(self._ratios, x, np.maximum.accumulate(y)).clip(0.1, 0.9)
         return {**dict(zip(self._ratios, chances.tolist())), **dict(sampled)}
-
-    def _cost(self, ratio: float, interval: Interval) -> float:
-        """Evaluations of one image until the loss at `ratio` is probably known to be on one side."""
-        images, so_far = self._estimator.images, len(self._counts[ratio])
-        if not so_far:
-            noise = min((at.noise for at in self._known.values()), default=self._estimator.least_noise)
-            return START_COST + images / (1 + (_CLEAR * self._tolerance / noise) ** 2)
-        half = max((interval.high - interval.low) / 2, _EPSILON)
-        distance = min(math.hypot((interval.loss - self._tolerance) / half, _CLOSEST), 1.0)
-        # the interval's width goes with sqrt(1 / n - 1 / N)
-        needed = 1 / (1 / images + (1 / so_far - 1 / images) * distance**2)
-        return needed - so_far + REQUEST_COST
 
 
 def _chance_over(interval: Interval, tolerance: float) -> float:

@@ -87,11 +87,6 @@ class LossEstimator:
         """The least and the greatest loss there can be: a metric of 1 and one of 0."""
         return loss_of(self._baseline, 1.0), loss_of(self._baseline, 0.0)
 
-    @property
-    def least_noise(self) -> float:
-        """The noise of a network that differs from the baseline in two boxes."""
-        return math.sqrt(2) * self._metric.matched / max(self._sizes.sum(), 1.0) / (self._baseline + 1e-3)
-
     def estimate(self, counts: Sequence[ImageCounts]) -> Estimate:
         """Estimate from the counts of the first images.
 
