@@ -10,14 +10,14 @@ out and its definition put in the place of its uses:
 
 All are exact but for rounding, also at the borders, where padding is with zeros: a bias, which does not map zeros
 to zeros, is never moved under a kernel that reaches into the padding. Which values to leave out is searched for
-with a model of what each step costs.
+with a model of what each step costs. A map plus its gated copy becomes one product.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import reduce
 from math import inf
 from operator import or_
@@ -27,13 +27,10 @@ import numpy as np
 
 from ocrslim.graph.program import Op
 from ocrslim.runtime.linear import NEAREST, Shapes, Sum, Term, areas, definition, upsampling_kernel, widths
-from ocrslim.runtime.steps import ADD, CONCAT, CONV, DECONV, Id, Step, fold
+from ocrslim.runtime.plans import Plan, joining_cost, plan
+from ocrslim.runtime.steps import ADD, AFFINE, CONCAT, CONV, DECONV, MULTIPLY, Id, Step, fold
 
-_BLOCK = 8  # channels that oneDNN computes together
-_MOVE = 12.0  # multiply-accumulates in the time that one float takes to be read or written (AVX2, one thread)
-_DECONV = 1.1  # time of a product in a transposed convolution over that in a convolution
 _GAIN = 0.03  # a rewriting has to save at least this share, or the model is not to be trusted
-_MAX_WINDOWS = 6  # convolutions in one sum; there are 2^5 ways to group so many
 
 
 def shapes_of(ops: Iterable[Op]) -> dict[Id, tuple[int, ...]]:
@@ -52,96 +49,31 @@ def rewrite(steps: Sequence[Step], outputs: Iterable[Id], shapes: Shapes) -> lis
             the weights, so pruned weights need no new shapes. A sum of values without a shape stays as it is.
     """
     outputs = list(outputs)
+    steps = _gated(steps, outputs)
     region = _Region(steps, outputs, shapes)
     left_out = region.search()
     if not left_out:
-        return list(steps)
+        return steps
     return fold([new for step in steps for new in region.emitted(step, left_out)], outputs)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """How a sum is computed.
-
-    Attributes:
-        cost: in multiply-accumulates for one pixel of area 1.
-        groups: maps that one convolution of their concatenation computes, transposed where all are upsampled.
-        small: 1x1 convolutions that run before the upsampling.
-        plain: maps without weights.
-    """
-
-    cost: float
-    groups: tuple[tuple[Term, ...], ...] = ()
-    small: tuple[Term, ...] = ()
-    plain: tuple[Term, ...] = ()
-
-
-def _plan(total: Sum, channels: int, area: float, activated: bool, shared: Container[Id]) -> _Plan:
-    """The cheapest way to a sum of `channels` channels on `area` pixels; nothing may write over `shared` values."""
-    plain = tuple(term for term in total.terms if not term.weights)
-    small = tuple(term for term in total.terms if term.weights and term.kernel == 1 and term.factor > 1)
-    windows = [term for term in total.terms if term.weights and (term.kernel > 1 or term.factor == 1)]
-    if len(windows) > _MAX_WINDOWS or any(term.channels for term in total.terms):
-        return _Plan(inf)
-    fixed = sum(_upsampling(channels, term.factor, area) for term in (*plain, *small))
-    fixed += sum(_convolution((term,), channels, area / term.factor**2) for term in small)
-    others = len(plain) + len(small)
-    kept = others == 1 and any(term.factor == 1 and term.source in shared for term in plain)
-    best = _Plan(inf)
-    for grouped, groups in _groupings(sorted(windows, key=lambda term: (term.kernel, term.factor)), channels, area):
-        last = sum(group[0].factor == 1 for group in groups)
-        sums = others + len(groups) - 1
-        residual = min(sums, last) - (kept and 0 < last == len(groups))
-        moves = 3 * sums - residual + 2 * (activated and not last)  # a residual is read, but not written
-        cost = fixed + grouped + _MOVE * area * channels * moves
-        if cost < best.cost:
-            best = _Plan(cost, groups, small, plain)
-    return best
-
-
-def _groupings(
-    terms: Sequence[Term], channels: int, area: float
-) -> Iterator[tuple[float, tuple[tuple[Term, ...], ...]]]:
-    """All ways to cut `terms`, sorted by kernel, into runs of equal kernel; the cost of each."""
-    if not terms:
-        yield 0.0, ()
-    for size in range(1, len(terms) + 1):
-        if terms[size - 1].kernel == terms[0].kernel:
-            group = tuple(terms[:size])
-            cost = _grouped(group, channels, area)
-            yield from ((cost + other, (group, *rest)) for other, rest in _groupings(terms[size:], channels, area))
-
-
-def _grouped(group: Sequence[Term], channels: int, area: float) -> float:
-    """The cost of one convolution of the maps of `group`, upsampled to the size of the largest and joined."""
-    factor = group[0].factor
-    if any(term.factor % factor for term in group):
-        return inf
-    small = area / factor**2
-    cost = sum(_upsampling(term.width, term.factor // factor, small) for term in group)
-    if len(group) > 1:
-        cost += _MOVE * 2 * small * sum(term.width for term in group)
-    if factor == 1:
-        return cost + _convolution(group, channels, area)
-    window = (factor + group[0].kernel - 1) ** 2 * _DECONV
-    return cost + small * window * _products(group, channels) + _MOVE * (small * _inputs(group) + area * channels)
-
-
-def _convolution(group: Sequence[Term], channels: int, area: float) -> float:
-    moves = _MOVE * (_inputs(group) + channels)
-    return area * (group[0].kernel ** 2 * _products(group, channels) + moves)
-
-
-def _inputs(group: Sequence[Term]) -> int:
-    return sum(term.width for term in group)
-
-
-def _products(group: Sequence[Term], channels: int) -> int:
-    return -(-_inputs(group) // _BLOCK) * -(-channels // _BLOCK) * _BLOCK**2
-
-
-def _upsampling(channels: int, factor: int, area: float) -> float:
-    return _MOVE * area * channels * (1 + factor**-2) if factor > 1 else 0.0
+def _gated(steps: Iterable[Step], outputs: Iterable[Id]) -> list[Step]:
+    """A map and its gated copy in one pass: x + x g = x (1 + g), where g is mostly of one pixel."""
+    steps = list(steps)
+    uses = Counter(used for step in steps for used in step.inputs)
+    uses.update(outputs)
+    made = {step.output: step for step in steps}
+    replaced: dict[Id, Step] = {}
+    for step in steps:
+        for whole, part in (step.inputs, step.inputs[::-1]) if step.kind == ADD else ():
+            product = made.get(part)
+            if product and product.kind == MULTIPLY and whole in product.inputs and uses[part] == 1:
+                gate = product.inputs[product.inputs[0] == whole]
+                shift = {"scale": np.ones(1), "shift": np.ones(1)}
+                replaced[part] = Step(AFFINE, (gate,), part, shift)
+                replaced[step.output] = replace(product, inputs=(whole, part), output=step.output)
+                break
+    return [replaced.get(step.output, step) for step in steps]
 
 
 class _Region:
@@ -159,21 +91,36 @@ class _Region:
         self._bits = {value: 1 << n for n, value in enumerate(self._free(uses))}
         self._reach = {value: self._within(value, False) for value in self._sums}
         self._known: dict[tuple[Id, int], Sum | None] = {}
-        self._plans: dict[tuple[Id, int], _Plan] = {}
+        self._plans: dict[tuple[Id, int], Plan] = {}
 
     def search(self) -> int:
-        """The values to leave out: for each part the better of two descents, if it saves enough."""
-        found = [self._descent(0), self._descent(self._legal())]
-        best = 0
-        for part in set(self._parts.values()):
-            bits = sum(bit for value, bit in self._bits.items() if self._parts[value] == part)
-            if not bits:
-                continue
-            values = [value for value in self._sums if self._parts[value] == part]
-            cost, choice = min((self._cost(values, left_out & bits), left_out & bits) for left_out in found)
-            if cost < (1 - _GAIN) * self._cost(values, 0):
-                best |= choice
-        return best
+        """The values to leave out, chosen for each connected part on its own."""
+        members: dict[Id, list[Id]] = {}
+        for value in self._sums:
+            members.setdefault(self._parts[value], []).append(value)
+        return reduce(or_, map(self._chosen, members.values()), 0)
+
+    def _chosen(self, values: Sequence[Id]) -> int:
+        """The better of two descents among `values`, if it saves enough."""
+        single = [self._bits[value] for value in values if value in self._bits]
+        pairs = {bit | self._bit(t.source) for v, bit in self._bits.items() if v in values for t in self._sums[v].terms}
+        touched = {value: self._reach[value] | self._bit(value) for value in values}
+        moves = {move: [v for v in values if touched[v] & move] for move in (*single, *sorted(pairs - {*single}))}
+        everything = 0
+        for bit in reversed(single):  # from the outputs back, as what comes before has to fit what comes behind
+            everything |= bit if self._cost(moves[bit], everything | bit) < inf else 0
+        cost, choice = min((self._cost(values, end), end) for end in (self._descent(s, moves) for s in (0, everything)))
+        return choice if cost < (1 - _GAIN) * self._cost(values, 0) else 0
+
+    def _descent(self, left_out: int, moves: Mapping[int, Sequence[Id]]) -> int:
+        """Make moves, each of which changes the cost of some values, for as long as that is cheaper."""
+        improved = True
+        while improved:
+            improved = False
+            for move, values in moves.items():
+                if self._cost(values, left_out ^ move) < self._cost(values, left_out) * (1 - 1e-9):
+                    left_out, improved = left_out ^ move, True
+        return left_out
 
     def emitted(self, step: Step, left_out: int) -> list[Step]:
         """What computes the value of `step`: the step itself where all that it uses is there."""
@@ -182,9 +129,9 @@ class _Region:
             return []
         if total is None or not any(self._bit(term.source) & left_out for term in total.terms):
             return [step]
-        total, plan = self._resolved(step.output, left_out), self._planned(step.output, left_out)
+        total = self._resolved(step.output, left_out)
         assert total is not None
-        return _Writer(step).write(plan, total.bias)
+        return _Writer(step).write(self._planned(step.output, left_out), total.bias)
 
     def _free(self, uses: Mapping[Id, int]) -> list[Id]:
         """Values that only linear steps use, all of which can take their definition."""
@@ -220,33 +167,10 @@ class _Region:
     def _bit(self, value: Id) -> int:
         return self._bits.get(value, 0)
 
-    def _legal(self) -> int:
-        """All that can be left out together, from the outputs back."""
-        left_out = 0
-        for bit in sorted(self._bits.values(), reverse=True):
-            if self._cost(self._concerned(bit), left_out | bit) < inf:
-                left_out |= bit
-        return left_out
-
-    def _descent(self, left_out: int) -> int:
-        """Change one or two values at a time for as long as that is cheaper."""
-        pairs = {self._bit(t.source) | bit for value, bit in self._bits.items() for t in self._sums[value].terms}
-        moves = [(move, self._concerned(move)) for move in sorted(pairs | set(self._bits.values()))]
-        improved = True
-        while improved:
-            improved = False
-            for move, values in moves:
-                if self._cost(values, left_out ^ move) < self._cost(values, left_out) * (1 - 1e-9):
-                    left_out, improved = left_out ^ move, True
-        return left_out
-
-    def _concerned(self, move: int) -> list[Id]:
-        return [value for value in self._sums if (self._reach[value] | self._bit(value)) & move]
-
     def _cost(self, values: Iterable[Id], left_out: int) -> float:
         return sum(self._planned(value, left_out).cost for value in values if not self._bit(value) & left_out)
 
-    def _planned(self, value: Id, left_out: int) -> _Plan:
+    def _planned(self, value: Id, left_out: int) -> Plan:
         key = value, left_out & self._reach[value]
         if key not in self._plans:
             exact = value, self._relevant(*key)
@@ -255,12 +179,12 @@ class _Region:
             self._plans[key] = self._plans[exact]
         return self._plans[key]
 
-    def _plan(self, value: Id, left_out: int) -> _Plan:
+    def _plan(self, value: Id, left_out: int) -> Plan:
         step, area, channels = self._steps[value], self._areas[value], self._widths[value]
         if step.kind == CONCAT and not left_out:
-            return _Plan(2 * _MOVE * area * channels)
+            return Plan(joining_cost(channels, area))
         total = self._resolved(value, left_out)
-        return _plan(total, channels, area, step.activation is not None, self._shared) if total else _Plan(inf)
+        return plan(total, channels, area, step.activation is not None, self._shared) if total else Plan(inf)
 
     def _resolved(self, value: Id, left_out: int) -> Sum | None:
         """A value as a sum over what is computed; None where that is no sum."""
@@ -295,12 +219,12 @@ class _Writer:
         self._step = step
         self._written: list[Step] = []
 
-    def write(self, plan: _Plan, bias: np.ndarray | None) -> list[Step]:
+    def write(self, planned: Plan, bias: np.ndarray | None) -> list[Step]:
         """The steps that compute a sum as planned, and the activation after it."""
         # convolutions without upsampling come last: `fold` makes what is there by then their residual
-        groups = sorted([*plan.groups, *((term,) for term in plan.small)], key=lambda group: -group[0].factor)
+        groups = sorted([*planned.groups, *((term,) for term in planned.small)], key=lambda group: -group[0].factor)
         result: Id | None = None
-        for term in plan.plain:
+        for term in planned.plain:
             result = self._add(self._upsample(term.source, term.factor), result)
         for group in groups:
             last = group is groups[-1]

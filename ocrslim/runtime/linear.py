@@ -77,16 +77,14 @@ def upsampling_kernel(weight: np.ndarray, factor: int) -> np.ndarray:
     """The weight [in, out, s + k - 1, s + k - 1] of the transposed convolution that upsamples `factor` = s times first.
 
     Output i = s j + r of a convolution reads position i + d - p with its tap d; so source j reaches it by the taps
-    with 0 <= r + d - p < s, at entry r - d + 2 p of the kernel.
+    with 0 <= r + d - p < s, at entry r - d + 2 p of the kernel, the r of which is the entry + d - (k - 1).
     """
-    kernel = weight.shape[-1]
+    out, width, kernel, _ = weight.shape
     size = factor + kernel - 1
-    result = np.zeros((weight.shape[1], weight.shape[0], size, size))
-    for dy in range(kernel):
-        for dx in range(kernel):
-            y, x = kernel - 1 - dy, kernel - 1 - dx
-            result[:, :, y : y + factor, x : x + factor] += weight[:, :, dy, dx].T[:, :, None, None]
-    return result
+    entry, tap = np.indices((size, kernel))
+    reached = ((entry + tap >= kernel - 1) & (entry + tap < kernel - 1 + factor)).astype(np.float64)
+    flat = weight.transpose(1, 0, 2, 3).reshape(-1, kernel**2) @ np.kron(reached, reached).T
+    return flat.reshape(width, out, size, size)
 
 
 @dataclass(frozen=True, eq=False)
