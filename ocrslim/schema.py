@@ -20,6 +20,7 @@ from ocrslim.rules import (
     EVAL_STEP,
     FRACTION,
     LABEL_FILES,
+    MINUTES,
     NO_ASF,
     NOT_NEGATIVE,
     NOTHING,
@@ -29,6 +30,7 @@ from ocrslim.rules import (
     POSITIVE,
     RATES,
     RATIOS,
+    SHARD,
     SHARES,
     STRING,
     TRANSFORMS,
@@ -52,6 +54,12 @@ class PruneOptions:
     calibration_batches: int = 8
     ratios: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     layers: tuple[str, ...] = ("*",)
+    mode: str = "exact"
+    engine: str = "auto"
+    workers: int | None = None
+    cache_gib: float = 1.5
+    budget_minutes: float | None = None
+    shard: str | None = None
     skip: tuple[str, ...] = ()
     skip_first: int = 4
     skip_ratio: float = 0.1
@@ -183,6 +191,12 @@ _PRUNE = Section(
         "calibration_batches": whole(1),
         "ratios": RATIOS,
         "layers": PATTERNS,
+        "mode": choice("exact", "adaptive"),
+        "engine": choice("auto", "dygraph"),
+        "workers": whole(1, optional=True),
+        "cache_gib": NOT_NEGATIVE,
+        "budget_minutes": MINUTES,
+        "shard": SHARD,
         "skip": PATTERNS,
         "skip_first": whole(0, 15),
         "skip_ratio": FRACTION,

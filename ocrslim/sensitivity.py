@@ -1,50 +1,44 @@
-"""How much accuracy each group loses at each ratio, measured one point at a time.
+"""How much accuracy each group loses at each ratio.
 
-Written after every point: `sen.pickle` (PaddleSlim's table) and `sen.json` (what the table was measured
-on). Interrupted at any moment, only the point in flight is lost.
+Three files are kept while it is measured: `sen.jsonl`, what came out image by image, only appended to;
+and, derived from it after every point, `sen.pickle` (PaddleSlim's table) and `sen.json` (what the table was
+measured on, and what is known of each point). Interrupted at any moment, at most the images in flight are lost.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from paddle import nn
 
-from ocrslim.artifacts import (
-    Sensitivities,
-    check_writable,
-    read_json,
-    read_sensitivities,
-    remove_leftovers,
-    write_json,
-    write_sensitivities,
-)
+from ocrslim.agenda import Agenda
+from ocrslim.artifacts import check_writable, remove_leftovers
 from ocrslim.data import EvalSet
-from ocrslim.engines import DygraphEngine
-from ocrslim.errors import ArtifactError, DataError
-from ocrslim.evaluate import PostProcess, evaluate
+from ocrslim.errors import DataError, GraphError, LoweringError
+from ocrslim.evaluate import PostProcess
 from ocrslim.graph.groups import ChannelGraph
-from ocrslim.models.names import to_public, to_state_key
+from ocrslim.loss_table import ADAPTIVE, EXACT, RECORD, TABLE
+from ocrslim.measurements import PICTURES, Identity, Measurements, open_measurements
+from ocrslim.metrics import ImageCounts, scores_of
+from ocrslim.models.names import to_public
 from ocrslim.progress import progress_bar
-from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.pruners import ChannelPruner
-from ocrslim.pruning.select import loss_of
-from ocrslim.pruning.surgery import pruned
+from ocrslim.search import AdaptiveSearch, ExactSearch, Request, Search
+from ocrslim.sensitivity_display import SensitivityDisplay
+from ocrslim.variants import DygraphVariants, RuntimeVariants, Variants, cores
+from ocrslim.workers import Done, Task, Workers
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 1
-TABLE, RECORD = "sen.pickle", "sen.json"
-MADE_BY = "sensitivity_anal.py"
-_PLAIN = ("criterion", "group score", "seed")  # recorded as they are, not as hashes
-_AUTOMATIC = re.compile(r"\w+_\d+\.[wb]_\d+")  # such as conv2d_57.w_0
-_REMEASURE = "choose another folder with -o Global.save_model_dir=PATH, or measure anew with -o Global.overwrite=true"
+_ORDER_SEED = 0  # of the order in which images are measured: a sample of the first is one of all
+_POLL = 0.5  # seconds
+AUTO, DYGRAPH = "auto", "dygraph"
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class Study:
         graph: its channel groups.
         architecture: the `Architecture` section.
         images: the evaluation set.
-        post_process: shrink map to polygons.
+        post_processor: makes what turns a shrink map into polygons, one for each thread.
         metric: which of precision, recall, hmean the losses are of.
         criterion: how channels are scored.
         pruner: scores them; not called before everything else is checked.
@@ -68,208 +62,277 @@ class Study:
     graph: ChannelGraph
     architecture: Mapping[str, Any]
     images: EvalSet
-    post_process: PostProcess
+    post_processor: Callable[[], PostProcess]
     metric: str
     criterion: str
     pruner: Callable[[], ChannelPruner]
     hashes: Mapping[str, str]
     config: Mapping[str, Any]
 
+    def identity(self) -> Identity:
+        """What measurements of this study are marked with."""
+        return Identity(self.graph, self.architecture, self.metric, len(self.images), self.hashes)
+
+    def macs_share(self, group: str) -> float:
+        """Share (0..1) of the network's MACs that makes the channels of a group."""
+        return self.graph.macs_of(self.graph.groups[group]) / max(1, self.graph.macs)
+
+    def public(self, group: str) -> str:
+        """The name of a group in files and on screen."""
+        return to_public(group, self.architecture)
+
+
+@dataclass(frozen=True)
+class Method:
+    """How it is measured; no loss depends on it.
+
+    Attributes:
+        mode: `EXACT`, every point on all images; or `ADAPTIVE`, what is needed to know each layer's ratio.
+        tolerance: the loss that ratios are wanted for.
+        engine: "auto", the fast runtime where it can run the network; or "dygraph".
+        workers: threads; None for one a core.
+        memory: bytes for what the threads keep of the unpruned network.
+        minutes: time to spend; None for as long as it takes.
+        use_gpu: run on the GPU.
+    """
+
+    mode: str = EXACT
+    tolerance: float = 0.02
+    engine: str = "auto"
+    workers: int | None = None
+    memory: int = 1 << 30
+    minutes: float | None = None
+    use_gpu: bool = False
+
 
 @dataclass
-class Progress:
-    """What is on the disk: the table by public names, and its record."""
+class Spent:
+    """What a run took.
 
-    folder: Path
-    table: Sensitivities = field(default_factory=dict)
-    record: dict[str, Any] = field(default_factory=dict)
+    Attributes:
+        engine: what ran the network.
+        seconds: by what all workers together did.
+        cached: most bytes that were kept of the unpruned network at a time.
+    """
 
-    def save(self) -> None:
-        """Write table and record, each atomically; the table first, as it holds what cannot be derived.
+    engine: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    cached: int = 0
 
-        A record without a table is a run before its first point; the other way round nobody could tell
-        what was measured.
-        """
-        write_sensitivities(self.folder / TABLE, self.table)
-        self.save_record()
 
-    def save_record(self) -> None:
-        write_json(self.folder / RECORD, self.record)
+@dataclass(frozen=True)
+class Analysis:
+    """What a folder holds after a run, and what the run took."""
+
+    measured: Measurements
+    spent: Spent
 
 
 def analyse(
-    study: Study, groups: Sequence[str], ratios: Sequence[float], folder: Path, overwrite: bool = False
-) -> Progress:
-    """Measure the loss of every group in `groups` at every ratio, continuing what `folder` holds.
+    study: Study,
+    groups: Sequence[str],
+    ratios: Sequence[float],
+    folder: Path,
+    method: Method | None = None,
+    overwrite: bool = False,
+) -> Analysis:
+    """Measure the loss of the groups at the ratios, continuing what `folder` holds.
 
     Args:
         groups: group names (state-dict keys).
         ratios: fractions of channels to remove, each in 0..1.
-        folder: gets `sen.pickle` and `sen.json`.
-        overwrite: start over instead of refusing a table of other weights, data or settings.
+        folder: gets `sen.jsonl`, `sen.pickle` and `sen.json`.
+        overwrite: start over instead of refusing measurements of other weights, data or settings.
 
     Raises:
-        ArtifactError: `folder` holds a table of something else, or cannot be written.
+        ArtifactError: `folder` holds measurements of something else, or cannot be written.
         DataError: the baseline is zero, so there is nothing to lose.
     """
+    method = method or Method()
     check_writable(folder)
-    remove_leftovers(folder, TABLE, RECORD)
-    names = {name: to_public(name, study.architecture) for name in groups}
-    wanted = [(name, ratio) for name in groups for ratio in ratios]
+    remove_leftovers(folder, TABLE, RECORD, *PICTURES)
+    layers = {study.public(name): name for name in groups}
 
-    def missing(progress: Progress) -> list[tuple[str, float]]:
-        return [(name, ratio) for name, ratio in wanted if ratio not in progress.table.get(names[name], {})]
+    def finished(found: Measurements) -> bool:
+        return bool(found.baseline) and not _unfinished(_searches(found, layers, ratios, method))
 
-    progress = _previous(folder, study, lambda found: not missing(found), overwrite)
-    points, total = missing(progress), len(wanted)
-    if progress.record:
-        logger.info("%s: continues with %d of %d points done", folder / TABLE, total - len(points), total)
-    else:
-        progress.record = _new_record(study)
-    progress.record["config"] = dict(study.config)
-    progress.save_record()
-    _measure(study, progress, points, names, total)
-    return progress
+    measured = open_measurements(folder, study.identity(), finished, overwrite=overwrite)
+    if measured.counts:
+        logger.info("%s: continues with %d points measured", folder / TABLE, sum(map(len, measured.table.values())))
+    spent = _Run(study, method, measured, layers, ratios).run()
+    return Analysis(measured, spent)
 
 
-def _measure(
-    study: Study,
-    progress: Progress,
-    points: Sequence[tuple[str, float]],
-    names: Mapping[str, str],
-    total: int,
-) -> None:
-    if not points:
-        return
-    pruner = study.pruner()
-    baseline = progress.record["baseline"][study.metric]
-    with progress_bar(total=total, initial=total - len(points), desc="sensitivity", unit="point") as bar:
-        for name, ratio in points:
-            start = time.monotonic()
-            bar.set_postfix_str(f"{names[name]} at {ratio:g}", refresh=False)
-            plan = Plan(study.architecture, pruner.cuts({name: ratio}))
-            with pruned(study.model, plan):
-                score = _score(study, f"{names[name]} {ratio:g}")
-            progress.table.setdefault(names[name], {})[ratio] = loss_of(baseline, score[study.metric])
-            progress.record["seconds"] += time.monotonic() - start
-            progress.save()
-            bar.update()
+def _unfinished(searches: Mapping[str, Search]) -> bool:
+    return any(search.next() is not None for search in searches.values())
 
 
-def _score(study: Study, desc: str) -> dict[str, float]:
-    return evaluate(DygraphEngine(study.model), study.images, study.post_process, desc)
+def _searches(
+    measured: Measurements, layers: Iterable[str], ratios: Sequence[float], method: Method
+) -> dict[str, Search]:
+    """What is known of each layer, and what is still to be measured of it."""
+    found: dict[str, Search] = {}
+    for layer in layers:
+        settings = (ratios, measured.baseline, measured.identity.metric, method.tolerance)
+        search: Search = AdaptiveSearch(*settings) if method.mode == ADAPTIVE else ExactSearch(*settings)
+        for ratio in ratios:
+            search.add(ratio, 0, measured.counts.get((layer, ratio), []))
+        found[layer] = search
+    return found
 
 
-def _new_record(study: Study) -> dict[str, Any]:
-    start = time.monotonic()
-    baseline = _score(study, "baseline")
-    if baseline[study.metric] <= 0:
-        raise DataError(
-            f"the unpruned network scores {study.metric} 0 on {len(study.images)} images: there is nothing "
-            "to lose; check that weights and configuration belong together (ocrslim eval), or train first"
+class _Run:
+    """One call of `analyse`."""
+
+    def __init__(
+        self,
+        study: Study,
+        method: Method,
+        measured: Measurements,
+        layers: Mapping[str, str],
+        ratios: Sequence[float],
+    ):
+        """`layers`: public name -> group."""
+        self._study = study
+        self._method = method
+        self._measured = measured
+        self._layers = layers
+        self._ratios = ratios
+        self._order = np.random.default_rng(_ORDER_SEED).permutation(len(study.images)).tolist()
+        self._searches: dict[str, Search] = {}
+        self._spent = Spent()
+        self._started = time.monotonic()
+        self._spent_before = float(measured.record.get("seconds", 0.0))
+
+    def run(self) -> Spent:
+        """Measure what is missing: on the fast runtime if it can run the network, in dygraph if not."""
+        if self._measured.baseline:
+            self._begin()
+            if not _unfinished(self._searches):
+                self._save()
+                return self._spent
+        for variants in self._ways():
+            self._spent.engine = variants.name
+            try:
+                self._measure(variants)
+                break
+            except LoweringError as error:
+                if isinstance(variants, DygraphVariants):
+                    raise
+                _say_slow(error)
+        return self._spent
+
+    def _ways(self) -> Iterator[Variants]:
+        study, method = self._study, self._method
+        if method.engine != DYGRAPH:
+            try:
+                yield RuntimeVariants(
+                    study.model,
+                    study.graph,
+                    study.images,
+                    study.pruner,
+                    threads=1 if method.use_gpu else method.workers or cores(),
+                    memory=method.memory,
+                    folder=self._measured.folder,
+                    use_gpu=method.use_gpu,
+                )
+            except (LoweringError, GraphError) as error:
+                _say_slow(error)
+        yield DygraphVariants(study.model, study.architecture, study.images, study.pruner)
+
+    def _measure(self, variants: Variants) -> None:
+        study = self._study
+        posts = [study.post_processor() for _ in range(variants.threads)]
+        with Workers(variants, study.images, self._order, posts) as workers:
+            try:
+                if not self._measured.baseline:
+                    self._measure_baseline(variants, workers)
+                    self._begin()
+                self._measure_points(variants, workers)
+            finally:
+                for done in workers.stop():
+                    self._take(done)
+                self._save()
+                self._spent.seconds = workers.seconds
+                self._spent.cached = workers.peak
+
+    def _measure_baseline(self, variants: Variants, workers: Workers) -> None:
+        variants.prove()
+        images = len(self._study.images)
+        edges = np.linspace(0, images, variants.threads + 1).astype(int).tolist()
+        for number, (start, stop) in enumerate(zip(edges, edges[1:])):
+            workers.give(number, Task(None, 0.0, start, stop))
+        parts: dict[int, Sequence[ImageCounts]] = {}
+        with progress_bar(total=images, inner=True, desc="baseline", unit="img") as bar:
+            while len(parts) < variants.threads:
+                done = workers.wait(_POLL)
+                if done is not None:
+                    parts[done.task.start] = done.counts
+                    bar.update(len(done.counts))
+        counts = [count for _, part in sorted(parts.items()) for count in part]
+        score = scores_of(counts)[self._study.metric]
+        if score <= 0:
+            raise DataError(
+                f"the unpruned network scores {self._study.metric} 0 on {images} images: there is nothing "
+                "to lose; check that weights and configuration belong together (ocrslim eval), or train first"
+            )
+        logger.info("baseline %s %.4f on %d images", self._study.metric, score, images)
+        self._measured.add(None, 0.0, 0, counts)
+
+    def _measure_points(self, variants: Variants, workers: Workers) -> None:
+        weights = {layer: self._study.macs_share(group) for layer, group in self._layers.items()}
+        agenda = Agenda(self._searches, weights, limited=self._method.minutes is not None)
+        at: dict[int, str] = {}
+        requests: dict[int, Request] = {}
+        with SensitivityDisplay(self._searches, len(self._study.images), self._method.minutes) as display:
+            while True:
+                for worker in range(variants.threads):
+                    taken = None if worker in requests else agenda.take(at.get(worker))
+                    if taken is not None:
+                        at[worker], requests[worker] = taken
+                        workers.give(worker, self._task(variants, *taken))
+                if not requests or self._out_of_time():
+                    return
+                display.tick()
+                done = workers.wait(_POLL)
+                if done is not None:
+                    self._take(done)
+                    agenda.release(at[done.worker], requests.pop(done.worker))
+                    self._save()
+                    display.measured(at[done.worker])
+
+    def _task(self, variants: Variants, layer: str, request: Request) -> Task:
+        variant = variants.variant(self._layers[layer], request.ratio)
+        return Task(self._layers[layer], request.ratio, request.start, request.stop, variant)
+
+    def _take(self, done: Done) -> None:
+        """Keep what was measured; of a task that was broken off, what it came to."""
+        task = done.task
+        if task.group is not None and done.counts:
+            layer = self._study.public(task.group)
+            self._measured.add(layer, task.ratio, task.start, done.counts)
+            self._searches[layer].add(task.ratio, task.start, done.counts)
+
+    def _begin(self) -> None:
+        self._searches = _searches(self._measured, self._layers, self._ratios, self._method)
+
+    def _save(self) -> None:
+        if not self._measured.baseline:
+            return
+        self._measured.save(
+            self._searches,
+            mode=self._method.mode,
+            tolerance=self._method.tolerance,
+            criterion=self._study.criterion,
+            engine=self._spent.engine,
+            seconds=self._spent_before + time.monotonic() - self._started,
+            config=dict(self._study.config),
         )
-    logger.info("baseline %s %.4f on %d images", study.metric, baseline[study.metric], len(study.images))
-    return {
-        "schema": SCHEMA,
-        "criterion": study.criterion,
-        "metric": study.metric,
-        "baseline": baseline,
-        "images": len(study.images),
-        "hashes": dict(study.hashes),
-        "unprunable": {to_public(k, study.architecture): why for k, why in study.graph.unprunable.items()},
-        "seconds": time.monotonic() - start,
-    }
+
+    def _out_of_time(self) -> bool:
+        minutes = self._method.minutes
+        return minutes is not None and time.monotonic() - self._started > 60 * minutes
 
 
-def _previous(folder: Path, study: Study, finished: Callable[[Progress], bool], overwrite: bool) -> Progress:
-    """What `folder` holds of this study; with `overwrite`, only where it is this very one and unfinished."""
-    try:
-        progress = _resume(folder, study)
-    except ArtifactError:
-        if not overwrite:
-            raise
-        progress = Progress(folder)
-    if overwrite and finished(progress):
-        progress = Progress(folder)
-    if not progress.record:
-        (folder / TABLE).unlink(missing_ok=True)
-    return progress
-
-
-def _resume(folder: Path, study: Study) -> Progress:
-    table_path, record_path = folder / TABLE, folder / RECORD
-    table = read_sensitivities(table_path) if table_path.exists() else {}
-    if not record_path.exists():
-        if not table:
-            return Progress(folder)
-        raise ArtifactError(
-            f"{table_path}: no {RECORD} beside it says what it was measured on, so it cannot be continued: {_REMEASURE}"
-        )
-    record = read_json(record_path, MADE_BY)
-    check_record(record, study.hashes, record_path, _REMEASURE)
-    check_names(table, study.graph, study.architecture, table_path)
-    return Progress(folder, table, record)
-
-
-def check_record(record: Mapping[str, Any], hashes: Mapping[str, str], path: Path, remedy: str) -> None:
-    """Refuse a table that was measured on something else than `hashes` say, or a damaged record.
-
-    Raises:
-        ArtifactError: naming what differs, with `remedy`.
-    """
-    known, baseline = record.get("hashes"), record.get("baseline")
-    scores = list(baseline.values()) if isinstance(baseline, dict) else []
-    numbers = [*scores, record.get("seconds")]
-    numeric = len(scores) == 3 and all(isinstance(number, (int, float)) for number in numbers)
-    if record.get("schema") != SCHEMA or not isinstance(known, dict) or not numeric:
-        raise ArtifactError(f"{path}: damaged, or not of this version (schema {SCHEMA}): {remedy}")
-    differ = [what for what, value in hashes.items() if known.get(what) != value]
-    if differ:
-        plain = [
-            f"{what}: {known.get(what, 'not recorded')} there, {hashes[what]} here" for what in differ if what in _PLAIN
-        ]
-        values = f" ({'; '.join(plain)})" if plain else ""
-        raise ArtifactError(f"{path}: measured with other {' and '.join(differ)} than this run's{values}: {remedy}")
-
-
-def check_names(table: Sensitivities, graph: ChannelGraph, architecture: Mapping[str, Any], path: Path) -> None:
-    """Refuse a table with layers that `graph` has no group for.
-
-    Raises:
-        ArtifactError: naming the first of them.
-    """
-    unknown = [name for name in table if to_state_key(name, architecture) not in graph.groups]
-    if unknown and _AUTOMATIC.fullmatch(unknown[0]):
-        raise ArtifactError(
-            f"{path}: {unknown[0]} is a name that Paddle gives by itself, and another one in every process; expected "
-            f"names such as {to_public(next(iter(graph.groups), 'conv1.weight'), architecture)}: measure with "
-            f"{MADE_BY}, into another folder (-o Global.save_model_dir=PATH) or with -o Global.overwrite=true"
-        )
-    if unknown:
-        raise ArtifactError(
-            f"{path}: {unknown[0]} is not a prunable layer of this network: the table is of another model; "
-            "measure this one, into another folder (-o Global.save_model_dir=PATH) or with -o Global.overwrite=true"
-        )
-
-
-def load_table(
-    path: Path, graph: ChannelGraph, architecture: Mapping[str, Any], hashes: Mapping[str, str]
-) -> Sensitivities:
-    """Read a finished or partial `sen.pickle` for pruning, keyed by state-dict keys.
-
-    A record beside it must agree with `hashes`; a table without one (PaddleSlim's own) is taken as it is.
-
-    Raises:
-        ArtifactError: damaged, empty, or of another model.
-    """
-    table = read_sensitivities(path)
-    record_path = path.with_suffix(".json")
-    if record_path.is_file():
-        remedy = f"measure these with {MADE_BY}, or name their table with -o Prune.sen_file=PATH"
-        check_record(read_json(record_path, MADE_BY), hashes, record_path, remedy)
-    else:
-        logger.warning("%s: no %s beside it: cannot tell which weights it was measured on", path, RECORD)
-    check_names(table, graph, architecture, path)
-    if not any(table.values()):
-        raise ArtifactError(f"{path}: holds no measured point: run {MADE_BY} first")
-    return {to_state_key(name, architecture): losses for name, losses in table.items()}
+def _say_slow(error: Exception) -> None:
+    logger.warning("%s: the analysis runs in dygraph instead, as exact and about ten times slower", error)

@@ -16,7 +16,7 @@ from typing import Any
 
 import paddle
 
-from ocrslim import finetune, report, sensitivity
+from ocrslim import finetune, loss_table, report, sensitivity
 from ocrslim.artifacts import check_writable, hash_arrays, hash_value
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet, preprocess, scan
@@ -33,6 +33,7 @@ from ocrslim.pruning.select import match_groups, select
 from ocrslim.pruning.surgery import apply_plan
 from ocrslim.runfolder import check_source
 from ocrslim.scoring import NOMINAL_SHAPE, Scored, detector_graph, load_scored
+from ocrslim.store import GIB
 from ocrslim.weights import init_backbone, load_weights, save_checkpoint, state_arrays
 
 logger = logging.getLogger(__name__)
@@ -58,8 +59,8 @@ def run_sensitivity(config: Config) -> dict[str, Any]:
         model=scored.model,
         graph=scored.graph,
         architecture=architecture,
-        images=EvalSet(labelled, config),
-        post_process=post_processor(config),
+        images=EvalSet(labelled, config, int(options.cache_gib * GIB / 2), folder),
+        post_processor=lambda: post_processor(config),
         metric=config.get("Metric.main_indicator", "hmean"),
         criterion=options.criterion,
         pruner=scored.pruner,
@@ -70,15 +71,25 @@ def run_sensitivity(config: Config) -> dict[str, Any]:
         },
         config=config.tree,
     )
-    progress = sensitivity.analyse(study, groups, options.ratios, folder, config.overwrite)
+    method = sensitivity.Method(
+        mode=options.mode,
+        tolerance=options.loss_tolerance,
+        engine=options.engine,
+        workers=options.workers,
+        memory=int(options.cache_gib * GIB / 2),
+        minutes=options.budget_minutes,
+        use_gpu=paddle.device.get_device().startswith("gpu"),
+    )
+    analysis = sensitivity.analyse(study, groups, options.ratios, folder, method, config.overwrite)
+    measured = analysis.measured
     names = [to_public(name, architecture) for name in groups]
-    print(report.sensitivity_table(progress.table, names))
+    print(report.sensitivity_table(measured.table, names))
     return {
-        "sen_file": str(folder / sensitivity.TABLE),
-        "baseline": progress.record["baseline"],
+        "sen_file": str(folder / loss_table.TABLE),
+        "baseline": measured.record["baseline"],
         "groups": len(groups),
-        "points": sum(len(losses) for losses in progress.table.values()),
-        "seconds": round(progress.record["seconds"], 1),
+        "points": sum(len(losses) for losses in measured.table.values()),
+        "seconds": round(measured.record["seconds"], 1),
     }
 
 
@@ -113,9 +124,9 @@ def make_plan(scored: Scored) -> Plan:
     """
     config, graph = scored.config, scored.graph
     architecture, options = config.section("Architecture"), config.prune
-    path = Path(options.sen_file or config.save_model_dir / sensitivity.TABLE)
+    path = Path(options.sen_file or config.save_model_dir / loss_table.TABLE)
     hashes = scored.hashes()
-    table = sensitivity.load_table(path, graph, architecture, hashes)
+    table = loss_table.load_table(path, graph, architecture, hashes, options.loss_tolerance)
     selection = select(graph, table, options, architecture)
     print(report.plan_table(graph, selection.ratios, selection.skipped, architecture))
     if not selection.ratios:

@@ -47,7 +47,9 @@ class MinimumCut:
         finite = [cost for cost in self._edges.values() if cost < math.inf]
         unit = max(finite, default=1.0) / _UNITS or 1.0
         unlimited = int(sum(finite) / unit) + len(finite) + 1
-        entries = [(a, b, unlimited if cost == math.inf else round(cost / unit)) for (a, b), cost in self._edges.items()]
+        entries = [
+            (a, b, unlimited if cost == math.inf else round(cost / unit)) for (a, b), cost in self._edges.items()
+        ]
         rows, columns, costs = (np.array(column) for column in zip(*entries))
         size = len(self._index) + 2
         capacity = csr_matrix((costs.astype(np.int32), (rows, columns)), shape=(size, size))

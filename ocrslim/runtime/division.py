@@ -170,7 +170,11 @@ def _cheapest(
             cut.require(id(op))
         cut.pay(id(op), cost)
         for value in op.outputs:
-            cut.pay_between((value.id, "available"), id(op), math.inf if value.shape is None else price * sizes.get(value.id, math.inf))
+            cut.pay_between(
+                (value.id, "available"),
+                id(op),
+                math.inf if value.shape is None else price * sizes.get(value.id, math.inf),
+            )
         for value in op.values():
             if not states.constant(value):
                 cut.imply(id(op), (value.id, "available"))

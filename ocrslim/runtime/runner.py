@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +41,7 @@ class Clock:
     """Seconds by what they were spent on."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
 
     @contextmanager
     def on(self, what: str) -> Iterator[None]:
@@ -60,7 +60,13 @@ class GroupRunner:
     """
 
     def __init__(
-        self, network: RuntimeNetwork, group: Group | None, inputs: Inputs, share: int, folder: Path | None, clock: Clock
+        self,
+        network: RuntimeNetwork,
+        group: Group | None,
+        inputs: Inputs,
+        share: int,
+        folder: Path | None,
+        clock: Clock,
     ):
         """
         Args:

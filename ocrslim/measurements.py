@@ -1,0 +1,214 @@
+"""What a folder holds of an analysis: journals, and the table and the record that are derived from them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ocrslim.artifacts import Sensitivities, read_json, read_sensitivities, write_json, write_sensitivities
+from ocrslim.errors import ArtifactError
+from ocrslim.graph.groups import ChannelGraph
+from ocrslim.journal import Counts, Entry, Journal, joined, read_journal
+from ocrslim.loss_table import MADE_BY, RECORD, REMEASURE, SCHEMA, TABLE, check_names, check_record
+from ocrslim.metrics import ImageCounts, scores_of
+from ocrslim.models.names import to_public
+from ocrslim.pruning.select import loss_of
+from ocrslim.search import Search
+
+logger = logging.getLogger(__name__)
+
+JOURNAL = "sen.jsonl"
+JOURNALS = "sen*.jsonl"
+PICTURES = ("sen.png", "sen_curves.png")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What measurements are of; all that were made of the same go together.
+
+    Attributes:
+        graph: the channel groups.
+        architecture: the `Architecture` section.
+        metric: which of precision, recall, hmean the losses are of.
+        images: number of evaluation images.
+        hashes: what identifies weights, architecture, data and settings.
+    """
+
+    graph: ChannelGraph
+    architecture: Mapping[str, Any]
+    metric: str
+    images: int
+    hashes: Mapping[str, str]
+
+    def header(self) -> dict[str, Any]:
+        """First line of a journal."""
+        return {"metric": self.metric, "images": self.images, "hashes": dict(self.hashes)}
+
+
+@dataclass
+class Measurements:
+    """The measurements in `folder`, by public names.
+
+    Attributes:
+        journal: the name of the journal that this process appends to.
+        counts: of each (layer, ratio) the images measured so far; (None, 0) is the unpruned network.
+        record: content of `sen.json`.
+    """
+
+    folder: Path
+    identity: Identity
+    journal: str = JOURNAL
+    counts: dict[tuple[str | None, float], Counts] = field(default_factory=dict)
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def baseline(self) -> Counts:
+        """The unpruned network's counts, in measuring order; complete or empty."""
+        counts = self.counts.get((None, 0.0), [])
+        return counts if len(counts) == self.identity.images else []
+
+    @property
+    def table(self) -> Sensitivities:
+        """Loss by layer and ratio, of the points measured on all images; layers in the network's order."""
+        if not self.baseline:
+            return {}
+        metric = self.identity.metric
+        reference = scores_of(self.baseline)[metric]
+        names = [to_public(name, self.identity.architecture) for name in self.identity.graph.groups]
+        table: Sensitivities = {}
+        for layer, ratio in sorted(key for key in self.counts if key[0] is not None):
+            counts = self.counts[layer, ratio]
+            if len(counts) == self.identity.images:
+                table.setdefault(str(layer), {})[ratio] = loss_of(reference, scores_of(counts)[metric])
+        return {name: table[name] for name in names if name in table}
+
+    def add(self, layer: str | None, ratio: float, start: int, counts: Sequence[ImageCounts]) -> None:
+        """Take what was measured, on the disk when this returns."""
+        if not counts:
+            return
+        Journal(self.folder / self.journal, self.identity.header()).append(Entry(layer, ratio, start, counts))
+        self.counts.setdefault((layer, ratio), [])[start:] = counts
+
+    def save(self, searches: Mapping[str, Search], **facts: Any) -> None:
+        """Write `sen.pickle` and `sen.json`, each whole or not at all.
+
+        Args:
+            searches: what is known of each layer, by public name; of others the record stays as it is.
+            facts: further entries of the record.
+        """
+        layers = {**self.record.get("layers", {}), **{name: _described(search) for name, search in searches.items()}}
+        graph, architecture = self.identity.graph, self.identity.architecture
+        self.record = {
+            "schema": SCHEMA,
+            "metric": self.identity.metric,
+            "baseline": scores_of(self.baseline),
+            "images": self.identity.images,
+            "hashes": dict(self.identity.hashes),
+            "unprunable": {to_public(key, architecture): why for key, why in graph.unprunable.items()},
+            **facts,
+            "layers": layers,
+        }
+        write_sensitivities(self.folder / TABLE, self.table)
+        write_json(self.folder / RECORD, self.record)
+
+
+def _described(search: Search) -> dict[str, Any]:
+    decision = search.decision()
+    points = {
+        f"{point.ratio:g}": {
+            "how": point.how,
+            "images": point.images,
+            "loss": point.loss,
+            "low": point.low,
+            "high": point.high,
+        }
+        for point in search.points()
+    }
+    between = [decision.low, decision.high]
+    return {"ratio": decision.ratio, "between": between, "settled": decision.settled, "points": points}
+
+
+def open_measurements(
+    folder: Path,
+    identity: Identity,
+    finished: Callable[[Measurements], bool],
+    *,
+    overwrite: bool = False,
+    journal: str = JOURNAL,
+) -> Measurements:
+    """What `folder` holds of the study `identity`.
+
+    Args:
+        finished: whether nothing of it is left to measure.
+        overwrite: start over where it holds something else, or all of it.
+        journal: file that this process is to append to.
+
+    Raises:
+        ArtifactError: it holds measurements of something else, or damaged ones.
+    """
+    try:
+        found = _read(folder, identity, journal)
+    except ArtifactError:
+        if not overwrite:
+            raise
+        found = None
+    if found is not None and not (overwrite and finished(found)):
+        return found
+    for path in (*folder.glob(JOURNALS), *(folder / name for name in (TABLE, RECORD, *PICTURES))):
+        path.unlink(missing_ok=True)
+    return Measurements(folder, identity, journal)
+
+
+def _read(folder: Path, identity: Identity, journal: str) -> Measurements:
+    record_path = folder / RECORD
+    record = read_json(record_path, MADE_BY) if record_path.exists() else {}
+    if record:
+        check_record(record, identity.hashes, record_path, REMEASURE)
+    counts = read_counts(sorted(folder.glob(JOURNALS)), identity)
+    found = Measurements(folder, identity, journal, counts, record)
+    _check_table(folder, identity, found)
+    return found
+
+
+def read_counts(journals: Sequence[Path], identity: Identity) -> dict[tuple[str | None, float], Counts]:
+    """What the journals hold together.
+
+    Raises:
+        ArtifactError: one is damaged, or of something else.
+    """
+    entries: list[Entry] = []
+    for path in journals:
+        header, more = read_journal(path, REMEASURE)
+        check_header(header, identity, path)
+        check_names({entry.layer: {} for entry in more if entry.layer}, identity.graph, identity.architecture, path)
+        entries += more
+    return {key: counts[: identity.images] for key, counts in joined(entries).items()}
+
+
+def check_header(header: Mapping[str, Any], identity: Identity, path: Path) -> None:
+    """Refuse a journal of something else.
+
+    Raises:
+        ArtifactError: naming what differs.
+    """
+    record = {"schema": SCHEMA, "hashes": header.get("hashes"), "baseline": dict.fromkeys("prf", 0), "seconds": 0}
+    check_record(record, identity.hashes, path, REMEASURE)
+    for key, here in (("metric", identity.metric), ("images", identity.images)):
+        if header.get(key) != here:
+            raise ArtifactError(f"{path}: measured with {key} {header.get(key)}, this run has {here}: {REMEASURE}")
+
+
+def _check_table(folder: Path, identity: Identity, found: Measurements) -> None:
+    """Refuse a table that nothing here explains: it would be written over."""
+    path = folder / TABLE
+    table = read_sensitivities(path) if path.exists() else {}
+    check_names(table, identity.graph, identity.architecture, path)
+    known = found.table
+    lost = [name for name, losses in table.items() if set(losses) - set(known.get(name, {}))]
+    if lost:
+        raise ArtifactError(
+            f"{path}: has points of {lost[0]} that {folder / JOURNAL} does not have, so it cannot be continued: {REMEASURE}"
+        )
