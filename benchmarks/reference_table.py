@@ -34,6 +34,7 @@ def main() -> int:
         (name, ratio): abs(loss - reference[to_state_key(name, architecture)][f"{ratio:g}"])
         for name, losses in read_sensitivities(path).items()
         for ratio, loss in losses.items()
+        if to_state_key(name, architecture) in reference
     }
     worst = max(distances, key=distances.__getitem__)
     layers = len({name for name, _ in distances})
