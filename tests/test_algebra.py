@@ -239,12 +239,11 @@ def test_where_no_rule_applies_the_steps_stay(steps, outputs):
 
 def test_a_sum_with_one_value_a_channel_is_no_sum_of_maps():
     """A convolution of it depends on the padding, as a bias does."""
-    steps = [conv("x", "wide", (64, 8, 1, 1)), relu("wide", "kept"), add("kept", "y", "sum")]
-    steps.append(conv("sum", "out", (16, 64, 3, 3)))
-    feeds = maps({"x": (1, 8, 6, 5), "y": (1, 64, 1, 1)})
-    shapes = {**known_shapes(steps, feeds), "kept": (-1, 64, -1, -1), "y": (-1, 64, 1, 1)}
-    assert rewrite(steps, ["out"], shapes) == steps
-    assert distance(steps, rewrite(steps, ["out"], {}), feeds, ["out"]) == 0
+    steps = [*summed()[:2], add("tall", "wide", "sum"), summed()[-1]]
+    shapes = {**shapes_in(steps), "wide": (-1, 64, -1, -1), "tall": (-1, 64, 1, 1)}
+    assert rewrite(steps, ["out"], shapes)[-1].weight is steps[-1].weight
+    assert rewrite(steps, ["out"], {})[-1].weight is steps[-1].weight
+    assert rewrite(steps, ["out"], shapes_in(steps))[-1].weight is not steps[-1].weight
 
 
 def test_a_map_and_its_gated_copy_become_one_product():
@@ -263,6 +262,52 @@ def test_a_map_and_its_gated_copy_become_one_product():
     assert ADD not in [step.kind for step in found]
     assert distance(steps, found, feeds, ["out"]) < 1e-5
     assert rewrite(steps, ["out", "gated"], shapes_in(steps)) == steps
+
+
+def deconv(source, output, shape, bias=True, **settings):
+    """A transposed convolution; windows do not overlap, unless `settings` say otherwise."""
+    rng = np.random.default_rng([*shape])
+    plain = {"strides": [*shape[2:]], "paddings": [0, 0], "dilations": [1, 1], "groups": 1, "output_padding": []}
+    shift = rng.normal(size=shape[1]) if bias else None
+    return Step(DECONV, (source,), output, {**plain, **settings}, rng.normal(size=shape) / shape[0], shift)
+
+
+def tail(inner=24, last=1, one=2, two=2, **second):
+    """The end of DBHead, from features to the map."""
+    return [
+        deconv("x", "double", (24, inner, one, one)),
+        relu("double", "positive"),
+        deconv("positive", "whole", (inner, last, two, two), **second),
+        Step("sigmoid", ("whole",), "out"),
+    ]
+
+
+@pytest.mark.parametrize("inner", [24, 13, 1])
+@pytest.mark.parametrize("last, one, two, bias", [(1, 2, 2, True), (2, 2, 2, False), (1, 2, 3, True), (1, 3, 2, True)])
+def test_transposed_convolutions_without_overlap_run_in_phases(inner, last, one, two, bias):
+    steps = tail(inner, last, one, two, bias=bias)
+    feeds = maps({"x": (2, 24, 3, 5)})
+    found = rewrite(steps, ["out"], shapes_in(steps))
+    if inner == 24 and last == 1 and one == 2:
+        assert [step.kind for step in found] == [CONV, CONV, "pixel_shuffle"]
+    assert distance(steps, found, feeds, ["out"]) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "steps, outputs",
+    [
+        (tail(last=24), ["out"]),
+        (tail(), ["out", "positive"]),
+        (tail(), ["out", "double"]),
+        ([*tail(), relu("double", "other")], ["out", "other"]),
+        (tail(two=4, strides=[2, 2], paddings=[1, 1]), ["out"]),
+        (tail()[:2], ["positive"]),
+    ],
+    ids="many-zeros output first-output used-twice overlap single".split(),
+)
+def test_other_transposed_convolutions_stay(steps, outputs):
+    found = rewrite(steps, outputs, shapes_in(steps))
+    assert [id(step) for step in found] == [id(step) for step in steps]
 
 
 def random_steps(seed: int) -> list[Step]:

@@ -18,7 +18,7 @@ ORDER = """
     graph graph.groups graph.program graph.coupling graph.rules graph.rules_channelwise graph.rules_joins
     graph.rules_layers graph.rules_shape
     graph.build graph.trace
-    runtime runtime.steps runtime.linear runtime.plans runtime.algebra
+    runtime runtime.steps runtime.linear runtime.plans runtime.phases runtime.algebra
     pruning pruning.plan pruning.optimizer_state pruning.surgery
     pruning.criteria pruning.pruners pruning.cost pruning.select pruning.slim_plan pruning.slim pruning.proof
     sequential curves search

@@ -10,7 +10,8 @@ out and its definition put in the place of its uses:
 
 All are exact but for rounding, also at the borders, where padding is with zeros: a bias, which does not map zeros
 to zeros, is never moved under a kernel that reaches into the padding. Which values to leave out is searched for
-with a model of what each step costs. A map plus its gated copy becomes one product.
+with a model of what each step costs. A map plus its gated copy becomes one product, and
+some transposed convolutions run in phases (see phases.py).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import numpy as np
 
 from ocrslim.graph.program import Op
 from ocrslim.runtime.linear import NEAREST, Shapes, Sum, Term, areas, definition, upsampling_kernel, widths
+from ocrslim.runtime.phases import in_phases
 from ocrslim.runtime.plans import Plan, joining_cost, plan
 from ocrslim.runtime.steps import ADD, AFFINE, CONCAT, CONV, DECONV, MULTIPLY, Id, Step, fold
 
@@ -52,9 +54,8 @@ def rewrite(steps: Sequence[Step], outputs: Iterable[Id], shapes: Shapes) -> lis
     steps = _gated(steps, outputs)
     region = _Region(steps, outputs, shapes)
     left_out = region.search()
-    if not left_out:
-        return steps
-    return fold([new for step in steps for new in region.emitted(step, left_out)], outputs)
+    steps = [new for step in steps for new in region.emitted(step, left_out)]
+    return fold(in_phases(steps, outputs), outputs)
 
 
 def _gated(steps: Iterable[Step], outputs: Iterable[Id]) -> list[Step]:

@@ -97,7 +97,12 @@ def _inputs(group: Sequence[Term]) -> int:
 
 
 def _products(group: Sequence[Term], channels: int) -> int:
-    return -(-_inputs(group) // _BLOCK) * -(-channels // _BLOCK) * _BLOCK**2
+    return blocks(_inputs(group)) * blocks(channels)
+
+
+def blocks(channels: int) -> int:
+    """The channels that are computed for `channels` of them: whole blocks."""
+    return -(-channels // _BLOCK) * _BLOCK
 
 
 def _upsampling_cost(channels: int, factor: int, area: float) -> float:
