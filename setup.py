@@ -21,6 +21,7 @@ setup(
         "pillow>=9",
         "tqdm>=4.60",
         "tabulate>=0.9",
+        "rich>=13",
         "onnx>=1.15",
         # paddleslim uses these without declaring them
         "six",

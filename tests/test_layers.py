@@ -21,7 +21,7 @@ ORDER = """
     runtime runtime.steps runtime.linear runtime.plans runtime.phases runtime.algebra
     pruning pruning.plan pruning.optimizer_state pruning.surgery
     pruning.criteria pruning.pruners pruning.cost pruning.select pruning.slim_plan pruning.slim pruning.proof
-    sequential curves search
+    sequential curves search standing sensitivity_display
     network
     plots
     sensitivity
