@@ -6,7 +6,7 @@ one thread, 96 and 24 channels at 184 x 320: 37 GMAC/s; a sum of two maps 36 to 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -59,17 +59,21 @@ def plan(total: Sum, channels: int, area: float, activated: bool, shared: Contai
     return best
 
 
-def _groupings(
-    terms: Sequence[Term], channels: int, area: float
-) -> Iterator[tuple[float, tuple[tuple[Term, ...], ...]]]:
-    """All ways to cut `terms`, sorted by kernel, into runs of equal kernel; the cost of each."""
-    if not terms:
-        yield 0.0, ()
-    for size in range(1, len(terms) + 1):
-        if terms[size - 1].kernel == terms[0].kernel:
-            group = tuple(terms[:size])
+_Grouping = tuple[float, tuple[tuple[Term, ...], ...]]
+
+
+def _groupings(terms: Sequence[Term], channels: int, area: float) -> list[_Grouping]:
+    """All ways to cut `terms`, sorted by kernel, into runs of equal kernel, with the cost of each."""
+    found: dict[int, list[_Grouping]] = {len(terms): [(0.0, ())]}  # of the terms from there on
+    for first in reversed(range(len(terms))):
+        found[first] = []
+        for end in range(first + 1, len(terms) + 1):
+            group = tuple(terms[first:end])
+            if group[-1].kernel != group[0].kernel:
+                break
             cost = _group_cost(group, channels, area)
-            yield from ((cost + other, (group, *rest)) for other, rest in _groupings(terms[size:], channels, area))
+            found[first] += [(cost + other, (group, *rest)) for other, rest in found[end]]
+    return found[0]
 
 
 def _group_cost(group: Sequence[Term], channels: int, area: float) -> float:
