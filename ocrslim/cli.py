@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from ocrslim import __version__
 from ocrslim.errors import EXIT_CODE, OcrSlimError
 from ocrslim.interrupts import Interrupts
+from ocrslim.startup import import_paddle
 
 if TYPE_CHECKING:
     from ocrslim.config import Config
 
 INTERRUPTED = 130
 _RESUMED = ("sensitivity", "prune", "train")
-_NOISE = r"No ccache found|Setuptools is replacing|.*pkg_resources|Found 'dict' in given outputs"
 _STAGES = {
     "sensitivity": "measure what each layer loses when pruned -> sen.pickle",
     "prune": "prune by sen.pickle and fine-tune -> best_accuracy.pdparams",
@@ -105,7 +104,7 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
         from ocrslim.config import load_config
 
         config = load_config(arguments.config, arguments.opt)
-        _import_paddle()
+        import_paddle()
         with Interrupts():
             result = _run(stage, config, arguments)
             if arguments.json:
@@ -130,17 +129,6 @@ def _explain(error: OSError) -> str:
     from ocrslim.artifacts import is_disk_error, write_error
 
     return str(write_error(error.filename, error) if is_disk_error(error) else error)
-
-
-def _import_paddle() -> None:
-    """Import Paddle without its notes and warnings, and without its signal handler, which ends a process at once."""
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    # images of a dozen sizes take more kernels than oneDNN keeps by itself
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
-    warnings.filterwarnings("ignore", message=_NOISE)
-    import paddle
-
-    paddle.disable_signal_handler()
 
 
 def _cut_off(error: BaseException | None) -> bool:

@@ -210,5 +210,5 @@ def _check_table(folder: Path, identity: Identity, found: Measurements) -> None:
     lost = [name for name, losses in table.items() if set(losses) - set(known.get(name, {}))]
     if lost:
         raise ArtifactError(
-            f"{path}: has points of {lost[0]} that {folder / JOURNAL} does not have, so it cannot be continued: {REMEASURE}"
+            f"{path}: has points of {lost[0]} that are not in {folder / JOURNAL}, so it cannot be continued: {REMEASURE}"
         )

@@ -19,26 +19,33 @@ from paddle import nn
 
 from ocrslim.agenda import Agenda
 from ocrslim.artifacts import check_writable, remove_leftovers
-from ocrslim.data import EvalSet
+from ocrslim.config import Config
+from ocrslim.data import EvalSet, LabelledSet
 from ocrslim.errors import DataError, GraphError, LoweringError
-from ocrslim.evaluate import PostProcess
+from ocrslim.evaluate import post_processor
 from ocrslim.graph.groups import ChannelGraph
+from ocrslim.graph.trace import traced
 from ocrslim.loss_table import ADAPTIVE, EXACT, RECORD, TABLE
 from ocrslim.measurements import PICTURES, Identity, Measurements, open_measurements
+from ocrslim.measuring import Measuring, Task
 from ocrslim.metrics import ImageCounts, scores_of
 from ocrslim.models.names import to_public
 from ocrslim.progress import progress_bar
 from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.runtime.runner import Clock
 from ocrslim.search import AdaptiveSearch, ExactSearch, Request, Search
 from ocrslim.sensitivity_display import SensitivityDisplay
-from ocrslim.variants import DygraphVariants, RuntimeVariants, Variants, cores
-from ocrslim.workers import Done, Task, Workers
+from ocrslim.variants import DygraphRunner, DygraphVariants, RuntimeVariants, Variants
+from ocrslim.weights import state_arrays
+from ocrslim.worker import Setup
+from ocrslim.workers import Answer, ProcessWorkers, ThisProcess, Workers, cores
 
 logger = logging.getLogger(__name__)
 
 _ORDER_SEED = 0  # of the order in which images are measured: a sample of the first is one of all
 _POLL = 0.5  # seconds
-AUTO, DYGRAPH = "auto", "dygraph"
+_FREE_SIZE = (-1, 3, -1, -1)
+AUTO, DYGRAPH, ONEDNN = "auto", "dygraph", "paddle_inference_onednn"
 
 
 @dataclass(frozen=True)
@@ -48,30 +55,32 @@ class Study:
     Attributes:
         model: unpruned, weights loaded; unchanged when the analysis ends.
         graph: its channel groups.
-        architecture: the `Architecture` section.
-        images: the evaluation set.
-        post_processor: makes what turns a shrink map into polygons, one for each thread.
-        metric: which of precision, recall, hmean the losses are of.
-        criterion: how channels are scored.
-        pruner: scores them; not called before everything else is checked.
+        labelled: the evaluation images.
+        config: with their transforms, the post-processing and the metric.
+        pruner: scores the channels; not called before everything else is checked.
         hashes: what identifies weights, architecture, data and settings.
-        config: the resolved configuration, kept in the record.
     """
 
     model: nn.Layer
     graph: ChannelGraph
-    architecture: Mapping[str, Any]
-    images: EvalSet
-    post_processor: Callable[[], PostProcess]
-    metric: str
-    criterion: str
+    labelled: LabelledSet
+    config: Config
     pruner: Callable[[], ChannelPruner]
     hashes: Mapping[str, str]
-    config: Mapping[str, Any]
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The section `Architecture`."""
+        return self.config.section("Architecture")
+
+    @property
+    def metric(self) -> str:
+        """Which of precision, recall, hmean the losses are of."""
+        return str(self.config.get("Metric.main_indicator", "hmean"))
 
     def identity(self) -> Identity:
         """What measurements of this study are marked with."""
-        return Identity(self.graph, self.architecture, self.metric, len(self.images), self.hashes)
+        return Identity(self.graph, self.architecture, self.metric, len(self.labelled), self.hashes)
 
     def macs_share(self, group: str) -> float:
         """Share (0..1) of the network's MACs that makes the channels of a group."""
@@ -90,8 +99,8 @@ class Method:
         mode: `EXACT`, every point on all images; or `ADAPTIVE`, what is needed to know each layer's ratio.
         tolerance: the loss that ratios are wanted for.
         engine: "auto", the fast runtime where it can run the network; or "dygraph".
-        workers: threads; None for one a core.
-        memory: bytes for what the threads keep of the unpruned network.
+        workers: processes; None for one a core.
+        memory: bytes for decoded images and for what is kept of the unpruned network.
         minutes: time to spend; None for as long as it takes.
         use_gpu: run on the GPU.
     """
@@ -105,19 +114,19 @@ class Method:
     use_gpu: bool = False
 
 
-@dataclass
+@dataclass(frozen=True)
 class Spent:
     """What a run took.
 
     Attributes:
         engine: what ran the network.
-        seconds: by what all workers together did.
-        cached: most bytes that were kept of the unpruned network at a time.
+        seconds: of all workers, by what they did.
+        cached: most bytes kept at a time, of images and of the unpruned network.
     """
 
     engine: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    cached: int = 0
+    cached: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -198,7 +207,9 @@ class _Run:
         self._measured = measured
         self._layers = layers
         self._ratios = ratios
-        self._order = np.random.default_rng(_ORDER_SEED).permutation(len(study.images)).tolist()
+        self._order = np.random.default_rng(_ORDER_SEED).permutation(len(study.labelled)).tolist()
+        self._images = EvalSet(study.labelled, study.config, method.memory // 2, measured.folder)
+        self._engine = str(measured.record.get("engine", ""))
         self._searches: dict[str, Search] = {}
         self._spent = Spent()
         self._started = time.monotonic()
@@ -211,72 +222,74 @@ class _Run:
             if not _unfinished(self._searches):
                 self._save()
                 return self._spent
-        for variants in self._ways():
-            self._spent.engine = variants.name
+        for variants, workers in self._ways():
             try:
-                self._measure(variants)
+                self._measure(variants, workers)
                 break
             except LoweringError as error:
-                if isinstance(variants, DygraphVariants):
-                    raise
                 _say_slow(error)
         return self._spent
 
-    def _ways(self) -> Iterator[Variants]:
+    def _ways(self) -> Iterator[tuple[Variants, Workers]]:
         study, method = self._study, self._method
+        memory = method.memory // 2
         if method.engine != DYGRAPH:
             try:
-                yield RuntimeVariants(
-                    study.model,
-                    study.graph,
-                    study.images,
-                    study.pruner,
-                    threads=1 if method.use_gpu else method.workers or cores(),
-                    memory=method.memory,
-                    folder=self._measured.folder,
-                    use_gpu=method.use_gpu,
-                )
-            except (LoweringError, GraphError) as error:
+                program = traced(study.model, [_FREE_SIZE], training=False)
+            except GraphError as error:
                 _say_slow(error)
-        yield DygraphVariants(study.model, study.architecture, study.images, study.pruner)
+            else:
+                count = 1 if method.use_gpu else method.workers or cores()
+                share, folder = memory // count, self._measured.folder
+                arrays = state_arrays(study.model)
+                setup = Setup(program, arrays, study.labelled, study.config, self._order, share, folder, method.use_gpu)
+                self._engine = ONEDNN
+                yield (
+                    RuntimeVariants(study.model, study.graph, self._images, study.pruner),
+                    ProcessWorkers(setup, count),
+                )
+        self._engine = DYGRAPH
+        yield DygraphVariants(study.architecture, study.pruner), self._this_process()
 
-    def _measure(self, variants: Variants) -> None:
-        study = self._study
-        posts = [study.post_processor() for _ in range(variants.threads)]
-        with Workers(variants, study.images, self._order, posts) as workers:
+    def _this_process(self) -> ThisProcess:
+        study, clock = self._study, Clock()
+        post = post_processor(study.config)
+        runner = DygraphRunner(study.model, self._images, clock)
+        return ThisProcess(Measuring(lambda _: runner, self._images, self._order, post, clock), clock.seconds)
+
+    def _measure(self, variants: Variants, workers: Workers) -> None:
+        with workers:
             try:
                 if not self._measured.baseline:
                     self._measure_baseline(variants, workers)
                     self._begin()
                 self._measure_points(variants, workers)
             finally:
-                for done in workers.stop():
-                    self._take(done)
+                for answer in workers.broken_off():
+                    self._take(answer)
                 self._save()
-                self._spent.seconds = workers.seconds
-                self._spent.cached = workers.peak
+                self._spent = Spent(self._engine, workers.seconds, workers.cached)
 
     def _measure_baseline(self, variants: Variants, workers: Workers) -> None:
-        variants.prove()
-        images = len(self._study.images)
-        edges = np.linspace(0, images, variants.threads + 1).astype(int).tolist()
+        images, metric = len(self._study.labelled), self._study.metric
+        edges = np.linspace(0, images, workers.count + 1).astype(int).tolist()
+        variant = variants.variant(None, 0.0)
         for number, (start, stop) in enumerate(zip(edges, edges[1:])):
-            workers.give(number, Task(None, 0.0, start, stop))
+            workers.give(number, Task(None, 0.0, start, stop, variant))
         parts: dict[int, Sequence[ImageCounts]] = {}
         with progress_bar(total=images, inner=True, desc="baseline", unit="img") as bar:
-            while len(parts) < variants.threads:
-                done = workers.wait(_POLL)
-                if done is not None:
-                    parts[done.task.start] = done.counts
-                    bar.update(len(done.counts))
+            while len(parts) < workers.count:
+                for answer in workers.wait(_POLL):
+                    parts[answer.worker] = answer.counts
+                    bar.update(len(answer.counts))
         counts = [count for _, part in sorted(parts.items()) for count in part]
-        score = scores_of(counts)[self._study.metric]
+        score = scores_of(counts)[metric]
         if score <= 0:
             raise DataError(
-                f"the unpruned network scores {self._study.metric} 0 on {images} images: there is nothing "
+                f"the unpruned network scores {metric} 0 on {images} images: there is nothing "
                 "to lose; check that weights and configuration belong together (ocrslim eval), or train first"
             )
-        logger.info("baseline %s %.4f on %d images", self._study.metric, score, images)
+        logger.info("baseline %s %.4f on %d images", metric, score, images)
         self._measured.add(None, 0.0, 0, counts)
 
     def _measure_points(self, variants: Variants, workers: Workers) -> None:
@@ -284,9 +297,9 @@ class _Run:
         agenda = Agenda(self._searches, weights, limited=self._method.minutes is not None)
         at: dict[int, str] = {}
         requests: dict[int, Request] = {}
-        with SensitivityDisplay(self._searches, len(self._study.images), self._method.minutes) as display:
+        with SensitivityDisplay(self._searches, len(self._study.labelled), self._method.minutes) as display:
             while True:
-                for worker in range(variants.threads):
+                for worker in range(workers.count):
                     taken = None if worker in requests else agenda.take(at.get(worker))
                     if taken is not None:
                         at[worker], requests[worker] = taken
@@ -294,24 +307,22 @@ class _Run:
                 if not requests or self._out_of_time():
                     return
                 display.tick()
-                done = workers.wait(_POLL)
-                if done is not None:
-                    self._take(done)
-                    agenda.release(at[done.worker], requests.pop(done.worker))
+                for answer in workers.wait(_POLL):
+                    self._take(answer)
+                    agenda.release(at[answer.worker], requests.pop(answer.worker))
                     self._save()
-                    display.measured(at[done.worker])
+                    display.measured(at[answer.worker])
 
     def _task(self, variants: Variants, layer: str, request: Request) -> Task:
         variant = variants.variant(self._layers[layer], request.ratio)
-        return Task(self._layers[layer], request.ratio, request.start, request.stop, variant)
+        return Task(layer, request.ratio, request.start, request.stop, variant)
 
-    def _take(self, done: Done) -> None:
+    def _take(self, answer: Answer) -> None:
         """Keep what was measured; of a task that was broken off, what it came to."""
-        task = done.task
-        if task.group is not None and done.counts:
-            layer = self._study.public(task.group)
-            self._measured.add(layer, task.ratio, task.start, done.counts)
-            self._searches[layer].add(task.ratio, task.start, done.counts)
+        task, counts = answer.task, answer.counts
+        if task.layer is not None:
+            self._measured.add(task.layer, task.ratio, task.start, counts)
+            self._searches[task.layer].add(task.ratio, task.start, counts)
 
     def _begin(self) -> None:
         self._searches = _searches(self._measured, self._layers, self._ratios, self._method)
@@ -323,10 +334,10 @@ class _Run:
             self._searches,
             mode=self._method.mode,
             tolerance=self._method.tolerance,
-            criterion=self._study.criterion,
-            engine=self._spent.engine,
+            criterion=self._study.config.prune.criterion,
+            engine=self._engine,
             seconds=self._spent_before + time.monotonic() - self._started,
-            config=dict(self._study.config),
+            config=self._study.config.tree,
         )
 
     def _out_of_time(self) -> bool:

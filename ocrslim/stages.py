@@ -58,25 +58,21 @@ def run_sensitivity(config: Config) -> dict[str, Any]:
     study = sensitivity.Study(
         model=scored.model,
         graph=scored.graph,
-        architecture=architecture,
-        images=EvalSet(labelled, config, int(options.cache_gib * GIB / 2), folder),
-        post_processor=lambda: post_processor(config),
-        metric=config.get("Metric.main_indicator", "hmean"),
-        criterion=options.criterion,
+        labelled=labelled,
+        config=config,
         pruner=scored.pruner,
         hashes={
             **scored.hashes(),
             "evaluation data": labelled.fingerprint(),
             "post-processing": hash_value([config.section("PostProcess"), config.get("Metric.main_indicator")]),
         },
-        config=config.tree,
     )
     method = sensitivity.Method(
         mode=options.mode,
         tolerance=options.loss_tolerance,
         engine=options.engine,
         workers=options.workers,
-        memory=int(options.cache_gib * GIB / 2),
+        memory=int(options.cache_gib * GIB),
         minutes=options.budget_minutes,
         use_gpu=paddle.device.get_device().startswith("gpu"),
     )

@@ -87,9 +87,9 @@ class ArrayStore:
         offset = self._end
         try:
             if self._file is None:
-                self._file = tempfile.TemporaryFile(dir=self._folder, prefix=".cache.")
+                self._file = tempfile.TemporaryFile(dir=self._folder, prefix=".cache.")  # noqa: SIM115  # lives as long as the store
             for array in arrays:
-                os.pwrite(self._file.fileno(), memoryview(np.ascontiguousarray(array)).cast("B"), self._end)
+                os.pwrite(self._file.fileno(), np.ascontiguousarray(array).data.cast("B"), self._end)
                 self._end += array.nbytes
         except OSError as error:
             self._end, self._full = offset, True

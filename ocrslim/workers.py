@@ -1,198 +1,266 @@
-"""Threads that measure points: each runs a network, finds the boxes and compares them, image by image.
-
-Python threads are enough: Paddle, OpenCV and shapely let go of the interpreter while they compute, so one
-thread's post-processing overlaps with another's forward pass.
-"""
+"""Those who measure points: processes, each on a core of its own, or this process itself."""
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Protocol
 
-import cv2
+import ocrslim
+from ocrslim.errors import OcrSlimError
+from ocrslim.measuring import Measuring, Task
+from ocrslim.metrics import ImageCounts
+from ocrslim.worker import Finished, Setup
 
-from ocrslim.data import EvalSet
-from ocrslim.evaluate import PostProcess
-from ocrslim.metrics import DetMetric, ImageCounts
-from ocrslim.runtime.runner import Clock
-from ocrslim.variants import Runner, Variants
+logger = logging.getLogger(__name__)
+
+# not -m: what comes back is pickled by the module's own name
+_PROGRAM = "import sys; from ocrslim.worker import main; sys.exit(main())"
+_LIVES = 3  # times that workers may die over one task before it is given up
 
 
 @dataclass(frozen=True)
-class Task:
-    """A point on some images.
+class Answer:
+    """What came of a task.
 
     Attributes:
-        group: name of the pruned group; None for the unpruned network.
-        ratio: fraction of its channels that is removed.
-        start: first image, in the measuring order.
-        stop: behind the last one.
-        variant: what the runner loads; None for the unpruned network.
+        worker: number of who measured it.
+        counts: of its images, in their order; fewer than asked for where it was broken off.
     """
-
-    group: str | None
-    ratio: float
-    start: int
-    stop: int
-    variant: Any = None
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a worker made of a task: fewer counts than it asked for where it was stopped, or an error."""
 
     worker: int
     task: Task
-    counts: Sequence[ImageCounts]
-    error: BaseException | None = None
+    counts: tuple[ImageCounts, ...]
 
 
-class Workers:
-    """Threads with one runner each; a context manager that ends them."""
+class Workers(Protocol):
+    """Measure tasks; a context manager."""
 
-    def __init__(
-        self, variants: Variants, images: EvalSet, order: Sequence[int], post_processes: Sequence[PostProcess]
-    ):
+    count: int
+
+    def __enter__(self) -> Workers: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def give(self, worker: int, task: Task) -> None:
+        """Let a worker that is free measure `task`."""
+
+    def wait(self, seconds: float) -> list[Answer]:
+        """Tasks that were finished, as soon as there is one; none when the time is over."""
+        ...
+
+    def broken_off(self) -> list[Answer]:
+        """What is known of tasks that were not finished."""
+        ...
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Seconds of all workers by what they were spent on."""
+        ...
+
+    @property
+    def cached(self) -> tuple[int, int]:
+        """Most bytes kept at a time, of images and of the unpruned network."""
+        ...
+
+
+@dataclass
+class _Process:
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    task: Task | None = None
+    counts: list[ImageCounts] = field(default_factory=list)
+    deaths: int = 0
+    last: Finished | None = None
+
+
+class ProcessWorkers:
+    """Processes of their own. One that dies is replaced, and its task goes on where it was."""
+
+    def __init__(self, setup: Setup, count: int):
         """
         Args:
-            order: index of each image of the measuring order.
-            post_processes: one for each thread.
+            count: processes; each computes in one thread.
         """
-        self._variants = variants
-        self._images = images
-        self._order = order
-        self._post_processes = post_processes
-        self._inboxes: list[queue.SimpleQueue[Task | None]] = [queue.SimpleQueue() for _ in range(variants.threads)]
-        self._done: queue.SimpleQueue[Done] = queue.SimpleQueue()
-        self._stop = threading.Event()
-        self._clocks = [Clock() for _ in self._inboxes]
-        self._threads = [
-            threading.Thread(target=self._work, args=(number,), name=f"worker {number}", daemon=True)
-            for number in range(variants.threads)
-        ]
-        self.cached: Counter[int] = Counter()
-        self.peak = 0
+        self.count = count
+        self._setup = setup
+        self._processes: list[_Process] = []
+        self._gone: defaultdict[str, float] = defaultdict(float)
+        self._peak = (0, 0)
 
-    def __enter__(self) -> Workers:
-        self._cv_threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)  # the cores are taken
-        for thread in self._threads:
-            thread.start()
+    def __enter__(self) -> ProcessWorkers:
+        self._begun = time.monotonic()
+        for _ in range(self.count):
+            self._processes.append(self._start())
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop after the images in flight."""
-        self._stop.set()
-        for inbox in self._inboxes:
-            inbox.put(None)
-        for thread in self._threads:
-            thread.join()
-        cv2.setNumThreads(self._cv_threads)
+        for one in self._processes:
+            one.connection.close()
+            one.process.kill()
+            one.process.wait()
 
     def give(self, worker: int, task: Task) -> None:
-        """Let a worker that is idle measure `task`."""
-        self._inboxes[worker].put(task)
+        """See `Workers.give`."""
+        one = self._processes[worker]
+        one.task, one.counts, one.deaths = task, [], 0
+        self._send(worker, task)
 
-    def wait(self, seconds: float) -> Done | None:
-        """The next result; None where none came in time.
+    def wait(self, seconds: float) -> list[Answer]:
+        """See `Workers.wait`.
 
         Raises:
-            Exception: what a worker met with; what it measured until then is still to be had from `stop`.
+            Exception: what a worker met with.
+            OcrSlimError: workers die over one and the same task.
         """
-        try:
-            done = self._done.get(timeout=seconds)
-        except queue.Empty:
-            return None
-        if done.error is not None:
-            self._done.put(Done(done.worker, done.task, done.counts))
-            raise done.error
-        return done
+        end = time.monotonic() + seconds
+        answers: list[Answer] = []
+        while not answers and (left := end - time.monotonic()) > 0:
+            numbers = {one.connection: number for number, one in enumerate(self._processes)}
+            for connection in wait(list(numbers), left):
+                answers += self._receive(numbers[connection])  # type: ignore[index]
+        return answers
 
-    def stop(self) -> list[Done]:
-        """End all threads, and return what they had measured."""
-        self.__exit__()
-        left = []
-        while not self._done.empty():
-            left.append(self._done.get())
-        return left
-
-    @property
-    def seconds(self) -> dict[str, float]:
-        """Seconds of all workers by what they did."""
-        names = sorted({name for clock in self._clocks for name in clock.seconds})
-        return {name: sum(clock.seconds.get(name, 0.0) for clock in self._clocks) for name in names}
-
-    def _work(self, number: int) -> None:
-        clock = self._clocks[number]
-        measuring = _Measuring(self._variants, self._images, self._order, self._post_processes[number], clock)
-        try:
-            while True:
-                with clock.on("idle"):
-                    task = self._inboxes[number].get()
-                if task is None:
-                    return
-                counts: list[ImageCounts] = []
-                try:
-                    measuring.measure(task, counts, self._stop)
-                    self._done.put(Done(number, task, counts))
-                except BaseException as error:  # it is for the main thread to judge
-                    self._done.put(Done(number, task, counts, error))
-                self.cached[number] = measuring.cached
-                self.peak = max(self.peak, sum(self.cached.values()))
-        finally:
-            measuring.close()
-
-
-class _Measuring:
-    """One thread's runner, kept as long as tasks are of its group."""
-
-    def __init__(
-        self, variants: Variants, images: EvalSet, order: Sequence[int], post_process: PostProcess, clock: Clock
-    ):
-        self._variants = variants
-        self._images = images
-        self._order = order
-        self._post_process = post_process
-        self._clock = clock
-        self._runner: Runner | None = None
-        self._group: str | None = None
-        self._ratio: float | None = None
+    def broken_off(self) -> list[Answer]:
+        """See `Workers.broken_off`."""
+        return [
+            Answer(number, one.task, tuple(one.counts))
+            for number, one in enumerate(self._processes)
+            if one.task is not None and one.counts
+        ]
 
     @property
-    def cached(self) -> int:
-        return 0 if self._runner is None else self._runner.cached
+    def seconds(self) -> Mapping[str, float]:
+        """See `Workers.seconds`; what is not accounted for is idle."""
+        total = defaultdict(float, self._gone)
+        for one in self._processes:
+            for name, seconds in (one.last.seconds if one.last else {}).items():
+                total[name] += seconds
+        total["idle"] = max(0.0, self.count * (time.monotonic() - self._begun) - sum(total.values()))
+        return dict(total)
 
-    def measure(self, task: Task, counts: list[ImageCounts], stop: threading.Event) -> None:
-        """Append the counts of the task's images to `counts`, until `stop` is set."""
-        runner = self._prepare(task)
-        for index in self._order[task.start : task.stop]:
-            if stop.is_set():
-                return
-            counts.append(self._count(runner, index))
+    @property
+    def cached(self) -> tuple[int, int]:
+        """See `Workers.cached`."""
+        return self._peak
 
-    def close(self) -> None:
-        if self._runner is not None:
-            self._runner.close()
-        self._runner, self._ratio = None, None
+    def _start(self) -> _Process:
+        ours, theirs = Pipe()
+        number = theirs.fileno()
+        paths = [str(Path(ocrslim.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", _PROGRAM, str(number)],
+            pass_fds=[number],
+            env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        theirs.close()
+        ours.send(self._setup)
+        return _Process(process, ours)
 
-    def _prepare(self, task: Task) -> Runner:
-        if self._runner is None or self._group != task.group:
-            self.close()
-            self._runner, self._group = self._variants.runner(task.group, self._clock), task.group
-        if task.variant is not None and self._ratio != task.ratio:
-            self._ratio = None
-            self._runner.load(task.variant)
-            self._ratio = task.ratio
-        return self._runner
+    def _send(self, worker: int, task: Task) -> None:
+        try:
+            self._processes[worker].connection.send(task)
+        except OSError:
+            self._replace(worker)
 
-    def _count(self, runner: Runner, index: int) -> ImageCounts:
-        shrink_map = runner(index)
-        item = self._images[index]
-        with self._clock.on("post-processing"):
-            found = self._post_process(shrink_map, item.shape)
-        with self._clock.on("matching"):
-            return DetMetric().update(found, item.polys, item.ignore)
+    def _receive(self, worker: int) -> Iterator[Answer]:
+        one = self._processes[worker]
+        try:
+            message = one.connection.recv()
+        except (EOFError, OSError):
+            self._replace(worker)
+            return
+        if isinstance(message, Exception):
+            raise message
+        if isinstance(message, Finished):
+            one.last = message
+            both = zip(*((p.last.images, p.last.cached) for p in self._processes if p.last))
+            images, cached = map(sum, both)
+            self._peak = max(self._peak[0], images), max(self._peak[1], cached)
+            assert one.task is not None
+            task, one.task = one.task, None
+            yield Answer(worker, task, tuple(one.counts))
+        else:
+            one.counts.append(message)
+
+    def _replace(self, worker: int) -> None:
+        """Start another process for one that died, and let it go on with the task."""
+        dead = self._processes[worker]
+        dead.connection.close()
+        status = dead.process.wait()
+        if dead.deaths == _LIVES:
+            raise OcrSlimError(
+                f"worker processes end with status {status} again and again at {_named(dead.task)}: with "
+                f"{self.count} of them memory may not suffice: try -o Prune.workers=1, or -o Prune.engine=dygraph"
+            )
+        logger.warning("a worker process ended with status %d at %s: another one goes on", status, _named(dead.task))
+        for name, seconds in (dead.last.seconds if dead.last else {}).items():
+            self._gone[name] += seconds
+        fresh = self._start()
+        fresh.task, fresh.counts, fresh.deaths = dead.task, dead.counts, dead.deaths + 1
+        self._processes[worker] = fresh
+        if fresh.task is not None:
+            task = fresh.task
+            start = task.start + len(fresh.counts)
+            self._send(worker, Task(task.layer, task.ratio, start, task.stop, task.variant))
+
+
+def _named(task: Task | None) -> str:
+    return "its start" if task is None else f"{task.layer or 'the unpruned network'} {task.ratio:g}"
+
+
+class ThisProcess:
+    """One worker: this process, image by image whenever it is waited for."""
+
+    count = 1
+
+    def __init__(self, measuring: Measuring, seconds: Mapping[str, float]):
+        """`seconds`: of the clock that `measuring` charges."""
+        self._measuring = measuring
+        self._task: Task | None = None
+        self._counts: list[ImageCounts] = []
+        self._going: Iterator[ImageCounts] = iter(())
+        self.seconds = seconds
+        self.cached = (0, 0)
+
+    def __enter__(self) -> ThisProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._measuring.close()
+
+    def give(self, worker: int, task: Task) -> None:
+        """See `Workers.give`."""
+        self._task, self._counts, self._going = task, [], self._measuring.measure(task)
+
+    def wait(self, seconds: float) -> list[Answer]:
+        """See `Workers.wait`."""
+        end = time.monotonic() + seconds
+        while self._task is not None and time.monotonic() < end:
+            counts = next(self._going, None)
+            if counts is None:
+                task, self._task = self._task, None
+                return [Answer(0, task, tuple(self._counts))]
+            self._counts.append(counts)
+        return []
+
+    def broken_off(self) -> list[Answer]:
+        """See `Workers.broken_off`."""
+        return [Answer(0, self._task, tuple(self._counts))] if self._task is not None and self._counts else []
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

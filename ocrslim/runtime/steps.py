@@ -196,8 +196,10 @@ class _Converter:
         _expect(op, data_format="NCHW", padding_algorithm="EXPLICIT")
         key = op["filter"].parameter
         if key is None or op.attributes.get("output_size") or len(op.ints("paddings")) != 2:
-            raise LoweringError(f"{op}: a computed weight, an output size or uneven padding is not known to the runtime")
-        settings = {name: op.ints(name) for name in ("strides", "paddings", "dilations")}
+            raise LoweringError(
+                f"{op}: a computed weight, an output size or uneven padding is not known to the runtime"
+            )
+        settings: dict[str, Any] = {name: op.ints(name) for name in ("strides", "paddings", "dilations")}
         settings["groups"] = self._groups.get(key, op.ints("groups")[0])
         if transposed:
             settings["output_padding"] = op.ints("output_padding", [])
