@@ -47,8 +47,9 @@ def rewrite(steps: Sequence[Step], outputs: Iterable[Id], shapes: Shapes) -> lis
     Args:
         steps: folded steps, in order.
         outputs: values that must come out as they are.
-        shapes: [N, C, H, W] of the values as traced, to tell sums from broadcasts; channel counts are taken from
-            the weights, so pruned weights need no new shapes. A sum of values without a shape stays as it is.
+        shapes: [N, C, H, W] of the values as traced, to tell sums from broadcasts; a sum of values without a shape
+            stays as it is. Channels are counted by the weights, so pruned weights need no new shapes; of values
+            that are fed they should be as fed, or a concatenation of them stays as it is.
     """
     outputs = list(outputs)
     steps = _gated(steps, outputs)

@@ -110,7 +110,7 @@ def definition(step: Step, shapes: Shapes, widths: Mapping[Id, int]) -> Sum | No
     if step.kind == CONV and _keeps_size(step):
         assert step.weight is not None
         return Sum((Term(step.inputs[0], 1, (step.weight,)), *map(Term, step.inputs[1:])), step.bias)
-    if step.kind == ADD and len({tuple(shapes.get(i, (i,))) for i in step.inputs}) == 1:
+    if step.kind == ADD and _of_one_size(step.inputs, shapes, widths):
         return Sum(tuple(map(Term, step.inputs)))
     if step.kind == CONCAT and step.attributes["axis"] == 1 and all(widths.get(i) for i in step.inputs):
         ends = np.cumsum([widths[i] for i in step.inputs]).tolist()
@@ -118,6 +118,12 @@ def definition(step: Step, shapes: Shapes, widths: Mapping[Id, int]) -> Sum | No
         return Sum(tuple(Term(i, 1, (), (first, end, ends[-1])) for i, first, end in places))
     factor = _factor(step)
     return Sum((Term(step.inputs[0], factor),)) if factor else None
+
+
+def _of_one_size(values: Sequence[Id], shapes: Shapes, widths: Mapping[Id, int]) -> bool:
+    if len({*values}) == 1:
+        return True
+    return all(i in shapes for i in values) and len({(widths[i], *shapes[i][2:]) for i in values}) == 1
 
 
 def _keeps_size(step: Step) -> bool:
@@ -138,15 +144,18 @@ def _factor(step: Step) -> int:
 
 
 def widths(steps: Iterable[Step], shapes: Shapes) -> dict[Id, int]:
-    """Channels of the values: from the weights, of values that are fed as traced."""
-    widths = {value: shape[1] for value, shape in shapes.items() if len(shape) == 4}
+    """Channels of the values, from the weights, and of what is fed from `shapes`; 0 where not known.
+
+    Where a shape is that of an unpruned network, they are too many, never too few.
+    """
+    found = {value: shape[1] for value, shape in shapes.items() if len(shape) == 4}
     for step in steps:
         if step.convolves:
-            widths[step.output] = out_channels(step)
+            found[step.output] = out_channels(step)
         else:
-            known = [widths.get(i, 0) for i in step.inputs]
-            widths[step.output] = sum(known) if step.kind == CONCAT and min(known) > 0 else max(known)
-    return widths
+            known = [found.setdefault(i, 0) for i in step.inputs]
+            found[step.output] = (sum if step.kind == CONCAT else max)(known) if all(known) else 0
+    return found
 
 
 def areas(sums: Mapping[Id, Sum]) -> tuple[dict[Id, float], dict[Id, Id]]:
