@@ -33,6 +33,7 @@ _STAGES = {
     "train": "train or fine-tune without pruning",
     "eval": "score a checkpoint or an exported folder",
     "predict": "find text in images, draw it, write it as JSON",
+    "merge": "put measurements of several folders, such as shards, together into Global.save_model_dir",
     "groups": "list the channel groups, and why the other layers cannot be pruned",
     "import-weights": "convert an ONNX file or an inference folder to a checkpoint",
 }
@@ -71,22 +72,26 @@ def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
     if stage == "predict":
         parser.add_argument("--images", required=True, type=Path, help="a folder of images, or one image")
         parser.add_argument("--out", required=True, type=Path, help="folder for drawn images and boxes.json")
+    if stage == "merge":
+        parser.add_argument("sources", nargs="+", type=Path, help="folders that sensitivity wrote into; before -o")
     if stage == "import-weights":
         parser.add_argument("source", type=Path, help="ONNX file, inference folder or checkpoint; before -o")
         parser.add_argument("destination", type=Path, help="the .pdparams to write")
 
 
 def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
-    from ocrslim import stages
+    from ocrslim import analysis, stages
     from ocrslim.predict import predict
 
     stages.use_device(config)
     if stage == "predict":
         return predict(stages.open_engine(config), config, arguments.images, arguments.out)
+    if stage == "merge":
+        return analysis.run_merge(config, arguments.sources)
     if stage == "import-weights":
         return stages.run_import(config, arguments.source, arguments.destination)
     commands: dict[str, Callable[[Config], dict[str, Any]]] = {
-        "sensitivity": stages.run_sensitivity,
+        "sensitivity": analysis.run_sensitivity,
         "prune": stages.run_prune,
         "export": stages.run_export,
         "train": stages.run_train,

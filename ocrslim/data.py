@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,8 +27,11 @@ __all__ = [
     "TrainLoader",
     "preprocess",
     "scan",
+    "scan_evaluation",
     "train_loader",
 ]
+
+logger = logging.getLogger(__name__)
 
 _NO_TEXT = '[{"transcription": "###", "points": [[0, 0], [8, 0], [8, 8], [0, 8]]}]'
 
@@ -113,6 +117,22 @@ class EvalSet:
         polys = [np.asarray(polygon, dtype=np.float32) for polygon in _get(data, "polys")][: sample.boxes]
         ignore = np.asarray(_get(data, "ignore_tags"), dtype=bool)[: sample.boxes]
         return EvalItem(sample.name, sample.path, shape, polys, ignore), image
+
+
+def scan_evaluation(config: Config) -> LabelledSet:
+    """The evaluation images, said in a line.
+
+    Raises:
+        DataError: there is nothing to score.
+    """
+    labelled = scan(config, "Eval")
+    logger.info(labelled.summary())
+    if not any(sample.care for sample in labelled.samples):
+        raise DataError(
+            f"Eval.dataset.label_file_list: no text box in {len(labelled.samples)} images that is not "
+            '"don\'t care" (###): there is nothing to score; check the labels'
+        )
+    return labelled
 
 
 def preprocess(config: Config) -> Callable[[Path | str], tuple[np.ndarray, np.ndarray]]:

@@ -103,9 +103,9 @@ def _with_estimates(table: Sensitivities, record: Mapping[str, Any], path: Path,
     """
     if record.get("tolerance") != tolerance:
         logger.warning(
-            "%s: was made to find the ratios for a tolerance of %s; for %g they are rough: %s with "
-            "-o Prune.loss_tolerance=%g goes on from there", path, record.get("tolerance"), tolerance, MADE_BY, tolerance
-        )  # fmt: skip
+            f"{path}: was made to find the ratios for a loss of {record.get('tolerance')}; for {tolerance:g} they are "
+            f"rough: {MADE_BY} with -o Prune.loss_tolerance={tolerance:g} goes on from there"
+        )
     try:
         found = {}
         for name, layer in record["layers"].items():

@@ -92,6 +92,10 @@ class Measurements:
         Journal(self.folder / self.journal, self.identity.header()).append(Entry(layer, ratio, start, counts))
         self.counts.setdefault((layer, ratio), [])[start:] = counts
 
+    def refresh(self) -> None:
+        """Take in what other processes appended to their journals meanwhile."""
+        self.counts.update(read_counts(sorted(self.folder.glob(JOURNALS)), self.identity))
+
     def save(self, searches: Mapping[str, Search], **facts: Any) -> None:
         """Write `sen.pickle` and `sen.json`, each whole or not at all.
 
@@ -210,5 +214,5 @@ def _check_table(folder: Path, identity: Identity, found: Measurements) -> None:
     lost = [name for name, losses in table.items() if set(losses) - set(known.get(name, {}))]
     if lost:
         raise ArtifactError(
-            f"{path}: has points of {lost[0]} that are not in {folder / JOURNAL}, so it cannot be continued: {REMEASURE}"
+            f"{path}: has points of {lost[0]} that are not in {folder / JOURNAL}, so it cannot go on: {REMEASURE}"
         )

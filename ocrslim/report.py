@@ -43,6 +43,25 @@ def groups_text(graph: ChannelGraph, architecture: Mapping[str, Any], input_shap
     return "\n\n".join(blocks)
 
 
+def decisions_table(layers: Mapping[str, Any], tolerance: float, images: int) -> str:
+    """The ratio that each layer may lose, those that may lose most first, and what it is known from.
+
+    Args:
+        layers: the entry `layers` of `sen.json`.
+    """
+    rows = []
+    for name, layer in sorted(layers.items(), key=lambda entry: -entry[1]["ratio"]):
+        points = layer["points"].values()
+        measured = sum(point["images"] == images for point in points)
+        sampled = sum(0 < point["images"] < images for point in points)
+        low, high = layer["between"]
+        cost = sum(point["images"] for point in points) / images
+        known = f"{low:.2f} .. {high:.2f}" + ("" if layer["settled"] else "  not settled")
+        rows.append((name, f"{layer['ratio']:.3f}", known, measured, sampled, f"{cost:.2f}"))
+    headers = ("layer", f"ratio at loss {tolerance:g}", "between", "measured", "sampled", "passes over the images")
+    return tabulate(rows, headers=headers, disable_numparse=True)
+
+
 def plan_table(
     graph: ChannelGraph,
     ratios: Mapping[str, float],
@@ -74,7 +93,8 @@ def comparison_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> str
 
 
 def sensitivity_table(table: Mapping[str, Mapping[float, float]], groups: Sequence[str]) -> str:
-    """Loss by layer and ratio, the most sensitive layer first."""
+    """Loss by layer and ratio, the most sensitive layer first; layers without a point are left out."""
+    groups = [name for name in groups if table.get(name)]
     ratios = sorted({ratio for name in groups for ratio in table[name]})
     order = sorted(groups, key=lambda name: -float(np.mean(list(table[name].values()))))
     rows = [(name, *(_loss(table[name].get(ratio)) for ratio in ratios)) for name in order]

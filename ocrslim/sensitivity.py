@@ -21,7 +21,7 @@ from ocrslim.agenda import Agenda
 from ocrslim.artifacts import check_writable, remove_leftovers
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet
-from ocrslim.errors import DataError, GraphError, LoweringError
+from ocrslim.errors import ArtifactError, ConfigError, DataError, GraphError, LoweringError
 from ocrslim.evaluate import post_processor
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.graph.trace import traced
@@ -35,6 +35,7 @@ from ocrslim.pruning.pruners import ChannelPruner
 from ocrslim.runtime.runner import Clock
 from ocrslim.search import AdaptiveSearch, ExactSearch, Request, Search
 from ocrslim.sensitivity_display import SensitivityDisplay
+from ocrslim.sharing import Share, alone
 from ocrslim.variants import DygraphRunner, DygraphVariants, RuntimeVariants, Variants
 from ocrslim.weights import state_arrays
 from ocrslim.worker import Setup
@@ -103,6 +104,7 @@ class Method:
         memory: bytes for decoded images and for what is kept of the unpruned network.
         minutes: time to spend; None for as long as it takes.
         use_gpu: run on the GPU.
+        share: the part of the layers that is measured here.
     """
 
     mode: str = EXACT
@@ -112,6 +114,7 @@ class Method:
     memory: int = 1 << 30
     minutes: float | None = None
     use_gpu: bool = False
+    share: Share = Share()
 
 
 @dataclass(frozen=True)
@@ -160,16 +163,40 @@ def analyse(
     method = method or Method()
     check_writable(folder)
     remove_leftovers(folder, TABLE, RECORD, *PICTURES)
+    if overwrite and method.share.one_folder:
+        raise ConfigError(
+            f"Global.overwrite: true, and {method.share.count} ranks write into {folder}: one could remove what "
+            "another measures: remove the folder first, or choose another one with -o Global.save_model_dir=PATH"
+        )
     layers = {study.public(name): name for name in groups}
 
     def finished(found: Measurements) -> bool:
         return bool(found.baseline) and not _unfinished(_searches(found, layers, ratios, method))
 
-    measured = open_measurements(folder, study.identity(), finished, overwrite=overwrite)
+    journal = method.share.journal
+    measured = open_measurements(folder, study.identity(), finished, overwrite=overwrite, journal=journal)
     if measured.counts:
         logger.info("%s: continues with %d points measured", folder / TABLE, sum(map(len, measured.table.values())))
     spent = _Run(study, method, measured, layers, ratios).run()
     return Analysis(measured, spent)
+
+
+def conclude(
+    study: Study, groups: Sequence[str], ratios: Sequence[float], measured: Measurements, method: Method
+) -> None:
+    """Write table and record of what is measured already.
+
+    Raises:
+        ArtifactError: the unpruned network is not among it, so no loss can be told.
+    """
+    if not measured.baseline:
+        raise ArtifactError(
+            f"{measured.folder}: the unpruned network was not measured on all {len(study.labelled)} images: run "
+            "sensitivity_anal.py, which goes on from here"
+        )
+    layers = {study.public(name): name for name in groups}
+    run = _Run(study, method, measured, layers, ratios)
+    run.save(last=True)
 
 
 def _unfinished(searches: Mapping[str, Search]) -> bool:
@@ -205,7 +232,8 @@ class _Run:
         self._study = study
         self._method = method
         self._measured = measured
-        self._layers = layers
+        self._all_layers = layers
+        self._layers = {layer: layers[layer] for layer in method.share.of(list(layers))}
         self._ratios = ratios
         self._order = np.random.default_rng(_ORDER_SEED).permutation(len(study.labelled)).tolist()
         self._images = EvalSet(study.labelled, study.config, method.memory // 2, measured.folder)
@@ -217,10 +245,13 @@ class _Run:
 
     def run(self) -> Spent:
         """Measure what is missing: on the fast runtime if it can run the network, in dygraph if not."""
+        if not self._layers:
+            logger.info("%s: there are fewer layers than parts, so nothing is left for this one", self._method.share)
+            return self._spent
         if self._measured.baseline:
             self._begin()
             if not _unfinished(self._searches):
-                self._save()
+                self.save(last=True)
                 return self._spent
         for variants, workers in self._ways():
             try:
@@ -232,14 +263,14 @@ class _Run:
 
     def _ways(self) -> Iterator[tuple[Variants, Workers]]:
         study, method = self._study, self._method
-        memory = method.memory // 2
+        memory = method.memory // 2 // method.share.on_machine
         if method.engine != DYGRAPH:
             try:
                 program = traced(study.model, [_FREE_SIZE], training=False)
             except GraphError as error:
                 _say_slow(error)
             else:
-                count = 1 if method.use_gpu else method.workers or cores()
+                count = 1 if method.use_gpu else method.workers or max(1, cores() // method.share.on_machine)
                 share, folder = memory // count, self._measured.folder
                 arrays = state_arrays(study.model)
                 setup = Setup(program, arrays, study.labelled, study.config, self._order, share, folder, method.use_gpu)
@@ -267,7 +298,7 @@ class _Run:
             finally:
                 for answer in workers.broken_off():
                     self._take(answer)
-                self._save()
+                self.save(last=True)
                 self._spent = Spent(self._engine, workers.seconds, workers.cached)
 
     def _measure_baseline(self, variants: Variants, workers: Workers) -> None:
@@ -310,7 +341,7 @@ class _Run:
                 for answer in workers.wait(_POLL):
                     self._take(answer)
                     agenda.release(at[answer.worker], requests.pop(answer.worker))
-                    self._save()
+                    self.save()
                     display.measured(at[answer.worker])
 
     def _task(self, variants: Variants, layer: str, request: Request) -> Task:
@@ -327,11 +358,22 @@ class _Run:
     def _begin(self) -> None:
         self._searches = _searches(self._measured, self._layers, self._ratios, self._method)
 
-    def _save(self) -> None:
-        if not self._measured.baseline:
+    def save(self, last: bool = False) -> None:
+        """Write table and record, with what other ranks have measured; the last time their layers too."""
+        measured, share = self._measured, self._method.share
+        if not measured.baseline:
             return
+        with alone(measured.folder, share):
+            searches = self._searches
+            if share.one_folder:
+                measured.refresh()
+            if last:
+                searches = _searches(measured, self._all_layers, self._ratios, self._method)
+            self._write(searches)
+
+    def _write(self, searches: Mapping[str, Search]) -> None:
         self._measured.save(
-            self._searches,
+            searches,
             mode=self._method.mode,
             tolerance=self._method.tolerance,
             criterion=self._study.config.prune.criterion,

@@ -16,12 +16,12 @@ from typing import Any
 
 import paddle
 
-from ocrslim import finetune, loss_table, report, sensitivity
+from ocrslim import finetune, loss_table, report
 from ocrslim.artifacts import check_writable, hash_arrays, hash_value
 from ocrslim.config import Config
-from ocrslim.data import EvalSet, LabelledSet, preprocess, scan
+from ocrslim.data import EvalSet, LabelledSet, preprocess, scan, scan_evaluation
 from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference_folder
-from ocrslim.errors import ConfigError, DataError, PlanError
+from ocrslim.errors import ConfigError, PlanError
 from ocrslim.evaluate import evaluate, post_processor
 from ocrslim.export import export
 from ocrslim.models import build_model
@@ -29,11 +29,10 @@ from ocrslim.models.names import to_public
 from ocrslim.network import load_network, refuse_pruned
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import SUFFIX, Plan
-from ocrslim.pruning.select import match_groups, select
+from ocrslim.pruning.select import select
 from ocrslim.pruning.surgery import apply_plan
 from ocrslim.runfolder import check_source
 from ocrslim.scoring import NOMINAL_SHAPE, Scored, detector_graph, load_scored
-from ocrslim.store import GIB
 from ocrslim.weights import init_backbone, load_weights, save_checkpoint, state_arrays
 
 logger = logging.getLogger(__name__)
@@ -45,48 +44,6 @@ def use_device(config: Config) -> None:
     if wanted and not possible:
         logger.warning("Global.use_gpu is true, but this paddlepaddle has no GPU support: running on the CPU")
     paddle.set_device("gpu" if wanted and possible else "cpu")
-
-
-def run_sensitivity(config: Config) -> dict[str, Any]:
-    """Stage 1: measure every prunable group at every ratio -> `sen.pickle` and `sen.json`."""
-    config.require("Architecture", "Eval", "PostProcess")
-    folder = check_writable(config.save_model_dir)
-    architecture, options = config.section("Architecture"), config.prune
-    scored = load_scored(config)
-    groups = match_groups(scored.graph, options.layers, architecture, "Prune.layers")
-    labelled = _scan_eval(config)
-    study = sensitivity.Study(
-        model=scored.model,
-        graph=scored.graph,
-        labelled=labelled,
-        config=config,
-        pruner=scored.pruner,
-        hashes={
-            **scored.hashes(),
-            "evaluation data": labelled.fingerprint(),
-            "post-processing": hash_value([config.section("PostProcess"), config.get("Metric.main_indicator")]),
-        },
-    )
-    method = sensitivity.Method(
-        mode=options.mode,
-        tolerance=options.loss_tolerance,
-        engine=options.engine,
-        workers=options.workers,
-        memory=int(options.cache_gib * GIB),
-        minutes=options.budget_minutes,
-        use_gpu=paddle.device.get_device().startswith("gpu"),
-    )
-    analysis = sensitivity.analyse(study, groups, options.ratios, folder, method, config.overwrite)
-    measured = analysis.measured
-    names = [to_public(name, architecture) for name in groups]
-    print(report.sensitivity_table(measured.table, names))
-    return {
-        "sen_file": str(folder / loss_table.TABLE),
-        "baseline": measured.record["baseline"],
-        "groups": len(groups),
-        "points": sum(len(losses) for losses in measured.table.values()),
-        "seconds": round(measured.record["seconds"], 1),
-    }
 
 
 def run_prune(config: Config) -> dict[str, Any]:
@@ -224,7 +181,7 @@ def run_eval(config: Config) -> dict[str, Any]:
     """Score a checkpoint or an exported folder on the evaluation data."""
     config.require("Eval", "PostProcess")
     engine = open_engine(config)
-    labelled = _scan_eval(config)
+    labelled = scan_evaluation(config)
     start = time.monotonic()
     scores = evaluate(engine, EvalSet(labelled, config), post_processor(config))
     logger.info("%d images in %.1f s", len(labelled.samples), time.monotonic() - start)
@@ -259,18 +216,7 @@ def _scan(config: Config) -> tuple[LabelledSet, LabelledSet]:
     """The images to train on and those to score on, said in a line each."""
     training = scan(config, "Train")
     logger.info(training.summary())
-    return training, _scan_eval(config)
-
-
-def _scan_eval(config: Config) -> LabelledSet:
-    labelled = scan(config, "Eval")
-    logger.info(labelled.summary())
-    if not any(sample.care for sample in labelled.samples):
-        raise DataError(
-            f"Eval.dataset.label_file_list: no text box in {len(labelled.samples)} images that is not "
-            '"don\'t care" (###): there is nothing to score; check the labels'
-        )
-    return labelled
+    return training, scan_evaluation(config)
 
 
 def _fit(
