@@ -246,6 +246,18 @@ def test_a_sum_with_one_value_a_channel_is_no_sum_of_maps():
     assert rewrite(steps, ["out"], shapes_in(steps))[-1].weight is not steps[-1].weight
 
 
+@pytest.mark.parametrize("known, gain", [(11, True), (24, False)], ids=["as fed", "as traced, unpruned"])
+def test_a_part_of_a_network_starts_from_pruned_maps(known, gain):
+    """Shapes that do not say which channels are left cost the gain, never the result."""
+    steps = [upsample("small", "big", 4), concat(["big", "large"], "joined")]
+    steps.append(conv("joined", "out", (24, 24 + 11, 3, 3)))
+    feeds = maps({"small": (1, 24, 3, 5), "large": (1, 11, 12, 20)})
+    shapes = {**known_shapes(steps, feeds), "large": (-1, known, -1, -1)}
+    found = rewrite(steps, ["out"], shapes)
+    assert (products(found, feeds) < 0.8 * products(steps, feeds)) == gain
+    assert distance(steps, found, feeds, ["out"]) < 1e-5
+
+
 def test_a_map_and_its_gated_copy_become_one_product():
     pool = {"pooling_type": "avg", "ksize": [1, 1], "strides": [1, 1], "paddings": [0, 0], "ceil_mode": False}
     pool |= {"exclusive": True, "adaptive": True, "global_pooling": False, "data_format": "NCHW"}
