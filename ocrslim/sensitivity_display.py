@@ -8,7 +8,7 @@ import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from types import TracebackType
 from typing import IO
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 DRAW_SECONDS = 0.25
 _MARGIN = 3  # columns at the right that stay free: the "^C" that a terminal echoes must not begin a new line
-_GAP = " " * 4
+_GAP = " " * 3
 _SHORTEST = 12  # characters of a layer's name
 
 
@@ -89,7 +89,7 @@ def _row_text(row: LayerRow, names: int, last: bool, ascii_only: bool) -> Text:
 
 
 def _cell(mark: str, layer: str, ratio: str, between: str, points: str, images: str, names: int) -> str:
-    return f"{mark:1} {layer:<{names}} {ratio:>6} {between:>10} {points:>7} {images:>7}"
+    return f"{mark:1} {layer:<{names}} {ratio:>5} {between:>9} {points:>6} {images:>6}"
 
 
 def _shortened(name: str, length: int) -> str:
@@ -107,31 +107,42 @@ class SensitivityDisplay:
     elsewhere it logs a line now and then. The last thing it does is to log one line with what was achieved.
     """
 
-    def __init__(self, searches: Mapping[str, Search], images: int, minutes: float | None = None):
+    _standing: Standing
+    _told: set[str]  # layers whose ratio has been logged
+    _due: float  # when to show it again
+
+    def __init__(
+        self,
+        searches: Mapping[str, Search],
+        images: int,
+        minutes: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         """
         Args:
             searches: what is known of each layer, by public name; they change while it is shown.
             images: size of the evaluation set.
             minutes: time that may be spent from now on; None for as long as it takes.
+            clock: gives seconds.
         """
         self._searches = searches
         self._images = images
         self._minutes = minutes
-        self._standing = Standing(searches, images)
+        self._clock = clock
         # soft_wrap: what is logged is passed on as it is, so that a path in it can be copied
         self._console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
         self._live: Live | None = None
         self._open = contextlib.ExitStack()
-        self._told: set[str] = set()
-        self._due = 0.0
+        self._drawn = False
 
     def __enter__(self) -> SensitivityDisplay:
-        self._standing = Standing(self._searches, self._images)
+        self._standing = Standing(self._searches, self._images, self._clock)
         self._told = {row.layer for row in self._standing.settled}
-        self._due = time.monotonic() + LOG_SECONDS
         console = self._console
-        if sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal:
-            self._due = 0.0
+        # Rich alone would also draw where FORCE_COLOR is set
+        self._drawn = sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
+        self._due = self._clock() + (0.0 if self._drawn else LOG_SECONDS)
+        if self._drawn:
             self._live = Live(
                 get_renderable=self._frame,
                 console=console,
@@ -140,7 +151,6 @@ class SensitivityDisplay:
                 redirect_stdout=sys.stdout.isatty(),
             )
             self._open.enter_context(_shown_with(self._live))
-            self.tick()
         return self
 
     def __exit__(
@@ -156,7 +166,7 @@ class SensitivityDisplay:
 
     def tick(self) -> None:
         """Show how it stands, if it is time to."""
-        now = time.monotonic()
+        now = self._clock()
         if now < self._due:
             return
         if self._live is not None:
@@ -167,7 +177,7 @@ class SensitivityDisplay:
                 self._close()
         else:
             self._due = now + LOG_SECONDS
-            logger.info("sensitivity: %s, %s%s", self._standing.done(), ", ".join(self._times()), self._news())
+            logger.info("analysis: %s, %s%s", self._standing.done(), ", ".join(self._times()), self._news())
 
     def _close(self) -> None:
         with contextlib.suppress(OSError):
@@ -187,7 +197,7 @@ class SensitivityDisplay:
         """The layers settled since this was asked last."""
         news = [row for row in self._standing.settled if row.layer not in self._told]
         self._told |= {row.layer for row in news}
-        return "; " + ", ".join(f"{row.layer} {row.decision.ratio:.2f}" for row in news) if news else ""
+        return "; settled: " + ", ".join(f"{row.layer} {row.decision.ratio:.2f}" for row in news) if news else ""
 
     def _frame(self) -> RenderableType:
         standing, console = self._standing, self._console
@@ -208,13 +218,13 @@ class SensitivityDisplay:
     def _summary(self, kind: type[BaseException] | None) -> str:
         standing = self._standing
         if kind is not None:
-            ending = "interrupted" if issubclass(kind, KeyboardInterrupt) else "stopped"
+            ending = "interrupted after" if issubclass(kind, KeyboardInterrupt) else "stopped after"
         else:
-            ending = "done" if len(standing.settled) == len(standing.rows) else "time is up"
+            ending = "done in" if len(standing.settled) == len(standing.rows) else "out of time after"
         # on a terminal the table has shown the ratios, in a log this is the last occasion
-        news = "" if sys.stderr.isatty() else self._news()
+        news = "" if self._drawn else self._news()
         took = tqdm.format_interval(standing.elapsed)
-        return f"sensitivity {ending}: {standing.done()}, {standing.speed()}, took {took}{news}"
+        return f"analysis {ending} {took}: {standing.done()}, {standing.speed()}{news}"
 
 
 @contextlib.contextmanager
