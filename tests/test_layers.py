@@ -8,27 +8,29 @@ from pathlib import Path
 import pytest
 
 ORDER = """
-    errors artifacts progress interrupts
+    errors artifacts progress interrupts startup
     yamlfile rules schema overrides config
     models.backbones.mobilenet_v3 models.backbones models.necks.db_fpn models.necks
     models.heads.db_head models.heads models.detector models.names models
     weight_files weights
-    labels labelled ppocr transforms batches data
+    labels labelled ppocr transforms batches store data
     metrics engines evaluate
     graph graph.groups graph.program graph.coupling graph.rules graph.rules_channelwise graph.rules_joins
     graph.rules_layers graph.rules_shape
     graph.build graph.trace
     runtime runtime.steps runtime.linear runtime.plans runtime.phases runtime.algebra
+    runtime.cut runtime.division runtime.legacy runtime.lowering runtime.predictor runtime.variants runtime.runner
     pruning pruning.plan pruning.optimizer_state pruning.surgery
     pruning.criteria pruning.pruners pruning.cost pruning.select pruning.slim_plan pruning.slim pruning.proof
     sequential curves search standing sensitivity_display
     network
     plots
+    loss_table journal measurements sharing agenda measuring variants worker workers
     sensitivity
     losses calibration scoring optim checkpoints runfolder display trainer finetune
     export
     report synth predict
-    stages demo cli
+    analysis stages demo cli
 """.split()
 STAGES = ("sensitivity", "finetune", "export")
 
