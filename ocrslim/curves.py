@@ -28,10 +28,11 @@ def complete(
 ) -> list[Interval]:
     """Interval of the loss at each of `ratios`.
 
-    Losses rise with the ratio, but for noise. None is lower than one at a smaller ratio by more than `SLACK` times
-    the noise and `DIP` times the tolerance; of what certainly exceeds the tolerance even then, at least `KEPT_EXCESS`
-    remains. None is higher than the straight line to one at a larger ratio by more than `SLACK` times the noise.
-    What was measured at a ratio itself narrows this, and counts alone where the two contradict each other.
+    Losses rise with the ratio, but for noise. None is higher than one at a larger ratio by more than `SLACK` times
+    the noise; none is lower than one at a smaller ratio by more than that and `DIP` tolerances, and of what exceeds
+    the tolerance even then, at least `KEPT_EXCESS` remains. Nothing is said of their slopes: a tenth of the channels
+    often costs as much as three tenths. What was measured at a ratio itself narrows this, and counts alone where
+    the two contradict each other.
 
     Args:
         known: estimates by ratio, those measured so far.
@@ -42,7 +43,7 @@ def complete(
     result = []
     for ratio in ratios:
         low = max([bounds[0], *(_floor(at, tolerance) for r, at in known.items() if r < ratio)])
-        high = min([bounds[1], *(_ceiling(known, ratio, r) for r in known if r > ratio)])
+        high = min([bounds[1], *(at.high + SLACK * at.noise for r, at in known.items() if r > ratio)])
         own = known.get(ratio)
         if own is not None:
             low, high = max(low, own.low), min(high, own.high)
@@ -59,14 +60,6 @@ def _floor(smaller: Estimate, tolerance: float) -> float:
     """The least loss at a ratio above that of `smaller`."""
     least = smaller.low - SLACK * smaller.noise - DIP * tolerance
     return tolerance + KEPT_EXCESS * (least - tolerance) if least > tolerance else least
-
-
-def _ceiling(known: Mapping[float, Estimate], ratio: float, larger: float) -> float:
-    """The greatest loss at `ratio`: the curve is convex up to losses far above any tolerance of use."""
-    end = known[larger]
-    smaller, start = max([(0.0, 0.0), *((r, at.high) for r, at in known.items() if r < ratio)])
-    start = min(start, end.high)
-    return start + (end.high - start) * (ratio - smaller) / (larger - smaller) + SLACK * end.noise
 
 
 def _between(known: Mapping[float, Estimate], ratio: float, tolerance: float) -> float:

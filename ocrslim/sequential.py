@@ -29,6 +29,9 @@ class _Weights(NamedTuple):
 _METRICS = {"precision": _Weights(1, 1, 0), "recall": _Weights(1, 0, 1), "hmean": _Weights(2, 1, 1)}
 
 
+_RIDGE = 2.0  # changed boxes: keeps the slope on the helper small where little has changed
+
+
 class Estimate(NamedTuple):
     """What the images so far say about the loss on all images.
 
@@ -87,12 +90,17 @@ class LossEstimator:
         """The least and the greatest loss there can be: a metric of 1 and one of 0."""
         return loss_of(self._baseline, 1.0), loss_of(self._baseline, 0.0)
 
-    def estimate(self, counts: Sequence[ImageCounts]) -> Estimate:
+    def estimate(self, counts: Sequence[ImageCounts], helper: Sequence[ImageCounts] | None = None) -> Estimate:
         """Estimate from the counts of the first images.
 
         The remaining images' boxes and matches are the baseline's, changed by as much per box as in the images
-        so far (Cochran, Sampling Techniques, 3rd ed., 6.2: ratio estimator, here of the differences, 7.1);
-        the variance is that of its residuals with the finite population correction (ibid. 6.4).
+        so far (Cochran, Sampling Techniques, 3rd ed.: ratio estimator, chapter 6, of differences to a covariate, 7.2);
+        the variance is that of its residuals with the finite population correction (ibid., chapter 6). The counts
+        of a similar network on all images say which images are the difficult ones (regression estimator, 7.3).
+
+        Args:
+            counts: of the images from the first on.
+            helper: another pruned network's counts of all images, such as at a neighbouring ratio.
         """
         part = np.asarray(counts, dtype=np.float64).reshape(-1, 3)
         n = len(part)
@@ -105,15 +113,32 @@ class LossEstimator:
         rest_pred = max(float(remaining[1]), rest_matched)
         gt, pred, matched = self._base[:, 0].sum(), part[:, 1].sum() + rest_pred, part[:, 2].sum() + rest_matched
         value = self._value(gt, pred, matched)
+        boxes = max(self._boxes(gt, pred), 1.0)
+        residual = self._unexplained(delta, value)
+        if helper is not None:
+            others = self._unexplained(np.asarray(helper, dtype=np.float64) - self._base, value)
+            per_image, residual = self._regress(residual, others)
+            value = min(max(value + self.images * per_image / boxes, 0.0), 1.0)
+        return self._interval(value, self._variance(residual), n, boxes, part)
+
+    def _unexplained(self, delta: np.ndarray, value: float) -> np.ndarray:
+        """What each image's differences add to `matched * M - value * boxes`, less its share by size."""
         change = self._metric.matched * delta[:, 2] - value * self._metric.pred * delta[:, 1]
-        residual = change - change.sum() / max(self._sizes[:n].sum(), 1.0) * self._sizes[:n]
-        return self._interval(value, self._variance(residual), n, max(self._boxes(gt, pred), 1.0), part)
+        sizes = self._sizes[: len(delta)]
+        return change - change.sum() / max(sizes.sum(), 1.0) * sizes
+
+    def _regress(self, residual: np.ndarray, others: np.ndarray) -> tuple[float, np.ndarray]:
+        """Mean correction per image, since the `others` of the images so far do not add up to 0; what is left."""
+        n = len(residual)
+        sizes = self._sizes[:n]
+        share = others[:n].sum() / max(sizes.sum(), 1.0)
+        seen = others[:n] - share * sizes
+        slope = float(residual @ seen) / (float(seen @ seen) + _RIDGE * self._metric.matched**2)
+        return -slope * share * float(self._sizes.mean()), residual - slope * seen
 
     def _exact(self, part: np.ndarray) -> Estimate:
         loss = loss_of(self._baseline, self._value(*part.sum(axis=0)))
-        delta = part - self._base
-        change = self._metric.matched * delta[:, 2] - self._baseline * self._metric.pred * delta[:, 1]
-        residual = change - change.sum() / max(self._sizes.sum(), 1.0) * self._sizes
+        residual = self._unexplained(part - self._base, self._baseline)
         noise = math.sqrt(self.images * self._variance(residual)) / max(self._sizes.sum(), 1.0)
         return Estimate(loss, loss, loss, noise / (self._baseline + 1e-3))
 

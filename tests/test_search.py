@@ -217,9 +217,14 @@ def test_a_loss_next_to_the_tolerance_that_decides_is_measured_whole():
     assert search.decision().ratio == pytest.approx(exact_ratio(baseline, counts), abs=1e-3)
 
 
-def test_the_search_begins_near_the_hint(receipts):
-    first = [AdaptiveSearch(RATIOS, receipts.baseline, "hmean", TOLERANCE, hint=hint).next() for hint in (0.2, 0.8)]
-    assert first[0].ratio < 0.5 < first[1].ratio
+def test_the_search_looks_near_the_hint_once_something_must_stay():
+    baseline, counts = layer([0.5, 0.8, 0.9, 0.95, 0.99, 0.99, 0.99, 0.99, 0.99])
+    asked = []
+    for hint in (0.2, 0.8):
+        search = AdaptiveSearch(RATIOS, baseline, "hmean", TOLERANCE, hint=hint)
+        search.add(0.9, 0, counts[0.9])
+        asked.append(search.next().ratio)
+    assert asked[0] <= 0.4 < 0.6 <= asked[1]
 
 
 @pytest.mark.parametrize("images", [1, 3])
@@ -338,3 +343,20 @@ def test_what_the_remaining_images_cannot_make_up_is_certain():
     nothing_found = [ImageCounts(10, 0, 0)] * 9
     least = LossEstimator(baseline, "recall", error=1e-9).estimate(nothing_found).low
     assert least >= (0.9 - 0.1) / (0.9 + 1e-3) - 1e-12
+
+
+def test_a_neighbour_measured_whole_narrows_the_interval_and_a_stranger_does_not():
+    made = detector(**STREETS, layers=30, seed=6)
+    estimator = LossEstimator(made.baseline, "hmean")
+    rng = np.random.default_rng(0)
+    widths, errors = [], []
+    for counts in made.layers.values():
+        strange = [counts[0.4][i] for i in rng.permutation(100)]
+        seen = [estimator.estimate(counts[0.3][:48], helper) for helper in (None, counts[0.4], strange)]
+        widths.append([at.high - at.low for at in seen])
+        errors.append([abs(at.loss - estimator.estimate(counts[0.3]).loss) for at in seen])
+    alone, neighbour, stranger = np.mean(widths, axis=0)
+    assert neighbour < 0.95 * alone
+    assert stranger > 0.95 * alone
+    alone, neighbour, _ = np.mean(errors, axis=0)
+    assert neighbour < alone
