@@ -48,9 +48,8 @@ class Journal:
         """
         self.path = path
         try:
-            if path.exists():
-                _cut_at_last_line(path)
-            else:
+            _cut_at_last_line(path)
+            if not path.stat().st_size:
                 self._write({"journal": SCHEMA, **header})
         except OSError as error:
             raise write_error(path, error) from error
@@ -76,6 +75,7 @@ class Journal:
 
 
 def _cut_at_last_line(path: Path) -> None:
+    path.touch()
     data = path.read_bytes()
     whole = data.rfind(b"\n") + 1
     if whole < len(data):
@@ -85,11 +85,16 @@ def _cut_at_last_line(path: Path) -> None:
 def read_journal(path: Path, remedy: str) -> tuple[dict[str, Any], list[Entry]]:
     """The header of a journal and its entries; a last line that a kill cut off is passed over.
 
+    Both are empty where not even the header is whole: a process was killed, or another one is just writing it.
+
     Raises:
         ArtifactError: damaged, with `remedy`.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+        data = path.read_bytes()
+        lines = data[: data.rfind(b"\n") + 1].decode("utf-8").split("\n")[:-1]
+        if not lines:
+            return {}, []
         header, *rest = [json.loads(line) for line in lines]
         if header.pop("journal") != SCHEMA:
             raise ValueError("of another version")

@@ -186,6 +186,8 @@ def read_counts(journals: Sequence[Path], identity: Identity) -> dict[tuple[str 
     entries: list[Entry] = []
     for path in journals:
         header, more = read_journal(path, REMEASURE)
+        if not header:
+            continue
         check_header(header, identity, path)
         check_names({entry.layer: {} for entry in more if entry.layer}, identity.graph, identity.architecture, path)
         entries += more

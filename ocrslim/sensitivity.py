@@ -162,7 +162,6 @@ def analyse(
     """
     method = method or Method()
     check_writable(folder)
-    remove_leftovers(folder, TABLE, RECORD, *PICTURES)
     if overwrite and method.share.one_folder:
         raise ConfigError(
             f"Global.overwrite: true, and {method.share.count} ranks write into {folder}: one could remove what "
@@ -174,7 +173,9 @@ def analyse(
         return bool(found.baseline) and not _unfinished(_searches(found, layers, ratios, method))
 
     journal = method.share.journal
-    measured = open_measurements(folder, study.identity(), finished, overwrite=overwrite, journal=journal)
+    with alone(folder, method.share):  # other ranks may be at work already
+        remove_leftovers(folder, TABLE, RECORD, *PICTURES)
+        measured = open_measurements(folder, study.identity(), finished, overwrite=overwrite, journal=journal)
     if measured.counts:
         logger.info("%s: continues with %d points measured", folder / TABLE, sum(map(len, measured.table.values())))
     spent = _Run(study, method, measured, layers, ratios).run()

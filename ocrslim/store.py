@@ -89,13 +89,19 @@ class ArrayStore:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._folder, prefix=".cache.")  # noqa: SIM115  # lives as long as the store
             for array in arrays:
-                os.pwrite(self._file.fileno(), np.ascontiguousarray(array).data.cast("B"), self._end)
-                self._end += array.nbytes
+                self._append(memoryview(np.ascontiguousarray(array)).cast("B"))
         except OSError as error:
             self._end, self._full = offset, True
             logger.warning("%s: no room for the cache (%s): what is missing is computed again", self._folder, error)
             return
         self._spilled[key] = _Spilled(offset, tuple(array.shape for array in arrays))
+
+    def _append(self, data: memoryview) -> None:
+        assert self._file is not None
+        while data:  # a disk that becomes full takes a part before it refuses
+            written = os.pwrite(self._file.fileno(), data, self._end)
+            self._end += written
+            data = data[written:]
 
     def _read(self, spilled: _Spilled) -> list[np.ndarray]:
         assert self._file is not None

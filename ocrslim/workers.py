@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -99,8 +100,9 @@ class ProcessWorkers:
 
     def __enter__(self) -> ProcessWorkers:
         self._begun = time.monotonic()
-        for _ in range(self.count):
-            self._processes.append(self._start())
+        self._processes = [self._start() for _ in range(self.count)]
+        for one in self._processes:  # not before all of them run: it takes until they have imported Paddle
+            self._set_up(one)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -166,8 +168,11 @@ class ProcessWorkers:
             stdout=subprocess.DEVNULL,
         )
         theirs.close()
-        ours.send(self._setup)
         return _Process(process, ours)
+
+    def _set_up(self, one: _Process) -> None:
+        with contextlib.suppress(OSError):  # it has died; whoever waits for it notices
+            one.connection.send(self._setup)
 
     def _send(self, worker: int, task: Task) -> None:
         try:
@@ -209,6 +214,7 @@ class ProcessWorkers:
         for name, seconds in (dead.last.seconds if dead.last else {}).items():
             self._gone[name] += seconds
         fresh = self._start()
+        self._set_up(fresh)
         fresh.task, fresh.counts, fresh.deaths = dead.task, dead.counts, dead.deaths + 1
         self._processes[worker] = fresh
         if fresh.task is not None:
