@@ -20,6 +20,7 @@ from rich.table import Table
 from rich.text import Text
 from tqdm import tqdm
 
+from ocrslim.interrupts import Interrupts
 from ocrslim.progress import LOG_SECONDS
 from ocrslim.search import Search
 from ocrslim.standing import LayerRow, Standing
@@ -129,8 +130,6 @@ class SensitivityDisplay:
         self._images = images
         self._minutes = minutes
         self._clock = clock
-        # soft_wrap: what is logged is passed on as it is, so that a path in it can be copied
-        self._console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
         self._live: Live | None = None
         self._open = contextlib.ExitStack()
         self._drawn = False
@@ -138,26 +137,25 @@ class SensitivityDisplay:
     def __enter__(self) -> SensitivityDisplay:
         self._standing = Standing(self._searches, self._images, self._clock)
         self._told = {row.layer for row in self._standing.settled}
-        console = self._console
-        # Rich alone would also draw where FORCE_COLOR is set
-        self._drawn = sys.stderr.isatty() and console.is_terminal and not console.is_dumb_terminal
+        console = _terminal(self._open)
+        self._drawn = console is not None
         self._due = self._clock() + (0.0 if self._drawn else LOG_SECONDS)
-        if self._drawn:
+        if console is not None:
             self._live = Live(
-                get_renderable=self._frame,
+                get_renderable=lambda: self._frame(console),
                 console=console,
                 auto_refresh=False,
                 transient=True,
                 redirect_stdout=sys.stdout.isatty(),
             )
-            self._open.enter_context(_shown_with(self._live))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
-        logger.info("%s", self._summary(kind))
+        with _uninterrupted():
+            self._close()
+            logger.info("%s", self._summary(kind))
 
     def measured(self, layer: str) -> None:
         """Something was measured of `layer`."""
@@ -171,13 +169,19 @@ class SensitivityDisplay:
             return
         if self._live is not None:
             self._due = now + DRAW_SECONDS
-            try:
-                self._live.refresh()
-            except OSError:  # the terminal was closed; that is no reason to stop measuring
-                self._close()
+            with _uninterrupted():
+                self._draw(self._live)
         else:
             self._due = now + LOG_SECONDS
             logger.info("analysis: %s, %s%s", self._standing.done(), ", ".join(self._times()), self._news())
+
+    def _draw(self, live: Live) -> None:
+        try:
+            if not live.is_started:  # not in `__enter__`, after whose interruption nobody would stop it
+                self._open.enter_context(_shown_with(live))
+            live.refresh()
+        except OSError:  # the terminal was closed; that is no reason to stop measuring
+            self._close()
 
     def _close(self) -> None:
         with contextlib.suppress(OSError):
@@ -199,8 +203,8 @@ class SensitivityDisplay:
         self._told |= {row.layer for row in news}
         return "; settled: " + ", ".join(f"{row.layer} {row.decision.ratio:.2f}" for row in news) if news else ""
 
-    def _frame(self) -> RenderableType:
-        standing, console = self._standing, self._console
+    def _frame(self, console: Console) -> RenderableType:
+        standing = self._standing
         width = max(1, console.width - _MARGIN)
         head = Table.grid(padding=(0, 2, 0, 0))
         head.add_column()
@@ -225,6 +229,26 @@ class SensitivityDisplay:
         news = "" if self._drawn else self._news()
         took = tqdm.format_interval(standing.elapsed)
         return f"analysis {ending} {took}: {standing.done()}, {standing.speed()}{news}"
+
+
+def _terminal(until: contextlib.ExitStack) -> Console | None:
+    """Standard error, if it is a terminal on which lines can be drawn anew; open until the stack is closed."""
+    if not sys.stderr.isatty():  # Rich alone would also draw into a log where FORCE_COLOR is set
+        return None
+    # With PYTHONUNBUFFERED, `sys.stderr` loses the rest of a long text whose writing a signal interrupts.
+    file = until.enter_context(
+        open(sys.stderr.fileno(), "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False)
+    )
+    # soft_wrap: what is logged is passed on as it is, so that a path in it can be copied
+    console = Console(file=file, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    return console if console.is_terminal and not console.is_dumb_terminal else None
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Put Ctrl-C off until what is drawn agrees again with what Rich takes for drawn."""
+    with Interrupts() as interrupts, interrupts.held():
+        yield
 
 
 @contextlib.contextmanager

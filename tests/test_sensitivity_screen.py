@@ -37,6 +37,7 @@ try:
             logging.getLogger("ocrslim.somewhere").info("logged %d [bold]%s", number, "/long/path" * 12 + "/end")
             print("printed", number)
             time.sleep(0.02)
+        print("ALL LOGGED")
         while True:
             display.tick()
             time.sleep(0.05)
@@ -48,8 +49,8 @@ except KeyboardInterrupt:
 class Tmux:
     """A terminal of a size, with a program running in it."""
 
-    def __init__(self, folder, width, height):
-        self._base = ["tmux", "-f", os.devnull, "-S", str(folder / "socket")]
+    def __init__(self, width, height):
+        self._base = ["tmux", "-f", os.devnull, "-L", f"ocrslim-{time.monotonic_ns()}"]  # a server of its own
         shell = ["new-session", "-d", "-x", str(width), "-y", str(height), "-e", "PS1=$ ", "bash --norc --noprofile"]
         self.call(*shell)
 
@@ -78,12 +79,12 @@ def tmux(tmp_path, repo):
     opened = []
 
     def run(width, height, layers, how="careful"):
-        screen = Tmux(tmp_path, width, height)
+        screen = Tmux(width, height)
         opened.append(screen)
         (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
         command = f"cd {repo}; clear; {sys.executable} -W ignore {tmp_path}/script.py {layers} {how}"
         screen.type(command, "Enter")
-        screen.wait(rf"{layers // 2} of {layers} layers")
+        screen.wait(rf"ALL LOGGED\n(.*\n)*.*\b{layers // 2} of {layers} layers")
         return screen
 
     yield run
