@@ -20,6 +20,8 @@ from ocrslim.graph.program import Op, Value
 Id = Hashable
 CONV, DECONV, AFFINE = "conv2d", "conv2d_transpose", "affine"
 ADD, MULTIPLY, CONCAT = "elementwise_add", "elementwise_mul", "concat"
+# `axis` of a sum or product of maps of unequal size: to Paddle the same as -1, where both have four axes
+STRETCHED = 0
 # ours by the traced operator's name; the names are those of Paddle's program format
 ACTIVATIONS = {
     "relu": "relu",
@@ -84,7 +86,10 @@ def to_steps(
         LoweringError: an operator, or a setting of it, that has no step.
     """
     converter = _Converter(arrays, groups)
-    return fold([step for op in ops for step in converter.convert(op)], [value.id for value in outputs])
+    steps = [step for op in ops for step in converter.convert(op)]
+    if any(converter.constant(value) is not None for value in outputs):
+        raise LoweringError("an output that does not depend on the network's input is not known to the runtime")
+    return fold(steps, [value.id for value in outputs])
 
 
 def fold(steps: Iterable[Step], outputs: Iterable[Id]) -> list[Step]:
@@ -114,8 +119,8 @@ def _merged(maker: Step, step: Step, uses: Mapping[Id, int]) -> Step | None:
         return replace(maker, output=step.output, activation=Activation(step.kind, step.attributes))
     if step.kind == ADD and maker.kind == CONV and len(maker.inputs) == 1:
         other = next((i for i in step.inputs if i != maker.output), maker.output)
-        # the runtime may write the sum over the other summand
-        if uses[other] == 1 and other != maker.output:
+        # the runtime may write the sum over the other summand, which must have its size
+        if uses[other] == 1 and other != maker.output and step.attributes["axis"] != STRETCHED:
             return replace(maker, output=step.output, inputs=(maker.inputs[0], other))
     return None
 
@@ -162,7 +167,11 @@ class _Converter:
             step = _CONVERTERS[op.name](self, op)
         except KeyError as error:
             raise LoweringError(f"{op}: not known to the runtime ({error})") from None
-        return [] if step is None else [step]
+        if step is None:
+            return []
+        if any(value.id in step.inputs and self.constant(value) is not None for value in op.values()):
+            raise LoweringError(f"{op}: computing with constants alone is not known to the runtime")
+        return [step]
 
     def constant(self, value: Value) -> np.ndarray | None:
         """What is known of a value before the network runs."""
@@ -179,6 +188,8 @@ class _Converter:
 
     def gather(self, op: Op) -> None:
         """`combine`: a list of values."""
+        if any(self.constant(value) is not None for value in op.values()):
+            raise LoweringError(f"{op}: a parameter in a list of values is not known to the runtime")
         self._lists[op.outputs[0].id] = [value.id for value in op.values()]
 
     def reshape(self, op: Op) -> None:
@@ -189,7 +200,10 @@ class _Converter:
         traced, shape = op["x"].shape, op.ints("shape")
         if traced != constant.shape and sum(size != 1 for size in shape) == 1:  # a vector that was pruned
             shape = [size if size == 1 else -1 for size in shape]
-        self._constants[op.outputs[0].id] = constant.reshape(shape)
+        try:
+            self._constants[op.outputs[0].id] = constant.reshape(shape)
+        except ValueError:
+            raise LoweringError(f"{op}: {list(constant.shape)} to {shape} is not known to the runtime") from None
 
     def convolution(self, op: Op) -> Step:
         transposed = op.name.endswith("transpose")
@@ -211,6 +225,8 @@ class _Converter:
         gamma, beta, mean, variance = (self.constant(op[name]) for name in ("scale", "bias", "mean", "variance"))
         if gamma is None or beta is None or mean is None or variance is None or not op.attributes["is_test"]:
             raise LoweringError(f"{op}: with computed parameters, or in training mode")
+        if op.attributes.get("trainable_statistics"):
+            raise LoweringError(f"{op}: with the statistics of the batch it runs on is not known to the runtime")
         _expect(op, data_format="NCHW")
         scale = gamma / np.sqrt(variance + op.attributes["epsilon"])
         return _affine(op["x"], op, scale, beta - mean * scale)
@@ -223,7 +239,11 @@ class _Converter:
             if constant is not None:
                 vector = _channel_vector(op, constant, value)
                 return _affine(value, op, *((one, vector) if kind == "add" else (vector, zero)))
-        return Step(ADD if kind == "add" else MULTIPLY, (op["x"].id, op["y"].id), op.outputs[0].id, {"axis": -1})
+        shapes = [op["x"].shape, op["y"].shape]
+        if op.outputs[0].shape not in shapes or op["x"].rank != op["y"].rank:
+            raise LoweringError(f"{op}: of shapes that stretch one another is not known to the runtime")
+        axis = -1 if shapes[0] == shapes[1] else STRETCHED
+        return Step(ADD if kind == "add" else MULTIPLY, (op["x"].id, op["y"].id), op.outputs[0].id, {"axis": axis})
 
     def scale(self, op: Op) -> Step:
         factor, shift = np.full(1, op.attributes["scale"], np.float64), np.full(1, op.attributes["bias"], np.float64)
@@ -292,7 +312,8 @@ def _affine(source: Value, op: Op, scale: np.ndarray, shift: np.ndarray) -> Step
 def _channel_vector(op: Op, constant: np.ndarray, value: Value) -> np.ndarray:
     """A constant operand as one entry, or as one for each channel on axis 1."""
     aligned = constant.reshape((1,) * (value.rank - constant.ndim) + constant.shape)
-    if constant.size != 1 and (aligned.ndim != value.rank or aligned.size != aligned.shape[1]):
+    fits = constant.size == 1 or (aligned.ndim == value.rank == 4 and aligned.size == aligned.shape[1])
+    if not fits or op.outputs[0].shape != value.shape:
         raise LoweringError(f"{op}: a constant of shape {list(constant.shape)} is not known to the runtime")
     return constant.reshape(-1)
 
