@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ocrslim.runtime.legacy import ProgramWriter
 from ocrslim.runtime.steps import AFFINE, CONV, Activation, Id, Step
-
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,22 @@ def _write_plain(writer: ProgramWriter, kind: str, inputs: Sequence[Id], step: S
     slots = {"X": [name_of(value) for value in inputs]}
     if kind.startswith("elementwise_"):
         slots = {"X": [name_of(inputs[0])], "Y": [name_of(inputs[1])]}
-    writer.op(kind, slots, {"Out": [name_of(step.output)]}, {**step.attributes, "use_mkldnn": True})
+    settings = {**step.attributes, "use_mkldnn": _agrees(kind, step.attributes)}
+    writer.op(kind, slots, {"Out": [name_of(step.output)]}, settings)
+
+
+def _agrees(kind: str, settings: Mapping[str, Any]) -> bool:
+    """Whether oneDNN's kernel gives what Paddle's own does; measured, as it ignores some settings."""
+    if kind.endswith("_interp_v2"):
+        if kind.startswith("nearest"):
+            return not settings["align_corners"] and all(factor.is_integer() for factor in settings["scale"])
+        # where weights are sums of powers of two: oneDNN rounds the others, which shows in the fifth digit
+        exact = all(math.frexp(factor)[0] == 0.5 for factor in settings["scale"])
+        return not settings["align_corners"] and settings["align_mode"] == 0 and exact
+    if kind == "pool2d":
+        uneven = settings["adaptive"] and settings["ksize"] != [1, 1]
+        return not uneven and (settings["exclusive"] or not settings["ceil_mode"])
+    return True
 
 
 def _write_affine(writer: ProgramWriter, step: Step) -> None:
