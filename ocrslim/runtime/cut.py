@@ -10,7 +10,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_flow
 
-_UNITS = 1 << 24  # flows are whole numbers: the largest finite cost becomes this many
+# Flows are whole numbers of 32 bits: the largest finite cost becomes this many, the sum of all at most that many.
+_UNITS, _TOTAL = 1 << 24, 1 << 30
 
 
 class MinimumCut:
@@ -45,7 +46,7 @@ class MinimumCut:
     def chosen(self) -> set[Hashable]:
         """The cheapest choice; the smallest, where several cost the same."""
         finite = [cost for cost in self._edges.values() if cost < math.inf]
-        unit = max(finite, default=1.0) / _UNITS or 1.0
+        unit = max(max(finite, default=0.0) / _UNITS, sum(finite) / _TOTAL) or 1.0
         unlimited = int(sum(finite) / unit) + len(finite) + 1
         entries = [
             (a, b, unlimited if cost == math.inf else round(cost / unit)) for (a, b), cost in self._edges.items()
