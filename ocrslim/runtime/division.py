@@ -44,7 +44,7 @@ class Division:
 
     Attributes:
         front: makes the sources from the network's input; the same for every ratio.
-        sources: what is handed over.
+        sources: what is handed over; the output itself where `back` is empty.
         back: makes the output from the sources; empty where the output does not depend on the group.
     """
 
@@ -72,7 +72,8 @@ def divide(program: Program, group: Group, sizes: Mapping[Id, float], price: flo
     changed = part(changed, program.outputs, ())
     behind = _cheapest(program, changed, states, sizes, price)
     back = [op for op in program.ops if id(op) in behind]
-    sources = [Source(value, states.sliced.get(value.id)) for value in _entering(back, states)]
+    entering = _entering(back, states) if back else program.outputs
+    sources = [Source(value, states.sliced.get(value.id)) for value in entering]
     front = part(program.ops, [source.value for source in sources], ())
     return Division(tuple(front), tuple(sources), tuple(_with_constants(program, back, states)))
 
