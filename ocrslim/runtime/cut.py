@@ -51,7 +51,7 @@ class MinimumCut:
         entries = [
             (a, b, unlimited if cost == math.inf else round(cost / unit)) for (a, b), cost in self._edges.items()
         ]
-        rows, columns, costs = (np.array(column) for column in zip(*entries))
+        rows, columns, costs = np.array(entries, dtype=np.int64).reshape(-1, 3).T
         size = len(self._index) + 2
         capacity = csr_matrix((costs.astype(np.int32), (rows, columns)), shape=(size, size))
         residual = (capacity - maximum_flow(capacity, self._SOURCE, self._SINK).flow).tocsr()
