@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import sys
 import time
 from collections import Counter
@@ -237,7 +238,7 @@ def _terminal(until: contextlib.ExitStack) -> Console | None:
         return None
     # With PYTHONUNBUFFERED, `sys.stderr` loses the rest of a long text whose writing a signal interrupts.
     file = until.enter_context(
-        open(sys.stderr.fileno(), "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False)
+        os.fdopen(sys.stderr.fileno(), "w", encoding=sys.stderr.encoding, errors=sys.stderr.errors, closefd=False)
     )
     # soft_wrap: what is logged is passed on as it is, so that a path in it can be copied
     console = Console(file=file, soft_wrap=True, highlight=False, markup=False, emoji=False)
