@@ -10,8 +10,9 @@ import numpy as np
 from ocrslim.errors import LoweringError
 from ocrslim.graph.groups import Group
 from ocrslim.graph.program import Op, Program, Value
+from ocrslim.runtime.algebra import rewrite, shapes_of
 from ocrslim.runtime.division import PRICE, Division, divide, whole
-from ocrslim.runtime.lowering import Lowered, lower
+from ocrslim.runtime.lowering import lower
 from ocrslim.runtime.predictor import Predictor
 from ocrslim.runtime.steps import Id, to_steps
 
@@ -62,26 +63,36 @@ class RuntimeNetwork:
 
     def front(self, division: Division) -> Predictor:
         """What makes the sources of `division`; for the thread that calls this."""
-        return self._load(division.front, self.program.inputs, [source.value for source in division.sources], Variant())
+        sources = [source.value for source in division.sources]
+        return self._load(division.front, self.program.inputs, sources, Variant(), {})
 
     def back(self, division: Division, variant: Variant) -> Predictor:
         """What makes the output of `variant` from the sources; for the thread that calls this."""
-        return self._load(division.back, [s.value for s in division.sources], self.program.outputs, variant)
+        keeps = {source.value.id: source.keep(variant.removed) for source in division.sources}
+        widths = {key: len(keep) for key, keep in keeps.items() if keep is not None}
+        sources = [source.value for source in division.sources]
+        return self._load(division.back, sources, self.program.outputs, variant, widths)
 
     def _load(
-        self, ops: Sequence[Op], inputs: Sequence[Value], outputs: Sequence[Value], variant: Variant
+        self,
+        ops: Sequence[Op],
+        inputs: Sequence[Value],
+        outputs: Sequence[Value],
+        variant: Variant,
+        widths: Mapping[Id, int],
     ) -> Predictor:
-        return Predictor(self._lower(ops, inputs, outputs, variant), use_gpu=self._use_gpu)
-
-    def _lower(self, ops: Sequence[Op], inputs: Sequence[Value], outputs: Sequence[Value], variant: Variant) -> Lowered:
+        """A part of the network, ready to run; `widths` are the channels of inputs that are fed pruned."""
         steps = to_steps(ops, outputs, {**self._arrays, **variant.arrays}, variant.conv_groups)
-        return lower(steps, [value.id for value in inputs], [value.id for value in outputs])
+        shapes = {**shapes_of(ops), **{key: (-1, width, -1, -1) for key, width in widths.items()}}
+        makes = [value.id for value in outputs]
+        lowered = lower(rewrite(steps, makes, shapes), [value.id for value in inputs], makes)
+        return Predictor(lowered, use_gpu=self._use_gpu)
 
     def _measure_sizes(self) -> dict[Id, float]:
         """Elements of each value for one pixel of the input, read off one small pass."""
         values = {v.id: v for op in self.program.ops for v in op.outputs[:1] if v.rank == 4 and _computed(op)}
         sizes: dict[Id, float] = {}
-        found = self._load(self.program.ops, self.program.inputs, list(values.values()), Variant())
+        found = self._load(self.program.ops, self.program.inputs, list(values.values()), Variant(), {})
         pixels = _PROBE[2] * _PROBE[3]
         for key, array in zip(values, found([np.zeros(_PROBE, np.float32)])):
             sizes[key] = array.size / pixels
