@@ -1,0 +1,72 @@
+"""A real detector, a few rendered images and an analysis of them: what the tests of the analysis share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ocrslim import sensitivity
+from ocrslim.config import load_config
+from ocrslim.data import scan
+from ocrslim.graph.trace import traced
+from ocrslim.network import load_network
+from ocrslim.pruning.proof import channel_graph
+from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.sensitivity import Method, Study, analyse
+
+GROUPS = ["backbone.stage2.2.expand_conv.conv.weight", "neck.p2_conv.weight", "neck.in2_conv.weight"]
+PUBLIC = ["conv10_expand_weights", "neck.p2_conv.weight", "neck.in2_conv.weight"]
+RATIOS = (0.3, 0.6)
+HASHES = {"weights": "w", "architecture": "a", "criterion": "fpgm", "evaluation data": "d"}
+PLAIN = Method(engine="dygraph")
+FAST = Method(workers=1)
+
+
+def study_of(config, graph=None) -> Study:
+    model = load_network(config).model
+    graph = graph or channel_graph(model, [1, 3, 64, 96])
+    return Study(model, graph, scan(config, "Eval"), config, lambda: ChannelPruner(model, graph, "fpgm"), HASHES)
+
+
+def entries(folder: Path) -> list[tuple]:
+    """(layer, ratio, start, images) of each line of the journals in `folder`."""
+    lines = [json.loads(line) for path in sorted(folder.glob("sen*.jsonl")) for line in path.open()]
+    return [(e["layer"], e["ratio"], e["start"], len(e["gt"])) for e in lines if "layer" in e]
+
+
+def images_once(folder: Path, images: int) -> dict[tuple, int]:
+    """Images by (layer, ratio), from the first on; fails where an image was counted twice or passed over."""
+    ends: dict[tuple, int] = {}
+    for layer, ratio, start, count in entries(folder):
+        assert start == ends.get((layer, ratio), 0), f"{layer} {ratio}: goes on at {start}, after {ends}"
+        ends[layer, ratio] = start + count
+        assert ends[layer, ratio] <= images
+    return ends
+
+
+@pytest.fixture(scope="session")
+def study(v2_config, pp_ocrv2, rendered_options) -> Study:
+    return study_of(load_config(v2_config, [*rendered_options, f"Global.pretrain_weights={pp_ocrv2}"]))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(study, tmp_path_factory):
+    """The reference: every point in dygraph, nothing in between."""
+    return analyse(study, GROUPS, RATIOS, tmp_path_factory.mktemp("undisturbed"), PLAIN)
+
+
+@pytest.fixture
+def traced_once(study, monkeypatch):
+    """The network of `study` is traced a single time for all tests."""
+    known = study.__dict__
+
+    def cached(model, shapes, training):
+        if model is not study.model:
+            return traced(model, shapes, training=training)
+        if "_program" not in known:
+            known["_program"] = traced(model, shapes, training=training)
+        return known["_program"]
+
+    monkeypatch.setattr(sensitivity, "traced", cached)
