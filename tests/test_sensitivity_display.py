@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import pty
@@ -235,3 +236,17 @@ class TestTerminal:
                     clock.now += LOG_SECONDS
                     display.tick()
             assert sys.stderr is terminal.file
+
+    def test_measuring_goes_on_when_the_terminal_is_closed_in_mid_drawing(self):
+        def broken():
+            raise OSError(errno.EIO, "Input/output error")
+
+        clock = Clock()
+        with Terminal() as terminal, SensitivityDisplay(exact("a"), IMAGES, clock=clock) as display:
+            display.tick()
+            display._live.refresh = broken
+            clock.now += 1
+            display.tick()
+            assert sys.stderr is terminal.file
+            clock.now += LOG_SECONDS
+            display.tick()
