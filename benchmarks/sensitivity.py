@@ -1,0 +1,301 @@
+"""PaddleSlim's sensitivity analysis against ours: seconds, equality, memory, distance to the machine's peak.
+
+    python benchmarks/sensitivity.py                   # about half an hour on 2 quiet cores
+    python benchmarks/sensitivity.py --whole-table     # and our whole table, which adaptive decisions are held against
+    python benchmarks/sensitivity.py --adaptive-images all --whole-table        # these two on all images: an hour
+    python benchmarks/sensitivity.py --images 2 --groups 2 --ratios 0.3 --linear-images 2 4 --linear-layers 1 2 --out
+                                       output/try      # everything once, in ten minutes; the times mean nothing
+
+Interrupt it as you like: the same command goes on, part by part (PaddleSlim's way even point by point); --fresh
+forgets what is done. Run it from the top of the repository in its .venv, on a machine that does nothing else. Each
+part is a process of its own (`sensitivity_part.py`), started in one of two environments: the caller's without any
+settings of thread numbers, and the same with MKL_DEBUG_CPU_TYPE=5, with which Paddle's MKL takes its fast path on AMD.
+Logs and answers go to output/sensitivity_benchmark; the tables and what they were made from to
+benchmarks/sensitivity.md and benchmarks/sensitivity.json, with another --out into that folder instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import sensitivity_tables as tables
+from sensitivity_machine import REPO, describe, now, revision, wait_for
+
+from ocrslim.artifacts import write_json, write_text
+
+OUTPUT = REPO / "output/sensitivity_benchmark"
+PART = REPO / "benchmarks/sensitivity_part.py"
+RESULTS = REPO / "benchmarks/sensitivity"
+DATA = {"sroie": 40, "icdar2015": 100}  # images of val.txt
+NINE = [round(0.1 * step, 1) for step in range(1, 10)]
+PARTS = ("peak", "paddleslim", "exact", "adaptive", "linear")
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_DEBUG_CPU_TYPE")
+# to estimate by: seconds for an image and point; PaddleSlim's in the default environment, ours with all cores
+_SECONDS = {"sroie": (0.45, 0.03), "icdar2015": (0.75, 0.045)}
+_START, _ADAPTIVE_SHARE = 14, 0.3
+
+Results = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process and what it is asked for; see `sensitivity_part.py`.
+
+    Attributes:
+        key: its name in tables and files.
+        mkl: MKL_DEBUG_CPU_TYPE=5 is set.
+        ranks: processes under `paddle.distributed.launch`.
+    """
+
+    key: str
+    way: str
+    data: str = "sroie"
+    images: int = 1
+    groups: tuple[str, ...] = ()
+    ratios: tuple[float, ...] = ()
+    mode: str = "exact"
+    workers: int | None = None
+    ranks: int = 1
+    mkl: bool = False
+
+    def estimate(self, all_groups: int) -> float:
+        """Seconds that it may take."""
+        points = (len(self.groups) or all_groups) * (len(self.ratios) or len(NINE)) + 1
+        theirs, mine = _SECONDS[self.data]
+        if self.way == "paddleslim":
+            return _START + points * self.images * theirs * (0.75 if self.mkl else 1)
+        if self.way != "ours":
+            return _START
+        share = _ADAPTIVE_SHARE if self.mode == "adaptive" else 1
+        return _START + share * points * self.images * mine * (2 if self.workers == 1 else 1)
+
+
+def main() -> int:
+    """Measure what is not measured yet, print and write the tables; 1 where a part failed."""
+    options = parse()
+    if options.fresh:
+        shutil.rmtree(options.out, ignore_errors=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    bench = Bench(options.out)
+    try:
+        bench.run(listing_parts(options.data), "listing the groups")
+        bench.run(plan(options, bench.results), "measuring")
+    except KeyboardInterrupt:
+        print("\ninterrupted: the same command goes on", file=sys.stderr)
+        return 130
+    finally:
+        report(options, bench)
+    return 1 if bench.failed else 0
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA), help="data sets")
+    parser.add_argument("--images", type=int, default=20, help="images of each, the same for all ways (20)")
+    parser.add_argument("--adaptive-images", default=None, help="for adaptive mode and --whole-table; a number or all")
+    parser.add_argument("--groups", type=int, default=8, help="groups that both ways measure (8)")
+    parser.add_argument("--ratios", type=float, nargs="+", default=[0.1, 0.3, 0.5], help="multiples of 0.1")
+    parser.add_argument("--linear-images", type=int, nargs="+", default=[10, 20, 40, 100])
+    parser.add_argument("--linear-layers", type=int, nargs="+", default=[4, 8, 16, 29])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure")
+    parser.add_argument("--whole-table", action="store_true", help="measure our whole table, once for each data set")
+    parser.add_argument("--out", type=Path, default=OUTPUT, help="working folder")
+    parser.add_argument("--fresh", action="store_true", help="forget what is done")
+    options = parser.parse_args()
+    options.out = options.out.resolve()
+    if not set(options.ratios) <= set(NINE):
+        parser.error(f"--ratios: PaddleSlim measures {NINE}; expected some of them")
+    if min(options.images, options.groups, *options.linear_images, *options.linear_layers) < 1:
+        parser.error("numbers of images, groups and layers start at 1")
+    return options
+
+
+def listing_parts(data: Sequence[str]) -> list[Part]:
+    """What has to be known before anything can be planned: the groups of both."""
+    return [Part("groups of PaddleSlim", "paddleslim groups", data[0]), Part("groups of ours", "our groups", data[0])]
+
+
+def plan(options: argparse.Namespace, results: Results) -> list[Part]:
+    """The parts that the options ask for, in order."""
+    if not all(part.key in results for part in listing_parts(options.data)):
+        return []
+    theirs, mine = (results[f"groups of {whose}"]["answer"]["groups"] for whose in ("PaddleSlim", "ours"))
+    common = [group for group in mine if group in theirs]
+    groups, ratios = spread(common, options.groups), tuple(options.ratios)
+    found = [Part("peak", "peak")] if "peak" in options.parts else []
+    for data in options.data:
+        images = min(options.images, DATA[data])
+        both = {"data": data, "images": images, "groups": groups, "ratios": ratios}
+        if "paddleslim" in options.parts:
+            found += [Part(f"{data} PaddleSlim{mkl_name(mkl)}", "paddleslim", mkl=mkl, **both) for mkl in (False, True)]
+        if "exact" in options.parts:
+            found += exact_parts(data, both)
+        if "adaptive" in options.parts:
+            found += adaptive_parts(data, options)
+    if "linear" in options.parts:
+        found += linear_parts(options, mine)
+    return found
+
+
+def exact_parts(data: str, both: dict[str, Any]) -> Iterator[Part]:
+    """Exact mode: on all cores, on one, and as two ranks, in both environments."""
+    for mkl in (False, True):
+        yield Part(f"{data} exact, all cores{mkl_name(mkl)}", "ours", mkl=mkl, **both)
+        yield Part(f"{data} exact, 1 worker{mkl_name(mkl)}", "ours", workers=1, mkl=mkl, **both)
+        yield Part(f"{data} exact, 2 ranks{mkl_name(mkl)}", "ours", ranks=2, mkl=mkl, **both)
+
+
+def adaptive_parts(data: str, options: argparse.Namespace) -> Iterator[Part]:
+    """All groups at nine ratios: adaptive, and exact if wanted."""
+    asked = options.adaptive_images
+    images = DATA[data] if asked == "all" else min(int(asked or options.images), DATA[data])
+    yield Part(f"{data} adaptive", "ours", data, images, (), tuple(NINE), mode="adaptive")
+    if options.whole_table:
+        yield Part(f"{data} whole table", "ours", data, images, (), tuple(NINE))
+
+
+def linear_parts(options: argparse.Namespace, groups: Sequence[str]) -> Iterator[Part]:
+    """Exact mode on more and more images, and on more and more layers."""
+    data = "icdar2015" if "icdar2015" in options.data else options.data[0]
+    ends = (options.ratios[0], options.ratios[-1])
+    for images in sorted({min(images, DATA[data]) for images in options.linear_images}):
+        three = spread(groups, 3)
+        yield Part(f"{data} linear, {images} images", "ours", data, images, three, tuple(dict.fromkeys(ends)))
+    middle, images = options.ratios[len(options.ratios) // 2], min(options.images, DATA[data])
+    for layers in sorted({min(layers, len(groups)) for layers in options.linear_layers}):
+        yield Part(f"{data} linear, {layers} layers", "ours", data, images, spread(groups, layers), (middle,))
+
+
+def spread(names: Sequence[str], count: int) -> tuple[str, ...]:
+    """`count` of the names, evenly from the first to the last."""
+    count = min(count, len(names))
+    if count == 1:
+        return (names[len(names) // 2],)
+    return tuple(names[round(at * (len(names) - 1) / (count - 1))] for at in range(count))
+
+
+def mkl_name(mkl: bool) -> str:
+    """Behind the key of a part in the environment with the setting."""
+    return tables.MKL if mkl else ""
+
+
+class Bench:
+    """Runs parts and keeps what came out of them, one line of JSON for each that is finished.
+
+    Attributes:
+        results: by key of the part: request, answer (a list of them for several ranks), process, date, revision.
+        failed: keys of the parts that failed this time.
+    """
+
+    def __init__(self, out: Path):
+        self.results: Results = {}
+        self.failed: list[str] = []
+        self._out, self._file = out, out / "parts.jsonl"
+        lines = self._file.read_text(encoding="utf-8").splitlines(keepends=True) if self._file.is_file() else []
+        complete = [line for line in lines if line.endswith("\n")]
+        if len(complete) < len(lines):  # a kill cut the last one off
+            self._file.write_text("".join(complete), encoding="utf-8")
+        for line in complete:
+            one = json.loads(line)
+            self.results[one["request"]["key"]] = one
+
+    def run(self, parts: Sequence[Part], what: str) -> None:
+        """Run those that are not done, and say how long it may take."""
+        left = [part for part in parts if not self._done(part)]
+        count = len(self.results.get("groups of ours", {}).get("answer", {}).get("groups", ())) or 30
+        minutes = sum(part.estimate(count) for part in left) / 60
+        print(
+            f"{what}: {len(parts)} parts, {len(left)} to do, about {minutes:.0f} minutes on 2 quiet cores", flush=True
+        )
+        for number, part in enumerate(left, 1):
+            print(f"[{number}/{len(left)}] {part.key}: about {part.estimate(count):.0f} s ...", end=" ", flush=True)
+            self._measure(part)
+
+    def _done(self, part: Part) -> bool:
+        found = self.results.get(part.key)
+        return found is not None and found["request"] == json.loads(json.dumps(asdict(part)))
+
+    def _measure(self, part: Part) -> None:
+        folder = self._out / part.key.replace(" ", "_").replace(",", "").replace("=", "_")
+        if not self._goes_on(part, folder):
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        request = asdict(part)
+        (folder / "request.json").write_text(json.dumps({**request, "folder": str(folder)}), encoding="utf-8")
+        began, measured = time.monotonic(), run_part(part, folder)
+        answers = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("answer.*.json"))]
+        if measured["status"] or len(answers) != part.ranks:
+            self.failed.append(part.key)
+            print(f"failed with status {measured['status']}: see {folder / 'log'}", flush=True)
+            return
+        answer = answers[0] if part.ranks == 1 else answers
+        one = {"request": request, "answer": answer, "process": {**measured, "spawned": began}}
+        one |= {"date": now(), "revision": revision()}
+        with self._file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(one) + "\n")
+        self.results[part.key] = json.loads(json.dumps(one))
+        print(f"{measured['seconds']:.0f} s, {measured['pss_mib']} MiB", flush=True)
+
+    def _goes_on(self, part: Part, folder: Path) -> bool:
+        """Whether an interrupted part is continued: PaddleSlim's is, the others are measured in one go."""
+        path = folder / "request.json"
+        if part.way != "paddleslim" or not path.is_file():
+            return False
+        before = json.loads(path.read_text(encoding="utf-8"))
+        return {**before, "folder": ""} == {**json.loads(json.dumps(asdict(part))), "folder": ""}
+
+
+def run_part(part: Part, folder: Path) -> dict[str, Any]:
+    """Run it in its own environment, its output into the folder's `log`; what `wait_for` says of it."""
+    environment = {name: value for name, value in os.environ.items() if name not in _THREADS}
+    if part.mkl:
+        environment["MKL_DEBUG_CPU_TYPE"] = "5"
+    if part.way.startswith("paddleslim"):
+        environment["FLAGS_enable_pir_api"] = "0"
+    words = [sys.executable, "-W", "ignore"]
+    if part.ranks > 1:
+        logs = ["--log_dir", str(folder / "launch")]
+        words += ["-m", "paddle.distributed.launch", "--nproc_per_node", str(part.ranks), *logs]
+    for path in folder.glob("answer.*"):
+        path.unlink()
+    with (folder / "log").open("ab") as log:
+        words += [str(PART), str(folder / "request.json")]
+        process = subprocess.Popen(
+            words, cwd=REPO, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        try:
+            return wait_for(process)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+
+
+def report(options: argparse.Namespace, bench: Bench) -> None:
+    """Print the tables and write them, with what they were made from."""
+    if not all(part.key in bench.results for part in listing_parts(options.data)):
+        return
+    wanted = {part.key for part in [*listing_parts(options.data), *plan(options, bench.results)]}
+    results = {key: one for key, one in bench.results.items() if key in wanted}
+    text = tables.document(results, describe(), revision(), bench.failed)
+    target = RESULTS if options.out == OUTPUT else options.out / "sensitivity"
+    write_text(target.with_suffix(".md"), f"{text}\n")
+    write_json(target.with_suffix(".json"), {"machine": describe(), "parts": results})
+    print(f"\n{text}\n\nwritten: {target}.md and .json", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

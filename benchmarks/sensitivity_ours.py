@@ -1,0 +1,147 @@
+"""Our way to measure sensitivities: what the command runs, with marks of when each measurement came in."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from sensitivity_part import BEGAN, Answer, configuration, point
+
+NOMINAL_PIXELS = 736 * 1280
+
+
+def groups(request: Answer) -> Answer:
+    """Our groups by state-dict key, in the network's order, and the network's MACs at 736x1280."""
+    from ocrslim.startup import import_paddle
+
+    config = configuration(request)
+    import_paddle()
+    from ocrslim.scoring import load_scored
+
+    graph = load_scored(config).graph
+    return {"groups": list(graph.groups), "macs": graph.macs}
+
+
+class _Marks:
+    """When measurements came in, and what the workers had spent by then; context manager around `analyse`."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[float, str | None, float, int]] = []
+        self.at_start: dict[str, float] = {}
+        self._workers: Any = None
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Mark while in the block."""
+        from ocrslim.measurements import Measurements
+        from ocrslim.workers import ProcessWorkers
+
+        add, enter = Measurements.add, ProcessWorkers.__enter__
+
+        def marked_add(one: Any, layer: str | None, ratio: float, start: int, counts: Sequence[Any]) -> None:
+            add(one, layer, ratio, start, counts)
+            self.taken.append((time.monotonic(), layer, ratio, len(counts)))
+            if layer is None and self._workers is not None:
+                self.at_start = dict(self._workers.seconds)
+
+        def marked_enter(one: Any) -> Any:
+            self._workers = one
+            return enter(one)
+
+        with (
+            mock.patch.object(Measurements, "add", marked_add),
+            mock.patch.object(ProcessWorkers, "__enter__", marked_enter),
+        ):
+            yield
+
+
+def measure(request: Answer) -> Answer:
+    """Our analysis as the command runs it, without the pictures."""
+    config = configuration(request)
+    from ocrslim.startup import import_paddle
+
+    import_paddle()
+    from ocrslim import analysis
+    from ocrslim.sensitivity import analyse
+
+    study, groups = analysis._study(config)
+    method, marks = analysis._method(config), _Marks()
+    with marks.watching():
+        done = analyse(study, groups, config.prune.ratios, Path(request["folder"]), method)
+    end = time.monotonic()
+    points = [mark for mark in marks.taken if mark[1] is not None]
+    start = next(at for at, layer, _, _ in marks.taken if layer is None)
+    public = {study.public(group): group for group in groups}
+    table = done.measured.table
+    during = {what: spent - marks.at_start.get(what, 0.0) for what, spent in done.spent.seconds.items()}
+    return {
+        "engine": done.spent.engine,
+        "began": BEGAN,
+        "start": start,
+        "last": max((mark[0] for mark in points), default=start),
+        "end": end,
+        "image_points": sum(mark[3] for mark in points),
+        "spent": during,
+        "cached": list(done.spent.cached),
+        "losses": {point(public[name], r): loss for name, losses in table.items() for r, loss in losses.items()},
+        "counts": _by_image(done.measured, public),
+        "layers": {public[name]: layer for name, layer in done.measured.record["layers"].items()},
+        "arithmetic": _arithmetic(study, public, points),
+    }
+
+
+def _by_image(measured: Any, public: dict[str, str]) -> dict[str, list[list[int]]]:
+    """Counts of the complete points in the order of the label file."""
+    import numpy as np
+
+    from ocrslim.sensitivity import _ORDER_SEED
+
+    images = measured.identity.images
+    place = np.argsort(np.random.default_rng(_ORDER_SEED).permutation(images)).tolist()
+    return {
+        point(public[layer], ratio): [list(counts[at]) for at in place]
+        for (layer, ratio), counts in measured.counts.items()
+        if layer is not None and len(counts) == images
+    }
+
+
+def _arithmetic(study: Any, public: dict[str, str], points: Sequence[Any]) -> dict[str, float]:
+    """MACs of what was measured: of the pruned networks, and of what reuse leaves of them to compute.
+
+    By layers as the channel graph counts them, scaled to the mean size of an image; what reuse leaves is the part
+    behind the division at its default price, and once for each layer and image the part in front.
+    """
+    from ocrslim.data import EvalSet
+    from ocrslim.graph.trace import traced
+    from ocrslim.pruning.cost import measure_cost
+    from ocrslim.runtime.variants import RuntimeNetwork
+    from ocrslim.weights import state_arrays
+
+    images = EvalSet(study.labelled, study.config, memory=0)
+    began = time.monotonic()
+    share = images.pixels / len(images) / NOMINAL_PIXELS
+    decoding = time.monotonic() - began
+    network = RuntimeNetwork(traced(study.model, [(-1, 3, -1, -1)], training=False), state_arrays(study.model))
+    pruner, graph = study.pruner(), study.graph
+    whole = behind = front = 0.0
+    for name in dict.fromkeys(mark[1] for mark in points):
+        division = network.divide(graph.groups[public[name]])
+        parts = {part: replace(graph, layers=_layers(graph, getattr(division, part))) for part in ("front", "back")}
+        here = [(ratio, count) for _, layer, ratio, count in points if layer == name]
+        for ratio, count in here:
+            cuts = pruner.cuts({public[name]: ratio})
+            whole += share * count * measure_cost(graph, cuts).macs
+            behind += share * count * measure_cost(parts["back"], cuts).macs
+        seen = max(sum(count for ratio, count in here if ratio == one) for one in {ratio for ratio, _ in here})
+        front += share * seen * parts["front"].macs
+    return {"whole": whole, "with_reuse": behind + front, "image": share * graph.macs, "decoding": decoding}
+
+
+def _layers(graph: Any, ops: Sequence[Any]) -> tuple[Any, ...]:
+    keys = {value.parameter for op in ops for value in op.values() if value.parameter}
+    return tuple(layer for layer in graph.layers if layer.key in keys)
