@@ -114,7 +114,7 @@ class Method:
     memory: int = 1 << 30
     minutes: float | None = None
     use_gpu: bool = False
-    share: Share = Share()
+    share: Share = field(default_factory=Share)
 
 
 @dataclass(frozen=True)
