@@ -329,14 +329,14 @@ class _Run:
         agenda = Agenda(self._searches, weights, limited=self._method.minutes is not None)
         at: dict[int, str] = {}
         requests: dict[int, Request] = {}
-        with SensitivityDisplay(self._searches, len(self._study.labelled), self._method.minutes) as display:
+        with SensitivityDisplay(self._searches, len(self._study.labelled), self._minutes_left()) as display:
             while True:
                 for worker in range(workers.count):
                     taken = None if worker in requests else agenda.take(at.get(worker))
                     if taken is not None:
                         at[worker], requests[worker] = taken
                         workers.give(worker, self._task(variants, *taken))
-                if not requests or self._out_of_time():
+                if not requests or self._minutes_left() == 0:
                     return
                 display.tick()
                 for answer in workers.wait(_POLL):
@@ -383,9 +383,10 @@ class _Run:
             config=self._study.config.tree,
         )
 
-    def _out_of_time(self) -> bool:
+    def _minutes_left(self) -> float | None:
+        """Of the time that may be spent; None where that is unlimited."""
         minutes = self._method.minutes
-        return minutes is not None and time.monotonic() - self._started > 60 * minutes
+        return None if minutes is None else max(0.0, minutes - (time.monotonic() - self._started) / 60)
 
 
 def _say_slow(error: Exception) -> None:

@@ -89,7 +89,7 @@ class ArrayStore:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._folder, prefix=".cache.")  # noqa: SIM115  # lives as long as the store
             for array in arrays:
-                self._append(memoryview(np.ascontiguousarray(array)).cast("B"))
+                self._append(np.ascontiguousarray(array).data.cast("B"))
         except OSError as error:
             self._end, self._full = offset, True
             logger.warning("%s: no room for the cache (%s): what is missing is computed again", self._folder, error)

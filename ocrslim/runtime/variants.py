@@ -69,7 +69,7 @@ class RuntimeNetwork:
     def back(self, division: Division, variant: Variant) -> Predictor:
         """What makes the output of `variant` from the sources; for the thread that calls this."""
         keeps = {source.value.id: source.keep(variant.removed) for source in division.sources}
-        widths = {key: len(keep) for key, keep in keeps.items() if keep is not None}
+        widths: dict[Id, int] = {key: len(keep) for key, keep in keeps.items() if keep is not None}
         sources = [source.value for source in division.sources]
         return self._load(division.back, sources, self.program.outputs, variant, widths)
 
