@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ocrslim.artifacts import hash_bytes
 from ocrslim.batches import TrainLoader, train_loader
 from ocrslim.config import Config
 from ocrslim.errors import ConfigError, DataError
@@ -108,7 +109,10 @@ class EvalSet:
     def _load(self, sample: Sample) -> tuple[EvalItem, np.ndarray]:
         # PaddleOCR's encoder drops an image without boxes: a stand-in takes their place and goes afterwards
         label = sample.label if sample.boxes else _NO_TEXT
-        data = {"img_path": str(sample.path), "label": label, "image": read_image(sample.path)}
+        content = read_image(sample.path)
+        if hash_bytes(content) != sample.digest:
+            raise DataError(f"{sample.path}: has changed since this run began: run the command again")
+        data = {"img_path": str(sample.path), "label": label, "image": content}
         try:
             data = run(self._operators, data)
         except ValueError as fault:

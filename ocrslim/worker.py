@@ -62,7 +62,12 @@ Message = ImageCounts | Finished | Exception
 def serve(connection: Connection) -> None:
     """Measure what comes in until the other side closes."""
     setup: Setup = connection.recv()
-    measuring, report = _prepare(setup)
+    try:
+        measuring, report = _prepare(setup)
+    except Exception as error:  # such as a network that the runtime has no step for
+        connection.send(error)
+        connection.recv()  # stay until it is read
+        return
     while True:
         task: Task | None = connection.recv()
         if task is None:

@@ -1,179 +1,271 @@
-"""The table: PaddleSlim's numbers, resumed point by point, refused where it is of something else."""
+"""The exact table: the same on the runtime as in dygraph, whatever interrupted it; of what the record says it is of."""
 
 from __future__ import annotations
 
 import json
+import logging
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from ocrslim import sensitivity
-from ocrslim.artifacts import read_json, read_sensitivities, write_sensitivities
-from ocrslim.config import load_config
-from ocrslim.data import EvalSet, scan
-from ocrslim.errors import ArtifactError, DataError
-from ocrslim.evaluate import post_processor
-from ocrslim.network import load_network
-from ocrslim.pruning.proof import channel_graph
-from ocrslim.pruning.pruners import ChannelPruner
-from ocrslim.pruning.select import loss_of
-from ocrslim.sensitivity import Study, analyse, load_table
-from ocrslim.weights import state_arrays
-
-GROUPS = ["backbone.stage2.2.expand_conv.conv.weight", "neck.in2_conv.weight"]
-PUBLIC = ["conv10_expand_weights", "neck.in2_conv.weight"]
-HASHES = {"weights": "w", "architecture": "a", "criterion": "fpgm", "evaluation data": "d"}
-
-
-def study_of(config):
-    model = load_network(config).model
-    graph = channel_graph(model, [1, 3, 64, 96])
-    return Study(
-        model=model,
-        graph=graph,
-        architecture=config.section("Architecture"),
-        images=EvalSet(scan(config, "Eval"), config),
-        post_process=post_processor(config),
-        metric="hmean",
-        criterion="fpgm",
-        pruner=lambda: ChannelPruner(model, graph, "fpgm"),
-        hashes=HASHES,
-        config=config.tree,
-    )
-
-
-@pytest.fixture(scope="module")
-def study(v2_config, pp_ocrv2, rendered_options):
-    return study_of(load_config(v2_config, [*rendered_options, f"Global.pretrain_weights={pp_ocrv2}"]))
-
-
-@pytest.fixture(scope="module")
-def undisturbed(study, tmp_path_factory):
-    return analyse(study, GROUPS, [0.2, 0.6], tmp_path_factory.mktemp("undisturbed"))
-
-
-def test_every_point_is_measured_and_the_model_is_as_before(study, tmp_path):
-    before = state_arrays(study.model)
-    progress = analyse(study, GROUPS, [0.2, 0.6], tmp_path)
-    assert {name: sorted(losses) for name, losses in progress.table.items()} == {key: [0.2, 0.6] for key in PUBLIC}
-    assert read_sensitivities(tmp_path / "sen.pickle") == progress.table
-    record = read_json(tmp_path / "sen.json", "")
-    assert record["hashes"] == HASHES and 0.3 < record["baseline"]["hmean"] <= 1
-    assert "head.binarize.conv3.weight" in record["unprunable"]
-    assert progress.table["neck.in2_conv.weight"][0.6] > progress.table["neck.in2_conv.weight"][0.2]
-    after = state_arrays(study.model)
-    assert all(np.array_equal(before[key], after[key]) for key in before)
-
-
-def test_an_interrupted_run_ends_with_the_file_of_an_undisturbed_one(study, undisturbed, tmp_path, monkeypatch):
-    scored = []
-    real = sensitivity._score
-
-    def interrupted(*arguments):
-        if len(scored) == 3:
-            raise KeyboardInterrupt
-        scored.append(1)
-        return real(*arguments)
-
-    monkeypatch.setattr(sensitivity, "_score", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        analyse(study, GROUPS, [0.2, 0.6], tmp_path)
-    assert sum(map(len, read_sensitivities(tmp_path / "sen.pickle").values())) == 2, "the baseline and two points"
-
-    scored.clear()
-    monkeypatch.setattr(sensitivity, "_score", lambda *a: scored.append(1) or real(*a))
-    analyse(study, GROUPS, [0.2, 0.6], tmp_path)
-    assert len(scored) == 2, "only what was missing is measured"
-    assert (tmp_path / "sen.pickle").read_bytes() == (undisturbed.folder / "sen.pickle").read_bytes()
-
-
-@pytest.mark.parametrize("what", HASHES)
-def test_a_table_of_something_else_is_refused_naming_it(study, undisturbed, tmp_path, what):
-    for name in ("sen.pickle", "sen.json"):
-        (tmp_path / name).write_bytes((undisturbed.folder / name).read_bytes())
-    record = json.loads((tmp_path / "sen.json").read_text())
-    record["hashes"][what] = "other"
-    (tmp_path / "sen.json").write_text(json.dumps(record))
-    before = (tmp_path / "sen.pickle").read_bytes()
-    with pytest.raises(ArtifactError, match=f"other {what} than"):
-        analyse(study, GROUPS, [0.2, 0.6], tmp_path)
-    assert (tmp_path / "sen.pickle").read_bytes() == before
-    fresh = analyse(study, GROUPS[:1], [0.6], tmp_path, overwrite=True)
-    assert list(fresh.table) == PUBLIC[:1]
-
-
-def test_a_table_without_its_record_is_not_continued(study, tmp_path):
-    write_sensitivities(tmp_path / "sen.pickle", {"conv10_expand_weights": {0.2: 0.0}})
-    with pytest.raises(ArtifactError, match=r"no sen\.json beside it.*Global\.overwrite=true"):
-        analyse(study, GROUPS, [0.2], tmp_path)
-    write_sensitivities(tmp_path / "sen.pickle", {})
-    assert analyse(study, GROUPS[:1], [0.2], tmp_path).table, "an empty table is no reason to refuse"
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [{"baseline": None}, {"baseline": {"hmean": "x"}}, {"seconds": None}, {"schema": 99}, {"hashes": []}],
-    ids=str,
+from sensitivity_case import (
+    FAST,
+    GROUPS,
+    HASHES,
+    PLAIN,
+    PUBLIC,
+    RATIOS,
+    entries,
+    images_once,
+    study,
+    study_of,
+    traced_once,
+    undisturbed,
 )
-def test_a_damaged_record_is_refused_with_a_remedy(study, undisturbed, tmp_path, damage):
-    for name in ("sen.pickle", "sen.json"):
-        (tmp_path / name).write_bytes((undisturbed.folder / name).read_bytes())
-    record = json.loads((tmp_path / "sen.json").read_text())
-    (tmp_path / "sen.json").write_text(json.dumps({**record, **damage}))
-    with pytest.raises(ArtifactError, match=r"sen\.json: damaged.*overwrite=true"):
-        analyse(study, GROUPS, [0.2], tmp_path)
+
+from ocrslim import analysis, scoring, sensitivity
+from ocrslim.artifacts import read_json, read_sensitivities
+from ocrslim.config import load_config
+from ocrslim.errors import ArtifactError, ConfigError, DataError, GraphError
+from ocrslim.pruning.select import loss_of
+from ocrslim.sensitivity import Method, analyse
+from ocrslim.variants import DygraphRunner, RuntimeVariants
+from ocrslim.weights import state_arrays
+from ocrslim.workers import ProcessWorkers, ThisProcess
+
+__all__ = ["study", "traced_once", "undisturbed"]
+
+IMAGES = 4
+
+
+def same_table(folder, undisturbed):
+    return (folder / "sen.pickle").read_bytes() == (undisturbed.measured.folder / "sen.pickle").read_bytes()
+
+
+def test_the_runtime_gives_the_table_of_dygraph_and_leaves_the_model_alone(study, undisturbed, traced_once, tmp_path):
+    from paddleslim.prune import load_sensitivities
+
+    before = state_arrays(study.model)
+    found = analyse(study, GROUPS, RATIOS, tmp_path, replace(FAST, memory=1 << 20))
+    assert found.spent.engine == "paddle_inference_onednn" and found.spent.cached[1] > 0
+    assert found.measured.table == undisturbed.measured.table and same_table(tmp_path, undisturbed)
+    after = state_arrays(study.model)
+    assert before.keys() == after.keys() and all(np.array_equal(before[key], after[key]) for key in before)
+    table = load_sensitivities(str(tmp_path / "sen.pickle"))
+    assert {name: sorted(losses) for name, losses in table.items()} == {name: [0.3, 0.6] for name in PUBLIC}
+    assert table["neck.in2_conv.weight"][0.6] > table["neck.in2_conv.weight"][0.3]
+    assert {path.name for path in tmp_path.iterdir()} == {"sen.pickle", "sen.json", "sen.jsonl"}
+
+
+def test_the_record_says_what_was_measured(undisturbed):
+    record = read_json(undisturbed.measured.folder / "sen.json", "")
+    assert record["hashes"] == HASHES and record["images"] == IMAGES and 0.3 < record["baseline"]["hmean"] <= 1
+    assert (record["mode"], record["engine"], record["criterion"]) == ("exact", "dygraph", "fpgm")
+    assert "head.binarize.conv3.weight" in record["unprunable"] and record["config"]["Architecture"]
+    assert [layer["settled"] for layer in record["layers"].values()] == [True] * 3
+    points = record["layers"][PUBLIC[0]]["points"]
+    assert {p["how"] for p in points.values()} == {"measured"} and {p["images"] for p in points.values()} == {IMAGES}
+    assert points["0.6"]["loss"] == undisturbed.measured.table[PUBLIC[0]][0.6]
+
+
+@pytest.mark.parametrize("after", [2, IMAGES + 2, 2 * IMAGES, 3 * IMAGES + 1], ids="after {} images".format)
+def test_interrupted_anywhere_it_ends_with_the_file_of_an_undisturbed_run(
+    study, undisturbed, tmp_path, monkeypatch, after
+):
+    """The first images are those of the baseline, which counts as a whole; of points no image is lost."""
+    real, seen = DygraphRunner.__call__, []
+
+    def interrupted(self, index):
+        if len(seen) == after:
+            raise KeyboardInterrupt
+        seen.append(index)
+        return real(self, index)
+
+    before = state_arrays(study.model)
+    with monkeypatch.context() as patched:
+        patched.setattr(DygraphRunner, "__call__", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            analyse(study, GROUPS, RATIOS, tmp_path, PLAIN)
+    kept = images_once(tmp_path, IMAGES)
+    assert sum(kept.values()) == (after if after >= IMAGES else 0)
+    assert all(np.array_equal(before[key], value) for key, value in state_arrays(study.model).items()), "put back"
+    seen.clear()
+    monkeypatch.setattr(DygraphRunner, "__call__", lambda self, index: seen.append(index) or real(self, index))
+    analyse(study, GROUPS, RATIOS, tmp_path, PLAIN)
+    assert len(seen) == IMAGES * (1 + len(GROUPS) * len(RATIOS)) - sum(kept.values()), "no image again"
+    assert set(images_once(tmp_path, IMAGES).values()) == {IMAGES} and same_table(tmp_path, undisturbed)
+
+
+def test_what_is_finished_is_not_measured_again_and_more_is_added(study, undisturbed, tmp_path, monkeypatch, caplog):
+    shutil.copytree(undisturbed.measured.folder, tmp_path, dirs_exist_ok=True)
+    before = entries(tmp_path)
+    with monkeypatch.context() as patched, caplog.at_level(logging.INFO):
+        patched.setattr(ProcessWorkers, "__enter__", None)
+        patched.setattr(ThisProcess, "__enter__", None)
+        assert analyse(study, GROUPS, RATIOS, tmp_path).measured.table == undisturbed.measured.table
+    assert "continues with 6 points measured" in caplog.text and same_table(tmp_path, undisturbed)
+    more = analyse(study, GROUPS[:1], (0.2, *RATIOS), tmp_path, PLAIN)
+    assert sorted(more.measured.table[PUBLIC[0]]) == [0.2, 0.3, 0.6] and set(more.measured.table) == set(PUBLIC)
+    assert entries(tmp_path) == [*before, (PUBLIC[0], 0.2, 0, IMAGES)]
 
 
 def test_overwriting_starts_over_once_and_then_continues(study, undisturbed, tmp_path, monkeypatch):
-    for name in ("sen.pickle", "sen.json"):
-        (tmp_path / name).write_bytes((undisturbed.folder / name).read_bytes())
-    scored = []
-    real = sensitivity._score
+    shutil.copytree(undisturbed.measured.folder, tmp_path, dirs_exist_ok=True)
+    real, seen = DygraphRunner.__call__, []
 
-    def interrupted(*arguments):
-        scored.append(1)
-        if len(scored) == 3:
+    def interrupted(self, index):
+        seen.append(index)
+        if len(seen) == IMAGES + 3:
             raise KeyboardInterrupt
-        return real(*arguments)
+        return real(self, index)
 
-    monkeypatch.setattr(sensitivity, "_score", interrupted)
+    monkeypatch.setattr(DygraphRunner, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        analyse(study, GROUPS, [0.2, 0.6], tmp_path, overwrite=True)
-    analyse(study, GROUPS, [0.2, 0.6], tmp_path, overwrite=True)
-    assert len(scored) == 3 + 3, "a finished table is replaced, an unfinished one goes on"
-
-
-def test_a_table_with_layers_of_another_model_is_refused(study, undisturbed, tmp_path):
-    (tmp_path / "sen.json").write_bytes((undisturbed.folder / "sen.json").read_bytes())
-    write_sensitivities(tmp_path / "sen.pickle", {"conv2d_57.w_0": {0.2: 0.0}})
-    with pytest.raises(ArtifactError, match=r"conv2d_57\.w_0 is a name that Paddle gives by itself"):
-        analyse(study, GROUPS, [0.2], tmp_path)
-    write_sensitivities(tmp_path / "sen.pickle", {"neck.other.weight": {0.2: 0.0}})
-    with pytest.raises(ArtifactError, match=r"neck\.other\.weight is not a prunable layer.*another model"):
-        analyse(study, GROUPS, [0.2], tmp_path)
+        analyse(study, GROUPS[:1], RATIOS, tmp_path, PLAIN, overwrite=True)
+    assert entries(tmp_path) == [(None, 0.0, 0, IMAGES), (PUBLIC[0], 0.3, 0, 2)]
+    analyse(study, GROUPS[:1], RATIOS, tmp_path, PLAIN, overwrite=True)
+    assert entries(tmp_path)[2:] == [(PUBLIC[0], 0.3, 2, 2), (PUBLIC[0], 0.6, 0, IMAGES)]
 
 
 def test_a_baseline_of_zero_is_refused(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(sensitivity, "_score", lambda *_: {"precision": 0.0, "recall": 0.0, "hmean": 0.0})
-    with pytest.raises(DataError, match="nothing to lose"):
-        analyse(study, GROUPS, [0.2], tmp_path)
+    monkeypatch.setattr(DygraphRunner, "__call__", lambda *_: np.zeros((1, 1, 192, 192), np.float32))
+    with pytest.raises(DataError, match=f"hmean 0 on {IMAGES} images: there is nothing to lose"):
+        analyse(study, GROUPS, RATIOS, tmp_path, PLAIN)
     assert not list(tmp_path.iterdir())
 
 
-def test_pruning_reads_the_table_by_state_dict_keys_and_checks_its_record(study, undisturbed, tmp_path, caplog):
-    path = undisturbed.folder / "sen.pickle"
-    graph, architecture = study.graph, study.architecture
-    table = load_table(path, graph, architecture, {"weights": "w", "architecture": "a"})
-    assert set(table) == set(GROUPS)
-    with pytest.raises(ArtifactError, match="other weights than"):
-        load_table(path, graph, architecture, {"weights": "other"})
-    alone = tmp_path / "sen.pickle"
-    alone.write_bytes(path.read_bytes())
-    load_table(alone, graph, architecture, {"weights": "other"})
-    assert "cannot tell which weights" in caplog.text
-    write_sensitivities(alone, {"conv10_expand_weights": {}})
-    with pytest.raises(ArtifactError, match="no measured point"):
-        load_table(alone, graph, architecture, {})
+def _untraceable(study, monkeypatch):
+    def fails(*_, **__):
+        raise GraphError("cannot be traced")
+
+    monkeypatch.setattr(sensitivity, "traced", fails)
+    return "cannot be traced"
+
+
+def _unknown_operator(study, monkeypatch):
+    real = sensitivity.traced
+
+    def foreign(*arguments, **options):
+        program = real(*arguments, **options)
+        at = next(i for i, op in enumerate(program.ops) if op.name.startswith("pd_op.relu") or op.name == "relu")
+        ops = [*program.ops[:at], replace(program.ops[at], name="mystery"), *program.ops[at + 1 :]]
+        return replace(program, ops=ops)
+
+    monkeypatch.setattr(sensitivity, "traced", foreign)
+    return "mystery"
+
+
+def _wrong_output(study, monkeypatch):
+    real = RuntimeVariants._proof
+
+    def wrong(self, group):
+        proof = real(self, group)
+        return proof if proof is None or group is None else (proof[0], proof[1] + 0.5)
+
+    monkeypatch.setattr(RuntimeVariants, "_proof", wrong)
+    return "output is off by"
+
+
+@pytest.mark.parametrize("how", [_untraceable, _unknown_operator, _wrong_output], ids=lambda how: how.__name__[1:])
+def test_what_the_runtime_cannot_do_is_said_once_and_done_in_dygraph(
+    study, undisturbed, traced_once, tmp_path, monkeypatch, caplog, how
+):
+    says = how(study, monkeypatch)
+    with caplog.at_level(logging.WARNING):
+        found = analyse(study, GROUPS, RATIOS, tmp_path, FAST)
+    slow = [line for line in caplog.messages if "runs in dygraph instead" in line]
+    assert len(slow) == 1 and says in slow[0] and caplog.messages == slow
+    assert found.spent.engine == "dygraph" == read_json(tmp_path / "sen.json", "")["engine"]
+    assert same_table(tmp_path, undisturbed)
+
+
+@pytest.fixture
+def copied(rendered, tmp_path):
+    """A data set of its own, to be changed."""
+    return shutil.copytree(rendered / "eval", tmp_path / "eval")
+
+
+def test_changed_data_weights_or_settings_are_refused_by_name(
+    study, v2_config, pp_ocrv2, rendered_options, copied, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(scoring, "detector_graph", lambda model: study.graph)
+    other = tmp_path / "other.pdparams"
+    options = [
+        *rendered_options,
+        f"Eval.dataset.data_dir={copied}/images",
+        f"Eval.dataset.label_file_list=[{copied}/label.txt]",
+        f"Global.pretrain_weights={pp_ocrv2}",
+        f"Global.save_model_dir={tmp_path}/out",
+        *("Prune.engine=dygraph", "Prune.ratios=[0.3]", f"Prune.layers=[{PUBLIC[0]}]"),
+    ]
+
+    def run(*changes):
+        return analysis.run_sensitivity(load_config(v2_config, [*options, *changes]))
+
+    assert run()["points"] == 1
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    arrays = state_arrays(study.model)
+    arrays["neck.in2_conv.weight"] = arrays["neck.in2_conv.weight"] * 1.5
+    import paddle
+
+    paddle.save(arrays, str(other))
+    for change, what in (
+        (f"Global.pretrain_weights={other}", "other weights than"),
+        ("Prune.criterion=l1", r"other criterion than this run's \(criterion: fpgm there, l1 here\)"),
+        ("PostProcess.box_thresh=0.7", "other post-processing than"),
+        ("Eval.dataset.transforms.DetResizeForTest={image_shape: [160, 192]}", "other evaluation data than"),
+    ):
+        with pytest.raises(ArtifactError, match=f"{what}.*choose another folder"):
+            run(change)
+    label, image = copied / "label.txt", sorted((copied / "images").iterdir())[0]
+    for path, content in ((label, label.read_bytes()[: label.read_bytes().rfind(b"\n", 0, -1) + 1]),
+                          (image, sorted((copied / "images").iterdir())[1].read_bytes())):  # fmt: skip
+        original = path.read_bytes()
+        path.write_bytes(content)
+        with pytest.raises(ArtifactError, match="other evaluation data than"):
+            run()
+        path.write_bytes(original)
+    for name, content in before.items():
+        assert (tmp_path / "out" / name).read_bytes() == content, f"{name} is as it was"
+    assert run()["points"] == 1, "changed back, it goes on"
+
+
+GOOD = {
+    "Prune.mode=adaptive": Method(mode="adaptive"),
+    "Prune.engine=dygraph": Method(engine="dygraph"),
+    "Prune.workers=3": Method(workers=3),
+    "Prune.cache_gib=0.5": Method(memory=1 << 29),
+    "Prune.cache_gib=0": Method(memory=0),
+    "Prune.budget_minutes=0.02": Method(minutes=0.02),
+    "Prune.loss_tolerance=0.1": Method(tolerance=0.1),
+}
+BAD = {
+    "Prune.mode=quick": "exact, adaptive",
+    "Prune.engine=tensorrt": "auto, dygraph",
+    "Prune.workers=0": "whole number of at least 1",
+    "Prune.workers=1.5": "whole number of at least 1",
+    "Prune.cache_gib=-1": "at least 0",
+    "Prune.cache_gib=much": "at least 0",
+    "Prune.budget_minutes=0": "minutes, more than 0",
+    "Prune.budget_minutes=[1]": "minutes, more than 0",
+    "Prune.shard=0/2": "such as 2/8",
+    "Prune.shard=3/2": "such as 2/8",
+    "Prune.shard=2": "such as 2/8",
+}
+
+
+@pytest.mark.parametrize("option", GOOD)
+def test_settings_of_the_method_are_taken(v2_config, option):
+    found = analysis._method(load_config(v2_config, ["Prune.cache_gib=1", option]))
+    assert found == GOOD[option]
+
+
+@pytest.mark.parametrize("option", BAD)
+def test_a_wrong_setting_is_refused_with_what_is_expected(v2_config, option):
+    with pytest.raises(ConfigError, match=rf"-o {option.split('=')[0]}.*: found .*{BAD[option]}") as caught:
+        load_config(v2_config, [option])
+    assert len(caught.value.problems) == 1
 
 
 def test_loss_is_paddleslims():
@@ -189,16 +281,13 @@ def test_reference_table_of_paddleslim(shared, v2_config, pp_ocrv2, tmp_path):
     reference = json.loads((shared / "reference/icdar2015_val20_fpgm.json").read_text())
     labels = (shared / "data/icdar2015/val.txt").read_text(encoding="utf-8").splitlines()[:20]
     (tmp_path / "val20.txt").write_text("\n".join(labels) + "\n", encoding="utf-8")
-    config = load_config(
-        v2_config,
-        [
-            f"Global.pretrain_weights={pp_ocrv2}",
-            f"Eval.dataset.data_dir={shared}/data/icdar2015/images",
-            f"Eval.dataset.label_file_list=[{tmp_path}/val20.txt]",
-            "Eval.dataset.transforms.DetResizeForTest={image_shape: [736, 1280]}",
-        ],
-    )
-    real = study_of(config)
+    options = [
+        f"Global.pretrain_weights={pp_ocrv2}",
+        f"Eval.dataset.data_dir={shared}/data/icdar2015/images",
+        f"Eval.dataset.label_file_list=[{tmp_path}/val20.txt]",
+        "Eval.dataset.transforms.DetResizeForTest={image_shape: [736, 1280]}",
+    ]
+    real = study_of(load_config(v2_config, options))
     points = {
         "backbone.stage2.4.linear_conv.conv.weight": 0.3,
         "neck.in2_conv.weight": 0.3,
@@ -206,16 +295,7 @@ def test_reference_table_of_paddleslim(shared, v2_config, pp_ocrv2, tmp_path):
     }
     assert set(real.graph.groups) > set(reference["sensitivities"]), "all that PaddleSlim finds, and more"
     for name, ratio in points.items():
-        progress = analyse(real, [name], [ratio], tmp_path / "out")
-        assert progress.record["baseline"]["hmean"] == pytest.approx(reference["baseline_hmean"], abs=1e-6)
-        found = progress.table[sensitivity.to_public(name, real.architecture)][ratio]
+        measured = analyse(real, [name], [ratio], tmp_path / "out").measured
+        assert measured.record["baseline"]["hmean"] == pytest.approx(reference["baseline_hmean"], abs=1e-6)
+        found = read_sensitivities(tmp_path / "out/sen.pickle")[real.public(name)][ratio]
         assert found == pytest.approx(reference["sensitivities"][name][f"{ratio:g}"], abs=1e-6)
-
-
-def test_a_changed_criterion_is_told_with_both_values(tmp_path):
-    record = {"schema": 1, "hashes": {"criterion": "l1", "weights": "w"}, "seconds": 1}
-    record["baseline"] = {"precision": 1, "recall": 1, "hmean": 1}
-    with pytest.raises(
-        ArtifactError, match=r"other weights and criterion than this run's \(criterion: l1 there, fpgm here\)"
-    ):
-        sensitivity.check_record(record, {"weights": "v", "criterion": "fpgm"}, tmp_path, "again")
