@@ -24,61 +24,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import sensitivity_tables as tables
-from sensitivity_machine import REPO, describe, now, revision, wait_for
+from sensitivity_machine import REPO, describe, die_with_parent, kill_tree, now, revision, wait_for
+from sensitivity_plan import DATA, NINE, Part, listing_parts, plan
 
 from ocrslim.artifacts import write_json, write_text
 
 OUTPUT = REPO / "output/sensitivity_benchmark"
 PART = REPO / "benchmarks/sensitivity_part.py"
 RESULTS = REPO / "benchmarks/sensitivity"
-DATA = {"sroie": 40, "icdar2015": 100}  # images of val.txt
-NINE = [round(0.1 * step, 1) for step in range(1, 10)]
 PARTS = ("peak", "paddleslim", "exact", "adaptive", "linear")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_DEBUG_CPU_TYPE")
-# to estimate by: seconds for an image and point; PaddleSlim's in the default environment, ours with all cores
-_SECONDS = {"sroie": (0.45, 0.03), "icdar2015": (0.75, 0.045)}
-_START, _ADAPTIVE_SHARE = 14, 0.3
-
-Results = dict[str, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One process and what it is asked for; see `sensitivity_part.py`.
-
-    Attributes:
-        key: its name in tables and files.
-        mkl: MKL_DEBUG_CPU_TYPE=5 is set.
-        ranks: processes under `paddle.distributed.launch`.
-    """
-
-    key: str
-    way: str
-    data: str = "sroie"
-    images: int = 1
-    groups: tuple[str, ...] = ()
-    ratios: tuple[float, ...] = ()
-    mode: str = "exact"
-    workers: int | None = None
-    ranks: int = 1
-    mkl: bool = False
-
-    def estimate(self, all_groups: int) -> float:
-        """Seconds that it may take."""
-        points = (len(self.groups) or all_groups) * (len(self.ratios) or len(NINE)) + 1
-        theirs, mine = _SECONDS[self.data]
-        if self.way == "paddleslim":
-            return _START + points * self.images * theirs * (0.75 if self.mkl else 1)
-        if self.way != "ours":
-            return _START
-        share = _ADAPTIVE_SHARE if self.mode == "adaptive" else 1
-        return _START + share * points * self.images * mine * (2 if self.workers == 1 else 1)
 
 
 def main() -> int:
@@ -90,7 +51,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     bench = Bench(options.out)
     try:
-        bench.run(listing_parts(options.data), "listing the groups")
+        bench.run(listing_parts(), "listing the groups")
         bench.run(plan(options, bench.results), "measuring")
     except KeyboardInterrupt:
         print("\ninterrupted: the same command goes on", file=sys.stderr)
@@ -118,78 +79,11 @@ def parse() -> argparse.Namespace:
     options.out = options.out.resolve()
     if not set(options.ratios) <= set(NINE):
         parser.error(f"--ratios: PaddleSlim measures {NINE}; expected some of them")
+    if options.adaptive_images not in (None, "all") and not str(options.adaptive_images).isdecimal():
+        parser.error(f"--adaptive-images: {options.adaptive_images}; expected a number of images, or all")
     if min(options.images, options.groups, *options.linear_images, *options.linear_layers) < 1:
         parser.error("numbers of images, groups and layers start at 1")
     return options
-
-
-def listing_parts(data: Sequence[str]) -> list[Part]:
-    """What has to be known before anything can be planned: the groups of both."""
-    return [Part("groups of PaddleSlim", "paddleslim groups", data[0]), Part("groups of ours", "our groups", data[0])]
-
-
-def plan(options: argparse.Namespace, results: Results) -> list[Part]:
-    """The parts that the options ask for, in order."""
-    if not all(part.key in results for part in listing_parts(options.data)):
-        return []
-    theirs, mine = (results[f"groups of {whose}"]["answer"]["groups"] for whose in ("PaddleSlim", "ours"))
-    common = [group for group in mine if group in theirs]
-    groups, ratios = spread(common, options.groups), tuple(options.ratios)
-    found = [Part("peak", "peak")] if "peak" in options.parts else []
-    for data in options.data:
-        images = min(options.images, DATA[data])
-        both = {"data": data, "images": images, "groups": groups, "ratios": ratios}
-        if "paddleslim" in options.parts:
-            found += [Part(f"{data} PaddleSlim{mkl_name(mkl)}", "paddleslim", mkl=mkl, **both) for mkl in (False, True)]
-        if "exact" in options.parts:
-            found += exact_parts(data, both)
-        if "adaptive" in options.parts:
-            found += adaptive_parts(data, options)
-    if "linear" in options.parts:
-        found += linear_parts(options, mine)
-    return found
-
-
-def exact_parts(data: str, both: dict[str, Any]) -> Iterator[Part]:
-    """Exact mode: on all cores, on one, and as two ranks, in both environments."""
-    for mkl in (False, True):
-        yield Part(f"{data} exact, all cores{mkl_name(mkl)}", "ours", mkl=mkl, **both)
-        yield Part(f"{data} exact, 1 worker{mkl_name(mkl)}", "ours", workers=1, mkl=mkl, **both)
-        yield Part(f"{data} exact, 2 ranks{mkl_name(mkl)}", "ours", ranks=2, mkl=mkl, **both)
-
-
-def adaptive_parts(data: str, options: argparse.Namespace) -> Iterator[Part]:
-    """All groups at nine ratios: adaptive, and exact if wanted."""
-    asked = options.adaptive_images
-    images = DATA[data] if asked == "all" else min(int(asked or options.images), DATA[data])
-    yield Part(f"{data} adaptive", "ours", data, images, (), tuple(NINE), mode="adaptive")
-    if options.whole_table:
-        yield Part(f"{data} whole table", "ours", data, images, (), tuple(NINE))
-
-
-def linear_parts(options: argparse.Namespace, groups: Sequence[str]) -> Iterator[Part]:
-    """Exact mode on more and more images, and on more and more layers."""
-    data = "icdar2015" if "icdar2015" in options.data else options.data[0]
-    ends = (options.ratios[0], options.ratios[-1])
-    for images in sorted({min(images, DATA[data]) for images in options.linear_images}):
-        three = spread(groups, 3)
-        yield Part(f"{data} linear, {images} images", "ours", data, images, three, tuple(dict.fromkeys(ends)))
-    middle, images = options.ratios[len(options.ratios) // 2], min(options.images, DATA[data])
-    for layers in sorted({min(layers, len(groups)) for layers in options.linear_layers}):
-        yield Part(f"{data} linear, {layers} layers", "ours", data, images, spread(groups, layers), (middle,))
-
-
-def spread(names: Sequence[str], count: int) -> tuple[str, ...]:
-    """`count` of the names, evenly from the first to the last."""
-    count = min(count, len(names))
-    if count == 1:
-        return (names[len(names) // 2],)
-    return tuple(names[round(at * (len(names) - 1) / (count - 1))] for at in range(count))
-
-
-def mkl_name(mkl: bool) -> str:
-    """Behind the key of a part in the environment with the setting."""
-    return tables.MKL if mkl else ""
 
 
 class Bench:
@@ -201,7 +95,7 @@ class Bench:
     """
 
     def __init__(self, out: Path):
-        self.results: Results = {}
+        self.results: dict[str, dict[str, Any]] = {}
         self.failed: list[str] = []
         self._out, self._file = out, out / "parts.jsonl"
         lines = self._file.read_text(encoding="utf-8").splitlines(keepends=True) if self._file.is_file() else []
@@ -214,7 +108,7 @@ class Bench:
 
     def run(self, parts: Sequence[Part], what: str) -> None:
         """Run those that are not done, and say how long it may take."""
-        left = [part for part in parts if not self._done(part)]
+        left = [part for part in parts if not self.done(part)]
         count = len(self.results.get("groups of ours", {}).get("answer", {}).get("groups", ())) or 30
         minutes = sum(part.estimate(count) for part in left) / 60
         print(
@@ -224,7 +118,8 @@ class Bench:
             print(f"[{number}/{len(left)}] {part.key}: about {part.estimate(count):.0f} s ...", end=" ", flush=True)
             self._measure(part)
 
-    def _done(self, part: Part) -> bool:
+    def done(self, part: Part) -> bool:
+        """Whether it was measured, with the same images, groups and ratios."""
         found = self.results.get(part.key)
         return found is not None and found["request"] == json.loads(json.dumps(asdict(part)))
 
@@ -274,22 +169,29 @@ def run_part(part: Part, folder: Path) -> dict[str, Any]:
     with (folder / "log").open("ab") as log:
         words += [str(PART), str(folder / "request.json")]
         process = subprocess.Popen(
-            words, cwd=REPO, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            words,
+            cwd=REPO,
+            env=environment,
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for this process
+            preexec_fn=die_with_parent,
         )
         try:
             return wait_for(process)
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            kill_tree(process)
             raise
 
 
 def report(options: argparse.Namespace, bench: Bench) -> None:
-    """Print the tables and write them, with what they were made from."""
-    if not all(part.key in bench.results for part in listing_parts(options.data)):
+    """Print the tables and write them, with what they were made from: also of parts that are not asked for now."""
+    if not all(part.key in bench.results for part in listing_parts()):
         return
-    wanted = {part.key for part in [*listing_parts(options.data), *plan(options, bench.results)]}
-    results = {key: one for key, one in bench.results.items() if key in wanted}
+    everything = argparse.Namespace(**{**vars(options), "data": list(DATA), "parts": PARTS, "whole_table": True})
+    asked = [*listing_parts(), *plan(everything, bench.results), *plan(options, bench.results)]
+    results = {part.key: bench.results[part.key] for part in asked if bench.done(part)}
     text = tables.document(results, describe(), revision(), bench.failed)
     target = RESULTS if options.out == OUTPUT else options.out / "sensitivity"
     write_text(target.with_suffix(".md"), f"{text}\n")

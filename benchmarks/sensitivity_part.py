@@ -20,8 +20,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sensitivity_machine import REPO, die_with_parent
+
 BEGAN = time.monotonic()
-REPO = Path(__file__).resolve().parents[1]
 SHARED = REPO.parent / "shared/data"
 RESIZE = {"sroie": "{limit_side_len: 960, limit_type: max}", "icdar2015": "{image_shape: [736, 1280]}"}
 _SIDE, _RUNS = 3072, 12
@@ -31,6 +32,7 @@ Answer = dict[str, Any]
 
 def main() -> None:
     """Do what the request says."""
+    die_with_parent()
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("ocrslim").setLevel(logging.INFO)
     request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
