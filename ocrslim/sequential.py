@@ -29,6 +29,7 @@ class _Weights(NamedTuple):
 _METRICS = {"precision": _Weights(1, 1, 0), "recall": _Weights(1, 0, 1), "hmean": _Weights(2, 1, 1)}
 
 
+_SURPRISE = 0.05  # share of an average image's boxes that one more image may change unseen
 _RIDGE = 2.0  # changed boxes: keeps the slope on the helper small where little has changed
 
 
@@ -143,8 +144,12 @@ class LossEstimator:
         return Estimate(loss, loss, loss, noise / (self._baseline + 1e-3))
 
     def _variance(self, residual: np.ndarray) -> float:
-        """Per image, as if one more image had changed by one box: a few images without change prove little."""
-        return (float(residual @ residual) + self._metric.matched**2) / len(residual)
+        """Per image, as if one more image had changed: a few images without change prove little.
+
+        Some networks fail on single images, which a small sample seldom holds.
+        """
+        unseen = max(self._metric.matched, _SURPRISE * float(self._sizes.mean()))
+        return (float(residual @ residual) + unseen**2) / len(residual)
 
     def _interval(self, value: float, variance: float, n: int, boxes: float, part: np.ndarray) -> Estimate:
         scale = boxes * (self._baseline + 1e-3)
