@@ -131,15 +131,34 @@ def _read(path: Path) -> str:
 
 
 def wait_for(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """Wait for a process; seconds from now to its end, its peak memory and the load average before."""
-    load, began = os.getloadavg(), time.monotonic()
+    """Wait for a process; seconds from now to its end, its peak memory, and what else the machine did.
+
+    `load` is the load average before, with what earlier parts left; `others` the share (0..1) of all cores' time
+    that went to other processes or, on a virtual machine, to other machines meanwhile.
+    """
+    load, began, busy, own = os.getloadavg(), time.monotonic(), _busy(), _own()
     with MemoryWatch(process.pid) as watch:
         status = process.wait()
+    seconds = time.monotonic() - began
+    others = (_busy() - busy) - (_own() - own)
     return {
         "status": status,
-        "seconds": time.monotonic() - began,
+        "seconds": seconds,
         "load": [round(value, 2) for value in load],
+        "others": round(max(0.0, others) / (seconds * (os.cpu_count() or 1)), 3),
         "pss_mib": round(watch.pss / MIB),
         "rss_mib": round(watch.rss / MIB),
         "processes": watch.processes,
     }
+
+
+def _busy() -> float:
+    """Seconds that all cores together were not idle since the machine started (/proc/stat)."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, _read(Path("/proc/stat")).split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def _own() -> float:
+    """CPU seconds of this process and of all that it has waited for, with what these waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system

@@ -34,6 +34,7 @@ class _Marks:
         self.taken: list[tuple[float, str | None, float, int]] = []
         self.at_start: dict[str, float] = {}
         self._workers: Any = None
+        self.entered = time.monotonic()  # where points begin if another rank has measured the baseline
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -50,7 +51,7 @@ class _Marks:
                 self.at_start = dict(self._workers.seconds)
 
         def marked_enter(one: Any) -> Any:
-            self._workers = one
+            self._workers, self.entered = one, time.monotonic()
             return enter(one)
 
         with (
@@ -75,7 +76,7 @@ def measure(request: Answer) -> Answer:
         done = analyse(study, groups, config.prune.ratios, Path(request["folder"]), method)
     end = time.monotonic()
     points = [mark for mark in marks.taken if mark[1] is not None]
-    start = next(at for at, layer, _, _ in marks.taken if layer is None)
+    start = next((at for at, layer, _, _ in marks.taken if layer is None), marks.entered)
     public = {study.public(group): group for group in groups}
     table = done.measured.table
     during = {what: spent - marks.at_start.get(what, 0.0) for what, spent in done.spent.seconds.items()}

@@ -35,6 +35,7 @@ _ABOUT_EXTRAPOLATION = (
     "inference does not run. Its start-up and baseline are left out, ours are in (s in all: from the start of "
     "the process)."
 )
+_QUIET = 0.05  # of the cores' time, for other processes
 _SHOWN = 12  # points that are listed one by one where they differ
 
 
@@ -73,11 +74,11 @@ def _machine(machine: Mapping[str, Any], revision: str, results: Results, failed
     ]
     if len(known) > 1:
         lines.append(f"**Parts were measured at different revisions: {', '.join(known)}** (see the last table).")
-    busy = [key for key, one in results.items() if one["process"]["load"][0] > 1.0]
+    busy = [key for key, one in results.items() if one["process"].get("others", 0) > _QUIET]
     if busy:
         lines.append(
-            f"**{len(busy)} of {len(results)} parts began at a load above 1**; the parts before leave up to "
-            f"{machine['cores']} behind, but other work on the machine shows here too (last table)."
+            f"**Not a quiet machine: during {len(busy)} of {len(results)} parts other processes took more than "
+            f"{_QUIET:.0%} of the cores' time (last table).**"
         )
     if failed:
         lines.append(f"**Failed: {', '.join(failed)}.**")
@@ -214,16 +215,19 @@ def _compare(key: str, results: Results, theirs: Mapping[str, Any], rows: list[A
 
 
 def _parts(results: Results) -> str:
-    rows = [
-        [
-            key,
-            one["date"],
-            f"{one['process']['seconds']:.0f}",
-            one["process"]["load"][0],
-            one["process"]["pss_mib"],
-            one["process"]["rss_mib"],
-            one["revision"],
-        ]
-        for key, one in results.items()
-    ]
-    return table(rows, ("", "finished", "s", "load before (1 min)", "PSS, MiB", "RSS, MiB", "revision"))
+    rows = []
+    for key, one in results.items():
+        process = one["process"]
+        machine = [process["load"][0], f"{process.get('others', 0):.0%}", process["pss_mib"], process["rss_mib"]]
+        rows.append([key, one["date"], f"{process['seconds']:.0f}", *machine, one["revision"]])
+    headers = (
+        "",
+        "finished",
+        "s",
+        "load before (1 min)",
+        "others' share of the cores",
+        "PSS, MiB",
+        "RSS, MiB",
+        "revision",
+    )
+    return table(rows, headers)
