@@ -12,6 +12,7 @@ from ocrslim.sequential import Estimate
 
 # How far a loss may fall back behind that of a smaller ratio: in sampling noises, and in tolerances
 SLACK, DIP = 0.1, 0.25
+LEAST = 0.01  # the tolerance that counts for it where there is less
 KEPT_EXCESS = 0.5  # what remains, at every larger ratio, of an excess over the tolerance that is certain
 
 
@@ -58,7 +59,7 @@ def complete(
 
 def _floor(smaller: Estimate, tolerance: float) -> float:
     """The least loss at a ratio above that of `smaller`."""
-    least = smaller.low - SLACK * smaller.noise - DIP * tolerance
+    least = smaller.low - SLACK * smaller.noise - DIP * max(tolerance, LEAST)
     return tolerance + KEPT_EXCESS * (least - tolerance) if least > tolerance else least
 
 

@@ -53,7 +53,7 @@ class _Scene:
         return [ImageCounts(*map(int, row)) for row in zip(gt, matched + extra, matched)]
 
 
-def detector(images, boxes, recall, precision, layers=40, seed=0):
+def detector(images, boxes, recall, precision, layers=24, seed=0):
     """A detector with `boxes` (least, most) labels an image and about this recall and precision."""
     rng = np.random.default_rng(seed)
     scene = _Scene(rng, images, boxes, recall, precision)
