@@ -46,9 +46,15 @@ def now() -> str:
 
 
 def revision() -> str:
-    """The commit that is measured, with `+` where files differ from it."""
-    git = ["git", "-C", str(REPO), "describe", "--always", "--dirty=+", "--exclude=*"]
-    return subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
+    """The commit that is measured, with `+` where the library or the benchmarks' code differs from it."""
+    git = ["git", "-C", str(REPO)]
+    name = _output([*git, "rev-parse", "--short", "HEAD"]) or "unknown"
+    changed = _output([*git, "status", "--porcelain", "--untracked-files=no", "--", "ocrslim", "benchmarks/*.py"])
+    return f"{name}+" if changed else name
+
+
+def _output(words: list[str]) -> str:
+    return subprocess.run(words, capture_output=True, text=True).stdout.strip()
 
 
 class MemoryWatch:

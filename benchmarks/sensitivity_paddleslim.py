@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sensitivity_part import Answer, configuration, point
+from sensitivity_part import BEGAN, Answer, configuration, point
 
 _TRACED = (1, 3, 640, 640)
 
@@ -80,6 +80,7 @@ def measure(request: Answer) -> Answer:
     return {
         "points": len(wanted),
         "point_seconds": {point(p["group"], p["ratio"]): p["seconds"] for p in evaluation.points},
+        "whole_seconds": None if known else time.monotonic() - BEGAN,
         "seconds_per_point": sum(seconds) / len(seconds),
         "losses": {point(group, ratio): float(table[names[group]][ratio]) for group, ratio in wanted},
         "counts": {point(p["group"], p["ratio"]): p["counts"] for p in evaluation.points},

@@ -103,7 +103,7 @@ def _targets(results: Results, data: Sequence[str]) -> str:
         if single and ranks:
             judge(f"{name}: 2 ranks over 1 worker", single.seconds / ranks.seconds, TARGETS["ranks"], "{:.2f}")
         share = decisions(results, name)[0]
-        judge(f"{name}: decisions within {WITHIN}", share, TARGETS["share"], "{:.0%}")
+        judge(f"{name}: decisions within {WITHIN}", share, TARGETS["share"], "{:.1%}")
     if ours:
         most = max(run.process["pss_mib"] for run in ours.values()) / 1024
         judge("peak memory of ours, GiB", most, TARGETS["memory"], "{:.2f}", least=False)
@@ -120,9 +120,11 @@ def _per_point(results: Results, data: Sequence[str]) -> str:
             if theirs and base:
                 images, points = theirs["request"]["images"], theirs["answer"]["points"]
                 spread = list(theirs["answer"]["point_seconds"].values())
+                seconds = theirs["answer"].get("whole_seconds")
+                whole = f"{seconds / points:.2f}" if seconds else "interrupted"
                 span = f"{min(spread):.2f} .. {max(spread):.2f}"
                 rows.append(
-                    [f"{name} PaddleSlim{mkl}", points, f"{base:.2f}", "", f"{1e3 * base / images:.0f}", "1", span]
+                    [f"{name} PaddleSlim{mkl}", points, f"{base:.2f}", whole, f"{1e3 * base / images:.0f}", "1", span]
                 )
             for way in _EXACT:
                 run = ours.get(f"{name} {way}{mkl}")
@@ -184,7 +186,7 @@ def _equality(results: Results, data: Sequence[str]) -> str:
             if theirs:
                 same = [k for k in results if k.startswith(f"{name} exact") and (MKL in k) == bool(mkl)]
                 if not mkl:
-                    same += [f"{name} whole table"]
+                    same += [f"{name} adaptive", f"{name} whole table"]
                 for key in same:
                     _compare(key, results, theirs, rows, notes)
     if not rows:
@@ -197,7 +199,7 @@ def _compare(key: str, results: Results, theirs: Mapping[str, Any], rows: list[A
     if one is None or one["request"]["images"] != theirs["request"]["images"]:
         return
     run, losses = Ours(one), theirs["answer"]["losses"]
-    missing = [] if key.endswith("whole table") else [point for point in losses if point not in run.losses]
+    missing = [] if not run.request["groups"] else [point for point in losses if point not in run.losses]
     common = {point: abs(loss - run.losses[point]) for point, loss in losses.items() if point in run.losses}
     beyond = [point for point, distance in common.items() if distance > EQUAL]
     rows.append([key, len(common), f"{max(common.values(), default=float('nan')):.1e}", len(beyond)])
