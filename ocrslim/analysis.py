@@ -126,10 +126,11 @@ def _told(study: Study, groups: Sequence[str], measured: Measurements, method: M
 
 
 def _picture(study: Study, names: Sequence[str], record: Mapping[str, Any]) -> SensitivityPicture:
-    layers = {name: record["layers"].get(name, {"points": {}, "ratio": 0.0}) for name in names}
+    layers = record["layers"]
+    known = {name: layers[name]["points"] if name in layers else {} for name in names}
     points = {
-        name: [Point(float(ratio), p["images"], p["loss"], p["low"], p["high"], p["how"]) for ratio, p in known.items()]
-        for name, known in ((name, layer["points"]) for name, layer in layers.items())
+        name: [Point(float(ratio), p["images"], p["loss"], p["low"], p["high"], p["how"]) for ratio, p in of.items()]
+        for name, of in known.items()
     }
     return SensitivityPicture(
         points,
@@ -137,6 +138,6 @@ def _picture(study: Study, names: Sequence[str], record: Mapping[str, Any]) -> S
         record["metric"],
         record["baseline"][record["metric"]],
         record["images"],
-        {name: layer["ratio"] for name, layer in layers.items()},
+        {name: layers[name]["ratio"] for name in names if name in layers},
         {study.public(group): study.macs_share(group) for group in study.graph.groups},
     )

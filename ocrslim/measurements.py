@@ -103,7 +103,8 @@ class Measurements:
             searches: what is known of each layer, by public name; of others the record stays as it is.
             facts: further entries of the record.
         """
-        layers = {**self.record.get("layers", {}), **{name: _described(search) for name, search in searches.items()}}
+        begun = {name: _described(search) for name, search in searches.items() if _begun(search)}
+        layers = {**self.record.get("layers", {}), **begun}
         graph, architecture = self.identity.graph, self.identity.architecture
         self.record = {
             "schema": SCHEMA,
@@ -117,6 +118,10 @@ class Measurements:
         }
         write_sensitivities(self.folder / TABLE, self.table)
         write_json(self.folder / RECORD, self.record)
+
+
+def _begun(search: Search) -> bool:
+    return any(point.images for point in search.points())
 
 
 def _described(search: Search) -> dict[str, Any]:
