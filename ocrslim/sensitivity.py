@@ -247,8 +247,7 @@ class _Run:
     def run(self) -> Spent:
         """Measure what is missing: on the fast runtime if it can run the network, in dygraph if not."""
         if not self._layers:
-            logger.info("%s: there are fewer layers than parts, so nothing is left for this one", self._method.share)
-            return self._spent
+            logger.info("%s: fewer layers than parts: only the unpruned network is measured here", self._method.share)
         if self._measured.baseline:
             self._begin()
             if not _unfinished(self._searches):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -17,16 +18,17 @@ __all__ = ["data", "filled"]
 
 
 def test_items_are_what_the_transforms_give(filled):
-    items = list(EvalSet(scan(filled.config(), "Eval"), filled.config()))
+    images = EvalSet(scan(filled.config(), "Eval"), filled.config())
+    items = list(images)
     assert [item.name for item in items] == [f"{number}.png" for number in range(7)]
-    item = items[3]
-    assert item.image.shape == (1, 3, 64, 96) and item.image.dtype == np.float32
+    item, image = items[3], images.image(3)
+    assert image.shape == (1, 3, 64, 96) and image.dtype == np.float32
     np.testing.assert_allclose(item.shape, [[90, 120, 64 / 90, 96 / 120]], rtol=1e-6)
     np.testing.assert_array_equal(item.polys[0], rectangle(13, 20, 60, 18))
     assert item.ignore.tolist() == [False, True]
     pixels = cv2.resize(cv2.imread(str(item.path)), (96, 64)).astype(np.float32)
     expected = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    np.testing.assert_allclose(item.image[0], expected.transpose(2, 0, 1), atol=1e-5)
+    np.testing.assert_allclose(image[0], expected.transpose(2, 0, 1), atol=1e-5)
 
 
 def test_an_image_without_boxes_stays_itself(filled):
@@ -35,15 +37,44 @@ def test_an_image_without_boxes_stays_itself(filled):
     assert item.name == "none.png" and item.polys == [] and item.ignore.shape == (0,)
 
 
-def test_the_cache_has_a_limit_and_does_not_change_the_items(filled):
-    labelled = scan(filled.config(), "Eval")
-    one = 64 * 96 * 3 * 4
-    small = EvalSet(labelled, filled.config(), cache_bytes=3 * one)
-    first, second = list(small), list(small)
-    same = [a is b for a, b in zip(first, second)]
-    assert same == [True] * 3 + [False] * 4
-    for a, b in zip(first, second):
-        np.testing.assert_array_equal(a.image, b.image)
+@pytest.mark.parametrize("spilled", [False, True], ids=["decoded-again", "in-a-file"])
+def test_memory_has_a_limit_and_does_not_change_the_images(filled, monkeypatch, spilled):
+    labelled, one = scan(filled.config(), "Eval"), 64 * 96 * 3 * 4
+    whole = EvalSet(labelled, filled.config())
+    decoded = []
+    monkeypatch.setattr("ocrslim.data.read_image", lambda path: decoded.append(path.name) or path.read_bytes())
+    small = EvalSet(labelled, filled.config(), memory=3 * one, folder=filled.folder if spilled else None)
+    for _ in range(2):
+        for index in range(7):
+            np.testing.assert_array_equal(small.image(index), whole.image(index))
+    times = [decoded.count(f"{number}.png") for number in range(7)]
+    assert times == [1 + 1] * 3 + [1 + (1 if spilled else 2)] * 4, "once for the other set"
+    assert small.store.in_memory == 3 * one and small.store.on_disk == (4 * one if spilled else 0)
+
+
+def test_labels_are_there_without_the_images_being_kept(filled):
+    images = EvalSet(scan(filled.config(), "Eval"), filled.config(), memory=0)
+    first, second = list(images), list(images)
+    assert all(a is b for a, b in zip(first, second)) and images.store.in_memory == 0
+
+
+def test_the_pixels_are_those_of_all_images_as_the_network_takes_them(filled):
+    assert EvalSet(scan(filled.config(), "Eval"), filled.config()).pixels == 7 * 64 * 96
+
+
+def test_threads_that_want_the_same_image_decode_it_once(filled, monkeypatch):
+    labelled, decoded = scan(filled.config(), "Eval"), []
+    monkeypatch.setattr("ocrslim.data.read_image", lambda path: decoded.append(path.name) or path.read_bytes())
+    images = EvalSet(labelled, filled.config())
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(images.image, [index for index in range(7) for _ in range(4)]))
+    assert sorted(decoded) == [f"{number}.png" for number in range(7)]
+
+
+def test_an_image_that_changes_after_the_scan_is_named(filled):
+    images = EvalSet(scan(filled.config(), "Eval"), filled.config())
+    (filled.images / "2.png").write_bytes((filled.images / "3.png").read_bytes() + b"0")
+    assert "2.png: has changed since this run began" in message(list, images)
 
 
 def test_an_image_that_vanishes_after_the_scan_is_named(filled):
@@ -53,9 +84,10 @@ def test_an_image_that_vanishes_after_the_scan_is_named(filled):
 
 
 def test_preprocess_gives_what_the_evaluation_set_gives(filled):
-    item = EvalSet(scan(filled.config(), "Eval"), filled.config())[1]
+    images = EvalSet(scan(filled.config(), "Eval"), filled.config())
+    item = images[1]
     image, shape = preprocess(filled.config())(item.path)
-    np.testing.assert_array_equal(image, item.image)
+    np.testing.assert_array_equal(image, images.image(1))
     np.testing.assert_array_equal(shape, item.shape)
 
 
@@ -106,5 +138,5 @@ def test_the_shared_images(shared, data):
     )
     labelled = scan(config, "Eval")
     assert len(labelled) == 40 and labelled.tiny == 0 and not labelled.left_out
-    item = EvalSet(labelled, config)[0]
-    assert max(item.image.shape[2:]) == 960 and len(item.polys) == labelled.samples[0].boxes
+    images = EvalSet(labelled, config)
+    assert max(images.image(0).shape[2:]) == 960 and len(images[0].polys) == labelled.samples[0].boxes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocrslim import scoring, stages
+from ocrslim import analysis, scoring, stages
 from ocrslim.artifacts import read_json
 from ocrslim.config import load_config
 from ocrslim.errors import ArtifactError
@@ -23,6 +23,7 @@ def configure(v2_config, pp_ocrv2, rendered_options, tmp_path):
             "Prune.calibration_batches=2",
             "Prune.loss_tolerance=1",
             "Prune.skip_loss=1",
+            "Prune.engine=dygraph",
         ]
         return load_config(v2_config, [*rendered_options, *options, *small, *overrides])
 
@@ -49,11 +50,11 @@ def built(monkeypatch, graph):
 
 
 def test_taylor_is_calibrated_once_and_its_table_is_of_those_images(configure, built, graph, tmp_path, rendered):
-    stages.run_sensitivity(configure("Prune.criterion=taylor"))
+    analysis.run_sensitivity(configure("Prune.criterion=taylor"))
     assert built[0]["gradients"][LAYER, 0].shape == (2, 96)
     hashes = read_json(tmp_path / "sen.json", "")["hashes"]
     assert {"seed", "training data", "calibration"} <= set(hashes)
-    stages.run_sensitivity(configure("Prune.criterion=taylor"))
+    analysis.run_sensitivity(configure("Prune.criterion=taylor"))
     assert len(built) == 1, "all points are known: nothing to calibrate for"
     labels = (rendered / "train/label.txt").read_text().splitlines()[:5]
     (tmp_path / "fewer.txt").write_text("\n".join(labels) + "\n")
@@ -63,7 +64,7 @@ def test_taylor_is_calibrated_once_and_its_table_is_of_those_images(configure, b
         ("Prune.calibration_batches=3", "other calibration than"),
     ):
         with pytest.raises(ArtifactError, match=what):
-            stages.run_sensitivity(configure("Prune.criterion=taylor", override))
+            analysis.run_sensitivity(configure("Prune.criterion=taylor", override))
 
     config = configure("Prune.criterion=taylor", "Prune.group_score=master")
     plan = stages.make_plan(scoring.load_scored(config))
@@ -72,11 +73,11 @@ def test_taylor_is_calibrated_once_and_its_table_is_of_those_images(configure, b
 
 
 def test_a_table_by_random_depends_on_the_seed_and_one_by_weights_does_not(configure, built):
-    stages.run_sensitivity(configure("Prune.criterion=random"))
+    analysis.run_sensitivity(configure("Prune.criterion=random"))
     assert (built[0]["criterion"], built[0]["seed"], built[0]["gradients"]) == ("random", 1024, None)
     with pytest.raises(ArtifactError, match="other seed than"):
-        stages.run_sensitivity(configure("Prune.criterion=random", "Global.seed=7"))
-    stages.run_sensitivity(configure("Prune.criterion=l1", "Global.overwrite=true"))
-    stages.run_sensitivity(configure("Prune.criterion=l1", "Global.seed=7"))
+        analysis.run_sensitivity(configure("Prune.criterion=random", "Global.seed=7"))
+    analysis.run_sensitivity(configure("Prune.criterion=l1", "Global.overwrite=true"))
+    analysis.run_sensitivity(configure("Prune.criterion=l1", "Global.seed=7"))
     with pytest.raises(ArtifactError, match="other group score than.*group score: master there, mean here"):
-        stages.run_sensitivity(configure("Prune.criterion=l1", "Prune.group_score=mean"))
+        analysis.run_sensitivity(configure("Prune.criterion=l1", "Prune.group_score=mean"))
