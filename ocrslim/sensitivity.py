@@ -1,8 +1,9 @@
 """How much accuracy each group loses at each ratio.
 
 Three files are kept while it is measured: `sen.jsonl`, what came out image by image, only appended to;
-and, derived from it after every point, `sen.pickle` (PaddleSlim's table) and `sen.json` (what the table was
-measured on, and what is known of each point). Interrupted at any moment, at most the images in flight are lost.
+and, derived from it every few seconds and at the end, `sen.pickle` (PaddleSlim's table) and `sen.json` (what the
+table was measured on, and what is known of each point). Interrupted at any moment, at most the images in flight
+are lost.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 _ORDER_SEED = 0  # of the order in which images are measured: a sample of the first is one of all
 _POLL = 0.5  # seconds
+_SAVE_SECONDS = 2.0  # the journal has everything at once; what is derived from it follows
 _FREE_SIZE = (-1, 3, -1, -1)
 AUTO, DYGRAPH, ONEDNN = "auto", "dygraph", "paddle_inference_onednn"
 
@@ -241,7 +243,8 @@ class _Run:
         self._engine = str(measured.record.get("engine", ""))
         self._searches: dict[str, Search] = {}
         self._spent = Spent()
-        self._started = time.monotonic()
+        self._started = self._saved = time.monotonic()
+        self._unsaved = False
         self._spent_before = float(measured.record.get("seconds", 0.0))
 
     def run(self) -> Spent:
@@ -337,11 +340,11 @@ class _Run:
                         workers.give(worker, self._task(variants, *taken))
                 if not requests or self._minutes_left() == 0:
                     return
+                self._save_now_and_then()  # while the workers have something to do
                 display.tick()
                 for answer in workers.wait(_POLL):
                     self._take(answer)
                     agenda.release(at[answer.worker], requests.pop(answer.worker))
-                    self.save()
                     display.measured(at[answer.worker])
 
     def _task(self, variants: Variants, layer: str, request: Request) -> Task:
@@ -354,6 +357,7 @@ class _Run:
         if task.layer is not None:
             self._measured.add(task.layer, task.ratio, task.start, counts)
             self._searches[task.layer].add(task.ratio, task.start, counts)
+            self._unsaved = True
 
     def _begin(self) -> None:
         self._searches = _searches(self._measured, self._layers, self._ratios, self._method)
@@ -370,6 +374,11 @@ class _Run:
             if last:
                 searches = _searches(measured, self._all_layers, self._ratios, self._method)
             self._write(searches)
+        self._unsaved, self._saved = False, time.monotonic()
+
+    def _save_now_and_then(self) -> None:
+        if self._unsaved and time.monotonic() - self._saved > _SAVE_SECONDS:
+            self.save()
 
     def _write(self, searches: Mapping[str, Search]) -> None:
         self._measured.save(
