@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -79,7 +80,7 @@ def parse() -> argparse.Namespace:
     options.out = options.out.resolve()
     if not set(options.ratios) <= set(NINE):
         parser.error(f"--ratios: PaddleSlim measures {NINE}; expected some of them")
-    if options.adaptive_images not in (None, "all") and not str(options.adaptive_images).isdecimal():
+    if options.adaptive_images not in (None, "all") and not re.fullmatch(r"[1-9]\d*", options.adaptive_images):
         parser.error(f"--adaptive-images: {options.adaptive_images}; expected a number of images, or all")
     if min(options.images, options.groups, *options.linear_images, *options.linear_layers) < 1:
         parser.error("numbers of images, groups and layers start at 1")

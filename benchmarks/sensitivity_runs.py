@@ -27,8 +27,9 @@ class Ours:
         answer = one["answer"]
         self.request, self.process = one["request"], one["process"]
         self.ranks: list[dict[str, Any]] = answer if isinstance(answer, list) else [answer]
-        self.seconds = max(r["last"] for r in self.ranks) - min(r["start"] for r in self.ranks)
-        self.whole_seconds = max(r["end"] for r in self.ranks) - self.process["spawned"]
+        busy = [rank for rank in self.ranks if rank["image_points"]] or self.ranks  # fewer groups than ranks
+        self.seconds = max(rank["last"] for rank in busy) - min(rank["start"] for rank in busy)
+        self.whole_seconds = max(rank["end"] for rank in self.ranks) - self.process["spawned"]
         self.losses = {key: loss for rank in self.ranks for key, loss in rank["losses"].items()}
         self.counts = {key: counts for rank in self.ranks for key, counts in rank["counts"].items()}
         self.layers = self.ranks[0]["layers"]
