@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sensitivity_case import images_once
 
 from ocrslim.artifacts import read_sensitivities
 
@@ -41,7 +43,7 @@ def result_of(done):
 
 @pytest.fixture(scope="module")
 def options(rendered_options, pp_ocrv2):
-    return [*rendered_options, f"Global.pretrain_weights={pp_ocrv2}", "Prune.ratios=[0.3,0.6]", LAYERS]
+    return [*rendered_options, f"Global.pretrain_weights={pp_ocrv2}", "Prune.ratios=[0.2,0.3,0.5,0.6]", LAYERS]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,7 @@ def test_each_script_leaves_its_artifact_for_the_next(workflow):
     folder, results, _ = workflow
     table = read_sensitivities(folder / "out/sen.pickle")
     assert set(table) == {"conv1_weights", "conv10_expand_weights", "neck.p2_conv.weight"}
-    assert results["sensitivity"]["points"] == 6 and results["sensitivity"]["baseline"]["hmean"] > 0.3
+    assert results["sensitivity"]["points"] == 12 and results["sensitivity"]["baseline"]["hmean"] > 0.3
     macs_before, macs_after = results["prune"]["macs"]
     assert macs_before == 4_397_055_360 and macs_after < 0.95 * macs_before
     plan = json.loads((folder / "out/best_accuracy.plan.json").read_text())
@@ -121,35 +123,67 @@ def test_a_checkpoint_without_its_plan_is_told(workflow, repo, v2_config, tmp_pa
     assert not (tmp_path / "inf").exists()
 
 
-def test_a_killed_analysis_continues_where_it_was(repo, v2_config, options, tmp_path):
-    words = [*script(repo, "sensitivity"), "-c", v2_config, "--json", "-o", *options, "Global.save_model_dir=out"]
-    words = [str(word) for word in words]
-    process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    table = tmp_path / "out/sen.pickle"
-    deadline = time.monotonic() + 200
-    while not (table.exists() and read_sensitivities(table)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    done = sum(map(len, read_sensitivities(table).values()))
-    assert 1 <= done < 6, "killed in the middle"
-    again = run(words, cwd=tmp_path)
-    assert f"continues with {done} of 6 points done" in again.stderr
-    assert result_of(again)["points"] == 6
+def processes_in(folder):
+    """Ids of the processes that work in `folder`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (path / "cwd").resolve() == folder.resolve():
+                found.append(int(path.name))
+    return found
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "terminate"])
-def test_an_interrupt_says_that_nothing_is_lost(repo, v2_config, options, tmp_path, number):
-    words = [*script(repo, "sensitivity"), "-c", v2_config, "-o", *options, "Global.save_model_dir=out"]
+def wait_until(condition, seconds=200):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert condition()
+
+
+WAYS = {
+    "killed": lambda process: process.kill(),
+    "ctrl-c": lambda process: os.killpg(process.pid, signal.SIGINT),
+    "terminated": lambda process: process.terminate(),
+}
+
+
+def lines_in(journal):
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
+
+
+def ended(words, folder, end):
+    """Start an analysis in `folder`, `end` it when there is something new; return code and what it said."""
+    journal = folder / "out/sen.jsonl"
+    enough = max(3, lines_in(journal) + 1)  # header, the unpruned network, a point
     process = subprocess.Popen(
-        [str(word) for word in words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    while not (tmp_path / "out/sen.json").exists() and process.poll() is None:
-        time.sleep(0.02)
-    os.kill(process.pid, number)
+    wait_until(lambda: process.poll() is not None or lines_in(journal) >= enough)
+    end(process)
     _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "continues where it was" in stderr and "Traceback" not in stderr
+    return process.returncode, stderr
+
+
+def test_however_an_analysis_ends_the_next_goes_on_to_the_same_file(workflow, repo, v2_config, options, tmp_path):
+    words = [*script(repo, "sensitivity"), "-c", v2_config, "--json", "-o", *options, "Global.save_model_dir=out"]
+    words = [str(word) for word in [*words, "Prune.cache_gib=0"]]
+    out = tmp_path / "out"
+    for way, end in WAYS.items():
+        status, stderr = ended(words, tmp_path, end)
+        wait_until(lambda: not processes_in(tmp_path), 60)
+        if way != "killed":
+            assert status == 130, stderr
+            assert "continues where it was" in stderr and "Traceback" not in stderr
+            assert read_sensitivities(out / "sen.pickle"), "what was measured is usable"
+        assert sum(images_once(out, 4).values()) < 4 * 13, "ended in the middle"
+        assert not list(out.glob(".cache*"))
+    again = run(words, cwd=tmp_path)
+    assert "points measured" in again.stderr
+    assert result_of(again)["points"] == 12
+    assert set(images_once(out, 4).values()) == {4}, "no image counted twice"
+    assert (out / "sen.pickle").read_bytes() == (workflow[0] / "out/sen.pickle").read_bytes()
+    names = sorted(path.name for path in out.iterdir())
+    assert names == ["sen.json", "sen.jsonl", "sen.pickle", "sen.png", "sen_curves.png"]
 
 
 BAD = {
