@@ -20,9 +20,10 @@ from ocrslim.plots import SensitivityPicture, draw_sensitivities
 from ocrslim.pruning.select import match_groups
 from ocrslim.scoring import load_scored
 from ocrslim.search import Point
-from ocrslim.sensitivity import Method, Study, analyse, conclude
+from ocrslim.sensitivity import analyse, conclude
 from ocrslim.sharing import share_of
 from ocrslim.store import GIB
+from ocrslim.study import Method, Study
 
 logger = logging.getLogger(__name__)
 

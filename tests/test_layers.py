@@ -25,7 +25,7 @@ ORDER = """
     sequential curves search standing sensitivity_display
     network
     plots
-    loss_table journal measurements sharing agenda measuring variants worker workers
+    loss_table journal measurements sharing study agenda measuring variants worker workers
     sensitivity
     losses calibration scoring optim checkpoints runfolder display trainer finetune
     export
