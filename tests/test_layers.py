@@ -24,7 +24,7 @@ ORDER = """
     pruning.criteria pruning.pruners pruning.cost pruning.select pruning.slim_plan pruning.slim pruning.proof
     sequential curves search standing sensitivity_display
     network
-    plots
+    plots.picture plots.scale plots.page plots.heat_map plots.small_multiples plots
     loss_table journal measurements sharing study agenda measuring variants worker workers
     sensitivity
     losses calibration scoring optim checkpoints runfolder display trainer finetune

@@ -17,9 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from ocrslim import plots
 from ocrslim.errors import ArtifactError
-from ocrslim.plots import SensitivityPicture, draw_sensitivities, heat_map, small_multiples
+from ocrslim.plots import DPI, SensitivityPicture, draw_sensitivities
+from ocrslim.plots.heat_map import heat_map
+from ocrslim.plots.picture import KINDS
+from ocrslim.plots.scale import Scale, number
+from ocrslim.plots.small_multiples import small_multiples
 
 RATIOS = [round(0.1 * i, 1) for i in range(1, 10)]
 LONG = "backbone.stage3.2.some_very_long_block_name.linear_conv.conv.weight_of_it"
@@ -44,12 +47,11 @@ def layers(count: int, seed: int = 0) -> dict[str, list[Point]]:
     """Noisy losses that rise early or late, some points measured, some sampled, some inferred."""
     rng = np.random.default_rng(seed)
     names = [f"conv{2 + i // 3}_{('expand', 'depthwise', 'linear')[i % 3]}_weights" for i in range(count)]
-    kinds = list(plots._TILES)
     found = {}
     for name in names:
         middle = rng.uniform(0.1, 1.1)
         losses = [float(1 / (1 + math.exp(-8 * (r - middle))) + rng.normal(0, 0.02)) for r in RATIOS]
-        found[name] = [point(r, loss, kinds[rng.integers(3)]) for r, loss in zip(RATIOS, losses)]
+        found[name] = [point(r, loss, KINDS[rng.integers(3)]) for r, loss in zip(RATIOS, losses)]
     return found
 
 
@@ -75,7 +77,7 @@ def names_drawn(figure: Figure) -> list[str]:
 
 def extents(figure: Figure) -> list[tuple[str, object]]:
     """Every visible text with its box in pixels."""
-    figure.dpi = plots.DPI
+    figure.dpi = DPI
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
     hidden = switched_off(figure)
@@ -202,7 +204,7 @@ def test_the_legend_explains_what_is_there_and_nothing_else(draw):
 
 
 def test_colours_break_at_the_tolerance_and_darken_with_the_loss():
-    scale = plots._Scale(picture(layers(3)))
+    scale = Scale(picture(layers(3)))
     losses = [-0.5, 0.0, 0.01, 0.02, np.nextafter(0.02, 1), 0.05, 0.3, 1.0]
     grey = [float(np.dot(scale.colour(loss)[:3], (0.299, 0.587, 0.114))) for loss in losses]
     assert grey == sorted(grey, reverse=True)
@@ -231,15 +233,15 @@ def test_the_ratio_chosen_is_marked_where_it_is():
 
 
 def test_tiles_tell_a_loss_from_the_tolerance():
-    assert plots._number(0.0203, 0.02) == "2.03"
-    assert plots._number(0.02, 0.02) == "2.0"
-    assert plots._number(0.9978, 0.02) == "100"
-    assert plots._number(-0.0001, 0.02) == "0.0"
-    assert plots._number(-0.0316, 0.02) == "\N{MINUS SIGN}3.2"
+    assert number(0.0203, 0.02) == "2.03"
+    assert number(0.02, 0.02) == "2.0"
+    assert number(0.9978, 0.02) == "100"
+    assert number(-0.0001, 0.02) == "0.0"
+    assert number(-0.0316, 0.02) == "\N{MINUS SIGN}3.2"
 
 
 def test_the_axis_and_its_inverse_agree():
-    scale = plots._Scale(picture(layers(3)))
+    scale = Scale(picture(layers(3)))
     losses = np.array([-0.3, -0.02, 0.0, 0.01, 0.02, 0.1, 1.0])
     assert np.allclose(scale._loss(scale._height(losses)), losses)
     assert (np.diff(scale._height(losses)) > 0).all()
