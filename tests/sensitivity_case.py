@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,15 +49,23 @@ def images_once(folder: Path, images: int) -> dict[tuple, int]:
     return ends
 
 
+_MADE: dict[str, Any] = {}  # once for all test files: a fixture that is imported is another one in each of them
+
+
 @pytest.fixture(scope="session")
 def study(v2_config, pp_ocrv2, rendered_options) -> Study:
-    return study_of(load_config(v2_config, [*rendered_options, f"Global.pretrain_weights={pp_ocrv2}"]))
+    if "study" not in _MADE:
+        options = [*rendered_options, f"Global.pretrain_weights={pp_ocrv2}"]
+        _MADE["study"] = study_of(load_config(v2_config, options))
+    return _MADE["study"]
 
 
 @pytest.fixture(scope="session")
 def undisturbed(study, tmp_path_factory):
     """The reference: every point in dygraph, nothing in between."""
-    return analyse(study, GROUPS, RATIOS, tmp_path_factory.mktemp("undisturbed"), PLAIN)
+    if "analysis" not in _MADE:
+        _MADE["analysis"] = analyse(study, GROUPS, RATIOS, tmp_path_factory.mktemp("undisturbed"), PLAIN)
+    return _MADE["analysis"]
 
 
 @pytest.fixture

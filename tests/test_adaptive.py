@@ -174,6 +174,8 @@ def test_another_tolerance_goes_on_and_the_exact_mode_completes_the_table(
 def test_a_budget_that_ends_before_the_first_point_leaves_a_folder_to_go_on_from(study, traced_once, tmp_path):
     found = analyse(study, GROUPS, RATIOS, tmp_path, replace(ADAPTIVE, engine="dygraph", minutes=1e-9)).measured
     assert len(found.baseline) == IMAGES and read_json(tmp_path / "sen.json", "")["baseline"]["hmean"] > 0
+    told = analysis._told(study, GROUPS, found, ADAPTIVE)
+    assert (told["settled"], told["points"], told["groups"]) == (0, 0, len(GROUPS))
     with pytest.raises(ArtifactError, match="holds no measured point"):
         load_table(tmp_path / "sen.pickle", study.graph, study.architecture, {}, TOLERANCE)
 
