@@ -67,7 +67,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA), help="data sets")
     parser.add_argument("--images", type=int, default=20, help="images of each, the same for all ways (20)")
-    parser.add_argument("--adaptive-images", default=None, help="for adaptive mode and --whole-table; a number or all")
+    several = "for adaptive mode and --whole-table: a number or all, one for each data set or one for both"
+    parser.add_argument("--adaptive-images", nargs="+", default=[None], help=several)
     parser.add_argument("--groups", type=int, default=8, help="groups that both ways measure (8)")
     parser.add_argument("--ratios", type=float, nargs="+", default=[0.1, 0.3, 0.5], help="multiples of 0.1")
     parser.add_argument("--linear-images", type=int, nargs="+", default=[10, 20, 40, 100])
@@ -80,8 +81,9 @@ def parse() -> argparse.Namespace:
     options.out = options.out.resolve()
     if not set(options.ratios) <= set(NINE):
         parser.error(f"--ratios: PaddleSlim measures {NINE}; expected some of them")
-    if options.adaptive_images not in (None, "all") and not re.fullmatch(r"[1-9]\d*", options.adaptive_images):
-        parser.error(f"--adaptive-images: {options.adaptive_images}; expected a number of images, or all")
+    for asked in options.adaptive_images:
+        if asked not in (None, "all") and not re.fullmatch(r"[1-9]\d*", asked):
+            parser.error(f"--adaptive-images: {asked}; expected a number of images, or all")
     if min(options.images, options.groups, *options.linear_images, *options.linear_layers) < 1:
         parser.error("numbers of images, groups and layers start at 1")
     return options

@@ -9,7 +9,6 @@ from typing import Any
 
 from sensitivity_runs import MKL, Results
 
-ENVIRONMENTS = ("", MKL)  # what stands behind a part's key
 DATA = {"sroie": 40, "icdar2015": 100}  # images of val.txt
 NINE = [round(0.1 * step, 1) for step in range(1, 10)]
 # to estimate by: seconds for an image and point; PaddleSlim's in the default environment, ours with all cores
@@ -63,35 +62,47 @@ def plan(options: argparse.Namespace, results: Results) -> list[Part]:
     common = [group for group in mine if group in theirs]
     groups, ratios = spread(common, options.groups), tuple(options.ratios)
     found = [Part("peak", "peak")] if "peak" in options.parts else []
-    for data in options.data:
-        images = min(options.images, DATA[data])
-        both = {"data": data, "images": images, "groups": groups, "ratios": ratios}
+    for at, data in enumerate(options.data):
+        both = {"data": data, "images": images(options, data), "groups": groups}
         if "paddleslim" in options.parts:
-            found += [Part(f"{data} PaddleSlim{tail}", "paddleslim", mkl=bool(tail), **both) for tail in ENVIRONMENTS]
+            found.append(Part(f"{data} PaddleSlim", "paddleslim", ratios=ratios, **both))
         if "exact" in options.parts:
             found += exact_parts(data, both)
         if "adaptive" in options.parts:
-            found += adaptive_parts(data, options)
+            found += adaptive_parts(data, options.adaptive_images[min(at, len(options.adaptive_images) - 1)], options)
     if "linear" in options.parts:
         found += linear_parts(options, mine)
+    for data in options.data:
+        found += fast_mkl_parts(data, options, {"data": data, "images": images(options, data), "groups": groups})
     return found
 
 
 def exact_parts(data: str, both: dict[str, Any]) -> Iterator[Part]:
-    """Exact mode: on all cores, on one, and as two ranks, in both environments."""
-    for tail in ENVIRONMENTS:
-        yield Part(f"{data} exact, all cores{tail}", "ours", mkl=bool(tail), **both)
-        yield Part(f"{data} exact, 1 worker{tail}", "ours", workers=1, mkl=bool(tail), **both)
-        yield Part(f"{data} exact, 2 ranks{tail}", "ours", ranks=2, mkl=bool(tail), **both)
+    """Exact mode, at the nine ratios that an analysis has: on all cores, on one, and as two ranks."""
+    yield Part(f"{data} exact, all cores", "ours", ratios=tuple(NINE), **both)
+    yield Part(f"{data} exact, 1 worker", "ours", ratios=tuple(NINE), workers=1, **both)
+    yield Part(f"{data} exact, 2 ranks", "ours", ratios=tuple(NINE), ranks=2, **both)
 
 
-def adaptive_parts(data: str, options: argparse.Namespace) -> Iterator[Part]:
+def fast_mkl_parts(data: str, options: argparse.Namespace, both: dict[str, Any]) -> Iterator[Part]:
+    """Both ways with Paddle's MKL on its fast path, which is dygraph's best case."""
+    if "paddleslim" in options.parts:
+        yield Part(f"{data} PaddleSlim{MKL}", "paddleslim", ratios=tuple(options.ratios), mkl=True, **both)
+    if "exact" in options.parts:
+        yield Part(f"{data} exact, all cores{MKL}", "ours", ratios=tuple(NINE), mkl=True, **both)
+
+
+def images(options: argparse.Namespace, data: str) -> int:
+    """Images that both ways are compared on."""
+    return min(options.images, DATA[data])
+
+
+def adaptive_parts(data: str, asked: str | None, options: argparse.Namespace) -> Iterator[Part]:
     """All groups at nine ratios: adaptive, and exact if wanted."""
-    asked = options.adaptive_images
-    images = DATA[data] if asked == "all" else min(int(asked or options.images), DATA[data])
-    yield Part(f"{data} adaptive", "ours", data, images, (), tuple(NINE), mode="adaptive")
+    count = DATA[data] if asked == "all" else min(int(asked or options.images), DATA[data])
+    yield Part(f"{data} adaptive", "ours", data, count, (), tuple(NINE), mode="adaptive")
     if options.whole_table:
-        yield Part(f"{data} whole table", "ours", data, images, (), tuple(NINE))
+        yield Part(f"{data} whole table", "ours", data, count, (), tuple(NINE))
 
 
 def linear_parts(options: argparse.Namespace, groups: Sequence[str]) -> Iterator[Part]:
