@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ocrslim.search import ExactSearch, Request, Search
 
@@ -30,10 +30,9 @@ class Agenda:
 
     def take(self, last: str | None) -> tuple[str, Request] | None:
         """What the worker that was at layer `last` is to do; None where there is nothing for it now."""
-        open_layers = [layer for layer in self._searches if self._free(layer)]
-        if not open_layers:
+        layer = self._choose(last)
+        if layer is None:
             return None
-        layer = self._choose(open_layers, last)
         request = self._pick(layer)
         self._claimed[layer].add(request.ratio)
         self._begun.add(layer)
@@ -43,13 +42,15 @@ class Agenda:
         """A request was answered; its search knows already what came of it."""
         self._claimed[layer].discard(request.ratio)
 
-    def _choose(self, layers: Sequence[str], last: str | None) -> str:
+    def _choose(self, last: str | None) -> str | None:
+        """A layer with a free request; None where there is none."""
+        if last is not None and not self._limited and self._free(last):
+            return last  # what the others have left need not be looked at
+        free = {layer: left for layer in self._searches if (left := len(self._free(layer)))}
         if self._limited:
-            return max(layers, key=self._information)
-        if last is not None and last in layers:
-            return last
-        fresh = [layer for layer in layers if layer not in self._begun]
-        return fresh[0] if fresh else max(layers, key=lambda layer: len(self._free(layer)))
+            return max(free, key=self._information, default=None)
+        fresh = (layer for layer in free if layer not in self._begun)
+        return next(fresh, max(free, key=lambda layer: free[layer], default=None))
 
     def _information(self, layer: str) -> float:
         """Uncertainty of the layer's ratio, shared by those who work on it, in parts of the network's MACs."""
