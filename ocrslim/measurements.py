@@ -63,6 +63,7 @@ class Measurements:
     journal: str = JOURNAL
     counts: dict[tuple[str | None, float], Counts] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
+    _appending: Journal | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def baseline(self) -> Counts:
@@ -89,7 +90,9 @@ class Measurements:
         """Take what was measured, on the disk when this returns."""
         if not counts:
             return
-        Journal(self.folder / self.journal, self.identity.header()).append(Entry(layer, ratio, start, counts))
+        if self._appending is None:
+            self._appending = Journal(self.folder / self.journal, self.identity.header())
+        self._appending.append(Entry(layer, ratio, start, counts))
         self.counts.setdefault((layer, ratio), [])[start:] = counts
 
     def refresh(self) -> None:
