@@ -15,7 +15,7 @@ from ocrslim.config import Config
 from ocrslim.data import scan_evaluation
 from ocrslim.errors import ArtifactError
 from ocrslim.loss_table import ADAPTIVE, RECORD, TABLE
-from ocrslim.measurements import JOURNALS, Measurements, open_measurements, read_counts
+from ocrslim.measurements import JOURNALS, PICTURES, Measurements, open_measurements, read_counts
 from ocrslim.plots import SensitivityPicture, draw_sensitivities
 from ocrslim.pruning.select import match_groups
 from ocrslim.scoring import load_scored
@@ -110,7 +110,7 @@ def _told(study: Study, groups: Sequence[str], measured: Measurements, method: M
         print(report.decisions_table(layers, method.tolerance, record["images"]))
     else:
         print(report.sensitivity_table(measured.table, names))
-    pictures = draw_sensitivities(_picture(study, names, record), measured.folder / "sen.png")
+    pictures = draw_sensitivities(_picture(study, names, record), measured.folder / PICTURES[0])
     settled = sum(layer["settled"] for layer in layers.values())
     if settled < len(names):
         logger.info("%d of %d layers are measured to the end; the same command goes on", settled, len(names))

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 SCHEMA = 2
 TABLE, RECORD = "sen.pickle", "sen.json"
-EXACT, ADAPTIVE = MODES = ("exact", "adaptive")
+EXACT, ADAPTIVE = ("exact", "adaptive")
 MADE_BY = "sensitivity_anal.py"
 REMEASURE = "choose another folder with -o Global.save_model_dir=PATH, or measure anew with -o Global.overwrite=true"
 _PLAIN = ("criterion", "group score", "seed")  # recorded as they are, not as hashes

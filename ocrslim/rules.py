@@ -171,12 +171,6 @@ def _shard(value: Any) -> str:
     return f"{int(found[1])}/{int(found[2])}" if found else ""
 
 
-def _minutes(value: Any) -> int | float:
-    number = to_number(value)
-    refuse_unless(number > 0)
-    return number
-
-
 def _eval_step(value: Any) -> Any:
     if not isinstance(value, list):
         refuse_unless(_integer(value) >= 1)
@@ -231,7 +225,7 @@ ONE_IMAGE = Rule("1: images are evaluated one by one, each at its own size", _on
 SHARES = Rule("the fraction of each label file to use, above 0 and at most 1", _shares)
 RATIOS = Rule("a list of fractions between 0 and 1, ascending, such as [0.1, 0.3, 0.5]", _ratios)
 SHARD = Rule("which part of how many, such as 2/8", _shard, optional=True)
-MINUTES = Rule("minutes, more than 0", _minutes, optional=True)
+MINUTES = Rule("minutes, more than 0", POSITIVE.convert, optional=True)
 EVAL_STEP = Rule("[first, every] in batches, or one whole number of at least 1", _eval_step)
 EPOCHS = Rule("a list of epochs above 0, ascending", _epochs)
 RATES = Rule("a list of learning rates, one more than decay_epochs", _rates)
