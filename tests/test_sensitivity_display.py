@@ -13,37 +13,14 @@ import sys
 import threading
 
 import pytest
+from exact_searches import IMAGES, OPEN, RATIOS, Clock, answer, exact
 
-from ocrslim.metrics import ImageCounts
-from ocrslim.search import Decision, ExactSearch
+from ocrslim.search import Decision
 from ocrslim.sensitivity_display import LOG_SECONDS, SensitivityDisplay, table_lines
 from ocrslim.standing import LayerRow
 
 SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
-RATIOS = [0.1, 0.5, 0.9]
-IMAGES = 4
-SETTLED, OPEN = Decision(0.34, 0.3, 0.4, True), Decision(0.0, 0.0, 0.9, False)
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-def exact(layers, points=0):
-    """Searches of layers called a, b, ... of which the first has some points already."""
-    searches = {name: ExactSearch(RATIOS, [ImageCounts(9, 9, 9)] * IMAGES, "hmean", 0.02) for name in layers}
-    for _ in range(points):
-        answer(searches[layers[0]])
-    return searches
-
-
-def answer(search):
-    request = search.next()
-    search.add(request.ratio, request.start, [ImageCounts(9, 9, 4)] * (request.stop - request.start))
+SETTLED = Decision(0.34, 0.3, 0.4, True)
 
 
 def rows(number, settled=0, begun=0):

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from exact_searches import IMAGES, OPEN, Clock, answer, exact
 
-from ocrslim.metrics import ImageCounts
-from ocrslim.search import SAMPLED, Decision, ExactSearch, Point
+from ocrslim.search import SAMPLED, Decision, Point
 from ocrslim.standing import Standing
-
-RATIOS = [0.1, 0.5, 0.9]
-IMAGES = 4
-OPEN = Decision(0.0, 0.0, 0.9, False)
-
-
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
 
 
 class Sampled:
@@ -32,19 +20,6 @@ class Sampled:
 
     def decision(self):
         return self.known
-
-
-def exact(layers, points=0):
-    """Searches of layers called a, b, ... of which the first has some points already."""
-    searches = {name: ExactSearch(RATIOS, [ImageCounts(9, 9, 9)] * IMAGES, "hmean", 0.02) for name in layers}
-    for _ in range(points):
-        answer(searches[layers[0]])
-    return searches
-
-
-def answer(search):
-    request = search.next()
-    search.add(request.ratio, request.start, [ImageCounts(9, 9, 4)] * (request.stop - request.start))
 
 
 def test_remaining_time_is_images_left_at_the_rate_so_far():
