@@ -22,6 +22,7 @@ ORDER = """
     runtime.cut runtime.division runtime.legacy runtime.lowering runtime.predictor runtime.variants runtime.runner
     pruning pruning.plan pruning.optimizer_state pruning.surgery
     pruning.criteria pruning.pruners pruning.cost pruning.select pruning.slim_plan pruning.slim pruning.proof
+    pruning.affine pruning.refit pruning.reference pruning.recover
     sequential curves search standing sensitivity_display
     network
     plots.picture plots.scale plots.page plots.heat_map plots.small_multiples plots

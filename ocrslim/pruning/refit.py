@@ -1,0 +1,88 @@
+"""Ridge least squares for the weights of one layer: from normal equations to new weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+
+_LEAST = 1e-10  # keeps the factorisation of a singular matrix possible
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is added to a layer's weights, float64 [blocks, inputs, outputs], and to its offset [blocks, outputs]."""
+
+    weight: np.ndarray
+    offset: np.ndarray
+
+
+class NormalEquations:
+    """Sums over samples from which least squares follow, float64, for blocks of a layer that share nothing.
+
+    A layer of one block is any layer that reads all its inputs for each of its outputs; a depthwise convolution
+    has as many blocks as channels. Memory does not grow with the samples.
+    """
+
+    def __init__(self, blocks: int, inputs: int, outputs: int):
+        self._count = 0
+        self._gram = np.zeros((blocks, inputs, inputs))
+        self._cross = np.zeros((blocks, inputs, outputs))
+        self._inputs = np.zeros((blocks, inputs))
+        self._residual = np.zeros((blocks, outputs))
+
+    def add(self, rows: np.ndarray, residual: np.ndarray) -> None:
+        """Take samples in.
+
+        Args:
+            rows: what the layer reads, [blocks, samples, inputs].
+            residual: what its output lacks, [blocks, samples, outputs].
+        """
+        rows, residual = rows.astype(np.float64), residual.astype(np.float64)
+        across = rows.transpose(0, 2, 1)
+        self._count += rows.shape[1]
+        self._gram += across @ rows
+        self._cross += across @ residual
+        self._inputs += rows.sum(axis=1)
+        self._residual += residual.sum(axis=1)
+
+    @property
+    def finite(self) -> bool:
+        """Whether all sums are finite numbers."""
+        return bool(np.isfinite(self._gram).all() and np.isfinite(self._cross).all())
+
+    def solve(self, ridge: float, offset: bool, taps: int = 1) -> Change:
+        """The change D of the weights, and c of the offset, that minimises
+
+            |R - X D - c|^2 + ridge * trace(X'X) / inputs * |D|^2
+
+        with X the rows and R the residual. As R is taken against the weights there are, the penalty pulls towards
+        those and not towards zero (Tikhonov regularisation around a prior; Hoerl & Kennard 1970 for the ridge). With
+        an offset, X and R are centred on their means first, which leaves the offset itself without a penalty.
+
+        Args:
+            ridge: strength of the penalty, relative to the mean square of the inputs.
+            offset: whether the layer can add a constant to its outputs; otherwise c is 0.
+            taps: so many outputs in a row share one constant, their mean.
+        """
+        gram, cross = self._gram, self._cross
+        mean, middle = self._inputs / self._count, self._residual / self._count
+        if offset:
+            gram = gram - self._count * mean[:, :, None] * mean[:, None, :]
+            cross = cross - self._count * mean[:, :, None] * middle[:, None, :]
+        weight = np.stack([_solve(*block, ridge) for block in zip(gram, cross)])
+        if not offset:
+            return Change(weight, np.zeros_like(middle))
+        constant = middle - np.einsum("bi,bio->bo", mean, weight)
+        shared = constant.reshape(len(constant), -1, taps).mean(axis=2)
+        return Change(weight, np.repeat(shared, taps, axis=1))
+
+
+def _solve(gram: np.ndarray, cross: np.ndarray, ridge: float) -> np.ndarray:
+    """The solution of (gram + ridge * mean of its diagonal) D = cross; zeros where nothing is read."""
+    scale = np.trace(gram) / len(gram)
+    if scale <= 0:
+        return np.zeros_like(cross)
+    damped = gram + max(ridge, _LEAST) * scale * np.eye(len(gram))
+    return linalg.solve(damped, cross, assume_a="pos")

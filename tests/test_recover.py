@@ -1,0 +1,270 @@
+"""Recovery without training: what a pruned network gives afterwards, against the unpruned one, on fresh inputs."""
+
+from __future__ import annotations
+
+import copy
+
+import networks
+import numpy as np
+import paddle
+import pytest
+from oracle import randomise
+from paddle import nn
+
+from ocrslim.errors import DataError, TrainingError
+from ocrslim.graph.trace import trace
+from ocrslim.pruning.plan import Plan, combine
+from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.pruning.recover import RecoveryOptions, recover
+from ocrslim.pruning.surgery import apply_plan, named_tensors
+
+SHAPE = (1, 3, 8, 8)
+
+
+class TransposedHead(nn.Layer):
+    """As the head of a detector: convolution, norm, two transposed convolutions, the first with a norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.norm = networks.conv(3, 8, bias_attr=False), nn.BatchNorm2D(8)
+        self.up, self.up_norm = nn.Conv2DTranspose(8, 6, 2, stride=2), nn.BatchNorm(6)
+        self.end = nn.Conv2DTranspose(6, 1, 2, stride=2)
+
+    def forward(self, x):
+        x = nn.functional.relu(self.norm(self.stem(x)))
+        return nn.functional.sigmoid(self.end(nn.functional.relu(self.up_norm(self.up(x)))))
+
+
+class Chain(nn.Layer):
+    """Two convolutions with nothing between them, and a norm behind the second."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = networks.conv(3, 8), networks.conv(8, 4, bias_attr=False)
+        self.norm = nn.BatchNorm2D(4)
+
+    def forward(self, x):
+        return self.norm(self.second(self.first(x)))
+
+
+class Strided(nn.Layer):
+    """Strides, dilation and uneven padding: what a patch holds depends on all of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = networks.conv(3, 8)
+        self.second = nn.Conv2D(8, 6, (3, 2), stride=(2, 1), padding=[[0, 0], [0, 0], [2, 1], [0, 1]], dilation=(2, 1))
+        self.end = nn.Conv2D(6, 2, 1, padding="VALID")
+
+    def forward(self, x):
+        return self.end(nn.functional.relu(self.second(nn.functional.relu(self.first(x)))))
+
+
+class Twice(nn.Layer):
+    """One convolution for two maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.shared = networks.conv(3, 8), networks.conv(8, 2)
+
+    def forward(self, x):
+        x = nn.functional.relu(self.stem(x))
+        return self.shared(x) + self.shared(nn.functional.avg_pool2d(x, 2, 1, 1)[:, :, :8, :8])
+
+
+def images(count: int, seed: int, shape=SHAPE) -> list[np.ndarray]:
+    """Noise whose channels differ, smooth enough for neighbours to be alike."""
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape).astype("float32") + rng.normal(0, 1, (1, 3, 1, 1)) for _ in range(count)]
+
+
+def pair(network: nn.Layer, ratio: float = 0.4, seed: int = 0) -> tuple[nn.Layer, nn.Layer, Plan]:
+    """A network, a copy of it with the fraction `ratio` of every group gone, and the plan."""
+    randomise(network, seed)
+    graph = trace(network, SHAPE)
+    cuts = ChannelPruner(network, graph, "l1").cuts(dict.fromkeys(graph.groups, ratio))
+    return network, *pruned_copy(network, cuts)
+
+
+def pruned_copy(network: nn.Layer, cuts) -> tuple[nn.Layer, Plan]:
+    plan, student = Plan({}, tuple(cuts)), copy.deepcopy(network)
+    apply_plan(student, plan)
+    student.eval()
+    return student, plan
+
+
+def distance(teacher: nn.Layer, student: nn.Layer) -> float:
+    """Root mean square of the difference on fresh inputs, relative to the spread of the teacher's output."""
+    fresh = paddle.to_tensor(np.concatenate(images(16, seed=99)).astype("float32"))
+    expected, found = teacher(fresh).numpy(), student(fresh).numpy()
+    return float(np.sqrt(np.square(found - expected).mean()) / expected.std())
+
+
+def remove(network: nn.Layer, name: str, units) -> tuple[nn.Layer, Plan]:
+    """A copy without the units `units` of a group, and the plan."""
+    members = trace(network, SHAPE).groups[name].members
+    from ocrslim.pruning.plan import Cut
+
+    return pruned_copy(network, combine(Cut(m.key, m.axis, m.size, m.keep(units)) for m in members))
+
+
+NETWORKS = [
+    networks.Plain,
+    networks.Residual,
+    networks.Concat,
+    networks.Depthwise,
+    networks.SqueezeExcite,
+    networks.SharedInput,
+    networks.Flattened,
+    TransposedHead,
+    Strided,
+]
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("batch_norm", ["keep", "matched"])
+def test_the_output_comes_closer_on_inputs_never_seen(kind, batch_norm):
+    paddle.seed(1)
+    teacher, student, plan = pair(kind())
+    before = distance(teacher, student)
+    found = recover(teacher, student, plan, images(64, 5), seed=0, options=RecoveryOptions(batch_norm=batch_norm))
+    assert distance(teacher, student) < 0.8 * before
+    assert found.refitted and all(layer.after < layer.before for layer in found.refitted)
+
+
+@pytest.mark.parametrize("kind", [Chain, TransposedHead])
+def test_channels_that_others_make_up_are_recovered_exactly(kind):
+    paddle.seed(2)
+    teacher = randomise(kind())
+    master = "first.weight" if kind is Chain else "up.weight"
+    layer, axis = (teacher.first, 0) if kind is Chain else (teacher.up, 1)
+    follows = [layer.bias]
+    if kind is TransposedHead:  # the norm must treat the copy as it treats the original
+        follows += [tensor for key, tensor in named_tensors(teacher) if key.startswith("up_norm")]
+    for tensor, where in [(layer.weight, axis), *((vector, 0) for vector in follows)]:
+        value = np.moveaxis(tensor.numpy(), where, 0)
+        value[1] = value[0]  # channel 1 repeats channel 0
+        tensor.set_value(np.moveaxis(value, 0, where).copy())
+    student, plan = remove(teacher, master, [1])
+    assert distance(teacher, student) > 0.01
+    recover(teacher, student, plan, images(64, 5), seed=0)
+    assert distance(teacher, student) < 1e-4
+
+
+def test_a_linear_combination_is_recovered_exactly_and_its_constant_by_the_norm():
+    paddle.seed(3)
+    teacher = randomise(Chain())
+    weight, bias = teacher.first.weight.numpy(), teacher.first.bias.numpy()
+    weight[7], bias[7] = 0.5 * weight[0] - 2 * weight[3], 4.0
+    teacher.first.weight.set_value(weight)
+    teacher.first.bias.set_value(bias)
+    student, plan = remove(teacher, "first.weight", [7])
+    inputs = [np.pad(image, ((0, 0), (0, 0), (0, 8), (0, 8)), mode="wrap") for image in images(64, 5)]
+    recover(teacher, student, plan, inputs, seed=0)
+    inside = paddle.to_tensor(inputs[0].astype("float32"))
+    expected, found = (net(inside).numpy()[:, :, 1:-1, 1:-1] for net in (teacher, student))
+    assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+    assert not np.array_equal(student.norm._mean.numpy(), teacher.norm._mean.numpy())
+
+
+def test_a_network_that_lost_nothing_keeps_its_weights():
+    teacher = randomise(networks.Residual())
+    student, plan = copy.deepcopy(teacher), Plan({}, ())
+    found = recover(teacher, student, plan, images(8, 5), seed=0)
+    assert not found.refitted
+    for (_, before), (_, after) in zip(named_tensors(teacher), named_tensors(student)):
+        assert np.array_equal(before.numpy(), after.numpy())
+
+
+def test_a_refit_that_generalises_worse_is_rejected():
+    """Labels of other inputs: whatever is fitted to them is wrong on those held back."""
+    teacher, student, plan = pair(networks.Residual())
+    calls = iter(range(2))
+
+    def shuffled():
+        return images(40, 5)
+
+    weights = student.end.weight.numpy()
+    original = type(teacher).forward
+
+    class Shuffling(type(teacher)):
+        def forward(self, x):
+            next(calls)
+            rng = np.random.default_rng(0)
+            return original(self, paddle.to_tensor(rng.standard_normal(x.shape).astype("float32")))
+
+    teacher.__class__ = Shuffling
+    options = RecoveryOptions(ridges=(1e-9,), positions=80)
+    found = recover(teacher, student, plan, shuffled, seed=0, options=options)
+    rejected = [layer.name for layer in found.layers if "worse" in layer.left]
+    assert rejected
+    assert "end" not in rejected or np.array_equal(student.end.weight.numpy(), weights)
+
+
+def test_the_teacher_and_the_modes_of_both_stay_as_they_were():
+    teacher, student, plan = pair(networks.Residual())
+    before = {key: tensor.numpy() for key, tensor in named_tensors(teacher)}
+    teacher.train()
+    recover(teacher, student, plan, images(8, 5), seed=0)
+    assert teacher.training and not student.training
+    assert all(np.array_equal(before[key], tensor.numpy()) for key, tensor in named_tensors(teacher))
+    assert not any(layer._forward_pre_hooks for layer in (*teacher.sublayers(), *student.sublayers()))
+
+
+def test_the_seed_decides_the_weights():
+    def weights(seed: int) -> np.ndarray:
+        teacher, student, plan = pair(networks.Residual())
+        recover(teacher, student, plan, images(8, 5), seed=seed, options=RecoveryOptions(positions=64))
+        return student.end.weight.numpy()
+
+    paddle.seed(0)
+    first = weights(1)
+    paddle.seed(0)
+    again = weights(1)
+    paddle.seed(0)
+    assert np.array_equal(first, again) and not np.array_equal(first, weights(2))
+
+
+def test_consumers_are_refitted_alone_where_that_is_asked_for():
+    teacher, student, plan = pair(networks.Depthwise())
+    found = recover(teacher, student, plan, images(8, 5), seed=0, options=RecoveryOptions(layers="consumers"))
+    assert {layer.name for layer in found.refitted} == {"end"}
+
+
+def test_layers_that_cannot_be_refitted_are_named_with_the_reason():
+    teacher, student, plan = pair(Twice())
+    found = recover(teacher, student, plan, images(8, 5), seed=0)
+    assert {layer.name: layer.left for layer in found.layers}["shared"] == "runs more than once"
+    teacher, student, plan = pair(networks.Transposed())
+    found = recover(teacher, student, plan, images(8, 5), seed=0)
+    assert "groups" in {layer.name: layer.left for layer in found.layers}["each"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_too_few_images_are_refused(count):
+    teacher, student, plan = pair(networks.Residual())
+    with pytest.raises(DataError, match=rf"{count} calibration image.*at least 4.*Train.dataset.label_file_list"):
+        recover(teacher, student, plan, images(count, 5), seed=0)
+
+
+def test_images_of_several_shapes_are_refused():
+    teacher, student, plan = pair(networks.Residual())
+    inputs = [*images(4, 5), *images(1, 5, (1, 3, 8, 16))]
+    with pytest.raises(DataError, match=r"\(1, 3, 8, 8\) and \(1, 3, 8, 16\)"):
+        recover(teacher, student, plan, inputs, seed=0)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_an_error_that_names_the_layer(value):
+    teacher, student, plan = pair(networks.Residual())
+    inputs = images(8, 5)
+    inputs[3][0, 0, 0, 0] = value
+    with pytest.raises(TrainingError, match="recovery: stem .*not finite"):
+        recover(teacher, student, plan, inputs, seed=0)
+
+
+def test_another_architecture_is_refused():
+    teacher, _, plan = pair(networks.Residual())
+    _, student, _ = pair(networks.Concat())
+    with pytest.raises(TrainingError, match="no layer"):
+        recover(teacher, student, plan, images(8, 5), seed=0)
