@@ -13,7 +13,7 @@ from paddle import nn
 
 from ocrslim.errors import DataError, TrainingError
 from ocrslim.graph.trace import trace
-from ocrslim.pruning.plan import Plan, combine
+from ocrslim.pruning.plan import Cut, Plan, combine
 from ocrslim.pruning.pruners import ChannelPruner
 from ocrslim.pruning.recover import RecoveryOptions, recover
 from ocrslim.pruning.surgery import apply_plan, named_tensors
@@ -40,7 +40,7 @@ class Chain(nn.Layer):
 
     def __init__(self):
         super().__init__()
-        self.first, self.second = networks.conv(3, 8), networks.conv(8, 4, bias_attr=False)
+        self.first, self.second = networks.conv(3, 8), networks.conv(8, 4, 1, bias_attr=False)
         self.norm = nn.BatchNorm2D(4)
 
     def forward(self, x):
@@ -73,12 +73,14 @@ class Twice(nn.Layer):
 
 
 def images(count: int, seed: int, shape=SHAPE) -> list[np.ndarray]:
-    """Noise whose channels differ, smooth enough for neighbours to be alike."""
+    """Patches of 2x2 in mixed colours with noise over them: neighbours and channels are alike, as in photographs."""
     rng = np.random.default_rng(seed)
-    return [rng.standard_normal(shape).astype("float32") + rng.normal(0, 1, (1, 3, 1, 1)) for _ in range(count)]
+    mixed = rng.standard_normal((count, 3, shape[2] // 2, shape[3] // 2)) + rng.standard_normal((count, 1, 1, 1))
+    made = np.kron(mixed, np.ones((1, 1, 2, 2))) + 0.2 * rng.standard_normal((count, *shape[1:]))
+    return list(made.astype("float32")[:, None])
 
 
-def pair(network: nn.Layer, ratio: float = 0.4, seed: int = 0) -> tuple[nn.Layer, nn.Layer, Plan]:
+def pair(network: nn.Layer, ratio: float = 0.3, seed: int = 0) -> tuple[nn.Layer, nn.Layer, Plan]:
     """A network, a copy of it with the fraction `ratio` of every group gone, and the plan."""
     randomise(network, seed)
     graph = trace(network, SHAPE)
@@ -95,7 +97,7 @@ def pruned_copy(network: nn.Layer, cuts) -> tuple[nn.Layer, Plan]:
 
 def distance(teacher: nn.Layer, student: nn.Layer) -> float:
     """Root mean square of the difference on fresh inputs, relative to the spread of the teacher's output."""
-    fresh = paddle.to_tensor(np.concatenate(images(16, seed=99)).astype("float32"))
+    fresh = paddle.to_tensor(np.concatenate(images(16, seed=99)))
     expected, found = teacher(fresh).numpy(), student(fresh).numpy()
     return float(np.sqrt(np.square(found - expected).mean()) / expected.std())
 
@@ -103,8 +105,6 @@ def distance(teacher: nn.Layer, student: nn.Layer) -> float:
 def remove(network: nn.Layer, name: str, units) -> tuple[nn.Layer, Plan]:
     """A copy without the units `units` of a group, and the plan."""
     members = trace(network, SHAPE).groups[name].members
-    from ocrslim.pruning.plan import Cut
-
     return pruned_copy(network, combine(Cut(m.key, m.axis, m.size, m.keep(units)) for m in members))
 
 
@@ -127,8 +127,9 @@ def test_the_output_comes_closer_on_inputs_never_seen(kind, batch_norm):
     paddle.seed(1)
     teacher, student, plan = pair(kind())
     before = distance(teacher, student)
-    found = recover(teacher, student, plan, images(64, 5), seed=0, options=RecoveryOptions(batch_norm=batch_norm))
-    assert distance(teacher, student) < 0.8 * before
+    options = RecoveryOptions(batch_norm=batch_norm)
+    found = recover(teacher, student, plan, images(256, 5), seed=0, options=options)
+    assert distance(teacher, student) < 0.85 * before
     assert found.refitted and all(layer.after < layer.before for layer in found.refitted)
 
 
@@ -159,11 +160,9 @@ def test_a_linear_combination_is_recovered_exactly_and_its_constant_by_the_norm(
     teacher.first.weight.set_value(weight)
     teacher.first.bias.set_value(bias)
     student, plan = remove(teacher, "first.weight", [7])
-    inputs = [np.pad(image, ((0, 0), (0, 0), (0, 8), (0, 8)), mode="wrap") for image in images(64, 5)]
-    recover(teacher, student, plan, inputs, seed=0)
-    inside = paddle.to_tensor(inputs[0].astype("float32"))
-    expected, found = (net(inside).numpy()[:, :, 1:-1, 1:-1] for net in (teacher, student))
-    assert np.abs(found - expected).max() < 0.05 * np.abs(expected).max()
+    assert distance(teacher, student) > 0.1
+    recover(teacher, student, plan, images(64, 5), seed=0)
+    assert distance(teacher, student) < 1e-4
     assert not np.array_equal(student.norm._mean.numpy(), teacher.norm._mean.numpy())
 
 
@@ -214,7 +213,7 @@ def test_the_teacher_and_the_modes_of_both_stay_as_they_were():
 def test_the_seed_decides_the_weights():
     def weights(seed: int) -> np.ndarray:
         teacher, student, plan = pair(networks.Residual())
-        recover(teacher, student, plan, images(8, 5), seed=seed, options=RecoveryOptions(positions=64))
+        recover(teacher, student, plan, images(64, 5), seed=seed, options=RecoveryOptions(positions=1024))
         return student.end.weight.numpy()
 
     paddle.seed(0)

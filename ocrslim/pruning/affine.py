@@ -75,10 +75,10 @@ def rows(layer: AffineLayer, x: np.ndarray, picks: np.ndarray) -> np.ndarray:
         return x.reshape(1, -1, x.shape[-1])[:, picks]
     if isinstance(layer, nn.Conv2DTranspose):
         return x.reshape(1, len(x), -1)[:, :, picks].transpose(0, 2, 1)
+    blocks = layer._groups
     found = _patches(layer, x, picks)
-    return (
-        found.reshape(layer._groups, -1, *found.shape[1:]).transpose(0, 2, 1, 3).reshape(layer._groups, len(picks), -1)
-    )
+    found = found.reshape(blocks, len(found) // blocks, len(picks), -1).transpose(0, 2, 1, 3)
+    return found.reshape(blocks, len(picks), -1)
 
 
 def targets(layer: AffineLayer, y: np.ndarray, picks: np.ndarray) -> np.ndarray:
@@ -101,7 +101,7 @@ def _patches(layer: nn.Conv2D, x: np.ndarray, picks: np.ndarray) -> np.ndarray:
     if layer._padding_algorithm == "VALID":
         around = [(0, 0), (0, 0)]
     reach = [d * (k - 1) + 1 for d, k in zip(layer._dilation, layer._kernel_size)]
-    windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, [(0, 0), *around]), reach, axis=(1, 2))
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(x, [(0, 0), *around]), (1, *reach))[:, :, :, 0]
     (down, right), (tall, wide) = layer._stride, layer._dilation
     windows = windows[:, ::down, ::right, ::tall, ::wide]
     found = windows[:, picks // windows.shape[2], picks % windows.shape[2]]

@@ -24,7 +24,7 @@ from paddle import Tensor, nn
 from ocrslim.errors import DataError, TrainingError
 from ocrslim.pruning.affine import AffineLayer, matrix, offset_of, rows, set_matrix
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.reference import Hook, Moments, Reference, Seen, moments, observe, observing
+from ocrslim.pruning.reference import Hook, Moments, Reference, Seen, moments, observe, observing, view
 from ocrslim.pruning.refit import Change, NormalEquations
 
 MIN_INPUTS = 4
@@ -119,7 +119,7 @@ def recover(
     """
     start, options = time.monotonic(), options or RecoveryOptions()
     batch = _batch(inputs)
-    reference = observe(teacher, plan, batch, options.positions, seed)
+    reference = observe(teacher, plan, batch, options.positions, seed, statistics=options.batch_norm != KEEP)
     refitting = _Refitting(student, reference, plan, options)
     with observing(student, "recovery: refitting", refitting.hooks()) as run:
         run(batch)
@@ -208,14 +208,15 @@ class _Samples:
         self._name, self.taps = seen.name, seen.targets[0].shape[2]
         self.equations = NormalEquations(*weight.shape)
         held = []
-        for index, (one, picks, target) in enumerate(zip(x, seen.picks, seen.targets)):
-            read = rows(layer, one.numpy(), picks)
-            wanted = (target - offset[:, None]).reshape(len(picks), len(weight), -1).transpose(1, 0, 2)
-            lacking = wanted - read @ weight
-            if index % _HELD_BACK:
-                self.equations.add(read, lacking)
-            else:
-                held.append((read, lacking, wanted))
+        with np.errstate(invalid="ignore"):  # said below, with the layer's name
+            for index, (one, picks, target) in enumerate(zip(view(x), seen.picks, seen.targets)):
+                read = rows(layer, one, picks)
+                wanted = (target - offset[:, None]).reshape(len(picks), len(weight), -1).transpose(1, 0, 2)
+                lacking = wanted - read @ weight
+                if index % _HELD_BACK:
+                    self.equations.add(read, lacking)
+                else:
+                    held.append((read, lacking, wanted))
         self._read, self._lacking, wanted = (np.concatenate(parts, axis=1) for parts in zip(*held))
         self._power = float(wanted.var(axis=1).sum()) * wanted.shape[1]
         if not (self.equations.finite and np.isfinite(self._lacking).all()):

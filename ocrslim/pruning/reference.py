@@ -63,15 +63,18 @@ class Reference:
     left: dict[str, str] = field(default_factory=dict)
 
 
-def observe(teacher: nn.Layer, plan: Plan, batch: np.ndarray, positions: int, seed: int) -> Reference:
+def observe(
+    teacher: nn.Layer, plan: Plan, batch: np.ndarray, positions: int, seed: int, statistics: bool = False
+) -> Reference:
     """Run the unpruned network on `batch`, float32 [N, C, H, W], and keep what its layers give.
 
     Args:
         plan: the channels that it removes are left out.
         positions: places to keep of each layer, all inputs together.
         seed: of the places.
+        statistics: keep the moments of what batch norms read, too.
     """
-    watch = _Watch(plan, max(1, positions // len(batch)), seed)
+    watch = _Watch(plan, max(1, positions // len(batch)), seed, statistics)
     before: dict[str, Hook] = {}
     after: dict[str, Hook] = {}
     for name, layer in teacher.named_sublayers():
@@ -122,22 +125,29 @@ def observing(
                 handle.remove()
 
 
+def view(x: Tensor) -> np.ndarray:
+    """The values to read from; on the CPU without a copy, which would take longer than the layer does."""
+    if x.place.is_cpu_place() and hasattr(x, "__dlpack__"):
+        return np.from_dlpack(x.detach())
+    return x.numpy()
+
+
 def moments(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of each channel of [N, C, ...], float64."""
-    values = x.reshape([x.shape[0], x.shape[1], -1])
-    mean = values.mean(2).numpy().astype(np.float64)
-    variance = values.var(2, unbiased=False).numpy().astype(np.float64)
-    return mean.mean(0), variance.mean(0) + mean.var(0)
+    parts = [(part.mean(axis=1), part.var(axis=1)) for part in (one.reshape(len(one), -1) for one in view(x))]
+    means, variances = (np.stack(values).astype(np.float64) for values in zip(*parts))
+    return means.mean(axis=0), variances.mean(axis=0) + means.var(axis=0)
 
 
 class _Watch:
     """The hooks that fill a `Reference`."""
 
-    def __init__(self, plan: Plan, each: int, seed: int):
+    def __init__(self, plan: Plan, each: int, seed: int, statistics: bool):
         self.found = Reference()
         self._cuts = {(cut.key, cut.axis): list(cut.keep) for cut in plan.cuts}
         self._each = each
         self._seed = seed
+        self._statistics = statistics
         self._last: tuple[str, Tensor] | None = None
 
     def layer(self, name: str) -> Hook:
@@ -160,17 +170,17 @@ class _Watch:
         def hook(norm: nn.Layer, x: Tensor) -> None:
             if self._last is not None and self._last[1] is x and self._last[0] in self.found.seen:
                 self.found.seen[self._last[0]].norm = name
-            keep = self._cuts.get((f"{name}._mean", 0), slice(None))
-            running = norm._mean.numpy(), norm._variance.numpy()
-            self.found.moments[name] = Moments(*(values[keep] for values in (*moments(x), *running)))
+            if self._statistics:
+                keep = self._cuts.get((f"{name}._mean", 0), slice(None))
+                running = norm._mean.numpy(), norm._variance.numpy()
+                self.found.moments[name] = Moments(*(values[keep] for values in (*moments(x), *running)))
 
         return hook
 
     def _sampled(self, name: str, layer: nn.Layer, x: Tensor, y: Tensor) -> Seen:
         seen = Seen(name, axis_of(INPUT_AXIS, layer))
         keep = self._cuts.get((f"{name}.weight", axis_of(OUTPUT_AXIS, layer)))
-        for index in range(len(y)):
-            made = y[index].numpy()
+        for index, made in enumerate(view(y)):
             picks = self._picks(name, index, places(layer, x.shape[1:], made.shape))
             target = targets(layer, made, picks)
             seen.picks.append(picks)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
 
 _LEAST = 1e-10  # keeps the factorisation of a singular matrix possible
 
@@ -71,7 +70,7 @@ class NormalEquations:
         if offset:
             gram = gram - self._count * mean[:, :, None] * mean[:, None, :]
             cross = cross - self._count * mean[:, :, None] * middle[:, None, :]
-        weight = np.stack([_solve(*block, ridge) for block in zip(gram, cross)])
+        weight = _solve(gram, cross, ridge)
         if not offset:
             return Change(weight, np.zeros_like(middle))
         constant = middle - np.einsum("bi,bio->bo", mean, weight)
@@ -80,9 +79,8 @@ class NormalEquations:
 
 
 def _solve(gram: np.ndarray, cross: np.ndarray, ridge: float) -> np.ndarray:
-    """The solution of (gram + ridge * mean of its diagonal) D = cross; zeros where nothing is read."""
-    scale = np.trace(gram) / len(gram)
-    if scale <= 0:
-        return np.zeros_like(cross)
-    damped = gram + max(ridge, _LEAST) * scale * np.eye(len(gram))
-    return linalg.solve(damped, cross, assume_a="pos")
+    """Each block's solution of (gram + ridge * mean of its diagonal) D = cross; zeros where nothing is read."""
+    inputs = gram.shape[1]
+    scale = np.trace(gram, axis1=1, axis2=2) / inputs
+    scale[scale <= 0] = 1  # a block that reads only zeros
+    return np.linalg.solve(gram + max(ridge, _LEAST) * scale[:, None, None] * np.eye(inputs), cross)
