@@ -24,7 +24,7 @@ from paddle import Tensor, nn
 from ocrslim.errors import DataError, TrainingError
 from ocrslim.pruning.affine import AffineLayer, matrix, offset_of, rows, set_matrix
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.reference import Hook, Moments, Reference, Seen, at, moments, observe, observing, view
+from ocrslim.pruning.reference import Hook, Moments, Reference, Seen, moments, observe, observing, view
 from ocrslim.pruning.refit import Change, NormalEquations
 
 MIN_INPUTS = 4
@@ -32,7 +32,6 @@ ALL, CONSUMERS = "all", "consumers"
 KEEP, MATCHED, STATISTICS = "keep", "matched", "statistics"
 Inputs = Union[Sequence[np.ndarray], Callable[[], Iterable[np.ndarray]]]
 _HELD_BACK = 10  # one input of so many judges the refits
-_FLAT = 1e-2  # channels that a norm shrinks below this share of its widest are not asked to make up for others
 _NEGLIGIBLE = 1e-9  # relative error that is rounding
 
 
@@ -151,7 +150,6 @@ class _Refitting:
         self._reference = reference
         self._cuts = {(cut.key, cut.axis) for cut in plan.cuts}
         self._options = options
-        self._bypass: dict[str, Tensor] = {}
         missing = reference.seen.keys() - self._layers.keys()
         if missing:
             raise TrainingError(
@@ -164,35 +162,17 @@ class _Refitting:
         found: dict[str, Hook] = {}
         for name, seen in self._reference.seen.items():
             found[name] = partial(self._refit, seen)
-            if seen.block:
-                found[seen.block] = partial(self._remember, seen.block)
         if self._options.batch_norm != KEEP:
             for name in self._reference.moments:
                 found[name] = partial(self._renormalise, self._reference.moments[name])
         return found
 
-    def _remember(self, name: str, block: nn.Layer, x: Tensor) -> None:
-        self._bypass[name] = x
-
-    def _bypassed(self, seen: Seen, norm: nn.Layer | None) -> list[np.ndarray] | None:
-        """What the bypass of a residual block lacks, [places, channels] for each input, for its last layer to add.
-
-        The former paper's section 3.3. A batch norm on the way is undone.
-        """
-        x = self._bypass.pop(seen.block, None)
-        if x is None:
-            return None
-        slope = 1.0 if norm is None else norm.weight.numpy() / np.sqrt(norm._variance.numpy() + norm._epsilon)
-        passes = np.abs(slope) > _FLAT * np.abs(slope).max()
-        lacking = (before - at(one, picks) for one, picks, before in zip(view(x), seen.picks, seen.bypass))
-        return [np.where(passes, part / np.where(passes, slope, 1), 0) for part in lacking]
-
     def _refit(self, seen: Seen, layer: AffineLayer, x: Tensor) -> None:
         if self._options.layers == CONSUMERS and (f"{seen.name}.weight", seen.input_axis) not in self._cuts:
             self.done.append(LayerRecovery(seen.name, left="reads no pruned channels"))
             return
+        samples = _Samples(layer, x, seen)
         norm = self._layers.get(seen.norm)
-        samples = _Samples(layer, x, seen, self._bypassed(seen, norm))
         before = samples.error()
         if before <= _NEGLIGIBLE:
             self.done.append(LayerRecovery(seen.name, before, before, left="gives what it gave"))
@@ -223,7 +203,7 @@ class _Refitting:
 class _Samples:
     """What one layer reads and what its output lacks: as sums, and as they are for the inputs held back."""
 
-    def __init__(self, layer: AffineLayer, x: Tensor, seen: Seen, added: Sequence[np.ndarray] | None):
+    def __init__(self, layer: AffineLayer, x: Tensor, seen: Seen):
         weight, offset = matrix(layer), offset_of(layer)
         self._name, self.taps = seen.name, seen.targets[0].shape[2]
         self.equations = NormalEquations(*weight.shape)
@@ -231,7 +211,6 @@ class _Samples:
         with np.errstate(invalid="ignore"):  # said below, with the layer's name
             for index, (one, picks, target) in enumerate(zip(view(x), seen.picks, seen.targets)):
                 read = rows(layer, one, picks)
-                target = target if added is None else target + added[index][:, :, None]
                 wanted = (target - offset[:, None]).reshape(len(picks), len(weight), -1).transpose(1, 0, 2)
                 lacking = wanted - read @ weight
                 if index % _HELD_BACK:

@@ -35,9 +35,6 @@ class Seen:
         targets: its output there, one array [places, channels, entries of the kernel] for each input; the last
             axis is 1 but for transposed convolutions.
         norm: name of the batch norm that reads its output; "" where another layer does.
-        block: name of the residual block that it ends: the block's output is what this layer gives, through `norm`
-            if there is one, plus the block's input; "" where it ends none.
-        bypass: the block's input at the places, one array [places, channels] for each input.
     """
 
     name: str
@@ -45,8 +42,6 @@ class Seen:
     picks: list[np.ndarray] = field(default_factory=list)
     targets: list[np.ndarray] = field(default_factory=list)
     norm: str = ""
-    block: str = ""
-    bypass: list[np.ndarray] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -89,9 +84,7 @@ def observe(
             if not reason:
                 after[name] = watch.layer(name)
         elif isinstance(layer, NORMS):
-            before[name], after[name] = watch.norm(name), watch.normed
-        elif layer.sublayers():
-            after[name] = watch.block(name)
+            before[name] = watch.norm(name)
     with observing(teacher, "recovery: unpruned network", before, after) as run:
         run(batch)
     return watch.found
@@ -128,8 +121,6 @@ def observing(
             handles += [layers[name].register_forward_post_hook(counted(hook)) for name, hook in after.items()]
             yield run
         finally:
-            bar.total = bar.n  # layers that only training runs were not called
-            bar.refresh()
             for handle in handles:
                 handle.remove()
 
@@ -139,18 +130,6 @@ def view(x: Tensor) -> np.ndarray:
     if x.place.is_cpu_place() and hasattr(x, "__dlpack__"):
         return np.from_dlpack(x.detach())
     return x.numpy()
-
-
-def at(one: np.ndarray, picks: np.ndarray) -> np.ndarray:
-    """A map [C, H, W] at some places: [len(picks), C]."""
-    return one.reshape(len(one), -1)[:, picks].T
-
-
-def _is_sum(total: Any, one: Any, other: Tensor) -> bool:
-    """Whether the first value of a batch of maps is the sum of two others; tried on one input."""
-    if not all(isinstance(value, Tensor) and value.ndim == 4 and value.shape == other.shape for value in (total, one)):
-        return False
-    return np.allclose(view(total)[0], view(one)[0] + view(other)[0], rtol=1e-4, atol=1e-5)
 
 
 def moments(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -170,7 +149,6 @@ class _Watch:
         self._seed = seed
         self._statistics = statistics
         self._last: tuple[str, Tensor] | None = None
-        self._end: tuple[str, Tensor] | None = None
 
     def layer(self, name: str) -> Hook:
         """What to call after the layer `name` ran."""
@@ -181,7 +159,7 @@ class _Watch:
                 self.found.seen.pop(name, None)
                 self.found.left[name] = "runs more than once"
                 return
-            self._last = self._end = name, y
+            self._last = name, y
             self.found.seen[name] = self._sampled(name, layer, x, y)
 
         return hook
@@ -196,25 +174,6 @@ class _Watch:
                 keep = self._cuts.get((f"{name}._mean", 0), slice(None))
                 running = norm._mean.numpy(), norm._variance.numpy()
                 self.found.moments[name] = Moments(*(values[keep] for values in (*moments(x), *running)))
-
-        return hook
-
-    def normed(self, norm: nn.Layer, x: Tensor, y: Tensor) -> None:
-        """To call after a batch norm ran."""
-        if self._last is not None and self._last[1] is x:
-            self._end = self._last[0], y
-
-    def block(self, name: str) -> Hook:
-        """What to call after the layer `name`, made of others, ran."""
-
-        def hook(block: nn.Layer, x: Any, y: Any) -> None:
-            if self._end is None or not _is_sum(y, x, self._end[1]):
-                return
-            seen = self.found.seen.get(self._end[0])
-            if seen is not None and not seen.block and seen.targets[0].shape[2] == 1:
-                keep = self._cuts.get((f"{seen.name}.weight", 0), slice(None))
-                seen.block = name
-                seen.bypass = [at(one, picks)[:, keep] for one, picks in zip(view(x), seen.picks)]
 
         return hook
 
