@@ -205,7 +205,7 @@ class _Samples:
 
     def __init__(self, layer: AffineLayer, x: Tensor, seen: Seen):
         weight, offset = matrix(layer), offset_of(layer)
-        self._name, self.taps = seen.name, seen.targets[0].shape[2]
+        self.taps = seen.targets[0].shape[2]
         self.equations = NormalEquations(*weight.shape)
         held = []
         with np.errstate(invalid="ignore"):  # said below, with the layer's name

@@ -121,6 +121,8 @@ def observing(
             handles += [layers[name].register_forward_post_hook(counted(hook)) for name, hook in after.items()]
             yield run
         finally:
+            bar.total = bar.n  # layers that only training runs were not called
+            bar.refresh()
             for handle in handles:
                 handle.remove()
 
