@@ -60,6 +60,19 @@ class Strided(nn.Layer):
         return self.end(nn.functional.relu(self.second(nn.functional.relu(self.first(x)))))
 
 
+class SharedNorm(nn.Layer):
+    """One batch norm behind two convolutions."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.left, self.right = networks.conv(3, 8), *(networks.conv(8, 6, bias_attr=False) for _ in "lr")
+        self.norm, self.end = nn.BatchNorm2D(6), networks.conv(6, 2)
+
+    def forward(self, x):
+        x = nn.functional.relu(self.stem(x))
+        return self.end(nn.functional.relu(self.norm(self.left(x)) + self.norm(self.right(x))))
+
+
 class Twice(nn.Layer):
     """One convolution for two maps."""
 
@@ -118,6 +131,7 @@ NETWORKS = [
     networks.Flattened,
     TransposedHead,
     Strided,
+    SharedNorm,
 ]
 
 
@@ -227,6 +241,34 @@ def test_the_seed_decides_the_weights():
     again = weights(1)
     paddle.seed(0)
     assert np.array_equal(first, again) and not np.array_equal(first, weights(2))
+
+
+def test_the_mean_of_a_norm_behind_two_layers_stays():
+    teacher, student, plan = pair(SharedNorm())
+    before = student.norm._mean.numpy()
+    assert recover(teacher, student, plan, images(64, 5), seed=0).refitted
+    assert np.array_equal(student.norm._mean.numpy(), before)
+
+
+def behind_norm(network: nn.Layer) -> np.ndarray:
+    """What the first batch norm of a transposed head gives on the calibration inputs: [channels, values]."""
+    made = network.norm(network.stem(paddle.to_tensor(np.concatenate(images(16, 5))))).numpy()
+    return np.moveaxis(made, 1, 0).reshape(made.shape[1], -1)
+
+
+def test_batch_norms_can_be_recalibrated_alone():
+    teacher, student, plan = pair(TransposedHead())
+    kept = {cut.key: list(cut.keep) for cut in plan.cuts}["norm._mean"]
+    shifted = student.stem.weight.numpy() * 1.5
+    student.stem.weight.set_value(shifted)
+    matched = copy.deepcopy(student)
+    for network, how in ((student, "statistics"), (matched, "matched")):
+        options = RecoveryOptions(layers="none", batch_norm=how)
+        recover(teacher, network, plan, images(16, 5), seed=0, options=options)
+        assert np.array_equal(network.stem.weight.numpy(), shifted)
+    usual = (behind_norm(student) - student.norm.bias.numpy()[:, None]) / student.norm.weight.numpy()[:, None]
+    assert np.allclose(usual.mean(axis=1), 0, atol=1e-4) and np.allclose(usual.std(axis=1), 1, atol=1e-3)
+    assert np.allclose(behind_norm(matched), behind_norm(teacher)[kept], atol=1e-3)
 
 
 def test_consumers_are_refitted_alone_where_that_is_asked_for():

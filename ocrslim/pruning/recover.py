@@ -28,7 +28,7 @@ from ocrslim.pruning.reference import Hook, Moments, Reference, Seen, moments, o
 from ocrslim.pruning.refit import Change, NormalEquations
 
 MIN_INPUTS = 4
-ALL, CONSUMERS = "all", "consumers"
+ALL, CONSUMERS, NONE = "all", "consumers", "none"
 KEEP, MATCHED, STATISTICS = "keep", "matched", "statistics"
 Inputs = Union[Sequence[np.ndarray], Callable[[], Iterable[np.ndarray]]]
 _HELD_BACK = 10  # one input of so many judges the refits
@@ -40,7 +40,7 @@ class RecoveryOptions:
     """How a network is refitted.
 
     Attributes:
-        layers: `ALL`, every layer behind a cut, or `CONSUMERS`, those that have lost inputs.
+        layers: `ALL`, every layer behind a cut; `CONSUMERS`, those that have lost inputs; `NONE`, batch norms alone.
         positions: places of each layer's output that take part, all inputs together; memory and time grow with it.
         ridges: strengths of the pull towards the weights as they are, relative to the mean square of the inputs; each
             layer takes the one with the least error on the inputs held back.
@@ -160,16 +160,19 @@ class _Refitting:
     def hooks(self) -> dict[str, Hook]:
         """What to call before a layer runs, by its name."""
         found: dict[str, Hook] = {}
-        for name, seen in self._reference.seen.items():
-            found[name] = partial(self._refit, seen)
+        if self._options.layers != NONE:
+            found.update({name: partial(self._refit, seen) for name, seen in self._reference.seen.items()})
         if self._options.batch_norm != KEEP:
-            for name in self._reference.moments:
-                found[name] = partial(self._renormalise, self._reference.moments[name])
+            before = self._reference.moments
+            found.update({name: partial(self._renormalise, one) for name, one in before.items()})
         return found
 
     def _refit(self, seen: Seen, layer: AffineLayer, x: Tensor) -> None:
         if self._options.layers == CONSUMERS and (f"{seen.name}.weight", seen.input_axis) not in self._cuts:
             self.done.append(LayerRecovery(seen.name, left="reads no pruned channels"))
+            return
+        if seen.targets[0].shape[1] != len(offset_of(layer)):
+            self.done.append(LayerRecovery(seen.name, left="its outputs are not those that the plan leaves it"))
             return
         samples = _Samples(layer, x, seen)
         norm = self._layers.get(seen.norm)

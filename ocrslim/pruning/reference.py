@@ -151,6 +151,7 @@ class _Watch:
         self._seed = seed
         self._statistics = statistics
         self._last: tuple[str, Tensor] | None = None
+        self._norms: set[str] = set()
 
     def layer(self, name: str) -> Hook:
         """What to call after the layer `name` ran."""
@@ -170,6 +171,12 @@ class _Watch:
         """What to call before the batch norm `name` runs."""
 
         def hook(norm: nn.Layer, x: Tensor) -> None:
+            if name in self._norms:  # its mean is not one layer's to move
+                for seen in (seen for seen in self.found.seen.values() if seen.norm == name):
+                    seen.norm = ""
+                self.found.moments.pop(name, None)
+                return
+            self._norms.add(name)
             if self._last is not None and self._last[1] is x and self._last[0] in self.found.seen:
                 self.found.seen[self._last[0]].norm = name
             if self._statistics:
