@@ -20,7 +20,7 @@ from ocrslim.plots import SensitivityPicture, draw_sensitivities
 from ocrslim.pruning.select import match_groups
 from ocrslim.scoring import load_scored
 from ocrslim.search import Point
-from ocrslim.sensitivity import analyse, conclude
+from ocrslim.sensitivity import analyse, conclude, start_processes
 from ocrslim.sharing import share_of
 from ocrslim.store import GIB
 from ocrslim.study import Method, Study
@@ -33,8 +33,9 @@ def run_sensitivity(config: Config) -> dict[str, Any]:
     config.require("Architecture", "Eval", "PostProcess")
     folder = check_writable(config.save_model_dir)
     method = _method(config)
-    study, groups = _study(config)
-    analysis = analyse(study, groups, config.prune.ratios, folder, method, config.overwrite)
+    with start_processes(method) as processes:
+        study, groups = _study(config)
+        analysis = analyse(study, groups, config.prune.ratios, folder, method, config.overwrite, processes)
     return _told(study, groups, analysis.measured, method)
 
 

@@ -8,6 +8,7 @@ are lost.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,13 +21,14 @@ from ocrslim.artifacts import check_writable, remove_leftovers
 from ocrslim.data import EvalSet
 from ocrslim.errors import ArtifactError, ConfigError, DataError, GraphError, LoweringError
 from ocrslim.evaluate import post_processor
+from ocrslim.graph.program import Program
 from ocrslim.graph.trace import traced
 from ocrslim.loss_table import ADAPTIVE, RECORD, TABLE
 from ocrslim.measurements import PICTURES, Measurements, open_measurements
 from ocrslim.measuring import Measuring, Task
 from ocrslim.metrics import ImageCounts, scores_of
 from ocrslim.progress import progress_bar
-from ocrslim.runtime.runner import Clock
+from ocrslim.runtime.fronts import Clock
 from ocrslim.search import AdaptiveSearch, ExactSearch, Request, Search
 from ocrslim.sensitivity_display import SensitivityDisplay
 from ocrslim.sharing import alone
@@ -34,7 +36,7 @@ from ocrslim.study import DYGRAPH, ONEDNN, Analysis, Method, Spent, Study
 from ocrslim.variants import DygraphRunner, DygraphVariants, RuntimeVariants, Variants
 from ocrslim.weights import state_arrays
 from ocrslim.worker import Setup
-from ocrslim.workers import Answer, ProcessWorkers, ThisProcess, Workers, cores
+from ocrslim.workers import Answer, ProcessWorkers, ThisProcess, Workers
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ def analyse(
     folder: Path,
     method: Method | None = None,
     overwrite: bool = False,
+    processes: ProcessWorkers | None = None,
 ) -> Analysis:
     """Measure the loss of the groups at the ratios, continuing what `folder` holds.
 
@@ -59,6 +62,7 @@ def analyse(
         ratios: fractions of channels to remove, each in 0..1.
         folder: gets `sen.jsonl`, `sen.pickle` and `sen.json`.
         overwrite: start over instead of refusing measurements of other weights, data or settings.
+        processes: what `start_processes` started meanwhile; the caller ends them.
 
     Raises:
         ArtifactError: `folder` holds measurements of something else, or cannot be written.
@@ -82,8 +86,18 @@ def analyse(
         measured = open_measurements(folder, study.identity(), finished, overwrite=overwrite, journal=journal)
     if measured.counts:
         logger.info("%s: continues with %d points measured", folder / TABLE, sum(map(len, measured.table.values())))
-    spent = _Run(study, method, measured, layers, ratios).run()
+    spent = _Run(study, method, measured, layers, ratios).run(processes)
     return Analysis(measured, spent)
+
+
+@contextlib.contextmanager
+def start_processes(method: Method) -> Iterator[ProcessWorkers | None]:
+    """Processes that measure, on their way while the network is loaded and traced; None where none are wanted."""
+    if method.engine == DYGRAPH:
+        yield None
+        return
+    with ProcessWorkers(method.processes) as processes:
+        yield processes
 
 
 def conclude(
@@ -149,7 +163,7 @@ class _Run:
         self._unsaved = False
         self._spent_before = float(measured.record.get("seconds", 0.0))
 
-    def run(self) -> Spent:
+    def run(self, processes: ProcessWorkers | None = None) -> Spent:
         """Measure what is missing: on the fast runtime if it can run the network, in dygraph if not."""
         if not self._layers:
             logger.info("%s: fewer layers than parts: only the unpruned network is measured here", self._method.share)
@@ -158,7 +172,7 @@ class _Run:
             if not _unfinished(self._searches):
                 self.save(last=True)
                 return self._spent
-        for variants, workers in self._ways():
+        for variants, workers in self._ways(processes):
             try:
                 self._measure(variants, workers)
                 break
@@ -166,26 +180,27 @@ class _Run:
                 _say_slow(error)
         return self._spent
 
-    def _ways(self) -> Iterator[tuple[Variants, Workers]]:
+    def _ways(self, processes: ProcessWorkers | None) -> Iterator[tuple[Variants, Workers]]:
         study, method = self._study, self._method
-        memory = method.memory // 2 // method.share.on_machine
         if method.engine != DYGRAPH:
             try:
                 program = traced(study.model, [_FREE_SIZE], training=False)
             except GraphError as error:
                 _say_slow(error)
             else:
-                count = 1 if method.use_gpu else method.workers or max(1, cores() // method.share.on_machine)
-                share, folder = memory // count, self._measured.folder
-                arrays = state_arrays(study.model)
-                setup = Setup(program, arrays, study.labelled, study.config, self._order, share, folder, method.use_gpu)
                 self._engine = ONEDNN
                 yield (
                     RuntimeVariants(study.model, study.graph, self._images, study.pruner),
-                    ProcessWorkers(setup, count),
+                    (processes or ProcessWorkers(method.processes)).set_up(self._setup(program)),
                 )
         self._engine = DYGRAPH
         yield DygraphVariants(study.architecture, study.pruner), self._this_process()
+
+    def _setup(self, program: Program) -> Setup:
+        study, method = self._study, self._method
+        memory = method.memory // 2 // method.share.on_machine // method.processes
+        arrays, folder = state_arrays(study.model), self._measured.folder
+        return Setup(program, arrays, study.labelled, study.config, self._order, memory, folder, method.use_gpu)
 
     def _this_process(self) -> ThisProcess:
         study, clock = self._study, Clock()

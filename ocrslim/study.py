@@ -15,7 +15,7 @@ from ocrslim.loss_table import EXACT
 from ocrslim.measurements import Identity, Measurements
 from ocrslim.models.names import to_public
 from ocrslim.pruning.pruners import ChannelPruner
-from ocrslim.sharing import Share
+from ocrslim.sharing import Share, cores
 
 AUTO, DYGRAPH, ONEDNN = "auto", "dygraph", "paddle_inference_onednn"
 
@@ -86,6 +86,11 @@ class Method:
     minutes: float | None = None
     use_gpu: bool = False
     share: Share = field(default_factory=Share)
+
+    @property
+    def processes(self) -> int:
+        """How many measure here."""
+        return 1 if self.use_gpu else self.workers or max(1, cores() // self.share.on_machine)
 
 
 @dataclass(frozen=True)

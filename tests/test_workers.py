@@ -55,7 +55,7 @@ while (task := connection.recv()) is not None:
 def pool(monkeypatch, tmp_path):
     def made(count=1, again=False):
         monkeypatch.setattr(workers, "_PROGRAM", STAND_IN)
-        return ProcessWorkers({"folder": str(tmp_path), "again": again}, count)
+        return ProcessWorkers(count).set_up({"folder": str(tmp_path), "again": again})
 
     return made
 
