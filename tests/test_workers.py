@@ -136,6 +136,20 @@ def test_what_a_worker_meets_with_is_raised_here(pool, error):
         assert one.broken_off()[0].counts == counts(0, 2)
 
 
+def test_what_a_process_has_loaded_is_not_sent_again(pool):
+    """The stand-in sends the variant back, which raises here."""
+    refused = LoweringError("was sent")
+    with pool() as one:
+        for image, variant in ((0, None), (1, refused)):
+            one.give(0, Task("a", 0.1, image, image + 1, variant))
+            assert answers(one)[0].counts == counts(image, image + 1)
+        one._processes[0].process.kill()
+        one._processes[0].process.wait()
+        one.give(0, Task("a", 0.1, 2, 3, refused))
+        with pytest.raises(LoweringError, match="was sent"):
+            answers(one)
+
+
 def test_leaving_in_the_middle_ends_the_processes_and_tells_what_they_had(pool, tmp_path):
     (tmp_path / "wait at 4").touch()
     with pytest.raises(KeyboardInterrupt), pool() as one:
