@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from ocrslim.errors import ArtifactError, ConfigError, DataError, GraphError, Lo
 from ocrslim.evaluate import post_processor
 from ocrslim.graph.program import Program
 from ocrslim.graph.trace import traced
-from ocrslim.loss_table import ADAPTIVE, RECORD, TABLE
+from ocrslim.loss_table import ADAPTIVE, EXACT, RECORD, TABLE
 from ocrslim.measurements import PICTURES, Measurements, open_measurements
 from ocrslim.measuring import Measuring, Task
 from ocrslim.metrics import ImageCounts, scores_of
@@ -78,7 +78,7 @@ def analyse(
     layers = {study.public(name): name for name in groups}
 
     def finished(found: Measurements) -> bool:
-        return bool(found.baseline) and not _unfinished(_searches(found, layers, ratios, method))
+        return bool(found.baseline) and not _unfinished(_searches(found, dict.fromkeys(layers, ratios), method))
 
     journal = method.share.journal
     with alone(folder, method.share):  # other ranks may be at work already
@@ -122,12 +122,10 @@ def _unfinished(searches: Mapping[str, Search]) -> bool:
     return any(search.next() is not None for search in searches.values())
 
 
-def _searches(
-    measured: Measurements, layers: Iterable[str], ratios: Sequence[float], method: Method
-) -> dict[str, Search]:
-    """What is known of each layer, and what is still to be measured of it."""
+def _searches(measured: Measurements, layers: Mapping[str, Sequence[float]], method: Method) -> dict[str, Search]:
+    """What is known of each layer at its ratios, and what is still to be measured of it."""
     found: dict[str, Search] = {}
-    for layer in layers:
+    for layer, ratios in layers.items():
         settings = (ratios, measured.baseline, measured.identity.metric, method.tolerance)
         search: Search = AdaptiveSearch(*settings) if method.mode == ADAPTIVE else ExactSearch(*settings)
         for ratio in ratios:
@@ -151,9 +149,9 @@ class _Run:
         self._study = study
         self._method = method
         self._measured = measured
-        self._all_layers = layers
-        self._layers = {layer: layers[layer] for layer in method.share.of(list(layers))}
-        self._ratios = ratios
+        self._groups = layers
+        self._all = dict.fromkeys(layers, ratios)
+        self._mine = self._part(ratios)
         self._order = np.random.default_rng(_ORDER_SEED).permutation(len(study.labelled)).tolist()
         self._images = EvalSet(study.labelled, study.config, method.memory // 2, measured.folder)
         self._engine = str(measured.record.get("engine", ""))
@@ -163,10 +161,20 @@ class _Run:
         self._unsaved = False
         self._spent_before = float(measured.record.get("seconds", 0.0))
 
+    def _part(self, ratios: Sequence[float]) -> dict[str, Sequence[float]]:
+        """The layers that this process measures, with their ratios; adaptive mode does not divide a layer."""
+        parts = [[ratio] for ratio in ratios] if self._method.mode == EXACT else [list(ratios)]
+        units = [(layer, part) for layer in self._groups for part in parts]
+        costs = {layer: self._study.cost(group) for layer, group in self._groups.items()}
+        found: dict[str, Sequence[float]] = {}
+        for layer, part in self._method.share.of(units, [costs[layer] for layer, _ in units]):
+            found[layer] = [*found.get(layer, ()), *part]
+        return found
+
     def run(self, processes: ProcessWorkers | None = None) -> Spent:
         """Measure what is missing: on the fast runtime if it can run the network, in dygraph if not."""
-        if not self._layers:
-            logger.info("%s: fewer layers than parts: only the unpruned network is measured here", self._method.share)
+        if not self._mine:
+            logger.info("%s: fewer points than parts: only the unpruned network is measured here", self._method.share)
         if self._measured.baseline:
             self._begin()
             if not _unfinished(self._searches):
@@ -244,7 +252,7 @@ class _Run:
         self._measured.add(None, 0.0, 0, counts)
 
     def _measure_points(self, variants: Variants, workers: Workers) -> None:
-        weights = {layer: self._study.macs_share(group) for layer, group in self._layers.items()}
+        weights = {layer: self._study.macs_share(self._groups[layer]) for layer in self._mine}
         agenda = Agenda(self._searches, weights, limited=self._method.minutes is not None)
         at: dict[int, str] = {}
         requests: dict[int, Request] = {}
@@ -265,7 +273,7 @@ class _Run:
                     display.measured(at[answer.worker])
 
     def _task(self, variants: Variants, layer: str, request: Request) -> Task:
-        variant = variants.variant(self._layers[layer], request.ratio)
+        variant = variants.variant(self._groups[layer], request.ratio)
         return Task(layer, request.ratio, request.start, request.stop, variant)
 
     def _take(self, answer: Answer) -> None:
@@ -277,7 +285,7 @@ class _Run:
             self._unsaved = True
 
     def _begin(self) -> None:
-        self._searches = _searches(self._measured, self._layers, self._ratios, self._method)
+        self._searches = _searches(self._measured, self._mine, self._method)
 
     def save(self, last: bool = False) -> None:
         """Write table and record, with what other ranks have measured; the last time their layers too."""
@@ -285,12 +293,10 @@ class _Run:
         if not measured.baseline:
             return
         with alone(measured.folder, share):
-            searches = self._searches
             if share.one_folder:
                 measured.refresh()
-            if last:
-                searches = _searches(measured, self._all_layers, self._ratios, self._method)
-            self._write(searches)
+            parts = last or share.count > 1  # others may have measured some of a layer's points
+            self._write(_searches(measured, self._all, self._method) if parts else self._searches)
         self._unsaved, self._saved = False, time.monotonic()
 
     def _save_now_and_then(self) -> None:
