@@ -17,7 +17,7 @@ from ocrslim.models.names import to_public
 from ocrslim.pruning.pruners import ChannelPruner
 from ocrslim.sharing import Share, cores
 
-AUTO, DYGRAPH, ONEDNN = "auto", "dygraph", "paddle_inference_onednn"
+DYGRAPH, ONEDNN = "dygraph", "paddle_inference_onednn"
 _FIXED_COST = 0.3  # finding and comparing boxes, building variants: in whole forward passes
 
 
