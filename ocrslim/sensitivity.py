@@ -158,6 +158,7 @@ class _Run:
         self._searches: dict[str, Search] = {}
         self._spent = Spent()
         self._started = self._saved = time.monotonic()
+        self._unkept: list[Answer] = []
         self._unsaved = False
         self._spent_before = float(measured.record.get("seconds", 0.0))
 
@@ -225,7 +226,8 @@ class _Run:
                 self._measure_points(variants, workers)
             finally:
                 for answer in workers.broken_off():
-                    self._take(answer)
+                    self._learn(answer)
+                self._keep()
                 self.save(last=True)
                 self._spent = Spent(self._engine, workers.seconds, workers.cached)
 
@@ -265,10 +267,11 @@ class _Run:
                         workers.give(worker, self._task(variants, *taken))
                 if not requests or self._minutes_left() == 0:
                     return
-                self._save_now_and_then()  # while the workers have something to do
+                self._keep()  # while the workers have something to do
+                self._save_now_and_then()
                 display.tick()
                 for answer in workers.wait(_POLL):
-                    self._take(answer)
+                    self._learn(answer)
                     agenda.release(at[answer.worker], requests.pop(answer.worker))
                     display.measured(at[answer.worker])
 
@@ -276,12 +279,19 @@ class _Run:
         variant = variants.variant(self._groups[layer], request.ratio)
         return Task(layer, request.ratio, request.start, request.stop, variant)
 
-    def _take(self, answer: Answer) -> None:
-        """Keep what was measured; of a task that was broken off, what it came to."""
-        task, counts = answer.task, answer.counts
+    def _learn(self, answer: Answer) -> None:
+        """Tell the searches what was measured; of a task that was broken off, what it came to."""
+        task = answer.task
         if task.layer is not None:
-            self._measured.add(task.layer, task.ratio, task.start, counts)
-            self._searches[task.layer].add(task.ratio, task.start, counts)
+            self._searches[task.layer].add(task.ratio, task.start, answer.counts)
+            self._unkept.append(answer)
+
+    def _keep(self) -> None:
+        """Have what was measured on the disk."""
+        while self._unkept:
+            answer = self._unkept[0]
+            self._measured.add(answer.task.layer, answer.task.ratio, answer.task.start, answer.counts)
+            self._unkept.pop(0)
             self._unsaved = True
 
     def _begin(self) -> None:

@@ -111,6 +111,8 @@ def main() -> int:
     from ocrslim.startup import import_paddle
 
     import_paddle()
+    import ocrslim.ppocr  # noqa: F401  takes a second, which the setup takes as well
+
     try:
         serve(Connection(int(sys.argv[1])))
     except (EOFError, OSError):
