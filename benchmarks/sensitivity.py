@@ -1,8 +1,7 @@
 """PaddleSlim's sensitivity analysis against ours: seconds, equality, memory, distance to the machine's peak.
 
-    python benchmarks/sensitivity.py                   # about half an hour on 2 quiet cores
+    python benchmarks/sensitivity.py                   # about an hour on 2 quiet cores
     python benchmarks/sensitivity.py --whole-table     # and our whole table, which adaptive decisions are held against
-    python benchmarks/sensitivity.py --adaptive-images all --whole-table        # these two on all images: an hour
     python benchmarks/sensitivity.py --images 2 --groups 2 --ratios 0.3 --linear-images 2 4 --linear-layers 1 2 --out
                                        output/try      # everything once, in ten minutes; the times mean nothing
 
@@ -66,8 +65,9 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA), help="data sets")
-    parser.add_argument("--images", type=int, default=20, help="images of each, the same for all ways (20)")
-    several = "for adaptive mode and --whole-table: a number or all, one for each data set or one for both"
+    several = "a number or all, one for each data set or one for both"
+    parser.add_argument("--images", nargs="+", default=["all", "20"], help=f"for all ways: {several} (all 20)")
+    several = f"for adaptive mode and --whole-table, if other ones: {several}"
     parser.add_argument("--adaptive-images", nargs="+", default=[None], help=several)
     parser.add_argument("--groups", type=int, default=8, help="groups that both ways measure (8)")
     parser.add_argument("--ratios", type=float, nargs="+", default=[0.1, 0.3, 0.5], help="multiples of 0.1")
@@ -81,10 +81,11 @@ def parse() -> argparse.Namespace:
     options.out = options.out.resolve()
     if not set(options.ratios) <= set(NINE):
         parser.error(f"--ratios: PaddleSlim measures {NINE}; expected some of them")
-    for asked in options.adaptive_images:
-        if asked not in (None, "all") and not re.fullmatch(r"[1-9]\d*", asked):
-            parser.error(f"--adaptive-images: {asked}; expected a number of images, or all")
-    if min(options.images, options.groups, *options.linear_images, *options.linear_layers) < 1:
+    for name in ("images", "adaptive_images"):
+        for asked in getattr(options, name):
+            if asked not in (None, "all") and not re.fullmatch(r"[1-9]\d*", asked):
+                parser.error(f"--{name.replace('_', '-')}: {asked}; expected a number of images, or all")
+    if min(options.groups, *options.linear_images, *options.linear_layers) < 1:
         parser.error("numbers of images, groups and layers start at 1")
     return options
 

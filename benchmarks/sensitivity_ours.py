@@ -42,7 +42,7 @@ class _Marks:
         from ocrslim.measurements import Measurements
         from ocrslim.workers import ProcessWorkers
 
-        add, enter = Measurements.add, ProcessWorkers.__enter__
+        add, set_up = Measurements.add, ProcessWorkers.set_up
 
         def marked_add(one: Any, layer: str | None, ratio: float, start: int, counts: Sequence[Any]) -> None:
             add(one, layer, ratio, start, counts)
@@ -50,13 +50,13 @@ class _Marks:
             if layer is None and self._workers is not None:
                 self.at_start = dict(self._workers.seconds)
 
-        def marked_enter(one: Any) -> Any:
+        def marked_set_up(one: Any, setup: Any) -> Any:
             self._workers, self.entered = one, time.monotonic()
-            return enter(one)
+            return set_up(one, setup)
 
         with (
             mock.patch.object(Measurements, "add", marked_add),
-            mock.patch.object(ProcessWorkers, "__enter__", marked_enter),
+            mock.patch.object(ProcessWorkers, "set_up", marked_set_up),
         ):
             yield
 
@@ -68,12 +68,12 @@ def measure(request: Answer) -> Answer:
 
     import_paddle()
     from ocrslim import analysis
-    from ocrslim.sensitivity import analyse
+    from ocrslim.sensitivity import analyse, start_processes
 
-    study, groups = analysis._study(config)
     method, marks = analysis._method(config), _Marks()
-    with marks.watching():
-        done = analyse(study, groups, config.prune.ratios, Path(request["folder"]), method)
+    with marks.watching(), start_processes(method) as processes:
+        study, groups = analysis._study(config)
+        done = analyse(study, groups, config.prune.ratios, Path(request["folder"]), method, processes=processes)
     end = time.monotonic()
     points = [mark for mark in marks.taken if mark[1] is not None]
     start = next((at for at, layer, _, _ in marks.taken if layer is None), marks.entered)

@@ -62,14 +62,14 @@ def plan(options: argparse.Namespace, results: Results) -> list[Part]:
     common = [group for group in mine if group in theirs]
     groups, ratios = spread(common, options.groups), tuple(options.ratios)
     found = [Part("peak", "peak")] if "peak" in options.parts else []
-    for at, data in enumerate(options.data):
+    for data in options.data:
         both = {"data": data, "images": images(options, data), "groups": groups}
         if "paddleslim" in options.parts:
             found.append(Part(f"{data} PaddleSlim", "paddleslim", ratios=ratios, **both))
         if "exact" in options.parts:
             found += exact_parts(data, both)
         if "adaptive" in options.parts:
-            found += adaptive_parts(data, options.adaptive_images[min(at, len(options.adaptive_images) - 1)], options)
+            found += adaptive_parts(data, options)
     if "linear" in options.parts:
         found += linear_parts(options, mine)
     for data in options.data:
@@ -94,12 +94,18 @@ def fast_mkl_parts(data: str, options: argparse.Namespace, both: dict[str, Any])
 
 def images(options: argparse.Namespace, data: str) -> int:
     """Images that both ways are compared on."""
-    return min(options.images, DATA[data])
+    return _count(options.images, options, data) or DATA[data]
 
 
-def adaptive_parts(data: str, asked: str | None, options: argparse.Namespace) -> Iterator[Part]:
+def _count(asked: Sequence[str | None], options: argparse.Namespace, data: str) -> int | None:
+    """What is asked for a data set; None where nothing is."""
+    one = asked[min(list(options.data).index(data), len(asked) - 1)]
+    return None if one is None else DATA[data] if one == "all" else min(int(one), DATA[data])
+
+
+def adaptive_parts(data: str, options: argparse.Namespace) -> Iterator[Part]:
     """All groups at nine ratios: adaptive, and exact if wanted."""
-    count = DATA[data] if asked == "all" else min(int(asked or options.images), DATA[data])
+    count = _count(options.adaptive_images, options, data) or images(options, data)
     yield Part(f"{data} adaptive", "ours", data, count, (), tuple(NINE), mode="adaptive")
     if options.whole_table:
         yield Part(f"{data} whole table", "ours", data, count, (), tuple(NINE))
@@ -109,12 +115,12 @@ def linear_parts(options: argparse.Namespace, groups: Sequence[str]) -> Iterator
     """Exact mode on more and more images, and on more and more layers."""
     data = "icdar2015" if "icdar2015" in options.data else options.data[0]
     ends = (options.ratios[0], options.ratios[-1])
-    for images in sorted({min(images, DATA[data]) for images in options.linear_images}):
+    for number in sorted({min(number, DATA[data]) for number in options.linear_images}):
         three = spread(groups, 3)
-        yield Part(f"{data} linear, {images} images", "ours", data, images, three, tuple(dict.fromkeys(ends)))
-    middle, images = options.ratios[len(options.ratios) // 2], min(options.images, DATA[data])
+        yield Part(f"{data} linear, {number} images", "ours", data, number, three, tuple(dict.fromkeys(ends)))
+    middle, count = options.ratios[len(options.ratios) // 2], images(options, data)
     for layers in sorted({min(layers, len(groups)) for layers in options.linear_layers}):
-        yield Part(f"{data} linear, {layers} layers", "ours", data, images, spread(groups, layers), (middle,))
+        yield Part(f"{data} linear, {layers} layers", "ours", data, count, spread(groups, layers), (middle,))
 
 
 def spread(names: Sequence[str], count: int) -> tuple[str, ...]:

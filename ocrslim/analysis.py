@@ -20,8 +20,8 @@ from ocrslim.plots import SensitivityPicture, draw_sensitivities
 from ocrslim.pruning.select import match_groups
 from ocrslim.scoring import load_scored
 from ocrslim.search import Point
-from ocrslim.sensitivity import analyse, conclude
-from ocrslim.sharing import share_of
+from ocrslim.sensitivity import analyse, conclude, start_processes
+from ocrslim.sharing import Share, share_of
 from ocrslim.store import GIB
 from ocrslim.study import Method, Study
 
@@ -33,8 +33,9 @@ def run_sensitivity(config: Config) -> dict[str, Any]:
     config.require("Architecture", "Eval", "PostProcess")
     folder = check_writable(config.save_model_dir)
     method = _method(config)
-    study, groups = _study(config)
-    analysis = analyse(study, groups, config.prune.ratios, folder, method, config.overwrite)
+    with start_processes(method) as processes:
+        study, groups = _study(config)
+        analysis = analyse(study, groups, config.prune.ratios, folder, method, config.overwrite, processes)
     return _told(study, groups, analysis.measured, method)
 
 
@@ -113,7 +114,7 @@ def _told(study: Study, groups: Sequence[str], measured: Measurements, method: M
     pictures = draw_sensitivities(_picture(study, names, record), measured.folder / PICTURES[0])
     settled = sum(layer["settled"] for layer in layers.values())
     if settled < len(names):
-        logger.info("%d of %d layers are measured to the end; the same command goes on", settled, len(names))
+        logger.info("%d of %d layers are measured to the end; %s", settled, len(names), _next(method.share))
     return {
         "sen_file": str(measured.folder / TABLE),
         "record": str(measured.folder / RECORD),
@@ -124,6 +125,15 @@ def _told(study: Study, groups: Sequence[str], measured: Measurements, method: M
         "points": sum(len(losses) for losses in measured.table.values()),
         "seconds": round(record["seconds"], 1),
     }
+
+
+def _next(share: Share) -> str:
+    """What to do where layers are left."""
+    if share.count == 1:
+        return "the same command goes on"
+    if share.one_folder:
+        return "the other ranks measure the rest; if one is lost, the same command goes on"
+    return "put the folders of all shards together with: ocrslim merge FOLDER FOLDER ... -c CONFIG"
 
 
 def _picture(study: Study, names: Sequence[str], record: Mapping[str, Any]) -> SensitivityPicture:

@@ -11,7 +11,7 @@ import numpy as np
 from ocrslim.data import EvalSet
 from ocrslim.evaluate import PostProcess
 from ocrslim.metrics import DetMetric, ImageCounts
-from ocrslim.runtime.runner import Clock
+from ocrslim.runtime.fronts import Clock
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Task:
         ratio: fraction of its channels that is removed.
         start: first image, in the measuring order.
         stop: behind the last one.
-        variant: what a runner loads.
+        variant: what a runner loads; not looked at where the runner has the point already.
     """
 
     layer: str | None

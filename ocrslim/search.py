@@ -78,17 +78,11 @@ class Search(Protocol):
             ValueError: an unknown ratio, or images that do not continue what is known of it.
         """
 
-    def losses(self) -> dict[float, float]:
-        """Loss by ratio, of the ratios measured on all images."""
-
     def points(self) -> list[Point]:
-        """What is known of each ratio."""
+        """What is known of each ratio; from their losses the rule chooses exactly `decision().ratio`."""
 
     def decision(self) -> Decision:
         """The ratio, as far as it is known."""
-
-    def estimated_table(self) -> dict[float, float]:
-        """Loss by ratio for all ratios, from which the rule chooses exactly `decision().ratio`."""
 
 
 class _Counted:
@@ -117,10 +111,6 @@ class _Counted:
         so_far.extend(counts)
         self._update()
 
-    def losses(self) -> dict[float, float]:
-        """See `Search.losses`."""
-        return {ratio: self._known[ratio].loss for ratio in self._ratios if self._complete(ratio)}
-
     def points(self) -> list[Point]:
         """See `Search.points`."""
         return [
@@ -131,10 +121,6 @@ class _Counted:
     def decision(self) -> Decision:
         """See `Search.decision`."""
         return self._decision
-
-    def estimated_table(self) -> dict[float, float]:
-        """See `Search.estimated_table`."""
-        return dict(zip(self._ratios, self._table))
 
     def _update(self) -> None:
         self._known = {ratio: self._estimate(ratio) for ratio in self._ratios if self._counts[ratio]}
@@ -204,7 +190,6 @@ class AdaptiveSearch(_Counted):
         metric: str,
         tolerance: float,
         error: float = 0.1,
-        hint: float | None = None,
         within: float = 0.05,
     ):
         """Prepare.
@@ -215,13 +200,12 @@ class AdaptiveSearch(_Counted):
             metric: precision, recall or hmean.
             tolerance: loss for which the ratio is sought.
             error: probability that a sampled loss lies beyond one end of its interval at any of its looks.
-            hint: where the ratio may lie, such as the median of other layers; decides where to begin.
             within: how far `decision().ratio` may be from the exact one.
 
         Raises:
             ValueError: no such metric, no images, a baseline of 0; ratios or error outside 0..1, or a ratio twice.
         """
-        self._hint, self._within = hint, within
+        self._within = within
         super().__init__(ratios, LossEstimator(baseline, metric, error), tolerance)
 
     def next(self) -> Request | None:
@@ -273,8 +257,6 @@ class AdaptiveSearch(_Counted):
             for ratio, interval in zip(self._ratios, self._intervals)
             if low < ratio < high and self._counts[ratio] and interval.low <= self._tolerance < interval.high
         ]
-        if not sampled and self._hint is not None and low < self._hint < high:
-            sampled = [(self._hint, 0.5)]
         x, y = zip(*sorted([*knots, *sampled]))
         chances = np.interp(self._ratios, x, np.maximum.accumulate(y)).clip(0.1, 0.9)
         return {**dict(zip(self._ratios, chances.tolist())), **dict(sampled)}

@@ -8,9 +8,10 @@ are lost.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,14 @@ from ocrslim.artifacts import check_writable, remove_leftovers
 from ocrslim.data import EvalSet
 from ocrslim.errors import ArtifactError, ConfigError, DataError, GraphError, LoweringError
 from ocrslim.evaluate import post_processor
+from ocrslim.graph.program import Program
 from ocrslim.graph.trace import traced
-from ocrslim.loss_table import ADAPTIVE, RECORD, TABLE
+from ocrslim.loss_table import ADAPTIVE, EXACT, RECORD, TABLE
 from ocrslim.measurements import PICTURES, Measurements, open_measurements
 from ocrslim.measuring import Measuring, Task
 from ocrslim.metrics import ImageCounts, scores_of
 from ocrslim.progress import progress_bar
-from ocrslim.runtime.runner import Clock
+from ocrslim.runtime.fronts import Clock
 from ocrslim.search import AdaptiveSearch, ExactSearch, Request, Search
 from ocrslim.sensitivity_display import SensitivityDisplay
 from ocrslim.sharing import alone
@@ -34,7 +36,7 @@ from ocrslim.study import DYGRAPH, ONEDNN, Analysis, Method, Spent, Study
 from ocrslim.variants import DygraphRunner, DygraphVariants, RuntimeVariants, Variants
 from ocrslim.weights import state_arrays
 from ocrslim.worker import Setup
-from ocrslim.workers import Answer, ProcessWorkers, ThisProcess, Workers, cores
+from ocrslim.workers import Answer, ProcessWorkers, ThisProcess, Workers
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ def analyse(
     folder: Path,
     method: Method | None = None,
     overwrite: bool = False,
+    processes: ProcessWorkers | None = None,
 ) -> Analysis:
     """Measure the loss of the groups at the ratios, continuing what `folder` holds.
 
@@ -59,6 +62,7 @@ def analyse(
         ratios: fractions of channels to remove, each in 0..1.
         folder: gets `sen.jsonl`, `sen.pickle` and `sen.json`.
         overwrite: start over instead of refusing measurements of other weights, data or settings.
+        processes: what `start_processes` started meanwhile; the caller ends them.
 
     Raises:
         ArtifactError: `folder` holds measurements of something else, or cannot be written.
@@ -74,7 +78,7 @@ def analyse(
     layers = {study.public(name): name for name in groups}
 
     def finished(found: Measurements) -> bool:
-        return bool(found.baseline) and not _unfinished(_searches(found, layers, ratios, method))
+        return bool(found.baseline) and not _unfinished(_searches(found, dict.fromkeys(layers, ratios), method))
 
     journal = method.share.journal
     with alone(folder, method.share):  # other ranks may be at work already
@@ -82,8 +86,18 @@ def analyse(
         measured = open_measurements(folder, study.identity(), finished, overwrite=overwrite, journal=journal)
     if measured.counts:
         logger.info("%s: continues with %d points measured", folder / TABLE, sum(map(len, measured.table.values())))
-    spent = _Run(study, method, measured, layers, ratios).run()
+    spent = _Run(study, method, measured, layers, ratios).run(processes)
     return Analysis(measured, spent)
+
+
+@contextlib.contextmanager
+def start_processes(method: Method) -> Iterator[ProcessWorkers | None]:
+    """Processes that measure, on their way while the network is loaded and traced; None where none are wanted."""
+    if method.engine == DYGRAPH:
+        yield None
+        return
+    with ProcessWorkers(method.processes) as processes:
+        yield processes
 
 
 def conclude(
@@ -108,12 +122,10 @@ def _unfinished(searches: Mapping[str, Search]) -> bool:
     return any(search.next() is not None for search in searches.values())
 
 
-def _searches(
-    measured: Measurements, layers: Iterable[str], ratios: Sequence[float], method: Method
-) -> dict[str, Search]:
-    """What is known of each layer, and what is still to be measured of it."""
+def _searches(measured: Measurements, layers: Mapping[str, Sequence[float]], method: Method) -> dict[str, Search]:
+    """What is known of each layer at its ratios, and what is still to be measured of it."""
     found: dict[str, Search] = {}
-    for layer in layers:
+    for layer, ratios in layers.items():
         settings = (ratios, measured.baseline, measured.identity.metric, method.tolerance)
         search: Search = AdaptiveSearch(*settings) if method.mode == ADAPTIVE else ExactSearch(*settings)
         for ratio in ratios:
@@ -137,28 +149,39 @@ class _Run:
         self._study = study
         self._method = method
         self._measured = measured
-        self._all_layers = layers
-        self._layers = {layer: layers[layer] for layer in method.share.of(list(layers))}
-        self._ratios = ratios
+        self._groups = layers
+        self._all = dict.fromkeys(layers, ratios)
+        self._mine = self._part(ratios)
         self._order = np.random.default_rng(_ORDER_SEED).permutation(len(study.labelled)).tolist()
         self._images = EvalSet(study.labelled, study.config, method.memory // 2, measured.folder)
         self._engine = str(measured.record.get("engine", ""))
         self._searches: dict[str, Search] = {}
         self._spent = Spent()
         self._started = self._saved = time.monotonic()
+        self._unkept: list[Answer] = []
         self._unsaved = False
         self._spent_before = float(measured.record.get("seconds", 0.0))
 
-    def run(self) -> Spent:
+    def _part(self, ratios: Sequence[float]) -> dict[str, Sequence[float]]:
+        """The layers that this process measures, with their ratios; adaptive mode does not divide a layer."""
+        parts = [[ratio] for ratio in ratios] if self._method.mode == EXACT else [list(ratios)]
+        units = [(layer, part) for layer in self._groups for part in parts]
+        costs = {layer: self._study.cost(group) for layer, group in self._groups.items()}
+        found: dict[str, Sequence[float]] = {}
+        for layer, part in self._method.share.of(units, [costs[layer] for layer, _ in units]):
+            found[layer] = [*found.get(layer, ()), *part]
+        return found
+
+    def run(self, processes: ProcessWorkers | None = None) -> Spent:
         """Measure what is missing: on the fast runtime if it can run the network, in dygraph if not."""
-        if not self._layers:
-            logger.info("%s: fewer layers than parts: only the unpruned network is measured here", self._method.share)
+        if not self._mine:
+            logger.info("%s: fewer points than parts: only the unpruned network is measured here", self._method.share)
         if self._measured.baseline:
             self._begin()
             if not _unfinished(self._searches):
                 self.save(last=True)
                 return self._spent
-        for variants, workers in self._ways():
+        for variants, workers in self._ways(processes):
             try:
                 self._measure(variants, workers)
                 break
@@ -166,26 +189,27 @@ class _Run:
                 _say_slow(error)
         return self._spent
 
-    def _ways(self) -> Iterator[tuple[Variants, Workers]]:
+    def _ways(self, processes: ProcessWorkers | None) -> Iterator[tuple[Variants, Workers]]:
         study, method = self._study, self._method
-        memory = method.memory // 2 // method.share.on_machine
         if method.engine != DYGRAPH:
             try:
                 program = traced(study.model, [_FREE_SIZE], training=False)
             except GraphError as error:
                 _say_slow(error)
             else:
-                count = 1 if method.use_gpu else method.workers or max(1, cores() // method.share.on_machine)
-                share, folder = memory // count, self._measured.folder
-                arrays = state_arrays(study.model)
-                setup = Setup(program, arrays, study.labelled, study.config, self._order, share, folder, method.use_gpu)
                 self._engine = ONEDNN
                 yield (
                     RuntimeVariants(study.model, study.graph, self._images, study.pruner),
-                    ProcessWorkers(setup, count),
+                    (processes or ProcessWorkers(method.processes)).set_up(self._setup(program)),
                 )
         self._engine = DYGRAPH
         yield DygraphVariants(study.architecture, study.pruner), self._this_process()
+
+    def _setup(self, program: Program) -> Setup:
+        study, method = self._study, self._method
+        memory = method.memory // 2 // method.share.on_machine // method.processes
+        arrays, folder = state_arrays(study.model), self._measured.folder
+        return Setup(program, arrays, study.labelled, study.config, self._order, memory, folder, method.use_gpu)
 
     def _this_process(self) -> ThisProcess:
         study, clock = self._study, Clock()
@@ -202,7 +226,8 @@ class _Run:
                 self._measure_points(variants, workers)
             finally:
                 for answer in workers.broken_off():
-                    self._take(answer)
+                    self._learn(answer)
+                self._keep()
                 self.save(last=True)
                 self._spent = Spent(self._engine, workers.seconds, workers.cached)
 
@@ -229,7 +254,7 @@ class _Run:
         self._measured.add(None, 0.0, 0, counts)
 
     def _measure_points(self, variants: Variants, workers: Workers) -> None:
-        weights = {layer: self._study.macs_share(group) for layer, group in self._layers.items()}
+        weights = {layer: self._study.macs_share(self._groups[layer]) for layer in self._mine}
         agenda = Agenda(self._searches, weights, limited=self._method.minutes is not None)
         at: dict[int, str] = {}
         requests: dict[int, Request] = {}
@@ -242,27 +267,35 @@ class _Run:
                         workers.give(worker, self._task(variants, *taken))
                 if not requests or self._minutes_left() == 0:
                     return
-                self._save_now_and_then()  # while the workers have something to do
+                self._keep()  # while the workers have something to do
+                self._save_now_and_then()
                 display.tick()
                 for answer in workers.wait(_POLL):
-                    self._take(answer)
+                    self._learn(answer)
                     agenda.release(at[answer.worker], requests.pop(answer.worker))
                     display.measured(at[answer.worker])
 
     def _task(self, variants: Variants, layer: str, request: Request) -> Task:
-        variant = variants.variant(self._layers[layer], request.ratio)
+        variant = variants.variant(self._groups[layer], request.ratio)
         return Task(layer, request.ratio, request.start, request.stop, variant)
 
-    def _take(self, answer: Answer) -> None:
-        """Keep what was measured; of a task that was broken off, what it came to."""
-        task, counts = answer.task, answer.counts
+    def _learn(self, answer: Answer) -> None:
+        """Tell the searches what was measured; of a task that was broken off, what it came to."""
+        task = answer.task
         if task.layer is not None:
-            self._measured.add(task.layer, task.ratio, task.start, counts)
-            self._searches[task.layer].add(task.ratio, task.start, counts)
+            self._searches[task.layer].add(task.ratio, task.start, answer.counts)
+            self._unkept.append(answer)
+
+    def _keep(self) -> None:
+        """Have what was measured on the disk."""
+        while self._unkept:
+            answer = self._unkept[0]
+            self._measured.add(answer.task.layer, answer.task.ratio, answer.task.start, answer.counts)
+            self._unkept.pop(0)
             self._unsaved = True
 
     def _begin(self) -> None:
-        self._searches = _searches(self._measured, self._layers, self._ratios, self._method)
+        self._searches = _searches(self._measured, self._mine, self._method)
 
     def save(self, last: bool = False) -> None:
         """Write table and record, with what other ranks have measured; the last time their layers too."""
@@ -270,12 +303,10 @@ class _Run:
         if not measured.baseline:
             return
         with alone(measured.folder, share):
-            searches = self._searches
             if share.one_folder:
                 measured.refresh()
-            if last:
-                searches = _searches(measured, self._all_layers, self._ratios, self._method)
-            self._write(searches)
+            parts = last or share.count > 1  # others may have measured some of a layer's points
+            self._write(_searches(measured, self._all, self._method) if parts else self._searches)
         self._unsaved, self._saved = False, time.monotonic()
 
     def _save_now_and_then(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from ocrslim.metrics import ImageCounts
 from ocrslim.pruning.select import loss_of
@@ -154,7 +154,7 @@ class LossEstimator:
     def _interval(self, value: float, variance: float, n: int, boxes: float, part: np.ndarray) -> Estimate:
         scale = boxes * (self._baseline + 1e-3)
         error = self.images * math.sqrt(variance / n * (1 - n / self.images)) / scale
-        half = error * float(stats.t.ppf(1 - self._spent(n), n))
+        half = error * float(special.stdtrit(n, 1 - self._spent(n)))  # quantile of Student's t
         loss = loss_of(self._baseline, value)
         least = max(self.bounds[0], loss_of(self._baseline, self._best(part)))
         low, high = max(loss - half, least), min(loss + half, self.bounds[1])

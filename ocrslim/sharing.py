@@ -8,6 +8,7 @@ each other while they measure, so that none waits for another and none is lost w
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,9 +40,15 @@ class Share:
         """The journal that this part appends to."""
         return f"sen.rank{self.index}.jsonl" if self.one_folder and self.index else "sen.jsonl"
 
-    def of(self, layers: Sequence[T]) -> list[T]:
-        """This part's layers: every `count`-th, as the layers near the input take longer than those behind."""
-        return list(layers[self.index :: self.count])
+    def of(self, items: Sequence[T], costs: Sequence[float]) -> list[T]:
+        """This part's items, consecutive ones, so that all parts cost about the same.
+
+        Args:
+            costs: of each item, above 0.
+        """
+        ends = list(itertools.accumulate(costs))
+        middles = ((end - cost / 2) / ends[-1] for end, cost in zip(ends, costs))
+        return [item for item, middle in zip(items, middles) if int(middle * self.count) == self.index]
 
     def __str__(self) -> str:
         kind = "rank" if self.one_folder else "shard"
@@ -83,3 +90,8 @@ def alone(folder: Path, share: Share) -> Iterator[None]:
     with (folder / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

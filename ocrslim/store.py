@@ -24,6 +24,10 @@ class _Spilled:
     offset: int
     shapes: tuple[tuple[int, ...], ...]
 
+    @property
+    def size(self) -> int:
+        return sum(4 * math.prod(shape) for shape in self.shapes)
+
 
 class ArrayStore:
     """Lists of float32 arrays by key; to be used by several threads.
@@ -45,6 +49,7 @@ class ArrayStore:
         self._spilled: dict[Hashable, _Spilled] = {}
         self._file: IO[bytes] | None = None
         self._end = 0
+        self._free: list[tuple[int, int]] = []  # first and last + 1 byte of what is not used any longer, ascending
         self._full = folder is None
         self.in_memory = 0
 
@@ -73,35 +78,69 @@ class ArrayStore:
         spilled = self._spilled.get(key)
         return None if spilled is None else list(self._read(spilled))
 
+    def take(self, key: Hashable) -> list[np.ndarray] | None:
+        """The arrays under `key`, which are not kept any longer; their place is used again."""
+        arrays = self.get(key)
+        with self._lock:
+            kept, spilled = self._kept.pop(key, None), self._spilled.pop(key, None)
+            if kept is not None:
+                self.in_memory -= sum(array.nbytes for array in kept)
+            if spilled is not None:
+                self._release(spilled.offset, spilled.offset + spilled.size)
+        return arrays
+
     def clear(self) -> None:
         """Forget everything and give the memory back; the file's place is used again."""
         with self._lock:
             self._kept.clear()
             self._spilled.clear()
+            self._free.clear()
             self.in_memory = self._end = 0
             self._full = self._folder is None
 
     def _spill(self, key: Hashable, arrays: Sequence[np.ndarray]) -> None:
-        if self._full:
+        spilled = _Spilled(self._place(sum(array.nbytes for array in arrays)), tuple(array.shape for array in arrays))
+        if self._full and spilled.offset == self._end:
             return
-        offset = self._end
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(dir=self._folder, prefix=".cache.")  # noqa: SIM115  # lives as long as the store
+            offset = spilled.offset
             for array in arrays:
-                self._append(np.ascontiguousarray(array).data.cast("B"))
+                offset = self._write(np.ascontiguousarray(array).data.cast("B"), offset)
         except OSError as error:
-            self._end, self._full = offset, True
+            self._full = True
             logger.warning("%s: no room for the cache (%s): what is missing is computed again", self._folder, error)
             return
-        self._spilled[key] = _Spilled(offset, tuple(array.shape for array in arrays))
+        self._end = max(self._end, offset)
+        self._spilled[key] = spilled
 
-    def _append(self, data: memoryview) -> None:
+    def _place(self, size: int) -> int:
+        """Where `size` bytes go: into the first gap that is large enough, or behind everything."""
+        for at, (start, stop) in enumerate(self._free):
+            if stop - start >= size:
+                self._free[at : at + 1] = [(start + size, stop)] if stop - start > size else []
+                return start
+        return self._end
+
+    def _release(self, start: int, stop: int) -> None:
+        """Let bytes be used again, together with the gaps beside them."""
+        gaps = sorted([*self._free, (start, stop)])
+        self._free = gaps[:1]
+        for start, stop in gaps[1:]:
+            if start == self._free[-1][1]:
+                self._free[-1] = self._free[-1][0], stop
+            else:
+                self._free.append((start, stop))
+
+    def _write(self, data: memoryview, offset: int) -> int:
+        """Write all of `data`; where it ends."""
         assert self._file is not None
         while data:  # a disk that becomes full takes a part before it refuses
-            written = os.pwrite(self._file.fileno(), data, self._end)
-            self._end += written
+            written = os.pwrite(self._file.fileno(), data, offset)
+            offset += written
             data = data[written:]
+        return offset
 
     def _read(self, spilled: _Spilled) -> list[np.ndarray]:
         assert self._file is not None

@@ -15,9 +15,10 @@ from ocrslim.loss_table import EXACT
 from ocrslim.measurements import Identity, Measurements
 from ocrslim.models.names import to_public
 from ocrslim.pruning.pruners import ChannelPruner
-from ocrslim.sharing import Share
+from ocrslim.sharing import Share, cores
 
-AUTO, DYGRAPH, ONEDNN = "auto", "dygraph", "paddle_inference_onednn"
+DYGRAPH, ONEDNN = "dygraph", "paddle_inference_onednn"
+_FIXED_COST = 0.3  # finding and comparing boxes, building variants: in whole forward passes
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,16 @@ class Study:
         """Share (0..1) of the network's MACs that makes the channels of a group."""
         return self.graph.macs_of(self.graph.groups[group]) / max(1, self.graph.macs)
 
+    def cost(self, group: str) -> float:
+        """What measuring a point of a group takes, in parts of what it takes where nothing is reused.
+
+        The layers behind the one that names the group, and what does not depend on where it lies (measured).
+        """
+        keys = [layer.key for layer in self.graph.layers]
+        at = keys.index(group) + 1 if group in keys else 0
+        behind = sum(layer.macs for layer in self.graph.layers[at:]) / max(1, self.graph.macs)
+        return (behind + _FIXED_COST) / (1 + _FIXED_COST)
+
     def public(self, group: str) -> str:
         """The name of a group in files and on screen."""
         return to_public(group, self.architecture)
@@ -75,7 +86,7 @@ class Method:
         memory: bytes for decoded images and for what is kept of the unpruned network.
         minutes: time to spend; None for as long as it takes.
         use_gpu: run on the GPU.
-        share: the part of the layers that is measured here.
+        share: the part of the points that is measured here; in adaptive mode, of the layers.
     """
 
     mode: str = EXACT
@@ -86,6 +97,11 @@ class Method:
     minutes: float | None = None
     use_gpu: bool = False
     share: Share = field(default_factory=Share)
+
+    @property
+    def processes(self) -> int:
+        """How many measure here."""
+        return 1 if self.use_gpu else self.workers or max(1, cores() // self.share.on_machine)
 
 
 @dataclass(frozen=True)

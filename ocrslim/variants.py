@@ -16,11 +16,12 @@ from ocrslim.graph.groups import ChannelGraph
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.pruners import ChannelPruner
 from ocrslim.pruning.surgery import cut, named_tensors, pruned
-from ocrslim.runtime.runner import Clock
+from ocrslim.runtime.fronts import Clock
 from ocrslim.runtime.variants import Variant
 
 _PROOF_SIDE = 160
 _STRIDE = 32
+_REMEMBERED = 16  # variants: adaptive mode comes back to a point, which it measures in steps
 
 
 class Variants(Protocol):
@@ -45,11 +46,12 @@ class RuntimeVariants:
         self._images = images
         self._pruner = functools.cache(pruner)
         self._proven: set[str | None] = set()
+        self.variant = functools.lru_cache(_REMEMBERED)(self._variant)
         self._convolutions = {
             f"{name}.weight": layer for name, layer in model.named_sublayers() if hasattr(layer, "_groups")
         }
 
-    def variant(self, group: str | None, ratio: float) -> Variant:
+    def _variant(self, group: str | None, ratio: float) -> Variant:
         """Cut the network, and read off what differs."""
         if group is None:
             return Variant(proof=self._proof(None))

@@ -6,7 +6,6 @@ segmentation fault, sooner or later). What comes back is sent image by image, so
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,15 +86,17 @@ def serve(connection: Connection) -> None:
 def _prepare(setup: Setup) -> tuple[Measuring, Callable[[], Finished]]:
     from ocrslim.data import EvalSet
     from ocrslim.evaluate import post_processor
-    from ocrslim.runtime.runner import Clock, GroupRunner
+    from ocrslim.runtime.fronts import Clock, Fronts
+    from ocrslim.runtime.runner import GroupRunner
     from ocrslim.runtime.variants import RuntimeNetwork, Variant
 
     clock = Clock()
     images = EvalSet(setup.labelled, setup.config, setup.memory, setup.folder)
     network = RuntimeNetwork(setup.program, setup.arrays, setup.use_gpu)
+    fronts = Fronts(network, images, setup.memory, setup.folder, clock)
 
     def make_runner(variant: Variant) -> GroupRunner:
-        return GroupRunner(network, variant.group, images, setup.memory, setup.folder, clock)
+        return GroupRunner(network, variant.group, fronts)
 
     measuring = Measuring(make_runner, images, setup.order, post_processor(setup.config), clock)
 
@@ -107,10 +108,11 @@ def _prepare(setup: Setup) -> tuple[Measuring, Callable[[], Finished]]:
 
 def main() -> int:
     """Serve the connection whose number is the first argument."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that has the results
     from ocrslim.startup import import_paddle
 
     import_paddle()
+    import ocrslim.ppocr  # noqa: F401  takes a second, which the setup takes as well
+
     try:
         serve(Connection(int(sys.argv[1])))
     except (EOFError, OSError):

@@ -10,7 +10,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -25,7 +25,12 @@ from ocrslim.worker import Finished, Setup
 logger = logging.getLogger(__name__)
 
 # not -m: what comes back is pickled by the module's own name
-_PROGRAM = "import sys; from ocrslim.worker import main; sys.exit(main())"
+_PROGRAM = (
+    "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "  # Ctrl-C is for who has the results
+    "from ocrslim.worker import main; sys.exit(main())"
+)
+# feature maps in huge pages, and kept from one pass to the next: 5 to 10 % of a pass (other C libraries ignore it)
+_HUGE_PAGES = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296"
 _LIVES = 3  # times that workers may die over one task before it is given up
 
 
@@ -82,27 +87,33 @@ class _Process:
     counts: list[ImageCounts] = field(default_factory=list)
     deaths: int = 0
     last: Finished | None = None
+    loaded: tuple[str | None, float] | None = None
 
 
 class ProcessWorkers:
-    """Processes of their own. One that dies is replaced, and its task goes on where it was."""
+    """Processes of their own, until the context is left. One that dies is replaced, its task goes on where it was."""
 
-    def __init__(self, setup: Setup, count: int):
-        """
+    def __init__(self, count: int):
+        """Start them: they take seconds to import Paddle, which the caller has use for.
+
         Args:
             count: processes; each computes in one thread.
         """
         self.count = count
-        self._setup = setup
-        self._processes: list[_Process] = []
+        self._setup: Setup | None = None
         self._gone: defaultdict[str, float] = defaultdict(float)
         self._peak = (0, 0)
+        self._begun = time.monotonic()
+        self._processes = [self._start() for _ in range(count)]
+
+    def set_up(self, setup: Setup) -> ProcessWorkers:
+        """Tell all of them what they measure with; returns itself."""
+        self._setup, self._begun = setup, time.monotonic()
+        for one in self._processes:
+            self._tell(one)
+        return self
 
     def __enter__(self) -> ProcessWorkers:
-        self._begun = time.monotonic()
-        self._processes = [self._start() for _ in range(self.count)]
-        for one in self._processes:  # not before all of them run: it takes until they have imported Paddle
-            self._set_up(one)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -159,24 +170,28 @@ class ProcessWorkers:
         ours, theirs = Pipe()
         number = theirs.fileno()
         paths = [str(Path(ocrslim.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-        threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        settings = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        settings["GLIBC_TUNABLES"] = os.pathsep.join(filter(None, [os.environ.get("GLIBC_TUNABLES"), _HUGE_PAGES]))
         process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", _PROGRAM, str(number)],
             pass_fds=[number],
-            env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            env={**os.environ, **settings, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
         theirs.close()
         return _Process(process, ours)
 
-    def _set_up(self, one: _Process) -> None:
+    def _tell(self, one: _Process) -> None:
         with contextlib.suppress(OSError):  # it has died; whoever waits for it notices
             one.connection.send(self._setup)
 
     def _send(self, worker: int, task: Task) -> None:
+        """Without the variant where the process has it already."""
+        one, point = self._processes[worker], (task.layer, task.ratio)
         try:
-            self._processes[worker].connection.send(task)
+            one.connection.send(replace(task, variant=None) if one.loaded == point else task)
+            one.loaded = point
         except OSError:
             self._replace(worker)
 
@@ -188,6 +203,7 @@ class ProcessWorkers:
             self._replace(worker)
             return
         if isinstance(message, Exception):
+            one.loaded = None
             raise message
         if isinstance(message, Finished):
             one.last = message
@@ -214,7 +230,7 @@ class ProcessWorkers:
         for name, seconds in (dead.last.seconds if dead.last else {}).items():
             self._gone[name] += seconds
         fresh = self._start()
-        self._set_up(fresh)
+        self._tell(fresh)
         fresh.task, fresh.counts, fresh.deaths = dead.task, dead.counts, dead.deaths + 1
         self._processes[worker] = fresh
         if fresh.task is not None:
@@ -265,8 +281,3 @@ class ThisProcess:
     def broken_off(self) -> list[Answer]:
         """See `Workers.broken_off`."""
         return [Answer(0, self._task, tuple(self._counts))] if self._task is not None and self._counts else []
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

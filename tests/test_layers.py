@@ -19,7 +19,8 @@ ORDER = """
     graph.rules_layers graph.rules_shape
     graph.build graph.trace
     runtime runtime.steps runtime.linear runtime.plans runtime.phases runtime.algebra
-    runtime.cut runtime.division runtime.legacy runtime.lowering runtime.predictor runtime.variants runtime.runner
+    runtime.cut runtime.division runtime.legacy runtime.lowering runtime.predictor runtime.variants
+    runtime.fronts runtime.runner
     pruning pruning.plan pruning.optimizer_state pruning.surgery
     pruning.criteria pruning.pruners pruning.cost pruning.select pruning.slim_plan pruning.slim pruning.proof
     pruning.affine pruning.refit pruning.reference pruning.recover

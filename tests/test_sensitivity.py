@@ -101,7 +101,7 @@ def test_what_is_finished_is_not_measured_again_and_more_is_added(study, undistu
     shutil.copytree(undisturbed.measured.folder, tmp_path, dirs_exist_ok=True)
     before = entries(tmp_path)
     with monkeypatch.context() as patched, caplog.at_level(logging.INFO):
-        patched.setattr(ProcessWorkers, "__enter__", None)
+        patched.setattr(ProcessWorkers, "set_up", None)
         patched.setattr(ThisProcess, "__enter__", None)
         assert analyse(study, GROUPS, RATIOS, tmp_path).measured.table == undisturbed.measured.table
     assert "continues with 6 points measured" in caplog.text and same_table(tmp_path, undisturbed)

@@ -55,7 +55,7 @@ while (task := connection.recv()) is not None:
 def pool(monkeypatch, tmp_path):
     def made(count=1, again=False):
         monkeypatch.setattr(workers, "_PROGRAM", STAND_IN)
-        return ProcessWorkers({"folder": str(tmp_path), "again": again}, count)
+        return ProcessWorkers(count).set_up({"folder": str(tmp_path), "again": again})
 
     return made
 
@@ -134,6 +134,20 @@ def test_what_a_worker_meets_with_is_raised_here(pool, error):
         with pytest.raises(type(error), match=str(error)):
             answers(one)
         assert one.broken_off()[0].counts == counts(0, 2)
+
+
+def test_what_a_process_has_loaded_is_not_sent_again(pool):
+    """The stand-in sends the variant back, which raises here."""
+    refused = LoweringError("was sent")
+    with pool() as one:
+        for image, variant in ((0, None), (1, refused)):
+            one.give(0, Task("a", 0.1, image, image + 1, variant))
+            assert answers(one)[0].counts == counts(image, image + 1)
+        one._processes[0].process.kill()
+        one._processes[0].process.wait()
+        one.give(0, Task("a", 0.1, 2, 3, refused))
+        with pytest.raises(LoweringError, match="was sent"):
+            answers(one)
 
 
 def test_leaving_in_the_middle_ends_the_processes_and_tells_what_they_had(pool, tmp_path):

@@ -71,6 +71,7 @@ class ChannelPruner:
         self.group_score = group_score
         self.seed = seed
         self._gradients = gradients or {}
+        self._removed: dict[tuple[str, float], tuple[int, ...]] = {}
         self._norms = _batch_norms(model) if criterion == "bn_scale" else {}
         tensors = dict(named_tensors(model))
         self._values = {key: _array(tensors[key]) for key in self._needed()}
@@ -102,13 +103,18 @@ class ChannelPruner:
         group = self._group(name)
         if not 0 <= ratio < 1:
             raise PlanError(f"{name}: ratio {ratio} is outside 0..1; expected the fraction to remove, below 1")
+        if (name, ratio) not in self._removed:
+            self._removed[name, ratio] = self._choose(group, ratio)
+        return self._removed[name, ratio]
+
+    def _choose(self, group: Group, ratio: float) -> tuple[int, ...]:
         master = group.master
         widths = {len(unit) for unit in master.units}
         if self.group_score == "master" and self.criterion in PADDLESLIM and len(widths) == 1 and 0 not in widths:
             values = np.moveaxis(self._values[master.key], master.axis, 0)
             gone = paddleslim_lowest(self.criterion, values, master.units, ratio)
         else:
-            gone = lowest(self.scores(name), ratio)
+            gone = lowest(self.scores(group.name), ratio)
         return self._without_gaps(group, gone)
 
     def scores(self, name: str) -> np.ndarray:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Sequence
 
 import numpy as np
 
 from ocrslim.errors import LoweringError
 from ocrslim.graph.groups import Group
 from ocrslim.runtime.division import PRICE, Division
+from ocrslim.runtime.fronts import Fronts
 from ocrslim.runtime.predictor import Predictor
 from ocrslim.runtime.variants import RuntimeNetwork, Variant
-from ocrslim.store import ArrayStore
 
 # The kept values become dearer until they fit: first the middle of the network moves, then all of it.
 _PRICES = (PRICE, 10 * PRICE, 100 * PRICE)
@@ -24,69 +19,26 @@ _PRICES = (PRICE, 10 * PRICE, 100 * PRICE)
 PROOF_TOLERANCE = 1e-3
 
 
-class Inputs(Protocol):
-    """The network's inputs by index."""
-
-    def image(self, index: int) -> np.ndarray:
-        """Float32 [1, 3, H, W]."""
-        ...
-
-    @property
-    def pixels(self) -> int:
-        """Pixels of all of them."""
-        ...
-
-
-class Clock:
-    """Seconds by what they were spent on."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def on(self, what: str) -> Iterator[None]:
-        """Charge the block to `what`."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[what] += time.perf_counter() - start
-
-
 class GroupRunner:
-    """Runs variants of one group; to be used in one thread.
+    """Runs variants of one group; to be used in one thread."""
 
-    What the variants share is kept in memory for each image, up to the allowance, and in a file beyond it.
-    """
-
-    def __init__(
-        self,
-        network: RuntimeNetwork,
-        group: Group | None,
-        inputs: Inputs,
-        share: int,
-        folder: Path | None,
-        clock: Clock,
-    ):
+    def __init__(self, network: RuntimeNetwork, group: Group | None, fronts: Fronts):
         """
         Args:
             group: None for the network as it is.
-            share: bytes of memory for what is kept.
-            folder: for what does not fit there.
+            fronts: has the images, and what their variants share.
         """
         self._network = network
-        self._inputs = inputs
-        self._clock = clock
-        self._division = _choose(network, group, 4 * inputs.pixels, share)
-        self._store = ArrayStore(share, folder)
-        self._front: Predictor | None = None
+        self._fronts = fronts
+        self._clock = fronts.clock
+        self._division = _choose(network, group, 4 * fronts.inputs.pixels, fronts.memory)
         self._back: Predictor | None = None
         self._keeps: list[np.ndarray | None] = []
 
     @property
     def cached(self) -> int:
-        """Bytes kept, in memory and in the file."""
-        return self._store.in_memory + self._store.on_disk
+        """Bytes kept of the unpruned network, in memory and in a file."""
+        return self._fronts.cached
 
     def load(self, variant: Variant) -> None:
         """Make `variant` the one that `__call__` runs; where it brings a proof, hold it against that.
@@ -100,28 +52,15 @@ class GroupRunner:
         if variant.proof is not None:
             with self._clock.on("proof"):
                 image, expected = variant.proof
-                _compare(self._run(self._sources_of(image)), expected)
+                _compare(self._run(self._fronts.of(self._division, image)), expected)
 
     def __call__(self, index: int) -> np.ndarray:
         """The output for the image at `index`: float32 [1, 1, H, W]."""
-        sources = self._store.get(index)
-        if sources is None:
-            sources = self._sources_of(self._inputs.image(index))
-            if self._division.front:
-                self._store.put(index, sources)
-        return self._run(sources)
+        return self._run(self._fronts.sources(self._division, index))
 
     def close(self) -> None:
-        """Give back memory and file."""
-        self._store.clear()
-
-    def _sources_of(self, image: np.ndarray) -> list[np.ndarray]:
-        if not self._division.front:
-            return [image]
-        with self._clock.on("front"):
-            if self._front is None:
-                self._front = self._network.front(self._division)
-            return self._front([image])
+        """Free the variant; what is kept of the images serves the next group."""
+        self._back = None
 
     def _run(self, sources: Sequence[np.ndarray]) -> np.ndarray:
         if self._back is None:

@@ -11,7 +11,7 @@ from ocrslim.errors import LoweringError
 from ocrslim.graph.groups import Group
 from ocrslim.graph.program import Op, Program, Value
 from ocrslim.runtime.algebra import rewrite, shapes_of
-from ocrslim.runtime.division import PRICE, Division, divide, whole
+from ocrslim.runtime.division import PRICE, Division, divide, part, whole
 from ocrslim.runtime.lowering import lower
 from ocrslim.runtime.predictor import Predictor
 from ocrslim.runtime.steps import Id, to_steps
@@ -38,6 +38,26 @@ class Variant:
     proof: tuple[np.ndarray, np.ndarray] | None = None
 
 
+class Bridge:
+    """Makes values of the unpruned network from others of it, some of which may be wanted themselves."""
+
+    def __init__(self, run: Predictor | None, taken: Sequence[int], known: Sequence[Id], wanted: Sequence[Id]):
+        """
+        Args:
+            run: makes what is wanted and not known, in that order; None where nothing is.
+            taken: which of the known values it is fed.
+        """
+        self._run = run
+        self._taken, self._known, self._wanted = taken, known, wanted
+
+    def __call__(self, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """The wanted values, from the known ones in their order."""
+        have = dict(zip(self._known, values))
+        made = [] if self._run is None else self._run([values[at] for at in self._taken])
+        have.update(zip((key for key in self._wanted if key not in have), made))
+        return [have[key] for key in self._wanted]
+
+
 class RuntimeNetwork:
     """An unpruned network as a traced program with its weights; shared by all threads."""
 
@@ -61,10 +81,22 @@ class RuntimeNetwork:
         """The network in two parts around a group; undivided where there is none."""
         return whole(self.program) if group is None else divide(self.program, group, self.sizes, price)
 
-    def front(self, division: Division) -> Predictor:
-        """What makes the sources of `division`; for the thread that calls this."""
-        sources = [source.value for source in division.sources]
-        return self._load(division.front, self.program.inputs, sources, Variant(), {})
+    def bridge(self, before: Division | None, division: Division) -> Bridge | None:
+        """What makes the sources of `division` from those of `before`, or from the network's input for None.
+
+        None where they do not lead there. To be used in the thread that calls this. The steps are those of the
+        network, whatever lies between, so that the values are the same on every way.
+        """
+        known = self.program.inputs if before is None else tuple(source.value for source in before.sources)
+        wanted = [source.value for source in division.sources]
+        missing = [value for value in wanted if value.id not in {one.id for one in known}]
+        ops = part(self.program.ops, missing, {value.id for value in known})
+        used = {value.id for op in ops for value in (*op.values(), *op.outputs)}
+        if used & {value.id for value in self.program.inputs} - {value.id for value in known}:
+            return None
+        taken = [at for at, value in enumerate(known) if value.id in used]
+        run = self._load(ops, [known[at] for at in taken], missing, Variant(), {}, plain=True) if missing else None
+        return Bridge(run, taken, [value.id for value in known], [value.id for value in wanted])
 
     def back(self, division: Division, variant: Variant) -> Predictor:
         """What makes the output of `variant` from the sources; for the thread that calls this."""
@@ -80,12 +112,18 @@ class RuntimeNetwork:
         outputs: Sequence[Value],
         variant: Variant,
         widths: Mapping[Id, int],
+        plain: bool = False,
     ) -> Predictor:
-        """A part of the network, ready to run; `widths` are the channels of inputs that are fed pruned."""
+        """A part of the network, ready to run.
+
+        `widths` are the channels of inputs that are fed pruned. `plain` leaves its steps as they are: what is
+        computed once is not worth a search for cheaper ones, and does not depend on how it is divided.
+        """
         steps = to_steps(ops, outputs, {**self._arrays, **variant.arrays}, variant.conv_groups)
         shapes = {**shapes_of(ops), **{key: (-1, width, -1, -1) for key, width in widths.items()}}
         makes = [value.id for value in outputs]
-        lowered = lower(rewrite(steps, makes, shapes), [value.id for value in inputs], makes)
+        steps = steps if plain else rewrite(steps, makes, shapes)
+        lowered = lower(steps, [value.id for value in inputs], makes)
         return Predictor(lowered, use_gpu=self._use_gpu)
 
     def _measure_sizes(self) -> dict[Id, float]:
