@@ -1,0 +1,142 @@
+"""The units that go from each group so that a cost falls to a limit at the least damage: the search alone.
+
+The cost is not a sum over groups (a convolution costs its inputs x its outputs), the damage is. Lagrange's relaxation
+with coordinate descent (minimise damage + price x cost, one group at a time, the price found by bisection) gives a
+plan near the limit; exchanges between pairs of groups then use up what is left below it. Everett, "Generalized
+Lagrange Multiplier Method", Operations Research 11 (1963), section 1: what minimises the sum for some price is optimal
+for the cost that it reaches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocrslim.pruning.counts import CostOfCounts
+
+_PRICES = 40  # steps of the bisection
+_SWEEPS = 20  # over all groups at one price; a handful settle it
+_NEAR, _SPREAD = 4, 16  # of a group's choices, those that an exchange tries: neighbours, and some over the range
+_EPSILON = 1e-12
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What to choose from, and what it does.
+
+    Attributes:
+        choices: units of each group that may go, ascending from 0; int [choices] by group.
+        damages: of each choice, 0 for the first, not falling; float [choices] by group.
+        cost: of the units that go.
+    """
+
+    choices: Sequence[np.ndarray]
+    damages: Sequence[np.ndarray]
+    cost: CostOfCounts
+
+    def counts(self, picks: np.ndarray) -> np.ndarray:
+        """Units that go, by the index of each group's choice."""
+        return np.array([choice[pick] for choice, pick in zip(self.choices, picks)], dtype=np.int64)
+
+    def damage(self, picks: np.ndarray) -> float:
+        """Sum over the groups."""
+        return float(sum(damage[pick] for damage, pick in zip(self.damages, picks)))
+
+    def costs(self, picks: np.ndarray, group: int, options: np.ndarray) -> np.ndarray:
+        """Cost with each of `options` for `group`, the others as in `picks`."""
+        rows = np.repeat(self.counts(picks)[None], len(options), axis=0)
+        rows[:, group] = self.choices[group][options]
+        return self.cost(rows)
+
+
+def cheapest(problem: Problem) -> np.ndarray:
+    """Picks of the least cost whatever the damage."""
+    picks = np.array([len(choice) - 1 for choice in problem.choices])
+    return _descend(problem, picks, np.inf)
+
+
+def search(problem: Problem, limit: float) -> np.ndarray | None:
+    """Picks of the least damage that cost at most `limit`; None where nothing does."""
+    best = cheapest(problem)
+    if _cost(problem, best) > limit:
+        return None
+    for picks in _relaxations(problem, limit, best):
+        if _cost(problem, picks) <= limit and problem.damage(picks) < problem.damage(best):
+            best = picks
+    return _exchange(problem, best, limit)
+
+
+def _cost(problem: Problem, picks: np.ndarray) -> float:
+    return float(problem.cost(problem.counts(picks)[None])[0])
+
+
+def _relaxations(problem: Problem, limit: float, most: np.ndarray) -> Iterator[np.ndarray]:
+    """What each price of the bisection gives, from below and from above."""
+    nothing = np.zeros(len(most), dtype=np.int64)
+    span = max(_cost(problem, nothing) - _cost(problem, most), _EPSILON)
+    scale = max(problem.damage(most), _EPSILON) / span
+    low, high = np.log(scale * 1e-6), np.log(scale * 1e6)
+    for _ in range(_PRICES):
+        middle = (low + high) / 2
+        found = [_descend(problem, start, float(np.exp(middle))) for start in (nothing, most)]
+        yield from found
+        if min(_cost(problem, picks) for picks in found) <= limit:
+            high = middle
+        else:
+            low = middle
+
+
+def _descend(problem: Problem, picks: np.ndarray, price: float) -> np.ndarray:
+    """Coordinate descent on damage + price x cost; on the cost alone at an infinite price."""
+    picks = picks.copy()
+    for _ in range(_SWEEPS):
+        before = picks.copy()
+        for group, choice in enumerate(problem.choices):
+            costs = problem.costs(picks, group, np.arange(len(choice)))
+            value = costs if np.isinf(price) else problem.damages[group] + price * costs
+            least = int(np.argmin(value))
+            if value[least] < value[picks[group]] - _EPSILON * abs(value[least]):
+                picks[group] = least
+        if (picks == before).all():
+            break
+    return picks
+
+
+def _exchange(problem: Problem, picks: np.ndarray, limit: float) -> np.ndarray:
+    """Change two groups at a time as long as the damage falls and the cost stays within `limit`."""
+    picks, improved = picks.copy(), True
+    while improved:
+        improved = False
+        for first in range(len(picks)):
+            for second in range(first + 1, len(picks)):
+                improved |= _exchange_pair(problem, picks, (first, second), limit)
+    return picks
+
+
+def _exchange_pair(problem: Problem, picks: np.ndarray, pair: tuple[int, int], limit: float) -> bool:
+    """The best of the tried choices of two groups, entered in `picks` where it is better."""
+    one, other = pair
+    tried = [_nearby(len(problem.choices[group]), int(picks[group])) for group in pair]
+    rows = np.repeat(problem.counts(picks)[None], len(tried[0]) * len(tried[1]), axis=0)
+    grid = np.stack([part.ravel() for part in np.meshgrid(*tried, indexing="ij")])
+    damages = problem.damages[one][grid[0]] + problem.damages[other][grid[1]]
+    better = damages < problem.damages[one][picks[one]] + problem.damages[other][picks[other]] - _EPSILON
+    grid, damages, rows = grid[:, better], damages[better], rows[better]
+    if not len(damages):
+        return False
+    rows[:, one], rows[:, other] = problem.choices[one][grid[0]], problem.choices[other][grid[1]]
+    damages = np.where(problem.cost(rows) <= limit, damages, np.inf)
+    least = int(np.argmin(damages))
+    if np.isinf(damages[least]):
+        return False
+    picks[one], picks[other] = grid[:, least]
+    return True
+
+
+def _nearby(count: int, pick: int) -> np.ndarray:
+    """Indices to try: all where they are few, else the neighbours and some over the range."""
+    spread = np.linspace(0, count - 1, min(count, _SPREAD)).round().astype(np.int64)
+    near = np.arange(max(0, pick - _NEAR), min(count, pick + _NEAR + 1))
+    return np.union1d(spread, near)
