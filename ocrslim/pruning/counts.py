@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
@@ -99,8 +98,3 @@ def _owners(groups: Mapping[str, Group]) -> Mapping[tuple[str, int, int], set[st
                 for position in unit:
                     found[member.key, member.axis, position].add(name)
     return found
-
-
-def total(cost: CostOfCounts, counts: Sequence[int]) -> float:
-    """The cost of one candidate."""
-    return float(cost(np.asarray([counts]))[0]) if len(counts) else math.nan

@@ -18,6 +18,7 @@ from ocrslim.pruning.counts import CostOfCounts
 
 _PRICES = 40  # steps of the bisection
 _SWEEPS = 20  # over all groups at one price; a handful settle it
+_STARTS = 4  # plans that the exchanges start from, and the cheapest of all
 _NEAR, _SPREAD = 4, 16  # of a group's choices, those that an exchange tries: neighbours, and some over the range
 _EPSILON = 1e-12
 
@@ -40,6 +41,10 @@ class Problem:
         """Units that go, by the index of each group's choice."""
         return np.array([choice[pick] for choice, pick in zip(self.choices, picks)], dtype=np.int64)
 
+    def total(self, picks: np.ndarray) -> float:
+        """Cost of the whole network."""
+        return float(self.cost(self.counts(picks)[None])[0])
+
     def damage(self, picks: np.ndarray) -> float:
         """Sum over the groups."""
         return float(sum(damage[pick] for damage, pick in zip(self.damages, picks)))
@@ -59,30 +64,25 @@ def cheapest(problem: Problem) -> np.ndarray:
 
 def search(problem: Problem, limit: float) -> np.ndarray | None:
     """Picks of the least damage that cost at most `limit`; None where nothing does."""
-    best = cheapest(problem)
-    if _cost(problem, best) > limit:
+    most = cheapest(problem)
+    if problem.total(most) > limit:
         return None
-    for picks in _relaxations(problem, limit, best):
-        if _cost(problem, picks) <= limit and problem.damage(picks) < problem.damage(best):
-            best = picks
-    return _exchange(problem, best, limit)
-
-
-def _cost(problem: Problem, picks: np.ndarray) -> float:
-    return float(problem.cost(problem.counts(picks)[None])[0])
+    found = {tuple(picks): picks for picks in _relaxations(problem, limit, most) if problem.total(picks) <= limit}
+    starts = [*sorted(found.values(), key=problem.damage)[:_STARTS], most]
+    return min((_exchange(problem, picks, limit) for picks in starts), key=problem.damage)
 
 
 def _relaxations(problem: Problem, limit: float, most: np.ndarray) -> Iterator[np.ndarray]:
     """What each price of the bisection gives, from below and from above."""
     nothing = np.zeros(len(most), dtype=np.int64)
-    span = max(_cost(problem, nothing) - _cost(problem, most), _EPSILON)
+    span = max(problem.total(nothing) - problem.total(most), _EPSILON)
     scale = max(problem.damage(most), _EPSILON) / span
     low, high = np.log(scale * 1e-6), np.log(scale * 1e6)
     for _ in range(_PRICES):
         middle = (low + high) / 2
         found = [_descend(problem, start, float(np.exp(middle))) for start in (nothing, most)]
         yield from found
-        if min(_cost(problem, picks) for picks in found) <= limit:
+        if min(problem.total(picks) for picks in found) <= limit:
             high = middle
         else:
             low = middle
