@@ -17,7 +17,7 @@ from ocrslim.loss_table import load_table
 from ocrslim.pruning.select import ratio_by_loss
 from ocrslim.scoring import Scored
 from ocrslim.sensitivity import analyse
-from ocrslim.stages import make_plan
+from ocrslim.planning import make_plan
 from ocrslim.workers import ProcessWorkers
 
 __all__ = ["traced_once"]

@@ -30,7 +30,7 @@ ORDER = """
     losses calibration scoring optim checkpoints runfolder display trainer finetune
     export
     report synth predict
-    analysis stages demo cli
+    planning analysis stages demo cli
 """.split()
 STAGES = ("sensitivity", "finetune", "export")
 

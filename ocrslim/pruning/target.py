@@ -9,6 +9,7 @@ for the cost that it reaches.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,8 @@ from ocrslim.pruning.counts import CostOfCounts
 
 _PRICES = 40  # steps of the bisection
 _SWEEPS = 20  # over all groups at one price; a handful settle it
-_STARTS = 4  # plans that the exchanges start from, and the cheapest of all
+_STARTS = 2  # plans that the exchanges start from, and the cheapest of all
+_ROUNDS = 3  # of trying to do without one of the groups; each only where the last one helped
 _NEAR, _SPREAD = 4, 16  # of a group's choices, those that an exchange tries: neighbours, and some over the range
 _EPSILON = 1e-12
 
@@ -69,7 +71,14 @@ def search(problem: Problem, limit: float) -> np.ndarray | None:
         return None
     found = {tuple(picks): picks for picks in _relaxations(problem, limit, most) if problem.total(picks) <= limit}
     starts = [*sorted(found.values(), key=problem.damage)[:_STARTS], most]
-    return min((_exchange(problem, picks, limit) for picks in starts), key=problem.damage)
+    best = min((_exchange(problem, picks, limit) for picks in starts), key=problem.damage)
+    for _ in range(_ROUNDS):
+        others = [_exchange(problem, picks, limit) for picks in _without_one(problem, best, limit)]
+        better = min([best, *others], key=problem.damage)
+        if better is best:
+            break
+        best = better
+    return best
 
 
 def _relaxations(problem: Problem, limit: float, most: np.ndarray) -> Iterator[np.ndarray]:
@@ -104,14 +113,47 @@ def _descend(problem: Problem, picks: np.ndarray, price: float) -> np.ndarray:
     return picks
 
 
+def _without_one(problem: Problem, best: np.ndarray, limit: float) -> Iterator[np.ndarray]:
+    """For each group that `best` prunes, a plan that leaves it alone: what costs least damage per saving goes instead.
+
+    Exchanges of two groups cannot get there where two or more others are needed in its place.
+    """
+    for left_alone in np.flatnonzero(best):
+        picks = best.copy()
+        picks[left_alone] = 0
+        while problem.total(picks) > limit:
+            step = _next_step(problem, picks, int(left_alone), limit)
+            if step is None:
+                break
+            picks[step[0]] = step[1]
+        else:
+            yield picks
+
+
+def _next_step(problem: Problem, picks: np.ndarray, left_alone: int, limit: float) -> tuple[int, int] | None:
+    """The group and its choice of the least damage per saving; saving beyond `limit` counts nothing."""
+    now, found = problem.total(picks), []
+    for group, choice in enumerate(problem.choices):
+        further = np.arange(picks[group] + 1, len(choice))
+        if group == left_alone or not len(further):
+            continue
+        savings = now - np.maximum(problem.costs(picks, group, further), limit)
+        added = problem.damages[group][further] - problem.damages[group][picks[group]]
+        price = np.where(savings > 0, added / np.maximum(savings, _EPSILON), np.inf)
+        least = int(np.argmin(price))
+        if np.isfinite(price[least]):
+            found.append((float(price[least]), group, int(further[least])))
+    return min(found)[1:] if found else None
+
+
 def _exchange(problem: Problem, picks: np.ndarray, limit: float) -> np.ndarray:
     """Change two groups at a time as long as the damage falls and the cost stays within `limit`."""
     picks, improved = picks.copy(), True
+    free = [group for group, choice in enumerate(problem.choices) if len(choice) > 1]
     while improved:
         improved = False
-        for first in range(len(picks)):
-            for second in range(first + 1, len(picks)):
-                improved |= _exchange_pair(problem, picks, (first, second), limit)
+        for pair in itertools.combinations(free, 2):
+            improved |= _exchange_pair(problem, picks, pair, limit)
     return picks
 
 

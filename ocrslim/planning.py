@@ -1,0 +1,115 @@
+"""From the sensitivity table to a plan: chosen, printed with what it is expected to cost and to save."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocrslim import loss_table, report
+from ocrslim.artifacts import hash_value
+from ocrslim.config import Config
+from ocrslim.errors import PlanError
+from ocrslim.models.names import to_public
+from ocrslim.pruning.cost import Cost, measure_cost
+from ocrslim.pruning.plan import Plan
+from ocrslim.pruning.select import Selection, select
+from ocrslim.scoring import Scored, load_scored
+
+logger = logging.getLogger(__name__)
+
+_ALARMING = 0.2  # a loss before training from which on a word of warning is due
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A plan and what is known of it before it is applied.
+
+    Attributes:
+        before, after: costs of the network and of the pruned one, by their shapes.
+    """
+
+    plan: Plan
+    selection: Selection
+    before: Cost
+    after: Cost
+
+    def to_json(self) -> dict[str, Any]:
+        """Ratios, single losses and reasons by public name, predicted losses, MACs and parameters before and after."""
+        chosen, architecture = self.selection, self.plan.architecture
+
+        def public(values: Any) -> dict[str, Any]:
+            return {to_public(name, architecture): value for name, value in values.items()}
+
+        return {
+            "ratios": public(chosen.ratios),
+            "losses": public(chosen.losses),
+            "skipped": public(chosen.skipped),
+            "predicted_loss": {"summed": chosen.summed_loss, "joint": chosen.joint_loss},
+            "macs": [self.before.macs, self.after.macs],
+            "params": [self.before.params, self.after.params],
+        }
+
+
+def run_dry(config: Config) -> dict[str, Any]:
+    """Choose and print the plan that `prune` would apply; nothing is changed and nothing is written."""
+    config.require("Architecture")
+    choice = choose_plan(load_scored(config))
+    print("\ndry run: nothing was pruned and nothing written", flush=True)
+    return {"dry_run": True, **choice.to_json()}
+
+
+def make_plan(scored: Scored) -> Plan:
+    """The plan of `choose_plan`."""
+    return choose_plan(scored).plan
+
+
+def choose_plan(scored: Scored) -> Choice:
+    """Choose ratios from `sen.pickle`; print what is pruned, what is left alone and why, the losses and the costs.
+
+    Raises:
+        ArtifactError: the table is missing, damaged, or of another model.
+        PlanError: nothing is left to prune, or `Prune.target` cannot be reached.
+    """
+    config, graph = scored.config, scored.graph
+    architecture, options = config.section("Architecture"), config.prune
+    path = Path(options.sen_file or config.save_model_dir / loss_table.TABLE)
+    hashes = scored.hashes()
+    table = loss_table.load_table(path, graph, architecture, hashes, options.loss_tolerance)
+    if options.target:
+        logger.info("ratios are chosen by Prune.target; Prune.loss_tolerance is not used")
+    selection = select(graph, table, options, architecture)
+    print(report.plan_table(graph, selection.ratios, selection.skipped, architecture, selection.losses))
+    if not selection.ratios:
+        raise PlanError(
+            f"{path}: no layer may lose channels, for the reasons listed above: raise Prune.loss_tolerance (now "
+            f"{options.loss_tolerance:g}) or Prune.skip_loss where the loss is the reason; lower Prune.skip_first, "
+            "Prune.align or Prune.min_channels, or shorten Prune.skip, where those are named"
+        )
+    cuts = scored.pruner().cuts(selection.ratios)
+    origin = {**hashes, "sensitivities": hash_value(table)}
+    plan = Plan(architecture, cuts, selection.ratios, selection.skipped, options.criterion, origin)
+    choice = Choice(plan, selection, measure_cost(graph), measure_cost(graph, cuts))
+    _print_prediction(choice)
+    return choice
+
+
+def _print_prediction(choice: Choice) -> None:
+    summed, joint = choice.selection.summed_loss, choice.selection.joint_loss
+    before, after = choice.before, choice.after
+    print(
+        f"\npredicted loss before training: {summed:.4f} if the layers' losses only add up, "
+        f"{joint:.4f} if they reinforce one another"
+    )
+    for what, old, new in (
+        ("MACs at 736x1280", before.macs, after.macs),
+        ("parameters", before.params, after.params),
+    ):
+        print(f"{what}: {old:,} -> {new:,}, {1 - new / old:.1%} removed", flush=True)
+    if joint >= _ALARMING:
+        logger.warning(
+            "the pruned layers may together lose %.0f %% of the score before training: ask for less, with a lower "
+            "Prune.target or Prune.loss_tolerance, or look at the score before training that follows",
+            100 * joint,
+        )
