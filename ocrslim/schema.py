@@ -45,7 +45,6 @@ from ocrslim.rules import (
     whole,
 )
 
-
 TARGETS = ("macs", "params", "latency")
 
 

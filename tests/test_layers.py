@@ -21,7 +21,8 @@ ORDER = """
     runtime runtime.steps runtime.linear runtime.plans runtime.phases runtime.algebra
     runtime.cut runtime.division runtime.legacy runtime.lowering runtime.predictor runtime.variants runtime.runner
     pruning pruning.plan pruning.optimizer_state pruning.surgery
-    pruning.criteria pruning.pruners pruning.cost pruning.counts pruning.damage pruning.target pruning.select pruning.slim_plan pruning.slim pruning.proof
+    pruning.criteria pruning.pruners pruning.cost pruning.counts pruning.damage pruning.target
+    pruning.patterns pruning.select pruning.slim_plan pruning.slim pruning.proof
     sequential curves search standing sensitivity_display
     network
     plots.picture plots.scale plots.page plots.heat_map plots.small_multiples plots

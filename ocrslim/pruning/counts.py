@@ -51,8 +51,9 @@ def product_cost(graph: ChannelGraph, kind: str) -> ProductCost:
     if kind == PARAMS:
         shapes = list(graph.trainable.items())
         return _build(graph, [1.0] * len(shapes), shapes, [()] * len(shapes))
-    layers = graph.layers
-    return _build(graph, [l.positions for l in layers], [(l.key, l.shape) for l in layers], [l.per for l in layers])
+    weights = [layer.positions for layer in graph.layers]
+    shapes = [(layer.key, layer.shape) for layer in graph.layers]
+    return _build(graph, weights, shapes, [layer.per for layer in graph.layers])
 
 
 def _build(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
-import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,14 +11,13 @@ import numpy as np
 
 from ocrslim.artifacts import Sensitivities
 from ocrslim.config import PruneOptions
-from ocrslim.errors import ConfigError, PlanError
-from ocrslim.graph.groups import INPUT, ChannelGraph, Group, Member
+from ocrslim.errors import PlanError
+from ocrslim.graph.groups import ChannelGraph, Group
 from ocrslim.models.names import to_public
 from ocrslim.pruning.counts import CostOfCounts, product_cost
 from ocrslim.pruning.damage import damages, joint_loss, rising
+from ocrslim.pruning.patterns import check_patterns, losing, matches
 from ocrslim.pruning.target import Problem, cheapest, search
-
-logger = logging.getLogger(__name__)
 
 _BLOCK = re.compile(r"conv(\d+)_")
 
@@ -77,7 +73,7 @@ def select(
         PlanError: the target cannot be reached; says how far one gets and what to relax.
     """
     members = [member.key for group in graph.groups.values() for member in group.members]
-    _check_patterns(options.skip, [*members, *graph.unprunable], graph, architecture, "Prune.skip")
+    check_patterns(options.skip, [*members, *graph.unprunable], graph, architecture, "Prune.skip")
     reasons = _reasons(graph, table, options, architecture)
     skipped = {**graph.unprunable, **reasons}
     candidates = [group for name, group in graph.groups.items() if name not in reasons]
@@ -248,77 +244,17 @@ def _why_none(ratio: float, group: Group, options: PruneOptions) -> str:
     )
 
 
-def match_groups(graph: ChannelGraph, patterns: Sequence[str], architecture: Mapping[str, Any], key: str) -> list[str]:
-    """Names of the groups that match any of the glob `patterns`, by public name or state-dict key.
-
-    Raises:
-        ConfigError: a name is no prunable layer's, or nothing matches; `key` names the setting it came from.
-    """
-    _check_patterns(patterns, graph.groups, graph, architecture, key)
-    matched = [name for name in graph.groups if _matches(patterns, name, architecture)]
-    if not matched:
-        raise ConfigError(f"{key}: {list(patterns)} matches no prunable layer; {_choice(graph.groups, architecture)}")
-    return matched
-
-
-def _check_patterns(
-    patterns: Sequence[str], keys: Iterable[str], graph: ChannelGraph, architecture: Mapping[str, Any], key: str
-) -> None:
-    """Refuse a plain name that none of `keys` has, saying why or which is nearest; warn of an idle pattern.
-
-    Raises:
-        ConfigError: such a name.
-    """
-    keys = list(keys)
-    for pattern in patterns:
-        if any(_matches([pattern], name, architecture) for name in keys):
-            continue
-        if set(pattern) & set("*?["):
-            logger.warning("%s: %r matches no layer", key, pattern)
-            continue
-        raise ConfigError(f"{key}: {pattern!r} {_why_unknown(pattern, keys, graph, architecture)}")
-
-
-def _why_unknown(name: str, keys: Sequence[str], graph: ChannelGraph, architecture: Mapping[str, Any]) -> str:
-    for group in graph.groups.values():
-        if any(_matches([name], member.key, architecture) for member in _losing(group)):
-            return f"goes with {to_public(group.name, architecture)}: name that"
-    for layer, reason in graph.unprunable.items():
-        if _matches([name], layer, architecture):
-            return f"cannot be pruned: {reason}"
-    names = [to_public(key, architecture) for key in keys]
-    nearest = difflib.get_close_matches(name, [*names, *keys], n=1, cutoff=0.0)
-    if not nearest:
-        return "is no layer's name: this network has no prunable layer"
-    return f"is no layer's name; did you mean {nearest[0]!r}?"
-
-
-def _losing(group: Group) -> list[Member]:
-    """The members whose layers lose channels with the group: all but those that read them."""
-    return [member for member in group.members if member.role != INPUT]
-
-
-def _choice(keys: Iterable[str], architecture: Mapping[str, Any]) -> str:
-    names = ", ".join(to_public(name, architecture) for name in keys)
-    return f"expected glob patterns over: {names}" if names else "this network has none"
-
-
-def _matches(patterns: Sequence[str], name: str, architecture: Mapping[str, Any]) -> bool:
-    spellings = (to_public(name, architecture), name)
-    return any(fnmatch.fnmatchcase(spelling, pattern) for spelling in spellings for pattern in patterns)
-
-
 def _skip_reason(
     group: Group, losses: Mapping[float, float], options: PruneOptions, architecture: Mapping[str, Any]
 ) -> str | None:
-    losing = _losing(group)
-    for name in (to_public(member.key, architecture) for member in losing):
+    members = losing(group)
+    for name in (to_public(member.key, architecture) for member in members):
         block = _BLOCK.match(name)
         if block and int(block[1]) <= options.skip_first:
             return f"close to the input: {name} lies in the first {options.skip_first} blocks (Prune.skip_first)"
-    for member in losing:
+    for member in members:
         for pattern in options.skip:
-            if _matches([pattern], member.key, architecture):
+            if matches([pattern], member.key, architecture):
                 return f"Prune.skip: {pattern!r} matches {to_public(member.key, architecture)}"
     if not losses:
         return "not in the sensitivity table"
