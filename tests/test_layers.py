@@ -21,7 +21,7 @@ ORDER = """
     runtime runtime.steps runtime.linear runtime.plans runtime.phases runtime.algebra
     runtime.cut runtime.division runtime.legacy runtime.lowering runtime.predictor runtime.variants runtime.runner
     pruning pruning.plan pruning.optimizer_state pruning.surgery
-    pruning.criteria pruning.pruners pruning.cost pruning.counts pruning.damage pruning.target
+    pruning.criteria pruning.pruners pruning.cost pruning.counts pruning.latency pruning.damage pruning.target
     pruning.patterns pruning.select pruning.slim_plan pruning.slim pruning.proof
     sequential curves search standing sensitivity_display
     network
@@ -31,7 +31,7 @@ ORDER = """
     losses calibration scoring optim checkpoints runfolder display trainer finetune
     export
     report synth predict
-    planning analysis stages demo cli
+    stopwatch planning analysis stages demo cli
 """.split()
 STAGES = ("sensitivity", "finetune", "export")
 

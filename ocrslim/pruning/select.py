@@ -14,7 +14,7 @@ from ocrslim.config import PruneOptions
 from ocrslim.errors import PlanError
 from ocrslim.graph.groups import ChannelGraph, Group
 from ocrslim.models.names import to_public
-from ocrslim.pruning.counts import CostOfCounts, product_cost
+from ocrslim.pruning.counts import MACS, CostOfCounts, product_cost
 from ocrslim.pruning.damage import damages, joint_loss, rising
 from ocrslim.pruning.patterns import check_patterns, losing, matches
 from ocrslim.pruning.target import Problem, cheapest, search
@@ -172,6 +172,14 @@ def _said(value: Any) -> str:
 
 def _down(fraction: float) -> str:
     return f"{np.floor(fraction * 1000) / 1000:.3f}"
+
+
+def select_counts(
+    graph: ChannelGraph, table: Sensitivities, options: PruneOptions, architecture: Mapping[str, Any]
+) -> dict[str, list[int]]:
+    """Units that may go from each group that is not left alone, ascending from 1."""
+    problem = _problem(graph, table, options, architecture, product_cost(graph, MACS))
+    return {name: counts[1:].tolist() for name, counts in zip(graph.groups, problem.choices) if len(counts) > 1}
 
 
 def _problem(
