@@ -16,7 +16,7 @@ from ocrslim.runtime.predictor import Predictor
 from ocrslim.runtime.variants import RuntimeNetwork, Variant
 
 THREADS = 1
-_TURNS = 5
+_TURNS = 3
 _FREE_SIZE = (1, 3, -1, -1)
 
 

@@ -26,7 +26,7 @@ from ocrslim.errors import ArtifactError
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.pruning.counts import MACS, product_cost
 
-_POINTS = 4  # counts measured of a group, the largest among them
+_POINTS = 3  # counts measured of a group, the largest among them
 _SCHEMA = 1
 
 
@@ -109,16 +109,11 @@ def measured_table(
     missing = [
         (name, n) for name, counts in wanted.items() for n in spread(counts) if n not in table.points.get(name, {})
     ]
-    bases, ratios = [], {}
     for name, count in missing:
         base, ratio = ratio_of(name, count)
-        bases.append(base)
-        ratios[name, count] = ratio
-    if missing:
-        table.full = table.full or float(np.median(bases))
-        for (name, count), ratio in ratios.items():
-            table.points.setdefault(name, {})[count] = ratio * table.full
-        table.save()
+        table.full = table.full or base
+        table.points.setdefault(name, {})[count] = ratio * table.full
+        table.save()  # each: the next run goes on from here
     return table
 
 
