@@ -24,6 +24,7 @@ from ocrslim.stopwatch import THREADS, Stopwatch
 logger = logging.getLogger(__name__)
 
 _ALIGN = 8  # of channel counts for a latency, where `Prune.align` is empty: oneDNN computes in blocks of 8 or 16
+_OFF = 0.1  # difference of prediction and measurement, of the unpruned time, that is worth a word
 _ALARMING = 0.2  # a loss before training from which on a word of warning is due
 
 
@@ -147,6 +148,12 @@ def _print_prediction(choice: Choice) -> None:
             f"latency at 736x1280, {THREADS} thread: {full:.1f} ms -> {predicted:.1f} ms predicted, "
             f"{1 - predicted / full:.1%} less; {measured:.1f} ms measured, {1 - measured / full:.1%} less"
         )
+        if abs(measured - predicted) > _OFF * full:
+            logger.warning(
+                "latency: prediction and measurement differ by %.0f %% of the unpruned network's time: the table was "
+                "measured beside other work; delete the file named above and measure again on an idle machine",
+                100 * abs(measured - predicted) / full,
+            )
     if joint >= _ALARMING:
         logger.warning(
             "the pruned layers may together lose %.0f %% of the score before training: ask for less, with a lower "
