@@ -16,7 +16,7 @@ setup(
         "paddleocr==2.10.0",
         "pyyaml>=6",
         "numpy>=1.24,<2",
-        "scipy>=1.9",
+        "scipy>=1.12",
         "shapely>=2",
         "matplotlib>=3.7",
         "pillow>=9",

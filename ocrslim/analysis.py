@@ -17,7 +17,7 @@ from ocrslim.errors import ArtifactError
 from ocrslim.loss_table import ADAPTIVE, RECORD, TABLE
 from ocrslim.measurements import JOURNALS, PICTURES, Measurements, open_measurements, read_counts
 from ocrslim.plots import SensitivityPicture, draw_sensitivities
-from ocrslim.pruning.select import match_groups
+from ocrslim.pruning.patterns import match_groups
 from ocrslim.scoring import load_scored
 from ocrslim.search import Point
 from ocrslim.sensitivity import analyse, conclude, start_processes

@@ -69,6 +69,10 @@ def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
         help="override entries of the configuration; values are YAML",
     )
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON at the end")
+    if stage == "prune":
+        parser.add_argument(
+            "--dry-run", action="store_true", help="print the plan, its predicted loss and its costs; change nothing"
+        )
     if stage == "predict":
         parser.add_argument("--images", required=True, type=Path, help="a folder of images, or one image")
         parser.add_argument("--out", required=True, type=Path, help="folder for drawn images and boxes.json")
@@ -80,12 +84,14 @@ def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
 
 
 def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
-    from ocrslim import analysis, stages
+    from ocrslim import analysis, planning, stages
     from ocrslim.predict import predict
 
     stages.use_device(config)
     if stage == "predict":
         return predict(stages.open_engine(config), config, arguments.images, arguments.out)
+    if stage == "prune" and arguments.dry_run:
+        return planning.run_dry(config)
     if stage == "merge":
         return analysis.run_merge(config, arguments.sources)
     if stage == "import-weights":

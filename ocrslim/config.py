@@ -19,12 +19,13 @@ from ocrslim.artifacts import write_text
 from ocrslim.errors import ConfigError
 from ocrslim.overrides import Override, apply_override, lookup, parse_overrides
 from ocrslim.rules import Node, Rule, Section, Variants
-from ocrslim.schema import ALIASES, SCHEMA, PruneOptions, known_keys
+from ocrslim.schema import ALIASES, SCHEMA, TARGETS, PruneOptions, known_keys
 from ocrslim.yamlfile import read_yaml
 
 __all__ = ["Config", "PruneOptions", "load_config"]
 
 _ABSENT = object()
+_FEW = 6  # keys of a section, so few that a message can name them
 _PARTS = {"Train": ("Train.dataset", "Train.loader"), "Eval": ("Eval.dataset",)}
 
 
@@ -225,8 +226,9 @@ class _Checker:
         kind = f"key of {owner}" if "name" in section.keys and owner else "key" if parent else "section"
         self.fault(key, f"unknown {kind} (with the value {_short(value)}); nearest valid key: {nearest}")
 
-    def relations(self, tree: Mapping[str, Any]) -> None:
+    def relations(self, tree: dict[str, Any]) -> None:
         """Check what concerns two keys at once."""
+        self.target(tree)
         for mode in ("Train", "Eval"):
             key = f"{mode}.dataset.ratio_list"
             files, shares = lookup(tree, f"{mode}.dataset.label_file_list"), lookup(tree, key)
@@ -243,13 +245,29 @@ class _Checker:
                 f"found {len(values)} learning rates, expected {len(epochs) + 1}: one more than decay_epochs",
             )
 
+    def target(self, tree: dict[str, Any]) -> None:
+        """Demand one target where there is any, and call FLOPs by their name here."""
+        target = lookup(tree, "Prune.target")
+        if not isinstance(target, dict):
+            return
+        given = {key: value for key, value in target.items() if value is not None}
+        if len(given) == 1:
+            ((key, value),) = given.items()
+            tree["Prune"]["target"] = {"macs" if key == "flops" else key: value}
+        elif given:
+            found, names = " and ".join(given), ", ".join(TARGETS)
+            self.fault("Prune.target", f"found {found}, expected one of {names}; set -o 'Prune.target={{macs: 0.5}}'")
+        else:
+            tree["Prune"]["target"] = None
+
 
 def _expectation(node: Node) -> str:
     if isinstance(node, Rule):
         return node.expected
     if isinstance(node, Variants):
         return f"a section with name: {_one_of(list(node.options))}"
-    return "a section with keys of its own"
+    few = f": {', '.join(node.keys)}" if len(node.keys) <= _FEW else ""
+    return f"a section with keys of its own{few}"
 
 
 def _one_of(names: Sequence[str]) -> str:

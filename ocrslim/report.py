@@ -67,17 +67,22 @@ def plan_table(
     ratios: Mapping[str, float],
     skipped: Mapping[str, str],
     architecture: Mapping[str, Any],
+    losses: Mapping[str, float],
 ) -> str:
-    """The pruned groups with their channels, and below them the layers left alone with their reasons."""
+    """The pruned groups with their channels, and below them the layers left alone with their reasons.
+
+    Args:
+        losses: of each pruned group alone.
+    """
     pruned = []
     for name, ratio in ratios.items():
         group = graph.groups[name]
         stay = group.master.size - round(group.channels * ratio)
-        pruned.append((to_public(name, architecture), group.master.size, stay, f"{ratio:.3f}"))
+        pruned.append((to_public(name, architecture), group.master.size, stay, f"{ratio:.3f}", f"{losses[name]:.4f}"))
     kept = [(to_public(name, architecture), reason) for name, reason in skipped.items()]
     return "\n\n".join(
         [
-            tabulate(pruned, headers=("pruned group", "channels", "stay", "ratio removed")),
+            tabulate(pruned, headers=("pruned group", "channels", "stay", "ratio removed", "loss alone")),
             tabulate(kept, headers=("left alone", "reason")),
         ]
     )

@@ -217,6 +217,7 @@ PATTERNS = Rule("a pattern or a list of patterns over parameter names, such as [
 LABEL_FILES = Rule("a label file or a list of label files", _some_texts)
 TRANSFORMS = Rule("a list of transforms, each a mapping with its name as only key", _transforms)
 FRACTION = real(0, 1, above=True, below=True)
+PART = Rule(f"{FRACTION.expected}: the fraction to remove", FRACTION.convert, optional=True)
 ZERO_TO_ONE = real(0, 1)
 POSITIVE = real(0, above=True)
 NOT_NEGATIVE = real(0)

@@ -25,6 +25,7 @@ from ocrslim.rules import (
     NOT_NEGATIVE,
     NOTHING,
     ONE_IMAGE,
+    PART,
     PATH,
     PATTERNS,
     POSITIVE,
@@ -43,6 +44,8 @@ from ocrslim.rules import (
     named,
     whole,
 )
+
+TARGETS = ("macs", "params", "latency")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class PruneOptions:
     skip_loss: float = 0.02
     sen_file: str | None = None
     loss_tolerance: float = 0.02
+    target: Mapping[str, float] | None = None  # {what: fraction of it to remove}, one of TARGETS
     align: int | None = None
     min_channels: int = 1
 
@@ -184,6 +188,8 @@ _DB_POST_PROCESS = Section(
     )
 )
 
+_TARGET = Section(dict.fromkeys((*TARGETS, "flops"), PART))
+
 _PRUNE = Section(
     keys={
         "criterion": choice("fpgm", "l1", "l2", "bn_scale", "taylor", "random"),
@@ -203,6 +209,7 @@ _PRUNE = Section(
         "skip_loss": NOT_NEGATIVE,
         "sen_file": PATH,
         "loss_tolerance": ZERO_TO_ONE,
+        "target": _TARGET,
         "align": whole(1, optional=True),
         "min_channels": whole(1),
     },

@@ -16,23 +16,23 @@ from typing import Any
 
 import paddle
 
-from ocrslim import finetune, loss_table, report
-from ocrslim.artifacts import check_writable, hash_arrays, hash_value
+from ocrslim import finetune, report
+from ocrslim.artifacts import check_writable, hash_arrays
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet, preprocess, scan, scan_evaluation
 from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference_folder
-from ocrslim.errors import ConfigError, PlanError
+from ocrslim.errors import ConfigError
 from ocrslim.evaluate import evaluate, post_processor
 from ocrslim.export import export
 from ocrslim.models import build_model
 from ocrslim.models.names import to_public
 from ocrslim.network import load_network, refuse_pruned
+from ocrslim.planning import choose_plan
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import SUFFIX, Plan
-from ocrslim.pruning.select import select
 from ocrslim.pruning.surgery import apply_plan
 from ocrslim.runfolder import check_source
-from ocrslim.scoring import NOMINAL_SHAPE, Scored, detector_graph, load_scored
+from ocrslim.scoring import NOMINAL_SHAPE, detector_graph, load_scored
 from ocrslim.weights import init_backbone, load_weights, save_checkpoint, state_arrays
 
 logger = logging.getLogger(__name__)
@@ -53,44 +53,12 @@ def run_prune(config: Config) -> dict[str, Any]:
     folder = check_writable(config.save_model_dir)
     data = _scan(config)
     scored = load_scored(config, data[0])
-    plan = make_plan(scored)
-    before, after = measure_cost(scored.graph), measure_cost(scored.graph, plan.cuts)
+    choice = choose_plan(scored)
+    plan = choice.plan
     apply_plan(scored.model, plan)
-    print(
-        f"\nMACs at 736x1280: {before.macs:,} -> {after.macs:,}, {1 - after.macs / before.macs:.1%} removed", flush=True
-    )
     result = _fit(config, scored.model, data, plan, plan.origin)
-    return {
-        "plan": str(folder / f"best_accuracy{SUFFIX}"),
-        "macs": [before.macs, after.macs],
-        "params": [before.params, after.params],
-        **result,
-    }
-
-
-def make_plan(scored: Scored) -> Plan:
-    """Choose ratios from `sen.pickle`, print what is pruned and what is left alone, and why.
-
-    Raises:
-        ArtifactError: the table is missing, damaged, or of another model.
-        PlanError: nothing is left to prune.
-    """
-    config, graph = scored.config, scored.graph
-    architecture, options = config.section("Architecture"), config.prune
-    path = Path(options.sen_file or config.save_model_dir / loss_table.TABLE)
-    hashes = scored.hashes()
-    table = loss_table.load_table(path, graph, architecture, hashes, options.loss_tolerance)
-    selection = select(graph, table, options, architecture)
-    print(report.plan_table(graph, selection.ratios, selection.skipped, architecture))
-    if not selection.ratios:
-        raise PlanError(
-            f"{path}: no layer may lose channels, for the reasons listed above: raise Prune.loss_tolerance (now "
-            f"{options.loss_tolerance:g}) or Prune.skip_loss where the loss is the reason; lower Prune.skip_first, "
-            "Prune.align or Prune.min_channels, or shorten Prune.skip, where those are named"
-        )
-    cuts = scored.pruner().cuts(selection.ratios)
-    origin = {**hashes, "sensitivities": hash_value(table)}
-    return Plan(architecture, cuts, selection.ratios, selection.skipped, options.criterion, origin)
+    costs = {key: value for key, value in choice.to_json().items() if key in ("predicted_loss", "macs", "params")}
+    return {"plan": str(folder / f"best_accuracy{SUFFIX}"), **costs, **result}
 
 
 def run_groups(config: Config) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from ocrslim.artifacts import read_json, read_sensitivities, write_json, write_s
 from ocrslim.config import load_config
 from ocrslim.errors import ArtifactError
 from ocrslim.loss_table import load_table
+from ocrslim.planning import make_plan
 from ocrslim.pruning.select import ratio_by_loss
 from ocrslim.scoring import Scored
 from ocrslim.sensitivity import analyse
-from ocrslim.stages import make_plan
 from ocrslim.workers import ProcessWorkers
 
 __all__ = ["traced_once"]

@@ -356,6 +356,11 @@ def test_images_are_evaluated_one_by_one(write):
         "Prune.skip_ratio=1",
         "Prune.skip_loss=-0.1",
         "Prune.loss_tolerance=1.1",
+        "Prune.target=0.5",
+        "Prune.target={macs: 0}",
+        "Prune.target={params: 1}",
+        "Prune.target={latency: 40%}",
+        "Prune.target={flops: 0.5, params: 0.2}",
         "Prune.align=0",
         "Prune.min_channels=0",
     ],
@@ -385,6 +390,29 @@ def test_values_out_of_bounds_are_refused(text):
 )
 def test_values_at_the_edge_are_accepted(text):
     assert load_config(MAIN, [text]).tree["Global"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "target"),
+    [
+        (["Prune.target={macs: 0.5}"], {"macs": 0.5}),
+        (["Prune.target.flops=0.25"], {"macs": 0.25}),  # another word for the same
+        (["Prune.target.macs=0.5", "Prune.target={params: 1e-1}"], {"params": 0.1}),
+        (["Prune.target={macs: 0.5, latency: }"], {"macs": 0.5}),
+        (["Prune.target.macs=0.5", "Prune.target="], None),
+        ([], None),
+    ],
+    ids=["macs", "flops", "the last counts", "an empty one does not", "taken back", "none"],
+)
+def test_a_target_is_one_fraction_to_remove(texts, target):
+    assert load_config(MAIN, texts).prune.target == target
+
+
+def test_two_targets_are_named_and_a_misspelt_one_has_a_nearest(write):
+    path = write("Prune: {target: {flops: 0.5, macs: 0.4}}\n")
+    assert "config.yml: Prune.target: found flops and macs, expected one of macs, params, latency" in problem(path)
+    assert "nearest valid key: Prune.target.macs" in problem(MAIN, "Prune.target.mac=0.5")
+    assert "nearest valid key: Prune.target" in problem(MAIN, "Prune.traget={macs: 0.5}")
 
 
 def test_a_key_of_another_optimizer_is_unknown():

@@ -22,7 +22,8 @@ ORDER = """
     runtime.cut runtime.division runtime.legacy runtime.lowering runtime.predictor runtime.variants
     runtime.fronts runtime.runner
     pruning pruning.plan pruning.optimizer_state pruning.surgery
-    pruning.criteria pruning.pruners pruning.cost pruning.select pruning.slim_plan pruning.slim pruning.proof
+    pruning.criteria pruning.pruners pruning.cost pruning.counts pruning.latency pruning.damage pruning.target
+    pruning.patterns pruning.select pruning.slim_plan pruning.slim pruning.proof
     pruning.affine pruning.refit pruning.reference pruning.recover
     sequential curves search standing sensitivity_display
     network
@@ -32,7 +33,7 @@ ORDER = """
     losses calibration scoring optim checkpoints runfolder display trainer finetune
     export
     report synth predict
-    analysis stages demo cli
+    stopwatch planning analysis stages demo cli
 """.split()
 STAGES = ("sensitivity", "finetune", "export")
 

@@ -9,7 +9,8 @@ import pytest
 from ocrslim.config import PruneOptions
 from ocrslim.errors import ConfigError
 from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Member
-from ocrslim.pruning.select import loss_at, match_groups, permitted, ratio_by_loss, select
+from ocrslim.pruning.patterns import match_groups
+from ocrslim.pruning.select import loss_at, permitted, ratio_by_loss, select
 
 ARCHITECTURE = {
     "model_type": "det",

@@ -103,6 +103,23 @@ def test_predict_draws_and_lists_what_it_found(workflow, v2_config, rendered):
     assert len(list((folder / "seen").glob("*.png"))) == 4
 
 
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(workflow, repo, v2_config):
+    folder, results, changes = workflow
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    words = [*command("prune"), "-c", v2_config, "--json", "--dry-run", "-o", *changes]
+    plain = run(words, cwd=folder)
+    told = result_of(plain)
+    assert told["macs"] == results["prune"]["macs"] and told["params"] == results["prune"]["params"]
+    assert told["predicted_loss"] == results["prune"]["predicted_loss"]
+    assert "predicted loss before training" in plain.stdout and "conv1_weights" in plain.stdout
+    aimed = result_of(run([*words, "Prune.target={flops: 0.1}"], cwd=folder))
+    assert aimed["macs"][1] <= 0.9 * aimed["macs"][0]
+    assert aimed["ratios"] != told["ratios"]
+    refused = run([*words, "Prune.target={macs: 0.9}"], cwd=folder)
+    assert refused.returncode == 2 and "at most 0." in refused.stderr and not refused.stdout
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
 def test_a_finished_run_is_not_repeated_and_another_is_refused(workflow, repo, v2_config):
     folder, results, changes = workflow
     before = (folder / "out/best_accuracy.pdparams").read_bytes()

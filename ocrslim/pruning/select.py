@@ -2,37 +2,62 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
-import logging
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import numpy as np
 
 from ocrslim.artifacts import Sensitivities
 from ocrslim.config import PruneOptions
-from ocrslim.errors import ConfigError
-from ocrslim.graph.groups import INPUT, ChannelGraph, Group, Member
+from ocrslim.errors import PlanError
+from ocrslim.graph.groups import ChannelGraph, Group
 from ocrslim.models.names import to_public
-
-logger = logging.getLogger(__name__)
+from ocrslim.pruning.counts import MACS, CostOfCounts, product_cost
+from ocrslim.pruning.damage import damages, joint_loss, rising
+from ocrslim.pruning.patterns import check_patterns, losing, matches
+from ocrslim.pruning.target import Problem, cheapest, search
 
 _BLOCK = re.compile(r"conv(\d+)_")
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Ratios by group name, and why the other layers are left alone; both by state-dict key."""
+    """Which fraction of each group goes, and what that is expected to do.
+
+    Attributes:
+        ratios: by group name (state-dict key).
+        skipped: why the other layers are left alone, by state-dict key.
+        losses: by group name, of each alone, by the sensitivity table.
+        saving: the fraction of the target's cost that goes; None without a target.
+    """
 
     ratios: Mapping[str, float]
     skipped: Mapping[str, str]
+    losses: Mapping[str, float] = field(default_factory=dict)
+    saving: float | None = None
+
+    @property
+    def summed_loss(self) -> float:
+        """What the losses add up to: the least to be expected of them together."""
+        return sum(self.losses.values())
+
+    @property
+    def joint_loss(self) -> float:
+        """What they are expected to cause together (`ocrslim.pruning.damage`)."""
+        losses, ratios = (np.array([values[name] for name in self.ratios]) for values in (self.losses, self.ratios))
+        return joint_loss(float(damages(losses, ratios).sum()))
 
 
 def select(
-    graph: ChannelGraph, table: Sensitivities, options: PruneOptions, architecture: Mapping[str, Any]
+    graph: ChannelGraph,
+    table: Sensitivities,
+    options: PruneOptions,
+    architecture: Mapping[str, Any],
+    cost: CostOfCounts | None = None,
 ) -> Selection:
-    """Choose each group's ratio by `Prune.loss_tolerance`, as PaddleSlim does, skipping as documented.
+    """Choose each group's ratio by `Prune.target`, or else by `Prune.loss_tolerance` as PaddleSlim does.
 
     Left alone are: groups with a member in the first `skip_first` blocks, names that match `skip`,
     groups that the table does not hold, and groups that lose more than `skip_loss` at `skip_ratio`.
@@ -41,28 +66,139 @@ def select(
     Args:
         table: {state-dict key of the group: {ratio: loss}}.
         architecture: the `Architecture` section, for the public names that patterns match.
+        cost: what the target counts; needed for `latency` alone, which is measured.
 
     Raises:
         ConfigError: `Prune.skip` names a layer that does not exist.
+        PlanError: the target cannot be reached; says how far one gets and what to relax.
     """
     members = [member.key for group in graph.groups.values() for member in group.members]
-    _check_patterns(options.skip, [*members, *graph.unprunable], graph, architecture, "Prune.skip")
-    skipped = dict(graph.unprunable)
+    check_patterns(options.skip, [*members, *graph.unprunable], graph, architecture, "Prune.skip")
+    reasons = _reasons(graph, table, options, architecture)
+    skipped = {**graph.unprunable, **reasons}
+    candidates = [group for name, group in graph.groups.items() if name not in reasons]
+    if options.target is None:
+        ratios = _by_tolerance(candidates, table, options, skipped)
+        return Selection(ratios, skipped, _losses(graph, table, ratios))
+    ((kind, fraction),) = options.target.items()
+    cost = cost or product_cost(graph, kind)
+    counts = _by_target(graph, table, options, architecture, cost)
+    ratios = {name: count / graph.groups[name].size for name, count in zip(graph.groups, counts.tolist()) if count}
+    for group in candidates:
+        if group.name not in ratios:
+            skipped[group.name] = f"Prune.target {kind} {fraction:g} is met at less loss without it"
+    full, left = cost(np.stack([np.zeros_like(counts), counts]))
+    return Selection(ratios, skipped, _losses(graph, table, ratios), float(1 - left / full))
+
+
+def _reasons(
+    graph: ChannelGraph, table: Sensitivities, options: PruneOptions, architecture: Mapping[str, Any]
+) -> dict[str, str]:
+    """Why groups are left alone, by name."""
+    found = {name: _skip_reason(g, table.get(name, {}), options, architecture) for name, g in graph.groups.items()}
+    return {name: reason for name, reason in found.items() if reason}
+
+
+def _by_tolerance(
+    candidates: Iterable[Group], table: Sensitivities, options: PruneOptions, skipped: dict[str, str]
+) -> dict[str, float]:
+    """The ratio that each layer alone may lose; enters in `skipped` why there is none."""
     ratios = {}
-    for name, group in graph.groups.items():
-        reason = _skip_reason(group, table.get(name, {}), options, architecture)
-        if reason:
-            skipped[name] = reason
-            continue
-        tolerated = ratio_by_loss(table[name], options.loss_tolerance)
+    for group in candidates:
+        tolerated = ratio_by_loss(table[group.name], options.loss_tolerance)
         ratio = permitted(tolerated, group, options)
         if ratio > 0:
-            ratios[name] = ratio
+            ratios[group.name] = ratio
         elif tolerated > 0:
-            skipped[name] = _why_none(tolerated, group, options)
+            skipped[group.name] = _why_none(tolerated, group, options)
         else:
-            skipped[name] = f"every measured ratio loses more than Prune.loss_tolerance {options.loss_tolerance:g}"
-    return Selection(ratios, skipped)
+            tolerance = f"Prune.loss_tolerance {options.loss_tolerance:g}"
+            skipped[group.name] = f"every measured ratio loses more than {tolerance}"
+    return ratios
+
+
+def _losses(graph: ChannelGraph, table: Sensitivities, ratios: Mapping[str, float]) -> dict[str, float]:
+    """Loss of each group alone."""
+    losses = {}
+    for name, ratio in ratios.items():
+        size = graph.groups[name].size
+        losses[name] = loss_at(rising(table[name], size), round(size * ratio))
+    return losses
+
+
+def _by_target(
+    graph: ChannelGraph,
+    table: Sensitivities,
+    options: PruneOptions,
+    architecture: Mapping[str, Any],
+    cost: CostOfCounts,
+) -> np.ndarray:
+    """Units that go from each group, int [groups].
+
+    Raises:
+        PlanError: the target cannot be reached.
+    """
+    ((kind, fraction),) = (options.target or {}).items()
+    full = float(cost(np.zeros((1, len(graph.groups)), dtype=np.int64))[0])
+    problem = _problem(graph, table, options, architecture, cost)
+    picks = search(problem, (1 - fraction) * full)
+    if picks is not None:
+        return problem.counts(picks)
+
+    def most(**changes: Any) -> float:
+        eased = _problem(graph, table, replace(options, **changes), architecture, cost)
+        return 1 - eased.total(cheapest(eased)) / full
+
+    raise PlanError(_unreachable(kind, fraction, options, most))
+
+
+def _unreachable(kind: str, fraction: float, options: PruneOptions, most: Callable[..., float]) -> str:
+    """How far one gets with the settings as they are, and with each of them eased alone."""
+    now = most()
+    eased = {"skip_first": 0, "skip": (), "skip_loss": 1.0, "align": None, "min_channels": 1}
+    further = {key: most(**{key: value}) for key, value in eased.items() if getattr(options, key) != value}
+    # rounded down, so that asking for what is said to be reachable is
+    helps = [f"Prune.{key} {_said(eased[key])}: {_down(far)}" for key, far in further.items() if far > now + 5e-4]
+    hint = f"or ease what holds channels back ({'; '.join(helps)}), " if helps else ""
+    return (
+        f"Prune.target: {kind} {fraction:g} cannot be reached: at most {_down(now)} of the {kind} can go with these "
+        f"settings and the ratios in the sensitivity table; ask for that or less, {hint}or measure larger ratios"
+    )
+
+
+def _said(value: Any) -> str:
+    return {"()": "[]", "None": "off"}.get(str(value), str(value))
+
+
+def _down(fraction: float) -> str:
+    return f"{np.floor(fraction * 1000) / 1000:.3f}"
+
+
+def select_counts(
+    graph: ChannelGraph, table: Sensitivities, options: PruneOptions, architecture: Mapping[str, Any]
+) -> dict[str, list[int]]:
+    """Units that may go from each group that is not left alone, ascending from 1."""
+    problem = _problem(graph, table, options, architecture, product_cost(graph, MACS))
+    return {name: counts[1:].tolist() for name, counts in zip(graph.groups, problem.choices) if len(counts) > 1}
+
+
+def _problem(
+    graph: ChannelGraph,
+    table: Sensitivities,
+    options: PruneOptions,
+    architecture: Mapping[str, Any],
+    cost: CostOfCounts,
+) -> Problem:
+    """The permitted counts of each group up to the largest measured ratio, and the damage of each."""
+    reasons = _reasons(graph, table, options, architecture)
+    choices, harm = [], []
+    for name, group in graph.groups.items():
+        losses = {} if name in reasons else rising(table[name], group.size)
+        counts = [0, *(count for count in _permitted_counts(group, options) if losses and count <= max(losses))]
+        choices.append(np.array(counts))
+        alone = np.array([loss_at(losses, count) if count else 0.0 for count in counts])
+        harm.append(damages(alone, choices[-1] / group.size))
+    return Problem(choices, harm, cost)
 
 
 def loss_of(baseline: float, score: float) -> float:
@@ -88,12 +224,17 @@ def permitted(ratio: float, group: Group, options: PruneOptions) -> float:
     `min_channels`. Units of unequal size count as their mean.
     """
     most = min(group.size - 1, round(group.size * ratio))
+    return max((count for count in _permitted_counts(group, options) if count <= most), default=0) / group.size
+
+
+def _permitted_counts(group: Group, options: PruneOptions) -> list[int]:
+    """How many units may go, ascending from 1."""
     size, width, align = group.master.size, group.channels / group.size, options.align or 1
     kept = [size - count * width for count in range(group.size)]
     counts = range(1, group.size)
     aligned = [count for count in counts if kept[count] % align == 0]
     fitting = aligned if aligned or size <= align else counts
-    return max((n for n in fitting if n <= most and kept[n] >= options.min_channels), default=0) / group.size
+    return [count for count in fitting if kept[count] >= options.min_channels]
 
 
 def _why_none(ratio: float, group: Group, options: PruneOptions) -> str:
@@ -111,77 +252,17 @@ def _why_none(ratio: float, group: Group, options: PruneOptions) -> str:
     )
 
 
-def match_groups(graph: ChannelGraph, patterns: Sequence[str], architecture: Mapping[str, Any], key: str) -> list[str]:
-    """Names of the groups that match any of the glob `patterns`, by public name or state-dict key.
-
-    Raises:
-        ConfigError: a name is no prunable layer's, or nothing matches; `key` names the setting it came from.
-    """
-    _check_patterns(patterns, graph.groups, graph, architecture, key)
-    matched = [name for name in graph.groups if _matches(patterns, name, architecture)]
-    if not matched:
-        raise ConfigError(f"{key}: {list(patterns)} matches no prunable layer; {_choice(graph.groups, architecture)}")
-    return matched
-
-
-def _check_patterns(
-    patterns: Sequence[str], keys: Iterable[str], graph: ChannelGraph, architecture: Mapping[str, Any], key: str
-) -> None:
-    """Refuse a plain name that none of `keys` has, saying why or which is nearest; warn of an idle pattern.
-
-    Raises:
-        ConfigError: such a name.
-    """
-    keys = list(keys)
-    for pattern in patterns:
-        if any(_matches([pattern], name, architecture) for name in keys):
-            continue
-        if set(pattern) & set("*?["):
-            logger.warning("%s: %r matches no layer", key, pattern)
-            continue
-        raise ConfigError(f"{key}: {pattern!r} {_why_unknown(pattern, keys, graph, architecture)}")
-
-
-def _why_unknown(name: str, keys: Sequence[str], graph: ChannelGraph, architecture: Mapping[str, Any]) -> str:
-    for group in graph.groups.values():
-        if any(_matches([name], member.key, architecture) for member in _losing(group)):
-            return f"goes with {to_public(group.name, architecture)}: name that"
-    for layer, reason in graph.unprunable.items():
-        if _matches([name], layer, architecture):
-            return f"cannot be pruned: {reason}"
-    names = [to_public(key, architecture) for key in keys]
-    nearest = difflib.get_close_matches(name, [*names, *keys], n=1, cutoff=0.0)
-    if not nearest:
-        return "is no layer's name: this network has no prunable layer"
-    return f"is no layer's name; did you mean {nearest[0]!r}?"
-
-
-def _losing(group: Group) -> list[Member]:
-    """The members whose layers lose channels with the group: all but those that read them."""
-    return [member for member in group.members if member.role != INPUT]
-
-
-def _choice(keys: Iterable[str], architecture: Mapping[str, Any]) -> str:
-    names = ", ".join(to_public(name, architecture) for name in keys)
-    return f"expected glob patterns over: {names}" if names else "this network has none"
-
-
-def _matches(patterns: Sequence[str], name: str, architecture: Mapping[str, Any]) -> bool:
-    spellings = (to_public(name, architecture), name)
-    return any(fnmatch.fnmatchcase(spelling, pattern) for spelling in spellings for pattern in patterns)
-
-
 def _skip_reason(
     group: Group, losses: Mapping[float, float], options: PruneOptions, architecture: Mapping[str, Any]
 ) -> str | None:
-    losing = _losing(group)
-    for name in (to_public(member.key, architecture) for member in losing):
+    members = losing(group)
+    for name in (to_public(member.key, architecture) for member in members):
         block = _BLOCK.match(name)
         if block and int(block[1]) <= options.skip_first:
             return f"close to the input: {name} lies in the first {options.skip_first} blocks (Prune.skip_first)"
-    for member in losing:
+    for member in members:
         for pattern in options.skip:
-            if _matches([pattern], member.key, architecture):
+            if matches([pattern], member.key, architecture):
                 return f"Prune.skip: {pattern!r} matches {to_public(member.key, architecture)}"
     if not losses:
         return "not in the sensitivity table"

@@ -1,0 +1,71 @@
+"""How long pruned variants of a network take on Paddle Inference with oneDNN, held against the unpruned one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from paddle import nn
+
+from ocrslim.graph.groups import ChannelGraph
+from ocrslim.graph.trace import traced
+from ocrslim.pruning.plan import Cut, combine
+from ocrslim.pruning.surgery import cut, named_tensors
+from ocrslim.runtime.predictor import Predictor
+from ocrslim.runtime.variants import RuntimeNetwork, Variant
+
+THREADS = 1
+_TURNS = 3
+_FREE_SIZE = (1, 3, -1, -1)
+
+
+class Stopwatch:
+    """Times variants in turns with the unpruned network, so that whatever else the machine does meets both."""
+
+    def __init__(self, model: nn.Layer, graph: ChannelGraph, shape: Sequence[int]):
+        """
+        Args:
+            model: unpruned; put back after every measurement.
+            shape: [N, C, H, W] of the input.
+
+        Raises:
+            LoweringError: the runtime cannot run it.
+        """
+        self._model, self._graph = model, graph
+        arrays = {key: tensor.numpy() for key, tensor in named_tensors(model)}
+        self._network = RuntimeNetwork(traced(model, [_FREE_SIZE], training=False), arrays)
+        self._image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        self._convolutions = {f"{name}.weight": one for name, one in model.named_sublayers() if hasattr(one, "_groups")}
+        self._full = self._load(Variant())
+
+    def of_group(self, name: str, count: int) -> tuple[float, float]:
+        """Milliseconds of the unpruned network, and as part of it those with `count` units of a group removed."""
+        members = self._graph.groups[name].members
+        return self.of_cuts(combine(Cut(m.key, m.axis, m.size, m.keep(range(count))) for m in members))
+
+    def of_cuts(self, cuts: Sequence[Cut]) -> tuple[float, float]:
+        """The same, for the network that `cuts` make."""
+        backup = cut(self._model, cuts)
+        try:
+            changed = {one.key for one in cuts}
+            arrays = {key: tensor.numpy() for key, tensor in named_tensors(self._model) if key in changed}
+            groups = {key: layer._groups for key, layer in self._convolutions.items() if key in changed}
+        finally:
+            backup.restore()
+        return self._compare(self._load(Variant(arrays=arrays, conv_groups=groups)))
+
+    def _load(self, variant: Variant) -> Predictor:
+        return self._network.back(self._network.divide(None), variant)
+
+    def _compare(self, pruned: Predictor) -> tuple[float, float]:
+        """By the fastest of a few runs of each: what the machine can do when nothing else wants it."""
+        times: Mapping[Predictor, list[float]] = {self._full: [], pruned: []}
+        for turn in range(_TURNS + 1):
+            for network, taken in times.items():
+                start = time.process_time()  # on one thread what the clock says, without waiting for other programs
+                network([self._image])
+                if turn:
+                    taken.append(1000 * (time.process_time() - start))
+        full, part = min(times[self._full]), min(times[pruned])
+        return full, part / full
