@@ -1,4 +1,4 @@
-"""What the loss would do without each channel, to first order: gradients on a few training batches."""
+"""What a few training images tell about a network: gradients by channel, and inputs to refit layers on."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import paddle
 from paddle import Tensor, nn
 
 from ocrslim.config import Config
-from ocrslim.data import LabelledSet, train_loader
+from ocrslim.data import LabelledSet, preprocess, train_loader
 from ocrslim.errors import TrainingError
 from ocrslim.graph.trace import as_it_was
 from ocrslim.losses import build_loss
 from ocrslim.progress import progress_bar
 from ocrslim.pruning.surgery import named_tensors
+
+_CUT_OUT = 480  # pixels: refits on cut-outs of 320 left the receipts a point worse
 
 
 def weight_gradients(model: nn.Layer, config: Config, labelled: LabelledSet) -> dict[tuple[str, int], np.ndarray]:
@@ -51,6 +53,34 @@ def weight_gradients(model: nn.Layer, config: Config, labelled: LabelledSet) -> 
                     others = tuple(other for other in range(product.ndim) if other != axis)
                     sums.setdefault((key, axis), []).append(product.sum(axis=others))
     return {place: np.stack(found) for place, found in sums.items()}
+
+
+def calibration_inputs(config: Config, labelled: LabelledSet) -> list[np.ndarray]:
+    """Cut-outs of `Prune.recover_images` training images, resized and normalised as for evaluation.
+
+    Images and places depend on `Global.seed`; an image is taken twice only where there are too few. What is
+    smaller than a cut-out is padded with zeros, the mean colour.
+
+    Returns:
+        float32 [1, 3, 480, 480] each.
+
+    Raises:
+        DataError: an image cannot be read.
+    """
+    load = preprocess(config)
+    rng = np.random.default_rng(config.seed)
+    count, order = config.prune.recover_images, rng.permutation(len(labelled))
+    chosen = np.resize(order, count).tolist()
+    images = (load(labelled.samples[index].path)[0] for index in chosen)
+    return [_cut_out(image, rng) for image in progress_bar(images, total=count, desc="calibration", unit="img")]
+
+
+def _cut_out(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A square somewhere in an image, float32 [1, 3, H, W]."""
+    lacking = [max(0, _CUT_OUT - side) for side in image.shape[2:]]
+    image = np.pad(image, ((0, 0), (0, 0), *((0, number) for number in lacking)))
+    top, left = (int(rng.integers(side - _CUT_OUT + 1)) for side in image.shape[2:])
+    return np.ascontiguousarray(image[:, :, top : top + _CUT_OUT, left : left + _CUT_OUT])
 
 
 def _batches(config: Config, labelled: LabelledSet, count: int) -> Iterator[list[Tensor]]:

@@ -66,6 +66,7 @@ def fit(
     evaluate: Callable[[], dict[str, float]],
     plan: Plan | None = None,
     origin: Mapping[str, str] | None = None,
+    prepare: Callable[[], None] | None = None,
 ) -> FitResult:
     """Train `model`, continuing the run that `Global.save_model_dir` holds if it is the same.
 
@@ -76,6 +77,7 @@ def fit(
         evaluate: scores `model` as it is at the time of the call.
         plan: what the model was pruned by; saved beside every checkpoint.
         origin: hashes of starting weights and data. A folder with a run of other hashes is refused.
+        prepare: called before the first step of a fresh run, such as to recover what pruning cost.
 
     Raises:
         TrainingError: the folder holds another run, or a finished one whose best weights are lost;
@@ -90,6 +92,8 @@ def fit(
     if state is not None:
         best = trainer.take_over(state)
         continued_at = trainer.progress.step
+    elif prepare is not None:
+        prepare()
     run.begin(state)
     if best is not None:
         run.fetch_best(best, trainer.progress)

@@ -95,6 +95,13 @@ def load_table(
     return {to_state_key(name, architecture): losses for name, losses in table.items()}
 
 
+def unpruned_score(path: Path, metric: str) -> float | None:
+    """What the unpruned network scored when the table at `path` was measured; None where no record tells."""
+    record = read_json(path.with_suffix(".json"), MADE_BY) if path.with_suffix(".json").is_file() else {}
+    score = (record.get("baseline") or {}).get(metric)
+    return score if isinstance(score, float) else None
+
+
 def _with_estimates(table: Sensitivities, record: Mapping[str, Any], path: Path, tolerance: float) -> Sensitivities:
     """The measured losses and, beside them, those that the adaptive search infers.
 

@@ -74,6 +74,11 @@ def make_plan(scored: Scored) -> Plan:
     return choose_plan(scored).plan
 
 
+def table_of(config: Config) -> Path:
+    """The sensitivity table that ratios are chosen by."""
+    return Path(config.prune.sen_file or config.save_model_dir / loss_table.TABLE)
+
+
 def choose_plan(scored: Scored) -> Choice:
     """Choose ratios from `sen.pickle`; print what is pruned, what is left alone and why, the losses and the costs.
 
@@ -83,7 +88,7 @@ def choose_plan(scored: Scored) -> Choice:
     """
     config, graph = scored.config, scored.graph
     architecture, options = config.section("Architecture"), config.prune
-    path = Path(options.sen_file or config.save_model_dir / loss_table.TABLE)
+    path = table_of(config)
     hashes = scored.hashes()
     table = loss_table.load_table(path, graph, architecture, hashes, options.loss_tolerance)
     if options.target:

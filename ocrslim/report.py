@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import cv2
@@ -16,6 +17,7 @@ from tabulate import tabulate
 from ocrslim.artifacts import atomic_file
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.models.names import to_public
+from ocrslim.pruning.recover import Recovery
 
 matplotlib.use("Agg")
 
@@ -136,3 +138,15 @@ def _loss(value: float | None) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def recovery_text(recovery: Recovery) -> str:
+    """What refitting the pruned network's layers did, in a line or two."""
+    refitted = recovery.refitted
+    if not refitted:
+        return f"recovery: no layer gains by a refit ({recovery.seconds:.0f} s)"
+    before, after = (median(getattr(layer, name) for layer in refitted) for name in ("before", "after"))
+    return (
+        f"recovery: {len(refitted)} of {len(recovery.layers)} layers refitted in {recovery.seconds:.0f} s; the middle one "
+        f"was {before:.1%} of its output's variance off what it gave unpruned, and is {after:.1%}"
+    )

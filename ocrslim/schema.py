@@ -45,6 +45,7 @@ from ocrslim.rules import (
     whole,
 )
 
+MIN_RECOVER_IMAGES = 4
 TARGETS = ("macs", "params", "latency")
 
 
@@ -72,6 +73,8 @@ class PruneOptions:
     target: Mapping[str, float] | None = None  # {what: fraction of it to remove}, one of TARGETS
     align: int | None = None
     min_channels: int = 1
+    recover: bool = True
+    recover_images: int = 40
 
 
 # Two names of one thing: the documented commands use the left one, the resolved configuration the right one.
@@ -211,6 +214,8 @@ _PRUNE = Section(
         "loss_tolerance": ZERO_TO_ONE,
         "target": _TARGET,
         "align": whole(1, optional=True),
+        "recover": BOOL,
+        "recover_images": whole(MIN_RECOVER_IMAGES),
         "min_channels": whole(1),
     },
     defaults={k: list(v) if isinstance(v, tuple) else v for k, v in asdict(PruneOptions()).items()},

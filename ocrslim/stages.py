@@ -10,7 +10,7 @@ import contextlib
 import logging
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import paddle
 
 from ocrslim import finetune, report
 from ocrslim.artifacts import check_writable, hash_arrays
+from ocrslim.calibration import calibration_inputs
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet, preprocess, scan, scan_evaluation
 from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference_folder
@@ -26,16 +27,19 @@ from ocrslim.evaluate import evaluate, post_processor
 from ocrslim.export import export
 from ocrslim.models import build_model
 from ocrslim.models.names import to_public
-from ocrslim.network import load_network, refuse_pruned
-from ocrslim.planning import choose_plan
+from ocrslim.network import load_network, load_unpruned, refuse_pruned
+from ocrslim.planning import choose_plan, table_of
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import SUFFIX, Plan
+from ocrslim.pruning.recover import recover
 from ocrslim.pruning.surgery import apply_plan
 from ocrslim.runfolder import check_source
 from ocrslim.scoring import NOMINAL_SHAPE, detector_graph, load_scored
 from ocrslim.weights import init_backbone, load_weights, save_checkpoint, state_arrays
 
 logger = logging.getLogger(__name__)
+
+_COLLAPSED = 0.8  # of the unpruned network's score: the receipts were still 5 points short after 900 steps from half
 
 
 def use_device(config: Config) -> None:
@@ -56,9 +60,20 @@ def run_prune(config: Config) -> dict[str, Any]:
     choice = choose_plan(scored)
     plan = choice.plan
     apply_plan(scored.model, plan)
-    result = _fit(config, scored.model, data, plan, plan.origin)
+    origin = {**plan.origin, "recovery": f"{config.prune.recover_images} images" if config.prune.recover else "none"}
+    result = _fit(config, scored.model, data, plan, origin, lambda: _recover(scored, plan, data[0]))
     costs = {key: value for key, value in choice.to_json().items() if key in ("predicted_loss", "macs", "params")}
     return {"plan": str(folder / f"best_accuracy{SUFFIX}"), **costs, **result}
+
+
+def _recover(scored: Scored, plan: Plan, training: LabelledSet) -> None:
+    """Get accuracy back before training: the pruned network's layers are refitted to what they were."""
+    if not scored.config.prune.recover:
+        return
+    teacher = load_unpruned(scored.config).model
+    inputs = calibration_inputs(scored.config, training)
+    found = recover(teacher, scored.model, plan, inputs, seed=scored.config.seed)
+    print(report.recovery_text(found), flush=True)
 
 
 def run_groups(config: Config) -> dict[str, Any]:
@@ -193,15 +208,27 @@ def _fit(
     data: tuple[LabelledSet, LabelledSet],
     plan: Plan | None,
     origin: Mapping[str, str],
+    prepare: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     training, evaluation = data
     images, post_process = EvalSet(evaluation, config), post_processor(config)
     origin = {**origin, "training data": training.fingerprint(), "evaluation data": evaluation.fingerprint()}
 
-    def score() -> dict[str, float]:
-        return evaluate(DygraphEngine(model), images, post_process)
+    fresh: list[bool] = []
 
-    result = finetune.fit(model, config, training, score, plan=plan, origin=origin)
+    def prepared() -> None:
+        fresh.append(True)
+        if prepare is not None:
+            prepare()
+
+    def score() -> dict[str, float]:
+        found = evaluate(DygraphEngine(model), images, post_process)
+        if plan is not None and fresh:
+            fresh.clear()
+            _warn_of_collapse(config, found)
+        return found
+
+    result = finetune.fit(model, config, training, score, plan=plan, origin=origin, prepare=prepared)
     start, best, last = (entry.metrics[result.metric] for entry in (result.start, result.best, result.last))
     if result.best.step:
         print(f"{result.metric} {start:.4f} before training, {best:.4f} at step {result.best.step}: {result.weights}")
@@ -211,6 +238,18 @@ def _fit(
             f"{result.weights} has the weights from before: try a lower learning rate, or more images and epochs"
         )
     return {"checkpoint": str(result.weights), **result.to_json()}
+
+
+def _warn_of_collapse(config: Config, scores: Mapping[str, float]) -> None:
+    """Say so where a pruned network has lost more than training can be expected to bring back."""
+    metric = str(config.get("Metric.main_indicator") or "hmean")
+    before, now = loss_table.unpruned_score(table_of(config), metric), scores[metric]
+    if before and now < _COLLAPSED * before:
+        logger.warning(
+            "%s is %.4f before training, and was %.4f unpruned: too much was pruned at once for training to make up; "
+            "ask for less, with a lower Prune.target or Prune.loss_tolerance%s",
+            metric, now, before, "" if config.prune.recover else ", or let -o Prune.recover=true refit the layers first",
+        )  # fmt: skip
 
 
 @contextlib.contextmanager
