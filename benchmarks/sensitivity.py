@@ -17,11 +17,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -30,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import sensitivity_tables as tables
-from sensitivity_machine import REPO, describe, die_with_parent, kill_tree, now, revision, wait_for
+from machine import REPO, describe, now, revision
+from processes import Journal, environment, run_logged
 from sensitivity_plan import DATA, NINE, Part, listing_parts, plan
 
 from ocrslim.artifacts import write_text
@@ -39,7 +38,6 @@ OUTPUT = REPO / "output/sensitivity_benchmark"
 PART = REPO / "benchmarks/sensitivity_part.py"
 RESULTS = REPO / "benchmarks/sensitivity"
 PARTS = ("peak", "paddleslim", "exact", "adaptive", "linear")
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_DEBUG_CPU_TYPE")
 
 
 def main() -> int:
@@ -99,16 +97,9 @@ class Bench:
     """
 
     def __init__(self, out: Path):
-        self.results: dict[str, dict[str, Any]] = {}
         self.failed: list[str] = []
-        self._out, self._file = out, out / "parts.jsonl"
-        lines = self._file.read_text(encoding="utf-8").splitlines(keepends=True) if self._file.is_file() else []
-        complete = [line for line in lines if line.endswith("\n")]
-        if len(complete) < len(lines):  # a kill cut the last one off
-            self._file.write_text("".join(complete), encoding="utf-8")
-        for line in complete:
-            one = json.loads(line)
-            self.results[one["request"]["key"]] = one
+        self._out, self._journal = out, Journal(out / "parts.jsonl")
+        self.results = self._journal.results
 
     def run(self, parts: Sequence[Part], what: str) -> None:
         """Run those that are not done, and say how long it may take."""
@@ -143,9 +134,7 @@ class Bench:
         answer = answers[0] if part.ranks == 1 else answers
         one = {"request": request, "answer": answer, "process": {**measured, "spawned": began}}
         one |= {"date": now(), "revision": revision()}
-        with self._file.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(one) + "\n")
-        self.results[part.key] = json.loads(json.dumps(one))
+        self._journal.add(one)
         print(f"{measured['seconds']:.0f} s, {measured['pss_mib']} MiB", flush=True)
 
     def _goes_on(self, part: Part, folder: Path) -> bool:
@@ -159,34 +148,18 @@ class Bench:
 
 def run_part(part: Part, folder: Path) -> dict[str, Any]:
     """Run it in its own environment, its output into the folder's `log`; what `wait_for` says of it."""
-    environment = {name: value for name, value in os.environ.items() if name not in _THREADS}
+    variables = environment()
     if part.mkl:
-        environment["MKL_DEBUG_CPU_TYPE"] = "5"
+        variables["MKL_DEBUG_CPU_TYPE"] = "5"
     if part.way.startswith("paddleslim"):
-        environment["FLAGS_enable_pir_api"] = "0"
+        variables["FLAGS_enable_pir_api"] = "0"
     words = [sys.executable, "-W", "ignore"]
     if part.ranks > 1:
         logs = ["--log_dir", str(folder / "launch")]
         words += ["-m", "paddle.distributed.launch", "--nproc_per_node", str(part.ranks), *logs]
     for path in folder.glob("answer.*"):
         path.unlink()
-    with (folder / "log").open("ab") as log:
-        words += [str(PART), str(folder / "request.json")]
-        process = subprocess.Popen(
-            words,
-            cwd=REPO,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for this process
-            preexec_fn=die_with_parent,
-        )
-        try:
-            return wait_for(process)
-        except BaseException:
-            kill_tree(process)
-            raise
+    return run_logged([*words, str(PART), str(folder / "request.json")], folder / "log", variables)
 
 
 def report(options: argparse.Namespace, bench: Bench) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sensitivity_machine import REPO, die_with_parent
+from machine import REPO, die_with_parent
 
 BEGAN = time.monotonic()
 SHARED = REPO.parent / "shared/data"
