@@ -72,11 +72,21 @@ def measure_latency(folders: Sequence[Path], shape: Sequence[int], repeats: int 
     """
     engines = [InferenceEngine(folder, onednn=True) for folder in folders]
     image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    return [statistics.median(taken) for taken in times_in_turns(engines, image, repeats)]
+
+
+def times_in_turns(engines: Sequence[Engine], image: np.ndarray, repeats: int, warm_up: int = 3) -> list[list[float]]:
+    """Milliseconds of each pass of each engine over `image`, one pass of each in turn.
+
+    Args:
+        repeats: timed passes of each.
+        warm_up: passes of each before that.
+    """
     times: list[list[float]] = [[] for _ in engines]
-    for turn in progress_bar(range(repeats + 3), desc="latency", unit="pass"):
+    for turn in progress_bar(range(repeats + warm_up), desc="latency", unit="pass"):
         for engine, taken in zip(engines, times):
             start = time.perf_counter()
             engine(image)
-            if turn >= 3:
+            if turn >= warm_up:
                 taken.append(1000 * (time.perf_counter() - start))
-    return [statistics.median(taken) for taken in times]
+    return times

@@ -1,0 +1,272 @@
+"""One part of the accuracy benchmark that no command of ocrslim does, in a process of its own.
+
+    python benchmarks/accuracy_part.py recover|slim|speed|latency|score [...] -c CONFIG -o Section.key=value ...
+
+Started by `benchmarks/accuracy.py`; the last line on standard output is the answer, as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import accuracy_ledger as ledger
+import numpy as np
+from machine import die_with_parent
+
+Answer = dict[str, Any]
+PRUNED, LATENCY = "pruned", "latency"
+THREADS = (1, 2)
+_CHECKED, _OFF = 2, 1e-3  # images also run in dygraph; how far the maps (0..1) may be apart: rounding reaches 1e-4
+_WARM_UP, _FIRST = 3, 5  # passes and training steps that are not timed
+
+
+def main() -> int:
+    """Do what the command line says."""
+    die_with_parent()
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("ocrslim").setLevel(logging.INFO)
+    options = parse()
+    from ocrslim.config import load_config
+    from ocrslim.errors import EXIT_CODE, OcrSlimError
+    from ocrslim.startup import import_paddle
+
+    try:
+        config = load_config(options.config, options.opt)
+        import_paddle()
+        answer = _run(options, config)
+    except (OcrSlimError, ledger.AlreadyScored) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_CODE
+    print(json.dumps(answer), flush=True)
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = parser.add_subparsers(dest="part", required=True)
+    for name in ("recover", "slim", "speed", "latency", "score"):
+        part = parts.add_parser(name)
+        part.add_argument("-c", "--config", required=True)
+        part.add_argument("-o", "--opt", nargs="+", default=[])
+        part.add_argument("--json", action="store_true", help="is always so")
+        if name == "speed":
+            part.add_argument("--stage", choices=("train", "prune"), required=True)
+        if name == "latency":
+            part.add_argument("--unpruned", required=True, help="checkpoint")
+            part.add_argument("--passes", type=int, required=True)
+        if name == "score":
+            part.add_argument("--name", required=True, help="of the network, in the ledger")
+            part.add_argument("--ledger", type=Path, required=True)
+            part.add_argument("--again", action="store_true", help="though another network had this name")
+    return parser.parse_args()
+
+
+def _run(options: argparse.Namespace, config: Any) -> Answer:
+    if options.part == "slim":
+        from accuracy_paddleslim import prune
+
+        return prune(config)
+    if options.part == "recover":
+        return recover(config)
+    if options.part == "speed":
+        return speed(config, options.stage)
+    if options.part == LATENCY:
+        return latency(config, options.unpruned, options.passes)
+    return score(config, options)
+
+
+class FastEngine:
+    """A network, pruned or not, on the runtime that the sensitivity analysis uses; an `Engine`."""
+
+    def __init__(self, model: Any):
+        """`model` has its weights, and is in eval mode."""
+        from ocrslim.graph.trace import traced
+        from ocrslim.runtime.variants import RuntimeNetwork, Variant
+        from ocrslim.weights import state_arrays
+
+        network = RuntimeNetwork(traced(model, [(-1, 3, -1, -1)], training=False), state_arrays(model))
+        self._run = network.back(network.divide(None), Variant())
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        return self._run([image])[0]
+
+
+def counts_of(engine: Any, config: Any, images: Any) -> list[Any]:
+    """`ImageCounts` of each image."""
+    from ocrslim.evaluate import post_processor
+    from ocrslim.metrics import DetMetric
+
+    metric, post_process, found = DetMetric(), post_processor(config), []
+    for index in range(len(images)):
+        shrink_map = engine(images.image(index))
+        item = images[index]
+        found.append(metric.update(post_process(shrink_map, item.shape), item.polys, item.ignore))
+    return found
+
+
+def scored(model: Any, config: Any) -> Answer:
+    """Counts and scores on the evaluation images, checked against dygraph on two of them."""
+    from ocrslim.data import EvalSet, scan_evaluation
+    from ocrslim.metrics import scores_of
+
+    images, engine = EvalSet(scan_evaluation(config), config), FastEngine(model)
+    counts = counts_of(engine, config, images)
+    check = held_against_dygraph(engine, model, images)
+    return {"counts": [list(one) for one in counts], "scores": scores_of(counts), "check": check}
+
+
+def held_against_dygraph(engine: Any, model: Any, images: Any) -> list[float]:
+    """Largest difference of the maps, image by image.
+
+    Raises:
+        SystemExit: it is more than rounding.
+    """
+    from ocrslim.engines import DygraphEngine
+
+    reference, found = DygraphEngine(model), []
+    for index in range(min(_CHECKED, len(images))):
+        image = images.image(index)
+        found.append(float(np.abs(engine(image) - reference(image)).max()))
+        if not found[-1] <= _OFF:
+            raise SystemExit(f"the runtime is off by {found[-1]:.1e} on image {index}, expected at most {_OFF:g}")
+    return found
+
+
+def recover(config: Any) -> Answer:
+    """Our network before training, chosen, cut and refitted as `ocrslim prune` does -> `pruned.pdparams`, its plan."""
+    from ocrslim import stages
+    from ocrslim.data import scan
+    from ocrslim.planning import choose_plan
+    from ocrslim.pruning.surgery import apply_plan
+    from ocrslim.scoring import load_scored
+
+    began, training = time.monotonic(), scan(config, "Train")
+    network = load_scored(config, training)
+    choice = choose_plan(network)
+    apply_plan(network.model, choice.plan)
+    network.model.eval()
+    as_cut = scored(network.model, config)["scores"]
+    stages._recover(network, choice.plan, training)
+    seconds = time.monotonic() - began
+    return {**keep(network.model, choice.plan, config), "as_cut": as_cut, "seconds": seconds, **choice.to_json()}
+
+
+def keep(model: Any, plan: Any, config: Any) -> Answer:
+    """Write `pruned.pdparams` with its plan; what it scores on the images that choices are made by."""
+    from ocrslim.pruning.plan import SUFFIX
+    from ocrslim.weights import save_checkpoint
+
+    folder = config.save_model_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    plan.save(folder / f"{PRUNED}{SUFFIX}")
+    save_checkpoint(model, folder / f"{PRUNED}.pdparams")
+    return {"select": scored(model, config)["scores"], "plan": plan.hash()}
+
+
+class _Enough(Exception):
+    """All steps are timed."""
+
+
+def speed(config: Any, stage: str) -> Answer:
+    """Seconds of a training step, data and all, over two epochs of what `stage` would train."""
+    from ocrslim import stages
+    from ocrslim.trainer import Trainer
+
+    marks: list[float] = []
+    per_epoch: list[int] = []
+    step = Trainer.step
+
+    def marked(trainer: Any, batch: Any) -> None:
+        per_epoch.append(trainer.steps_per_epoch)
+        step(trainer, batch)
+        marks.append(time.monotonic())
+        if len(marks) == trainer.progress.steps:
+            raise _Enough
+
+    with mock.patch.object(Trainer, "step", marked), contextlib.suppress(_Enough):
+        {"train": stages.run_train, "prune": stages.run_prune}[stage](config)
+    first = min(_FIRST, len(marks) // 2)
+    seconds = (marks[-1] - marks[first - 1]) / (len(marks) - first)
+    return {"seconds_per_step": seconds, "steps_per_epoch": per_epoch[0], "steps": len(marks) - first}
+
+
+def latency(config: Any, unpruned: str, passes: int) -> Answer:
+    """Milliseconds of a pass through the exports of the pruned and the unpruned network, in turns."""
+    from ocrslim.engines import InferenceEngine
+    from ocrslim.evaluate import times_in_turns
+    from ocrslim.network import load_network
+    from ocrslim.scoring import NOMINAL_SHAPE
+
+    network = load_network(config)
+    image = np.random.default_rng(0).standard_normal(NOMINAL_SHAPE).astype(np.float32)
+    found: Answer = {"plan": network.plan.hash(), "shape": list(NOMINAL_SHAPE), "threads": {}}
+    with tempfile.TemporaryDirectory(dir=config.save_model_dir.parent) as place:
+        folders = [_exported(config, name, Path(place) / str(at)) for at, name in enumerate((unpruned, config.weights))]
+        for threads in THREADS:
+            engines = [InferenceEngine(folder, threads=threads, onednn=True) for folder in folders]
+            times = times_in_turns(engines, image, passes, _WARM_UP)
+            found["threads"][str(threads)] = {**_compared(*times), "kernels": [one.kernels for one in engines]}
+    return found
+
+
+def _exported(config: Any, weights: str, folder: Path) -> Path:
+    """An inference model of a checkpoint, as `ocrslim export` makes it."""
+    from ocrslim.config import Config
+    from ocrslim.stages import run_export
+
+    tree = json.loads(json.dumps(config.tree))
+    tree["Global"] |= {"pretrained_model": str(weights), "save_inference_dir": str(folder)}
+    with contextlib.redirect_stdout(sys.stderr):
+        run_export(Config(config.path, tree))
+    return folder
+
+
+def _compared(full: list[float], part: list[float]) -> Answer:
+    """Medians, and the quartiles of what each pass of the pruned network took of the unpruned one's beside it."""
+    ratios = [one / other for one, other in zip(part, full)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return {
+        "unpruned_ms": statistics.median(full),
+        "ms": statistics.median(part),
+        "ratio": middle,
+        "ratio_quartiles": [low, high],
+        "passes": len(full),
+    }
+
+
+def score(config: Any, options: argparse.Namespace) -> Answer:
+    """A final network on the test images; entered in the ledger before they are read."""
+    from ocrslim.artifacts import hash_arrays
+    from ocrslim.models import build_model
+    from ocrslim.network import load_network
+    from ocrslim.pruning.cost import measure_cost
+    from ocrslim.scoring import detector_graph
+    from ocrslim.weights import state_arrays
+
+    network = load_network(config)
+    weights = hash_arrays(state_arrays(network.model))
+    cuts = network.plan.cuts if network.plan else ()
+    graph = detector_graph(build_model(config.section("Architecture")))
+    full, cost = measure_cost(graph), measure_cost(graph, cuts)
+    ledger.begin(options.ledger, options.name, weights, options.again)
+    found = scored(network.model, config)
+    ledger.finish(options.ledger, options.name, weights)
+    plan = network.plan.hash() if network.plan else None
+    costs = {"macs": [full.macs, cost.macs], "params": [full.params, cost.params]}
+    return {**found, "images": len(found["counts"]), "weights": weights, "plan": plan, **costs}
+
+
+if __name__ == "__main__":
+    sys.modules.setdefault("accuracy_part", sys.modules["__main__"])  # so that it is not run twice
+    sys.exit(main())
