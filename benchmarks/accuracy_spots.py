@@ -1,0 +1,151 @@
+"""What the parts of the accuracy benchmark say together: the points of its curves, each held against the unpruned."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from accuracy_bootstrap import Difference, hmean, paired_difference
+from accuracy_plan import LATENCY, OURS, PADDLESLIM, UNPRUNED, Results
+
+THREADS = ("1", "2")
+Name = tuple[str, str, str, bool]  # data set, way, point, whether it is trained
+
+
+@dataclass(frozen=True)
+class Spot:
+    """The networks of one way at one point, one for each seed.
+
+    Attributes:
+        data, way, point, trained: what they have in common; `point` is "" for the unpruned network.
+        networks: results of `score`, by key of the part.
+        times: results of `latency` by number of threads; {} for the unpruned network, or where none were measured.
+        reference: what `difference` is to.
+        difference: in hmean, of the means over seeds; None where there is nothing to compare with.
+    """
+
+    data: str
+    way: str
+    point: str
+    trained: bool
+    networks: Mapping[str, Mapping[str, Any]]
+    times: Mapping[str, Mapping[str, Any]]
+    reference: str = ""
+    difference: Difference | None = None
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return ", ".join(part for part in (self.way, self.point, "trained" if self.trained else "not trained") if part)
+
+    @property
+    def answers(self) -> list[Mapping[str, Any]]:
+        """What `score` found of each network."""
+        return [one["answer"] for one in self.networks.values()]
+
+    @property
+    def counts(self) -> list[Any]:
+        """Counts of each image, network by network."""
+        return [answer["counts"] for answer in self.answers]
+
+    @property
+    def hmeans(self) -> list[float]:
+        """Of each network on the test images."""
+        return [hmean(counts) for counts in self.counts]
+
+    @property
+    def hmean(self) -> float:
+        """Mean over the networks."""
+        return statistics.fmean(self.hmeans)
+
+    def removed(self, what: str) -> float:
+        """Fraction of the `macs` or `params` that is gone; the mean over seeds, whose plans may differ."""
+        return statistics.fmean(1 - answer[what][1] / answer[what][0] for answer in self.answers)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the network that was timed has the plan of all of these."""
+        return bool(self.times) and all(answer["plan"] == self.times["plan"] for answer in self.answers)
+
+    def ratio(self, threads: str) -> float | None:
+        """Time of a pass, as part of the unpruned network's; None where it was not measured."""
+        if self.way == UNPRUNED:
+            return 1.0
+        return self.times["threads"][threads]["ratio"] if self.times else None
+
+
+def spots_of(results: Results) -> list[Spot]:
+    """All points that have a score, each with its difference to the unpruned network of the same training."""
+    found: dict[Name, dict[str, Any]] = {}
+    for key, one in results.items():
+        part = one["request"]
+        if part["kind"] == "score":
+            found.setdefault((part["data"], part["way"], part["point"], part["trained"]), {})[key] = one
+    return [_spot(name, found, results) for name in sorted(found, key=_order)]
+
+
+def _order(name: Name) -> tuple[Any, ...]:
+    data, way, point, trained = name
+    return data != "sroie", data, point, (UNPRUNED, PADDLESLIM, OURS).index(way), trained
+
+
+def _spot(name: Name, found: Mapping[Name, Mapping[str, Any]], results: Results) -> Spot:
+    data, way, point, trained = name
+    timing = results.get(", ".join((data, way, point, LATENCY)))
+    times = timing["answer"] if timing else {}
+    other = (data, UNPRUNED, "", trained and way != UNPRUNED)
+    spot = Spot(*name, found[name], times)
+    if other == name or other not in found:
+        return spot
+    reference = Spot(*other, found[other], {})
+    return Spot(*name, found[name], times, reference.name, paired_difference(spot.counts, reference.counts))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Ours less PaddleSlim's, both trained, at one point of one data set."""
+
+    data: str
+    point: str
+    seeds: tuple[int, int]
+    difference: Difference
+
+
+def comparisons(spots: Sequence[Spot]) -> list[Comparison]:
+    """One for each point where both are trained and scored."""
+    theirs = {(s.data, s.point): s for s in spots if s.way == PADDLESLIM and s.trained}
+    found = []
+    for spot in spots:
+        other = theirs.get((spot.data, spot.point))
+        if spot.way == OURS and spot.trained and other is not None:
+            seeds = len(spot.networks), len(other.networks)
+            found.append(Comparison(spot.data, spot.point, seeds, paired_difference(spot.counts, other.counts)))
+    return found
+
+
+def unpruned_ms(results: Results, data: str, threads: str) -> float | None:
+    """Milliseconds of the unpruned network: the median of what was measured beside each pruned one."""
+    found = [
+        one["answer"]["threads"][threads]["unpruned_ms"]
+        for one in results.values()
+        if one["request"]["kind"] == LATENCY and one["request"]["data"] == data
+    ]
+    return statistics.median(found) if found else None
+
+
+def as_json(spots: Sequence[Spot], found: Sequence[Comparison]) -> dict[str, Any]:
+    """Points and comparisons as plain values: `points` and `ours_less_paddleslim` of the results file."""
+    points = [
+        {
+            **{key: getattr(spot, key) for key in ("data", "way", "point", "trained", "reference", "hmean", "hmeans")},
+            "macs_removed": spot.removed("macs"),
+            "params_removed": spot.removed("params"),
+            "latency": {threads: spot.ratio(threads) for threads in THREADS},
+            "difference": asdict(spot.difference) if spot.difference else None,
+            "networks": list(spot.networks),
+        }
+        for spot in spots
+    ]
+    return {"points": points, "ours_less_paddleslim": [asdict(one) for one in found]}
