@@ -163,14 +163,14 @@ class Bench:
         left = [part for part in parts if not self.done(part)]
         hours = sum(part.estimate() for part in left) / 3600
         print(f"{len(parts)} parts, {len(left)} to do, about {hours:.1f} hours on 2 quiet cores", flush=True)
-        for number, part in enumerate(left, 1):
-            print(f"[{number}/{len(left)}] {part.key}: about {part.estimate():.0f} s ...", end=" ", flush=True)
+        for number, part in enumerate(parts, 1):
+            if self.done(part):  # asked only now: what it builds on may have been measured anew
+                continue
+            print(f"[{number}/{len(parts)}] {part.key}: about {part.estimate():.0f} s ...", end=" ", flush=True)
             lacking = [key for key in part.needs if key in self.failed or key not in self.results]
             if lacking:
                 self.failed.append(part.key)
                 print(f"not possible without: {'; '.join(lacking)}", flush=True)
-            elif self.done(part):  # what it builds on came out as before
-                print("as before", flush=True)
             else:
                 self._measure(part)
 

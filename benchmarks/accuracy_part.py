@@ -154,7 +154,7 @@ def recover(config: Any) -> Answer:
     from ocrslim.pruning.surgery import apply_plan
     from ocrslim.scoring import load_scored
 
-    began, training = time.monotonic(), scan(config, "Train")
+    training = scan(config, "Train")
     network = load_scored(config, training)
     choice = choose_plan(network)
     apply_plan(network.model, choice.plan)
@@ -163,8 +163,8 @@ def recover(config: Any) -> Answer:
     inputs = calibration_inputs(config, training)
     refitted = recovery.recover(load_unpruned(config).model, network.model, choice.plan, inputs, seed=config.seed)
     print(report.recovery_text(refitted), flush=True)
-    seconds = time.monotonic() - began
-    return {**keep(network.model, choice.plan, config), "as_cut": as_cut, "seconds": seconds, **choice.to_json()}
+    own = {"as_cut": as_cut, "recovery_seconds": refitted.seconds, **choice.to_json()}
+    return {**keep(network.model, choice.plan, config), **own}
 
 
 def keep(model: Any, plan: Any, config: Any) -> Answer:

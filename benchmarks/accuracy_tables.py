@@ -17,7 +17,7 @@ _QUIET = 0.05  # of the cores' time, for other processes
 _ABOUT = (
     "Difference: in points (hundredths of hmean) to the unpruned network named, on the same images; of the means over "
     f"seeds where there are several. 95 % interval: paired bootstrap over the test images, {RESAMPLES:,} resamples, "
-    f"seed {SEED}; it does not say what other seeds of training would give. Milliseconds: one pass at 736x1280 of the "
+    f"seed {SEED} (its mean is in accuracy.json); it does not say what other seeds of training would give. Milliseconds: one pass at 736x1280 of the "
     "exported model, Paddle Inference with oneDNN, in turns with the unpruned network's export; % less: median over "
     "the passes of the ratio of neighbours. MACs (= FLOPs / 2) at 736x1280, of what inference runs."
 )
@@ -39,6 +39,7 @@ def document(
         ("Targets", _targets(spots, versus)),
         *((f"Curves: {data}", _curve(results, spots, data)) for data in dict.fromkeys(s.data for s in spots)),
         ("This project less PaddleSlim's way, both trained", _versus(versus)),
+        ("Before training", _before(results)),
         ("Training", _trainings(results)),
         ("Final networks, and the readings of the test images", _networks(results, state["readings"])),
         ("The parts", _parts(results)),
@@ -159,6 +160,20 @@ def _times(results: Results, spot: Spot) -> list[str]:
 def _versus(versus: Sequence[Comparison]) -> str:
     rows = [[one.data, one.point, f"{one.seeds[0]}, {one.seeds[1]}", _points(one.difference)] for one in versus]
     return table(rows, ("data", "point", "seeds of each", "points of hmean [95 %]")) if rows else ""
+
+
+def _before(results: Results) -> str:
+    rows = []
+    for key, one in results.items():
+        if one["request"]["kind"] == "prune":
+            answer, unpruned = one["answer"], results[f"{one['request']['data']}, table"]["answer"]["baseline"]["hmean"]
+            as_cut, after = answer.get("as_cut", answer["select"])["hmean"], answer["select"]["hmean"]
+            refitted = [f"{after:.4f}", f"{answer['recovery_seconds']:.1f}"] if "as_cut" in answer else ["", ""]
+            tolerance = f"{answer['tolerance']:.4f}" if "tolerance" in answer else ""
+            rows.append([key, tolerance, f"{unpruned:.4f}", f"{as_cut:.4f}", *refitted])
+    headers = ("", "tolerance", "hmean unpruned", "as cut", "refitted", "s of refitting")
+    note = "Hmean on the images that choices are made by; nothing is trained yet."
+    return "\n\n".join([table(rows, headers), note]) if rows else ""
 
 
 def _trainings(results: Results) -> str:
