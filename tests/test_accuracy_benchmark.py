@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPO
 
 from ocrslim.metrics import ImageCounts, scores_of
 
-sys.path.append(str(REPO / "benchmarks"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 import accuracy
 import accuracy_ledger as ledger
