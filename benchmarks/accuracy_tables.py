@@ -17,9 +17,10 @@ _QUIET = 0.05  # of the cores' time, for other processes
 _ABOUT = (
     "Difference: in points (hundredths of hmean) to the unpruned network named, on the same images; of the means over "
     f"seeds where there are several. 95 % interval: paired bootstrap over the test images, {RESAMPLES:,} resamples, "
-    f"seed {SEED} (its mean is in accuracy.json); it does not say what other seeds of training would give. Milliseconds: one pass at "
-    "736x1280 of the exported model, Paddle Inference with oneDNN, in turns with the unpruned network's export; % less: median over "
-    "the passes of the ratio of neighbours. MACs (= FLOPs / 2) at 736x1280, of what inference runs."
+    f"seed {SEED} (its mean is in accuracy.json); it does not say what other seeds of training would give. "
+    "Milliseconds: one pass at 736x1280 of the exported model, Paddle Inference with oneDNN, in turns with the "
+    "unpruned network's export; % less: median over the passes of the ratio of neighbours. MACs (= FLOPs / 2) at "
+    "736x1280, of what inference runs."
 )
 
 
