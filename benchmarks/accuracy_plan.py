@@ -17,7 +17,7 @@ CONFIG = "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
 UNPRUNED, PADDLESLIM, OURS = "unpruned", "PaddleSlim", "ocrslim"
 RESIZE = {"sroie": "{limit_side_len: 960, limit_type: max}", "icdar2015": "{image_shape: [736, 1280]}"}
 EVALUATIONS = 8  # of a training, beside those before its first and after its last step
-LATENCY = "latency"
+LATENCY, MACS = "latency", "macs"
 _OCRSLIM, _PART = ("-m", "ocrslim.cli"), ("benchmarks/accuracy_part.py",)
 # seconds to estimate by
 _SECONDS = {"weights": 10, "table": 400, "prune": 90, "speed": 180, "latency": 60, "score": 90}
@@ -142,8 +142,8 @@ class Planner:
         return self.options.seeds if several else self.options.seeds[:1]
 
     def pruned(self) -> list[tuple[str, str, int]]:
-        """Networks before training: way, point, seed. PaddleSlim's way knows no latency, and has no seed."""
-        theirs = [(PADDLESLIM, point, 0) for point in self.points() if not point.startswith(LATENCY)]
+        """Networks before training: way, point, seed. PaddleSlim's way knows MACs alone, and has no seed."""
+        theirs = [(PADDLESLIM, point, 0) for point in self.points() if point.startswith(MACS)]
         ours = [(OURS, point, seed) for point in self.points() for seed in self.seeds(point)]
         return [*theirs, *ours]
 
@@ -152,7 +152,7 @@ class Planner:
         first = self.options.seeds[0]
         networks = [(UNPRUNED, "")]
         for point in self.points():
-            ways = (OURS,) if point.startswith(LATENCY) else (OURS, PADDLESLIM)
+            ways = (OURS, PADDLESLIM) if point.startswith(MACS) else (OURS,)
             networks += [(way, point) for way in ways]
         every = [(way, point, seed) for way, point in networks for seed in self.seeds(point)]
         return sorted(every, key=lambda one: one[2] != first)
