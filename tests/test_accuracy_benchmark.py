@@ -107,7 +107,7 @@ def test_only_score_is_given_the_test_images_once_for_each_final_network():
     found = parts()
     reading = [part for part in found if any("secret" in word for word in part.words)]
     assert {part.kind for part in reading} == {"score"}
-    networks = [word for part in reading for word in part.words if word.startswith("Global.pretrain_weights")]
+    networks = [(p.data, word) for p in reading for word in p.words if word.startswith("Global.pretrain_weights")]
     assert len(networks) == len(set(networks)) == sum(part.kind == "score" for part in found)
 
 
