@@ -90,7 +90,7 @@ def test_the_optimizer_state_matters(images: Path, tmp_path: Path, monkeypatch: 
     run(make_config(images, whole))
     with pytest.raises(Stop):
         run(make_config(images, parts), evaluate=stop_after(2))
-    monkeypatch.setattr("ocrslim.checkpoints._restore_optimizer", lambda *_: None)
+    monkeypatch.setattr("ocrslim.snapshots._restore_optimizer", lambda *_: None)
     run(make_config(images, parts))
     with pytest.raises(AssertionError):
         assert_same(weights(parts), weights(whole))
