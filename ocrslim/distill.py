@@ -33,13 +33,17 @@ class Distillation:
         student: the same network pruned by `plan`, which is trained.
         plan: None for an unpruned student.
         weights: factors of the losses `maps` and `features`; 0 leaves one out.
+        alpha: factor of the shrink map in the loss by labels; with a weight of 1 the teacher's map counts as much.
 
     Raises:
         TrainingError: teacher and student are of another architecture each.
     """
 
-    def __init__(self, teacher: nn.Layer, student: nn.Layer, plan: Plan | None, weights: Mapping[str, float]):
+    def __init__(
+        self, teacher: nn.Layer, student: nn.Layer, plan: Plan | None, weights: Mapping[str, float], alpha: float = 5.0
+    ):
         self.weights = {name: float(weights.get(name, 0)) for name in (MAPS, FEATURES)}
+        self._alpha = alpha
         self._teacher, self._student = teacher, student
         self._kept = kept_features(plan)
         self._features: Tensor | None = None
@@ -80,7 +84,7 @@ class Distillation:
             target = self._teacher.head(features)["maps"][:, 0] if self.weights[MAPS] else None
         found = {}
         if target is not None:
-            found["loss_distill_maps"] = self.weights[MAPS] * map_loss(maps[:, 0], target)
+            found["loss_distill_maps"] = self._alpha * self.weights[MAPS] * map_loss(maps[:, 0], target)
         if self._features is not None:
             found["loss_distill_features"] = self.weights[FEATURES] * self._feature_loss(features)
         return found

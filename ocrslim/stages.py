@@ -78,7 +78,8 @@ def _distillation(
 ) -> Distillation | None:
     """What `student` learns from the network that it was; None where `Prune.distill` has no weight above 0."""
     weights = config.prune.distill
-    return Distillation(teacher, student, plan, weights) if any(weights.values()) else None
+    alpha = float(config.get("Loss.alpha", 5.0))
+    return Distillation(teacher, student, plan, weights, alpha) if any(weights.values()) else None
 
 
 def _recover(scored: Scored, teacher: paddle.nn.Layer, plan: Plan, training: LabelledSet) -> None:
