@@ -11,8 +11,6 @@ from paddle import Tensor
 
 from ocrslim.snapshots import NonFinite
 
-MAX_ROLLBACKS = 3
-GOOD_STEPS = 100  # from one state that is gone back to, to the next
 _LATEST = 8  # losses whose median is held against that of those before: three batches of rubbish do not count
 _KNOWN = 24  # losses before these that it takes
 _DIVERGED, _CALM = 3.0, 1.5  # times the median before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import logging
 import math
 import time
@@ -25,13 +24,14 @@ from ocrslim.checkpoints import (
 from ocrslim.data import LabelledSet, train_loader
 from ocrslim.display import Display, draw_curves
 from ocrslim.distill import Distillation
-from ocrslim.divergence import GOOD_STEPS, MAX_ROLLBACKS, calm, check_losses
+from ocrslim.divergence import check_losses
 from ocrslim.errors import TrainingError
 from ocrslim.history import Evaluation, Progress
 from ocrslim.interrupts import Interrupts
 from ocrslim.precision import tell_precision
+from ocrslim.rollback import MAX_ROLLBACKS, Rollback, divergence_error, exhausted
 from ocrslim.runfolder import CURVES, BestWeights, Run
-from ocrslim.snapshots import NonFinite, Snapshot
+from ocrslim.snapshots import NonFinite
 from ocrslim.stepper import Stepper
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Trainer:
         self.clock = time.monotonic()
         self.saved_at = self.drawn_at = self.clock
         self.saved: tuple[int, int, int] | None = None
-        self.good: Snapshot | None = None  # what a divergence goes back to
+        self.rollback = Rollback(self.stepper)
         self.display = Display(self.progress, int(config.get("Global.print_batch_step") or 1))
 
     def take_over(self, state: TrainingState) -> BestWeights | None:
@@ -74,7 +74,7 @@ class Trainer:
         self.elsewhere = not self.run.owns(state)
         check_shapes(state, self.model)
         self.stepper.put_back(state)
-        self.good = state.good
+        self.rollback.good = state.good
         self.progress = self.display.progress = state.progress
         if state.progress.finished:
             logger.info("%s: this run is finished (%s): nothing to train", state.path, self.position())
@@ -146,7 +146,7 @@ class Trainer:
             try:
                 self.save()
                 self.evaluate_if_due()
-                self.keep_good()
+                self.rollback.keep(self.progress)
                 while self.progress.step < self.progress.steps:
                     self.train_or_roll_back()
             except KeyboardInterrupt:
@@ -183,7 +183,7 @@ class Trainer:
                 self.display.step(self.position(), loss, self.stepper.rate, self.run.metric)
                 check_losses(self.progress.recent)
                 self.evaluate_if_due()
-                self.keep_good()
+                self.rollback.keep(self.progress)
                 if time.monotonic() - self.saved_at >= SAVE_SECONDS:
                     self.save()
         if self.progress.step != (epoch + 1) * self.steps_per_epoch:
@@ -197,57 +197,7 @@ class Trainer:
         if step == 0 and every and epoch % int(every) == 0:
             self.run.save_epoch(self.model, epoch)
 
-    def keep_good(self) -> None:
-        """Keep every so many steps what a divergence goes back to.
-
-        By the step alone, not by the clock: a run that was stopped and resumed goes back to the same state.
-        """
-        step = self.progress.step
-        new = self.good is None or step > self.good.progress.step
-        if self.good is None or (new and step % GOOD_STEPS == 0 and calm(self.progress.recent)):
-            self.good = self.stepper.take(self.progress)
-
-    def roll_back(self, what: str) -> None:
-        """Go back to the last good state and on from there with half the learning rate; `what` says why.
-
-        The best weights so far remain the best.
-
-        Raises:
-            TrainingError: after `MAX_ROLLBACKS` times; `latest.*` is the last good state.
-        """
-        error, now, good = self.diverged(what), self.progress, self.good
-        if good is None:
-            raise error
-        where = self.position()
-        self.stepper.put_back(good)
-        back = copy.deepcopy(good.progress)
-        back.best, back.best_weights, back.seconds = now.best, now.best_weights, now.seconds
-        last = now.rollbacks >= MAX_ROLLBACKS
-        back.rollbacks = now.rollbacks if last else now.rollbacks + 1
-        self.progress, self.intact, self.saved = back, True, None
-        self.display.go_back(back)
-        self.save()
-        if last:
-            raise error
-        self.display.warn(
-            f"training diverged after {where}: {what}; back to {self.position()}, and on with the learning rate "
-            f"halved ({back.rollbacks} of at most {MAX_ROLLBACKS} times)"
-        )
-
-    def diverged(self, what: str) -> TrainingError:
-        """The error that says what happened and what to try."""
-        lr = self.run.config.section("Optimizer").get("lr") or {}
-        key = "values" if lr.get("name") == "Piecewise" else "learning_rate"
-        halved = self.progress.rollbacks
-        again = f", although the learning rate was halved {halved} times" if halved else ""
-        return TrainingError(
-            f"training diverged after {self.position()}{again}: {what}; the last good weights are "
-            f"{self.run.folder / (LATEST + WEIGHTS_SUFFIX)} and {BEST}{WEIGHTS_SUFFIX}; start over with "
-            f"a lower -o Optimizer.lr.{key}= (now {lr.get(key)}) and -o Global.overwrite=true; if that "
-            "is not enough, limit the gradients as well, with -o Optimizer.clip_norm_global=5"
-        )
-
-    def scored_weights(self) -> contextlib.AbstractContextManager[None]:
+@@(self) -> contextlib.AbstractContextManager[None]:
         """The model has the weights that are evaluated and kept: the averaged ones where there is an average."""
         average = self.stepper.average
         return contextlib.nullcontext() if average is None else average.applied(self.interrupts.held)
@@ -315,7 +265,7 @@ class Trainer:
         self.progress.seconds += now - self.clock
         self.clock = self.saved_at = now
         with self.interrupts.held():
-            save_state(self.run.folder, self.stepper.take(self.progress), self.good, self.run.fingerprint)
+            save_state(self.run.folder, self.stepper.take(self.progress), self.rollback.good, self.run.fingerprint)
             self.publish()
         self.saved = content
 

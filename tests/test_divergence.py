@@ -12,7 +12,7 @@ import paddle
 import pytest
 from training import Stop, assert_same, images, make_config, no_images, run, scores_from, stop_after, tiny, weights
 
-from ocrslim import finetune, trainer
+from ocrslim import finetune, rollback, trainer
 from ocrslim.checkpoints import TrainingState, load_state, plain
 from ocrslim.divergence import Diverged, calm, check_gradients, check_losses
 from ocrslim.errors import TrainingError
@@ -95,7 +95,7 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> SetFault:
                 raise Diverged("as ordered")
             return loss
 
-        monkeypatch.setattr(trainer, "GOOD_STEPS", 4)
+        monkeypatch.setattr(rollback, "GOOD_STEPS", 4)
         monkeypatch.setattr(Stepper, "step", faulty)
 
     return set_fault
@@ -174,7 +174,7 @@ def test_the_saved_good_state_matters(
 
     def forgetful(self: finetune.Trainer, state: TrainingState) -> object:
         found = take_over(self, state)
-        self.good = None
+        self.rollback.good = None
         return found
 
     monkeypatch.setattr(finetune.Trainer, "take_over", forgetful)
@@ -209,7 +209,7 @@ def test_weights_that_explode_are_noticed_by_their_loss(
     images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Finite, but far off."""
-    monkeypatch.setattr(trainer, "GOOD_STEPS", 10)
+    monkeypatch.setattr(rollback, "GOOD_STEPS", 10)
     step = Stepper.step
 
     def jolted(self: Stepper, batch: list[paddle.Tensor], progress: Progress) -> float:
