@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from paddle import nn
 
 from ocrslim.checkpoints import (
-    BEST,
     LATEST,
     WEIGHTS_SUFFIX,
     TrainingState,
@@ -197,7 +196,28 @@ class Trainer:
         if step == 0 and every and epoch % int(every) == 0:
             self.run.save_epoch(self.model, epoch)
 
-@@(self) -> contextlib.AbstractContextManager[None]:
+    def roll_back(self, what: str) -> None:
+        """Go back to the last good state and on from there with half the learning rate; `what` says why.
+
+        Raises:
+            TrainingError: it has gone back as often as it may; `latest.*` is the last good state.
+        """
+        error, where, last = self.diverged(what), self.position(), exhausted(self.progress)
+        self.progress = self.rollback.go_back(self.progress)
+        self.intact, self.saved = True, None
+        self.display.go_back(self.progress)
+        self.save()
+        if last:
+            raise error
+        self.display.warn(
+            f"training diverged after {where}: {what}; back to {self.position()}, and on with the learning rate "
+            f"halved ({self.progress.rollbacks} of at most {MAX_ROLLBACKS} times)"
+        )
+
+    def diverged(self, what: str) -> TrainingError:
+        return divergence_error(self.run.config, self.run.folder, self.position(), self.progress.rollbacks, what)
+
+    def scored_weights(self) -> contextlib.AbstractContextManager[None]:
         """The model has the weights that are evaluated and kept: the averaged ones where there is an average."""
         average = self.stepper.average
         return contextlib.nullcontext() if average is None else average.applied(self.interrupts.held)
