@@ -83,7 +83,7 @@ def draw_curves(progress: Progress, metric: str, path: Path) -> None:
     Raises:
         ArtifactError: the file cannot be written; the one before is intact.
     """
-    best = progress.best and (progress.best.step, progress.best.metrics[metric])
+    best = None if progress.best is None else (progress.best.step, progress.best.metrics[metric])
     scores = [(entry.step, entry.metrics[metric]) for entry in progress.history]
     curve, rollbacks = progress.curve.points, progress.rollbacks
     draw_training(TrainingPicture(curve, scores, metric, best, progress.steps, rollbacks), path)

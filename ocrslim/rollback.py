@@ -32,9 +32,8 @@ class Rollback:
         Raises:
             NonFinite: it is not good.
         """
-        first = self.good is None
-        new = first or (progress.step > self.good.progress.step and progress.step % GOOD_STEPS == 0)
-        if first or (new and calm(progress.recent)):
+        good, step = self.good, progress.step
+        if good is None or (step > good.progress.step and step % GOOD_STEPS == 0 and calm(progress.recent)):
             self.good = self._stepper.take(progress)
 
     def go_back(self, now: Progress) -> Progress:
