@@ -16,7 +16,7 @@ from typing import Any
 
 import paddle
 
-from ocrslim import finetune, report
+from ocrslim import finetune, loss_table, report
 from ocrslim.artifacts import check_writable, hash_arrays
 from ocrslim.calibration import calibration_inputs
 from ocrslim.config import Config
@@ -34,7 +34,7 @@ from ocrslim.pruning.plan import SUFFIX, Plan
 from ocrslim.pruning.recover import recover
 from ocrslim.pruning.surgery import apply_plan
 from ocrslim.runfolder import check_source
-from ocrslim.scoring import NOMINAL_SHAPE, detector_graph, load_scored
+from ocrslim.scoring import NOMINAL_SHAPE, Scored, detector_graph, load_scored
 from ocrslim.weights import init_backbone, load_weights, save_checkpoint, state_arrays
 
 logger = logging.getLogger(__name__)
@@ -245,11 +245,12 @@ def _warn_of_collapse(config: Config, scores: Mapping[str, float]) -> None:
     metric = str(config.get("Metric.main_indicator") or "hmean")
     before, now = loss_table.unpruned_score(table_of(config), metric), scores[metric]
     if before and now < _COLLAPSED * before:
+        remedy = "" if config.prune.recover else ", or let -o Prune.recover=true refit the layers first"
         logger.warning(
             "%s is %.4f before training, and was %.4f unpruned: too much was pruned at once for training to make up; "
             "ask for less, with a lower Prune.target or Prune.loss_tolerance%s",
-            metric, now, before, "" if config.prune.recover else ", or let -o Prune.recover=true refit the layers first",
-        )  # fmt: skip
+            *(metric, now, before, remedy),
+        )
 
 
 @contextlib.contextmanager
