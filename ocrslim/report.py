@@ -147,6 +147,6 @@ def recovery_text(recovery: Recovery) -> str:
         return f"recovery: no layer gains by a refit ({recovery.seconds:.0f} s)"
     before, after = (median(getattr(layer, name) for layer in refitted) for name in ("before", "after"))
     return (
-        f"recovery: {len(refitted)} of {len(recovery.layers)} layers refitted in {recovery.seconds:.0f} s; the middle one "
-        f"was {before:.1%} of its output's variance off what it gave unpruned, and is {after:.1%}"
+        f"recovery: {len(refitted)} of {len(recovery.layers)} layers refitted in {recovery.seconds:.0f} s; the middle "
+        f"one's output was off by {before:.1%} of its variance, and is by {after:.1%}"
     )

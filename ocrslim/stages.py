@@ -261,11 +261,12 @@ def _warn_of_collapse(config: Config, scores: Mapping[str, float]) -> None:
     metric = str(config.get("Metric.main_indicator") or "hmean")
     before, now = loss_table.unpruned_score(table_of(config), metric), scores[metric]
     if before and now < _COLLAPSED * before:
+        remedy = "" if config.prune.recover else ", or let -o Prune.recover=true refit the layers first"
         logger.warning(
             "%s is %.4f before training, and was %.4f unpruned: too much was pruned at once for training to make up; "
             "ask for less, with a lower Prune.target or Prune.loss_tolerance%s",
-            metric, now, before, "" if config.prune.recover else ", or let -o Prune.recover=true refit the layers first",
-        )  # fmt: skip
+            *(metric, now, before, remedy),
+        )
 
 
 @contextlib.contextmanager
