@@ -2,7 +2,7 @@
 
     python benchmarks/reference_table.py output/reference/sen.pickle
 
-The table to compare comes from (about 14 s a point on one core; interrupt and repeat as you like):
+The table to compare comes from (two minutes on two cores; interrupt and repeat as you like):
 
     head -20 ../shared/data/icdar2015/val.txt > output/val20.txt
     ocrslim sensitivity -c configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml -o \

@@ -73,6 +73,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--linear-layers", type=int, nargs="+", default=[4, 8, 16, 29])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure")
     parser.add_argument("--whole-table", action="store_true", help="measure our whole table, once for each data set")
+    parser.add_argument("--adaptive-all", action="store_true", help="adaptive mode also on all images of val.txt")
     parser.add_argument("--out", type=Path, default=OUTPUT, help="working folder")
     parser.add_argument("--fresh", action="store_true", help="forget what is done")
     options = parser.parse_args()
@@ -166,7 +167,9 @@ def report(options: argparse.Namespace, bench: Bench) -> None:
     """Print the tables and write them, with what they were made from: also of parts that are not asked for now."""
     if not all(part.key in bench.results for part in listing_parts()):
         return
-    everything = argparse.Namespace(**{**vars(options), "data": list(DATA), "parts": PARTS, "whole_table": True})
+    everything = argparse.Namespace(
+        **{**vars(options), "data": list(DATA), "parts": PARTS, "whole_table": True, "adaptive_all": True}
+    )
     asked = [*listing_parts(), *plan(everything, bench.results), *plan(options, bench.results)]
     results = {part.key: bench.results[part.key] for part in asked if bench.done(part)}
     text = tables.document(results, describe(), revision(), bench.failed)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sensitivity_runs import MKL, Results
+from sensitivity_runs import ALL_IMAGES, MKL, Results
 
 DATA = {"sroie": 40, "icdar2015": 100}  # images of val.txt
 NINE = [round(0.1 * step, 1) for step in range(1, 10)]
@@ -109,6 +109,8 @@ def adaptive_parts(data: str, options: argparse.Namespace) -> Iterator[Part]:
     yield Part(f"{data} adaptive", "ours", data, count, (), tuple(NINE), mode="adaptive")
     if options.whole_table:
         yield Part(f"{data} whole table", "ours", data, count, (), tuple(NINE))
+    if options.adaptive_all and count < DATA[data]:
+        yield Part(f"{data} adaptive{ALL_IMAGES}", "ours", data, DATA[data], (), tuple(NINE), mode="adaptive")
 
 
 def linear_parts(options: argparse.Namespace, groups: Sequence[str]) -> Iterator[Part]:

@@ -8,6 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 MKL = ", MKL_DEBUG_CPU_TYPE=5"
+ALL_IMAGES = ", all images"
 TOLERANCE, WITHIN = 0.02, 0.05
 
 Results = Mapping[str, Mapping[str, Any]]
@@ -62,20 +63,20 @@ def paddleslim_seconds(results: Results, name: str, mkl: str = "") -> float | No
     return one["answer"]["seconds_per_point"] if one else None
 
 
-def extrapolated(results: Results, name: str) -> float | None:
+def extrapolated(results: Results, name: str, way: str) -> float | None:
     """Seconds that PaddleSlim's way would take for all of our groups at nine ratios: points x seconds per point."""
-    per_point, adaptive = paddleslim_seconds(results, name), results.get(f"{name} adaptive")
-    if not per_point or not adaptive:
+    per_point, mine = paddleslim_seconds(results, name), results.get(f"{name} {way}")
+    if not per_point or not mine:
         return None
     images = results[f"{name} PaddleSlim"]["request"]["images"]
     groups = len(results["groups of ours"]["answer"]["groups"])
-    return groups * len(adaptive["request"]["ratios"]) * per_point * adaptive["request"]["images"] / images
+    return groups * len(mine["request"]["ratios"]) * per_point * mine["request"]["images"] / images
 
 
-def adaptive_gain(results: Results, name: str) -> float | None:
-    """How many times faster adaptive mode is, its whole process taken."""
-    seconds = extrapolated(results, name)
-    return seconds / Ours(results[f"{name} adaptive"]).whole_seconds if seconds else None
+def gain_in_all(results: Results, name: str, way: str) -> float | None:
+    """How many times faster one of our ways is for all groups, its whole process taken."""
+    seconds = extrapolated(results, name, way)
+    return seconds / Ours(results[f"{name} {way}"]).whole_seconds if seconds else None
 
 
 def decisions(results: Results, name: str) -> tuple[float | None, list[str]]:

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -69,7 +69,7 @@ class TrainLoader:
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __iter__(self) -> Iterator[list[paddle.Tensor]]:
+    def __iter__(self) -> Generator[list[paddle.Tensor], None, None]:
         """Yield the batches; raises `DataError` for a sample that no transform can deal with."""
         for status, *arrays in self._in_workers() if self._workers and self._batches else self._in_process():
             if (status < 0).any():

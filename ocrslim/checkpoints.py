@@ -1,9 +1,9 @@
 """The state of a training run on the disk: saved so that a kill between any two writes loses nothing.
 
-`latest.pdopt` alone is what a run resumes from: weights, optimizer state, position and history in one
-file that is replaced in one move. `latest.pdparams`, `latest.plan.json` and `latest.json` are written
-after it, for people and for the other commands; after a kill they may be one save older than
-`latest.pdopt`, which the next run puts right.
+`latest.pdopt` alone is what a run resumes from: weights, optimizer state, average, position and history, and the
+last good state that a divergence goes back to, in one file that is replaced in one move. `latest.pdparams`,
+`latest.plan.json` and `latest.json` are written after it, for people and for the other commands; after a kill they
+may be one save older than `latest.pdopt`, which the next run puts right.
 """
 
 from __future__ import annotations
@@ -11,128 +11,59 @@ from __future__ import annotations
 import json
 import pickle
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import paddle
 from paddle import nn
-from paddle.optimizer import Optimizer
 
 from ocrslim.artifacts import atomic_file, hash_arrays, unpickle_arrays, write_json
 from ocrslim.errors import TrainingError
+from ocrslim.history import Progress
+from ocrslim.snapshots import Arrays, Snapshot, check_finite
 from ocrslim.weights import save_checkpoint, state_arrays
 
 SCHEMA = 1
 STATE_SUFFIX, WEIGHTS_SUFFIX = ".pdopt", ".pdparams"
 LATEST, BEST = "latest", "best_accuracy"
-
-Arrays = dict[str, np.ndarray]
-
-
-class NonFinite(TrainingError):
-    """NaN or infinity where a checkpoint should have been written."""
+_PARTS = ("weights", "optimizer", "average")
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What one evaluation found.
-
-    Attributes:
-        step: optimizer steps done before it; 0 is the network as it came.
-        epoch: epoch (from 1) of the last of these steps; 0 before the first.
-        metrics: precision, recall, hmean.
-        loss: mean training loss since the evaluation before; None at step 0.
-    """
-
-    step: int
-    epoch: int
-    metrics: dict[str, float]
-    loss: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {"step": self.step, "epoch": self.epoch, "loss": self.loss, **self.metrics}
-
-
-@dataclass
-class Progress:
-    """Where a run is.
-
-    Attributes:
-        steps: optimizer steps of the whole run.
-        step: optimizer steps done.
-        evaluated: number of steps done at the last evaluation; -1 before the first.
-        best: the evaluation whose weights are `best_accuracy.pdparams`.
-        best_weights: hash of their arrays.
-        history: all evaluations.
-        loss_sum, loss_count: of the training losses since the last evaluation.
-        seconds: time spent, over all sessions.
-    """
-
-    steps: int
-    step: int = 0
-    evaluated: int = -1
-    best: Evaluation | None = None
-    best_weights: str | None = None
-    history: list[Evaluation] = field(default_factory=list)
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    seconds: float = 0.0
-
-    @property
-    def finished(self) -> bool:
-        """Whether all steps are done and the last weights are evaluated."""
-        return self.step == self.steps == self.evaluated
-
-    @staticmethod
-    def from_json(content: Mapping[str, Any]) -> Progress:
-        content = dict(content)
-        best = content.pop("best")
-        history = [Evaluation(**entry) for entry in content.pop("history")]
-        return Progress(best=Evaluation(**best) if best else None, history=history, **content)
-
-
-@dataclass(frozen=True)
-class TrainingState:
+class TrainingState(Snapshot):
     """Everything that a run needs to go on in another process.
 
     Attributes:
         path: where it was read from.
         fingerprint: what the run's outcome depends on (nested plain values).
-        weights: the model's arrays by state-dict key.
-        optimizer: the optimizer's arrays by `state-dict key/accumulator`.
+        good: what a divergence goes back to; None where that is this state itself.
     """
 
     path: Path
     fingerprint: dict[str, Any]
-    progress: Progress
-    weights: Arrays
-    optimizer: Arrays
+    good: Snapshot | None
 
 
-def save_state(
-    folder: Path, model: nn.Layer, optimizer: Optimizer, progress: Progress, fingerprint: Mapping[str, Any]
-) -> None:
+def save_state(folder: Path, snapshot: Snapshot, good: Snapshot | None, fingerprint: Mapping[str, Any]) -> None:
     """Write `latest.pdopt`.
 
+    Args:
+        good: what a divergence goes back to; left out where it is of the same step.
+
     Raises:
-        NonFinite: a weight or an optimizer value is NaN or infinite; nothing is written.
         ArtifactError: the file cannot be written; the one before is intact.
     """
-    arrays = {"weights": state_arrays(model), "optimizer": optimizer_arrays(model, optimizer)}
-    for part in arrays.values():
-        check_finite(part)
-    content = {
-        "schema": SCHEMA,
-        "fingerprint": plain(fingerprint),
-        "progress": plain(asdict(progress)),
-        "digest": _digest(arrays),
-        **arrays,
-    }
+    content = {"schema": SCHEMA, "fingerprint": plain(fingerprint), **_content(snapshot)}
+    if good is not None and good.progress.step != snapshot.progress.step:
+        content["good"] = _content(good)
     with atomic_file(folder / f"{LATEST}{STATE_SUFFIX}") as stream:
         pickle.dump(content, stream, protocol=4)
+
+
+def _content(snapshot: Snapshot) -> dict[str, Any]:
+    arrays = {part: getattr(snapshot, part) for part in _PARTS}
+    return {"progress": plain(asdict(snapshot.progress)), "digest": _digest(arrays), **arrays}
 
 
 def save_summary(folder: Path, progress: Progress, fingerprint: Mapping[str, Any], steps_per_epoch: int) -> None:
@@ -145,6 +76,7 @@ def save_summary(folder: Path, progress: Progress, fingerprint: Mapping[str, Any
         "steps_per_epoch": steps_per_epoch,
         "global_step": progress.step,
         "seconds": round(progress.seconds, 1),
+        "rollbacks": progress.rollbacks,
         "best": progress.best.to_json() if progress.best else None,
         "history": [entry.to_json() for entry in progress.history],
         "fingerprint": plain(fingerprint),
@@ -183,13 +115,23 @@ def load_state(path: Path) -> TrainingState:
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise _not_a_state(path, "it was not written by this version of ocrslim")
     try:
-        arrays = {part: dict(content[part]) for part in ("weights", "optimizer")}
-        if content["digest"] != _digest(arrays):
-            raise _not_a_state(path, "its content does not have the hash it was written with")
-        progress = Progress.from_json(content["progress"])
-        return TrainingState(path, content["fingerprint"], progress, **arrays)
+        good = content.get("good")
+        return TrainingState(
+            **_parts(path, content),
+            path=path,
+            fingerprint=content["fingerprint"],
+            good=None if good is None else Snapshot(**_parts(path, good)),
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _not_a_state(path, f"{type(error).__name__}: {error}") from None
+
+
+def _parts(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a snapshot; a file from before there were averages has none."""
+    arrays = {part: dict(content.get(part, {}) if part == "average" else content[part]) for part in _PARTS}
+    if content["digest"] != _digest(arrays):
+        raise _not_a_state(path, "its content does not have the hash it was written with")
+    return {"progress": Progress.from_json(content["progress"]), **arrays}
 
 
 def _not_a_state(path: Path, reason: str) -> TrainingError:
@@ -199,11 +141,11 @@ def _not_a_state(path: Path, reason: str) -> TrainingError:
     )
 
 
-def restore(state: TrainingState, model: nn.Layer, optimizer: Optimizer) -> None:
-    """Put weights and optimizer state back.
+def check_shapes(state: TrainingState, model: nn.Layer) -> None:
+    """Refuse the state of another network than `model`.
 
     Raises:
-        TrainingError: they are of another network.
+        TrainingError: naming the first array that differs.
     """
     expected = {key: tuple(array.shape) for key, array in state_arrays(model).items()}
     found = {key: tuple(array.shape) for key, array in state.weights.items()}
@@ -213,65 +155,6 @@ def restore(state: TrainingState, model: nn.Layer, optimizer: Optimizer) -> None
                 f"{state.path}: {key} has shape {found.get(key)}, expected {expected.get(key)}: "
                 "it is the state of another network; choose another -o Global.save_model_dir= or -o Global.checkpoints="
             )
-    # The optimizer first: making room for its state moves the weights.
-    _restore_optimizer(state.optimizer, model, optimizer)
-    model.set_state_dict(state.weights)
-
-
-# Paddle names an optimizer's arrays after its automatic parameter names, which depend on what was built
-# before in the process: `conv2d_57.w_0_moment1_0`. State-dict keys mean the same in every process.
-_ACCUMULATOR = re.compile(r"(.+)_(moment1|moment2|moment2_max|beta1_pow_acc|beta2_pow_acc|velocity)_\d+")
-
-
-def optimizer_arrays(model: nn.Layer, optimizer: Optimizer) -> Arrays:
-    """The optimizer's state by `state-dict key/accumulator`; empty before its first step."""
-    tensors = optimizer.state_dict()
-    return {place: np.array(tensors[name]) for name, place in _places(model, optimizer)}
-
-
-def _places(model: nn.Layer, optimizer: Optimizer) -> Iterator[tuple[str, str]]:
-    """Pairs of Paddle's name of an optimizer array in this process, and ours."""
-    keys = {parameter.name: key for key, parameter in model.state_dict().items()}
-    for name in optimizer.state_dict():
-        if name == "LR_Scheduler":  # a function of the step, not a state: see optim.py
-            continue
-        match = _ACCUMULATOR.fullmatch(name)
-        if match is None or match[1] not in keys:
-            raise ValueError(f"optimizer array {name}: no parameter of the model has it")
-        yield name, f"{keys[match[1]]}/{match[2]}"
-
-
-def _restore_optimizer(arrays: Arrays, model: nn.Layer, optimizer: Optimizer) -> None:
-    if not arrays:
-        return
-    with_state = {place.rsplit("/", 1)[0] for place in arrays}
-    parameters = [parameter for key, parameter in model.state_dict().items() if key in with_state]
-    # Paddle creates the arrays in the first step, under names that nobody can foretell: so make a step
-    # with gradients of zero, then fill what it created.
-    paddle.add_n([(parameter * 0).sum() for parameter in parameters]).backward()
-    optimizer.step()
-    optimizer.clear_grad()
-    current = optimizer.state_dict()
-    for name, place in _places(model, optimizer):
-        if place not in arrays or tuple(arrays[place].shape) != tuple(current[name].shape):
-            raise TrainingError(
-                f"optimizer state of {place} is missing or of another shape: the run cannot be continued "
-                "exactly; start over with -o Global.overwrite=true"
-            )
-        current[name] = paddle.to_tensor(arrays[place])
-    optimizer.set_state_dict(current)
-
-
-def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
-    """Refuse NaN and infinity.
-
-    Raises:
-        NonFinite: naming the first array that has one.
-    """
-    for name, array in arrays.items():
-        bad = int(array.size - np.isfinite(array).sum())
-        if bad:
-            raise NonFinite(f"{name}: {bad} of {array.size} values are NaN or infinite")
 
 
 def first_difference(there: Any, here: Any, place: str = "") -> str | None:

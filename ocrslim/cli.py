@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 _RESUMED = ("sensitivity", "prune", "train")
+_TRAINING = ("prune", "train")
 _STAGES = {
     "sensitivity": "measure what each layer loses when pruned -> sen.pickle",
     "prune": "prune by sen.pickle and fine-tune -> best_accuracy.pdparams",
@@ -115,7 +116,7 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
         from ocrslim.config import load_config
 
         config = load_config(arguments.config, arguments.opt)
-        import_paddle()
+        import_paddle(training=stage in _TRAINING and not getattr(arguments, "dry_run", False))
         with Interrupts():
             result = _run(stage, config, arguments)
             if arguments.json:

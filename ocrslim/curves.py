@@ -11,7 +11,7 @@ import numpy as np
 from ocrslim.sequential import Estimate
 
 # How far a loss may fall back behind that of a smaller ratio: in sampling noises, and in tolerances
-SLACK, DIP = 0.1, 0.25
+SLACK, DIP = 0.3, 0.25
 LEAST = 0.01  # the tolerance that counts for it where there is less
 KEPT_EXCESS = 0.5  # what remains, at every larger ratio, of an excess over the tolerance that is certain
 

@@ -1,13 +1,15 @@
-"""The progress of a training run on standard error."""
+"""The progress of a training run as people see it: on standard error, and as a picture."""
 
 from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 
 from tqdm import tqdm
 
-from ocrslim.checkpoints import Progress
+from ocrslim.history import Progress
+from ocrslim.plots.training import TrainingPicture, draw_training
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +58,32 @@ class Display:
             left = (now - self._begun) / (self.progress.step - self._first) * (self.progress.steps - self.progress.step)
             logger.info("%s: %s, %s left", position, status, tqdm.format_interval(left))
 
+    def go_back(self, progress: Progress) -> None:
+        """Show `progress`, which is of an earlier step, from now on."""
+        self.progress = progress
+        self._begun, self._first = time.monotonic(), progress.step
+        if self._bar is not None:
+            self._bar.n = progress.step
+            self._bar.refresh()
+
+    def warn(self, text: str) -> None:
+        """Log a warning without tearing the bar."""
+        with tqdm.external_write_mode():
+            logger.warning(text)
+
     def say(self, text: str) -> None:
         """Log one line without tearing the bar."""
         with tqdm.external_write_mode():
             logger.info(text)
+
+
+def draw_curves(progress: Progress, metric: str, path: Path) -> None:
+    """Write loss, learning rate and `metric` of the run so far as a PNG.
+
+    Raises:
+        ArtifactError: the file cannot be written; the one before is intact.
+    """
+    best = None if progress.best is None else (progress.best.step, progress.best.metrics[metric])
+    scores = [(entry.step, entry.metrics[metric]) for entry in progress.history]
+    curve, rollbacks = progress.curve.points, progress.rollbacks
+    draw_training(TrainingPicture(curve, scores, metric, best, progress.steps, rollbacks), path)

@@ -14,9 +14,11 @@ from typing import Any
 
 from paddle import nn
 
-from ocrslim.checkpoints import BEST, WEIGHTS_SUFFIX, Evaluation
+from ocrslim.checkpoints import BEST, WEIGHTS_SUFFIX
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet
+from ocrslim.distill import Distillation
+from ocrslim.history import Evaluation
 from ocrslim.pruning.plan import Plan
 from ocrslim.runfolder import Run
 from ocrslim.trainer import Trainer
@@ -67,6 +69,7 @@ def fit(
     plan: Plan | None = None,
     origin: Mapping[str, str] | None = None,
     prepare: Callable[[], None] | None = None,
+    distillation: Distillation | None = None,
 ) -> FitResult:
     """Train `model`, continuing the run that `Global.save_model_dir` holds if it is the same.
 
@@ -78,6 +81,7 @@ def fit(
         plan: what the model was pruned by; saved beside every checkpoint.
         origin: hashes of starting weights and data. A folder with a run of other hashes is refused.
         prepare: called before the first step of a fresh run, such as to recover what pruning cost.
+        distillation: what `model` learns from beside the labels; name it in `origin`, as the run depends on it.
 
     Raises:
         TrainingError: the folder holds another run, or a finished one whose best weights are lost;
@@ -87,7 +91,7 @@ def fit(
     """
     run = Run(config, plan, dict(origin or {}))
     state = run.find()
-    trainer = Trainer(model, run, labelled, evaluate)
+    trainer = Trainer(model, run, labelled, evaluate, distillation)
     best = continued_at = None
     if state is not None:
         best = trainer.take_over(state)

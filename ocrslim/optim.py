@@ -35,14 +35,15 @@ class Span:
 
 
 class Schedule(LRScheduler):
-    """A learning rate by step: `step(n)` sets the optimizer's rate to that of step n (0-based)."""
+    """A learning rate by step: `step(n)` sets the optimizer's rate to that of step n (0-based), times `factor`."""
 
     def __init__(self, rate: Rate):
         self.rate = rate
+        self.factor = 1.0
         super().__init__(learning_rate=rate(0))
 
     def get_lr(self) -> float:
-        return self.rate(self.last_epoch)
+        return self.factor * self.rate(self.last_epoch)
 
 
 def _const(options: Mapping[str, Any], span: Span) -> Rate:
@@ -94,9 +95,10 @@ def _decay(options: Mapping[str, Any] | None) -> Any:
     if not options or not factor:
         return None
     kinds = {"L1": paddle.regularizer.L1Decay, "L2": paddle.regularizer.L2Decay}
-    if options.get("name") not in kinds:
+    name = str(options.get("name")).removesuffix("Decay")  # PaddleOCR takes L2Decay for L2
+    if name not in kinds:
         raise ConfigError(f"Optimizer.regularizer.name: {options.get('name')!r}, expected L1 or L2")
-    return kinds[options["name"]](factor)
+    return kinds[name](factor)
 
 
 def _adam(options: Mapping[str, Any], **common: Any) -> Optimizer:
@@ -107,7 +109,7 @@ def _adam(options: Mapping[str, Any], **common: Any) -> Optimizer:
 def _adamw(options: Mapping[str, Any], **common: Any) -> Optimizer:
     """AdamW takes its decay as a number: an L2 regularizer's factor, else `weight_decay`, else 0.01."""
     regularizer = options.get("regularizer") or {}
-    if regularizer.get("name", "L2") != "L2":
+    if str(regularizer.get("name", "L2")).removesuffix("Decay") != "L2":
         raise ConfigError(
             f"Optimizer.regularizer.name: {regularizer['name']!r}, expected L2: AdamW decays the weights themselves"
         )
@@ -120,6 +122,19 @@ def _momentum(options: Mapping[str, Any], **common: Any) -> Optimizer:
     regularizer = options.get("regularizer") or {"name": "L2", "factor": options.get("weight_decay")}
     momentum = float(options.get("momentum", 0.9))
     return paddle.optimizer.Momentum(momentum=momentum, weight_decay=_decay(regularizer), **common)
+
+
+def _clip(options: Mapping[str, Any]) -> Any:
+    """What limits gradients, by PaddleOCR's keys; `clip_norm` wins over `clip_norm_global`, as there.
+
+    `clip_norm` limits the L2 norm of each parameter's gradient by itself; `clip_norm_global` that of all together
+    (Pascanu, Mikolov and Bengio, arXiv 1211.5063, algorithm 1), which keeps the step's direction.
+    """
+    if options.get("clip_norm"):
+        return paddle.nn.ClipGradByNorm(float(options["clip_norm"]))
+    if options.get("clip_norm_global"):
+        return paddle.nn.ClipGradByGlobalNorm(float(options["clip_norm_global"]))
+    return None
 
 
 _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"Adam": _adam, "AdamW": _adamw, "Momentum": _momentum}
@@ -144,4 +159,5 @@ def build_optimizer(
     span = Span(steps_per_epoch, int(config.get("Global.epoch_num", 1)))
     schedule = build_schedule(options.get("lr") or {}, span)
     trainable = [parameter for parameter in parameters if not parameter.stop_gradient]
-    return _OPTIMIZERS[name](options, learning_rate=schedule, parameters=trainable), schedule
+    common: dict[str, Any] = {"learning_rate": schedule, "parameters": trainable, "grad_clip": _clip(options)}
+    return _OPTIMIZERS[name](options, **common), schedule

@@ -25,7 +25,6 @@ from ocrslim.checkpoints import (
     LATEST,
     STATE_SUFFIX,
     WEIGHTS_SUFFIX,
-    Progress,
     TrainingState,
     first_difference,
     load_state,
@@ -34,6 +33,8 @@ from ocrslim.checkpoints import (
 )
 from ocrslim.config import Config
 from ocrslim.errors import TrainingError, WeightsError
+from ocrslim.history import Progress
+from ocrslim.precision import mixed
 from ocrslim.pruning.plan import SUFFIX as PLAN_SUFFIX
 from ocrslim.pruning.plan import Plan
 from ocrslim.weights import read_weights
@@ -41,6 +42,7 @@ from ocrslim.weights import read_weights
 logger = logging.getLogger(__name__)
 
 _EPOCH = "iter_epoch_"
+CURVES = "training.png"
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,12 @@ class Run:
         for key in ("num_workers", "use_shared_memory"):
             (train.get("loader") or {}).pop(key, None)
         sections = {name: self.config.section(name) for name in ("Architecture", "Loss", "Optimizer")}
+        precision = {"use_amp": True} if mixed(self.config) else {}
         content = {
             **sections,
             "Train": train,
             "Metric": {"main_indicator": self.metric},
-            "Global": {"epoch_num": self.config.get("Global.epoch_num"), "seed": self.config.seed},
+            "Global": {"epoch_num": self.config.get("Global.epoch_num"), "seed": self.config.seed, **precision},
             "plan": None if self.plan is None else self.plan.hash(),
             "origin": dict(self.origin),
         }
@@ -169,7 +172,7 @@ class Run:
             ArtifactError: it cannot be written to.
         """
         check_writable(self.folder)
-        remove_leftovers(self.folder, f"{LATEST}*", f"{BEST}*", f"{_EPOCH}*")
+        remove_leftovers(self.folder, f"{LATEST}*", f"{BEST}*", f"{_EPOCH}*", CURVES)
         if not self.owns(state) and self._own() is None:
             self._clear()
         self.config.save(self.folder / "config.yml")
@@ -195,7 +198,7 @@ class Run:
             for stem in (LATEST, BEST, f"{_EPOCH}*")
             for suffix in (STATE_SUFFIX, WEIGHTS_SUFFIX, PLAN_SUFFIX, ".json")
             for path in self.folder.glob(f"{stem}{suffix}")
-        }
+        } | set(self.folder.glob(CURVES))
 
     def save_best(self, model: nn.Layer, progress: Progress) -> None:
         """Write `best_accuracy.*` of `progress.best`: the plan first, as no weights may lie there without."""
@@ -235,7 +238,7 @@ class Run:
         path = state.path.with_name(f"{BEST}{WEIGHTS_SUFFIX}")
         fault = _weights_fault(path, progress.best_weights)
         # Killed between writing new best weights and saying so in the state: the evaluation is repeated.
-        if fault and progress.evaluated != progress.step and not _weights_fault(path, hash_arrays(state.weights)):
+        if fault and progress.evaluated != progress.step and not _weights_fault(path, hash_arrays(state.scored)):
             return None
         return BestWeights(path, fault)
 

@@ -7,7 +7,7 @@ and `Prune`. A key outside the tables is an error; transforms are PaddleOCR's ow
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ocrslim.rules import (
@@ -75,6 +75,7 @@ class PruneOptions:
     min_channels: int = 1
     recover: bool = True
     recover_images: int = 40
+    distill: Mapping[str, float] = field(default_factory=lambda: {"maps": 1.0, "features": 1.0})  # weights of losses
 
 
 # Two names of one thing: the documented commands use the left one, the resolved configuration the right one.
@@ -88,8 +89,8 @@ _FOREIGN_GLOBAL = """
     debug distributed use_xpu use_mlu use_npu use_gcu use_sync_bn find_unused_parameters load_static_weights
     log_smooth_window log_ranks print_mem_info cal_metric_during_train calc_epoch_interval eval_batch_epoch
     use_visualdl vdl_log_dir use_wandb infer_img infer_list infer_mode save_res_path save_visual class_path
-    use_amp amp_level amp_dtype amp_custom_black_list amp_custom_white_list scale_loss
-    use_dynamic_loss_scaling d2s_train_image_shape export_with_pir model_name pdx_model_name
+    amp_level amp_custom_black_list amp_custom_white_list
+    d2s_train_image_shape export_with_pir model_name pdx_model_name
     uniform_output_enabled algorithm character_dict_path rec_char_dict_path character_type max_text_length
     use_space_char
 """.split()
@@ -98,6 +99,10 @@ _GLOBAL = Section(
     keys={
         **dict.fromkeys(_FOREIGN_GLOBAL, ANYTHING),
         "use_gpu": BOOL,
+        "use_amp": BOOL,
+        "amp_dtype": choice("float16", "bfloat16"),
+        "scale_loss": POSITIVE,
+        "use_dynamic_loss_scaling": BOOL,
         "epoch_num": whole(1),
         "print_batch_step": whole(1),
         "save_epoch_step": whole(1),
@@ -169,6 +174,7 @@ _COMMON: dict[str, Node] = {
     "regularizer": Variants(dict.fromkeys(("L1", "L2", "L1Decay", "L2Decay"), _DECAY)),
     "clip_norm": POSITIVE,
     "clip_norm_global": POSITIVE,
+    "ema": Section({"decay": BELOW_ONE}, defaults={"decay": 0.999}),
 }
 _ADAM: dict[str, Node] = {"beta1": BELOW_ONE, "beta2": BELOW_ONE, "epsilon": POSITIVE, **_COMMON}
 _OPTIMIZER = Variants(
@@ -192,6 +198,7 @@ _DB_POST_PROCESS = Section(
 )
 
 _TARGET = Section(dict.fromkeys((*TARGETS, "flops"), PART))
+_DISTILL = Section(dict.fromkeys(PruneOptions().distill, NOT_NEGATIVE), defaults=PruneOptions().distill)
 
 _PRUNE = Section(
     keys={
@@ -216,6 +223,7 @@ _PRUNE = Section(
         "align": whole(1, optional=True),
         "recover": BOOL,
         "recover_images": whole(MIN_RECOVER_IMAGES),
+        "distill": _DISTILL,
         "min_channels": whole(1),
     },
     defaults={k: list(v) if isinstance(v, tuple) else v for k, v in asdict(PruneOptions()).items()},

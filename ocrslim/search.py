@@ -189,7 +189,7 @@ class AdaptiveSearch(_Counted):
         baseline: Sequence[ImageCounts],
         metric: str,
         tolerance: float,
-        error: float = 0.1,
+        error: float = 0.2,
         within: float = 0.05,
     ):
         """Prepare.

@@ -289,9 +289,8 @@ class _Run:
     def _keep(self) -> None:
         """Have what was measured on the disk."""
         while self._unkept:
-            answer = self._unkept[0]
+            answer = self._unkept.pop(0)  # first: interrupted while it is written, it must not be written again
             self._measured.add(answer.task.layer, answer.task.ratio, answer.task.start, answer.counts)
-            self._unkept.pop(0)
             self._unsaved = True
 
     def _begin(self) -> None:

@@ -62,7 +62,7 @@ def looks(images: int) -> list[int]:
 class LossEstimator:
     """Estimates losses of one detector's pruned versions from its own counts image by image."""
 
-    def __init__(self, baseline: Sequence[ImageCounts], metric: str, error: float = 0.1):
+    def __init__(self, baseline: Sequence[ImageCounts], metric: str, error: float = 0.2):
         """Prepare.
 
         Args:

@@ -21,6 +21,7 @@ from ocrslim.artifacts import check_writable, hash_arrays
 from ocrslim.calibration import calibration_inputs
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet, preprocess, scan, scan_evaluation
+from ocrslim.distill import Distillation
 from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference_folder
 from ocrslim.errors import ConfigError
 from ocrslim.evaluate import evaluate, post_processor
@@ -58,19 +59,33 @@ def run_prune(config: Config) -> dict[str, Any]:
     data = _scan(config)
     scored = load_scored(config, data[0])
     choice = choose_plan(scored)
-    plan = choice.plan
+    plan, teacher = choice.plan, load_unpruned(config).model
     apply_plan(scored.model, plan)
-    origin = {**plan.origin, "recovery": f"{config.prune.recover_images} images" if config.prune.recover else "none"}
-    result = _fit(config, scored.model, data, plan, origin, lambda: _recover(scored, plan, data[0]))
+    distillation = _distillation(config, teacher, scored.model, plan)
+    recovery = f"{config.prune.recover_images} images" if config.prune.recover else "none"
+    origin = {**plan.origin, "recovery": recovery, "distillation": distillation.settings if distillation else "none"}
+
+    def prepare() -> None:
+        _recover(scored, teacher, plan, data[0])
+
+    result = _fit(config, scored.model, data, plan, origin, prepare, distillation)
     costs = {key: value for key, value in choice.to_json().items() if key in ("predicted_loss", "macs", "params")}
     return {"plan": str(folder / f"best_accuracy{SUFFIX}"), **costs, **result}
 
 
-def _recover(scored: Scored, plan: Plan, training: LabelledSet) -> None:
+def _distillation(
+    config: Config, teacher: paddle.nn.Layer, student: paddle.nn.Layer, plan: Plan
+) -> Distillation | None:
+    """What `student` learns from the network that it was; None where `Prune.distill` has no weight above 0."""
+    weights = config.prune.distill
+    alpha = float(config.get("Loss.alpha", 5.0))
+    return Distillation(teacher, student, plan, weights, alpha) if any(weights.values()) else None
+
+
+def _recover(scored: Scored, teacher: paddle.nn.Layer, plan: Plan, training: LabelledSet) -> None:
     """Get accuracy back before training: the pruned network's layers are refitted to what they were."""
     if not scored.config.prune.recover:
         return
-    teacher = load_unpruned(scored.config).model
     inputs = calibration_inputs(scored.config, training)
     found = recover(teacher, scored.model, plan, inputs, seed=scored.config.seed)
     print(report.recovery_text(found), flush=True)
@@ -209,6 +224,7 @@ def _fit(
     plan: Plan | None,
     origin: Mapping[str, str],
     prepare: Callable[[], None] | None = None,
+    distillation: Distillation | None = None,
 ) -> dict[str, Any]:
     training, evaluation = data
     images, post_process = EvalSet(evaluation, config), post_processor(config)
@@ -228,7 +244,7 @@ def _fit(
             _warn_of_collapse(config, found)
         return found
 
-    result = finetune.fit(model, config, training, score, plan=plan, origin=origin, prepare=prepared)
+    result = finetune.fit(model, config, training, score, plan, origin, prepared, distillation)
     start, best, last = (entry.metrics[result.metric] for entry in (result.start, result.best, result.last))
     if result.best.step:
         print(f"{result.metric} {start:.4f} before training, {best:.4f} at step {result.best.step}: {result.weights}")

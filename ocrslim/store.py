@@ -89,15 +89,6 @@ class ArrayStore:
                 self._release(spilled.offset, spilled.offset + spilled.size)
         return arrays
 
-    def clear(self) -> None:
-        """Forget everything and give the memory back; the file's place is used again."""
-        with self._lock:
-            self._kept.clear()
-            self._spilled.clear()
-            self._free.clear()
-            self.in_memory = self._end = 0
-            self._full = self._folder is None
-
     def _spill(self, key: Hashable, arrays: Sequence[np.ndarray]) -> None:
         spilled = _Spilled(self._place(sum(array.nbytes for array in arrays)), tuple(array.shape for array in arrays))
         if self._full and spilled.offset == self._end:

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import paddle
-from paddle import Tensor, nn
-from paddle.optimizer import Optimizer
+from paddle import nn
 
 from ocrslim.checkpoints import (
-    BEST,
     LATEST,
     WEIGHTS_SUFFIX,
-    Evaluation,
-    NonFinite,
-    Progress,
     TrainingState,
-    restore,
+    check_shapes,
     save_state,
     save_summary,
     save_weights,
 )
 from ocrslim.data import LabelledSet, train_loader
-from ocrslim.display import Display
+from ocrslim.display import Display, draw_curves
+from ocrslim.distill import Distillation
+from ocrslim.divergence import check_losses
 from ocrslim.errors import TrainingError
+from ocrslim.history import Evaluation, Progress
 from ocrslim.interrupts import Interrupts
-from ocrslim.losses import LOSS_PARTS, DBLoss, build_loss
-from ocrslim.optim import Schedule, build_optimizer
-from ocrslim.runfolder import BestWeights, Run
+from ocrslim.precision import tell_precision
+from ocrslim.rollback import MAX_ROLLBACKS, Rollback, divergence_error, exhausted
+from ocrslim.runfolder import CURVES, BestWeights, Run
+from ocrslim.snapshots import NonFinite
+from ocrslim.stepper import Stepper
 
 logger = logging.getLogger(__name__)
 
 SAVE_SECONDS = 60.0
+DRAW_SECONDS = 30.0  # between two drawings of the curves, which take a quarter of a second
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Trainer:
     run: Run
     labelled: LabelledSet
     evaluate: Callable[[], dict[str, float]]
+    distillation: Distillation | None = None
     interrupts: Interrupts = field(default_factory=Interrupts)
     intact: bool = True  # False in the middle of a step: such weights must not be saved
     elsewhere: bool = False  # True where the state that was taken over lies in another folder
@@ -53,13 +55,12 @@ class Trainer:
     def __post_init__(self) -> None:
         config = self.run.config
         self.steps_per_epoch = len(train_loader(config, self.labelled, 0))
-        self.loss: DBLoss = build_loss(config.section("Loss"))
-        optimizer: tuple[Optimizer, Schedule] = build_optimizer(config, self.model.parameters(), self.steps_per_epoch)
-        self.optimizer, self.schedule = optimizer
+        self.stepper = Stepper(self.model, config, self.steps_per_epoch, self.distillation)
         self.progress = Progress(steps=self.steps_per_epoch * int(config.get("Global.epoch_num") or 1))
         self.clock = time.monotonic()
-        self.saved_at = self.clock
-        self.saved: tuple[int, int] | None = None
+        self.saved_at = self.drawn_at = self.clock
+        self.saved: tuple[int, int, int] | None = None
+        self.rollback = Rollback(self.stepper)
         self.display = Display(self.progress, int(config.get("Global.print_batch_step") or 1))
 
     def take_over(self, state: TrainingState) -> BestWeights | None:
@@ -70,7 +71,9 @@ class Trainer:
         """
         best = self.run.find_best(state)
         self.elsewhere = not self.run.owns(state)
-        restore(state, self.model, self.optimizer)
+        check_shapes(state, self.model)
+        self.stepper.put_back(state)
+        self.rollback.good = state.good
         self.progress = self.display.progress = state.progress
         if state.progress.finished:
             logger.info("%s: this run is finished (%s): nothing to train", state.path, self.position())
@@ -135,30 +138,53 @@ class Trainer:
             else:
                 self.publish()
             return
-        with self.interrupts, self.display:
+        tell_precision(self.run.config)
+        if self.stepper.average is not None:
+            self.stepper.average.start()
+        with self.interrupts, self.display, self.distillation or contextlib.nullcontext():
             try:
                 self.save()
                 self.evaluate_if_due()
+                self.rollback.keep(self.progress)
                 while self.progress.step < self.progress.steps:
-                    self.train_epoch()
+                    self.train_or_roll_back()
             except KeyboardInterrupt:
                 self.save_interrupted()
                 raise
             except NonFinite as error:
                 raise self.diverged(str(error)) from None
+        self.draw()
+
+    def train_or_roll_back(self) -> None:
+        """Do what is left of an epoch, or find that training has diverged and go back.
+
+        Raises:
+            TrainingError: it has gone back as often as it may.
+        """
+        try:
+            self.train_epoch()
+        except NonFinite as error:
+            with self.interrupts.held():
+                self.roll_back(str(error))
 
     def train_epoch(self) -> None:
         """Do what is left of the epoch at hand."""
         epoch, done = divmod(self.progress.step, self.steps_per_epoch)
         self.model.train()
-        # To the loader's very end, as only then Paddle stops its worker processes.
-        for batch in train_loader(self.run.config, self.labelled, epoch, skip_batches=done):
-            with self.interrupts.held():
-                self.step(batch)
-                self.keep_epoch()
-            self.evaluate_if_due()
-            if time.monotonic() - self.saved_at >= SAVE_SECONDS:
-                self.save()
+        batches = iter(train_loader(self.run.config, self.labelled, epoch, skip_batches=done))
+        with contextlib.closing(batches):  # its worker processes end with it, also where training goes back
+            for batch in batches:
+                with self.interrupts.held():
+                    self.intact = False
+                    loss = self.stepper.step(batch, self.progress)
+                    self.intact = True
+                    self.keep_epoch()
+                self.display.step(self.position(), loss, self.stepper.rate, self.run.metric)
+                check_losses(self.progress.recent)
+                self.evaluate_if_due()
+                self.rollback.keep(self.progress)
+                if time.monotonic() - self.saved_at >= SAVE_SECONDS:
+                    self.save()
         if self.progress.step != (epoch + 1) * self.steps_per_epoch:
             raise TrainingError(f"epoch {epoch + 1} ended at {self.position()}: run the same command again")
         self.save()
@@ -170,35 +196,31 @@ class Trainer:
         if step == 0 and every and epoch % int(every) == 0:
             self.run.save_epoch(self.model, epoch)
 
-    def step(self, batch: list[Tensor]) -> None:
-        """One optimizer step."""
-        self.intact = False
-        self.schedule.step(self.progress.step)
-        predictions = self.model(batch[0])
-        if not bool(paddle.isfinite(predictions["maps"]).all()):
-            raise self.diverged("the network's output is not finite")
-        parts = self.loss(predictions, batch)
-        loss = float(parts["loss"])
-        if not math.isfinite(loss):
-            listed = ", ".join(f"{name} {float(parts[name]):g}" for name in LOSS_PARTS)
-            raise self.diverged(f"the loss is {loss} ({listed})")
-        parts["loss"].backward()
-        self.optimizer.step()
-        self.optimizer.clear_grad()
-        self.progress.step += 1
-        self.progress.loss_sum += loss
-        self.progress.loss_count += 1
-        self.intact = True
-        self.display.step(self.position(), loss, self.optimizer.get_lr(), self.run.metric)
+    def roll_back(self, what: str) -> None:
+        """Go back to the last good state and on from there with half the learning rate; `what` says why.
+
+        Raises:
+            TrainingError: it has gone back as often as it may; `latest.*` is the last good state.
+        """
+        error, where, last = self.diverged(what), self.position(), exhausted(self.progress)
+        self.progress = self.rollback.go_back(self.progress)
+        self.intact, self.saved = True, None
+        self.display.go_back(self.progress)
+        self.save()
+        if last:
+            raise error
+        self.display.warn(
+            f"training diverged after {where}: {what}; back to {self.position()}, and on with the learning rate "
+            f"halved ({self.progress.rollbacks} of at most {MAX_ROLLBACKS} times)"
+        )
 
     def diverged(self, what: str) -> TrainingError:
-        lr = self.run.config.section("Optimizer").get("lr") or {}
-        key = "values" if lr.get("name") == "Piecewise" else "learning_rate"
-        return TrainingError(
-            f"training diverged after {self.position()}: {what}; the last good weights are "
-            f"{self.run.folder / (LATEST + WEIGHTS_SUFFIX)} and {BEST}{WEIGHTS_SUFFIX}; start over with "
-            f"a lower -o Optimizer.lr.{key}= (now {lr.get(key)}) and -o Global.overwrite=true"
-        )
+        return divergence_error(self.run.config, self.run.folder, self.position(), self.progress.rollbacks, what)
+
+    def scored_weights(self) -> contextlib.AbstractContextManager[None]:
+        """The model has the weights that are evaluated and kept: the averaged ones where there is an average."""
+        average = self.stepper.average
+        return contextlib.nullcontext() if average is None else average.applied(self.interrupts.held)
 
     def evaluate_if_due(self) -> None:
         """Evaluate before the first step, every so many steps, and after the last; keep the best."""
@@ -209,6 +231,7 @@ class Trainer:
         with self.interrupts.held():
             self.record(found)
             self.save()
+        self.draw_now_and_then()
         best = self.progress.best or found
         self.display.say(
             f"{self.position()}: {self.run.metric} {found.metrics[self.run.metric]:.4f}"
@@ -227,8 +250,9 @@ class Trainer:
 
     def measure(self) -> Evaluation:
         """Score the model in eval mode."""
-        self.model.eval()
-        metrics = {name: float(value) for name, value in self.evaluate().items()}
+        with self.scored_weights():
+            self.model.eval()
+            metrics = {name: float(value) for name, value in self.evaluate().items()}
         self.model.train()
         score = metrics.get(self.run.metric)
         if score is None or not math.isfinite(score):
@@ -247,22 +271,31 @@ class Trainer:
         best = progress.best
         if best is None or found.metrics[self.run.metric] >= best.metrics[self.run.metric]:
             progress.best = found
-            self.run.save_best(self.model, progress)
+            with self.scored_weights():
+                self.run.save_best(self.model, progress)
         progress.evaluated = progress.step
         progress.loss_sum, progress.loss_count = 0.0, 0
 
     def save(self) -> None:
         """Write `latest.*`, unless it is up to date; the state that a run resumes from first."""
-        content = self.progress.step, self.progress.evaluated
+        content = self.progress.step, self.progress.evaluated, self.progress.rollbacks
         if content == self.saved:
             return
         now = time.monotonic()
         self.progress.seconds += now - self.clock
         self.clock = self.saved_at = now
         with self.interrupts.held():
-            save_state(self.run.folder, self.model, self.optimizer, self.progress, self.run.fingerprint)
+            save_state(self.run.folder, self.stepper.take(self.progress), self.rollback.good, self.run.fingerprint)
             self.publish()
         self.saved = content
+
+    def draw_now_and_then(self) -> None:
+        if time.monotonic() - self.drawn_at >= DRAW_SECONDS:
+            self.draw()
+
+    def draw(self) -> None:
+        draw_curves(self.progress, self.run.metric, self.run.folder / CURVES)
+        self.drawn_at = time.monotonic()
 
     def publish(self) -> None:
         """Write what people and other commands read of the state."""
@@ -270,6 +303,7 @@ class Trainer:
         save_summary(self.run.folder, self.progress, self.run.fingerprint, self.steps_per_epoch)
 
     def save_interrupted(self) -> None:
-        if self.intact:
+        average = self.stepper.average
+        if self.intact and (average is None or not average.exchanged):
             self.save()
             self.display.say(f"interrupted after {self.position()}: saved; the same command continues there")

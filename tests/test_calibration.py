@@ -1,4 +1,4 @@
-"""What the criterion `taylor` scores: gradients on a few training batches, and nothing else of them."""
+"""What a few training images give: gradients for the criterion `taylor`, and cut-outs to refit layers on."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import paddle
 import pytest
 
-from ocrslim.calibration import weight_gradients
+from ocrslim.calibration import _cut_out, calibration_inputs, weight_gradients
 from ocrslim.config import load_config
-from ocrslim.data import scan, train_loader
+from ocrslim.data import preprocess, scan, train_loader
 from ocrslim.errors import TrainingError
 from ocrslim.losses import build_loss
 from ocrslim.models import build_model
@@ -127,3 +127,38 @@ def test_weights_that_are_no_numbers_are_refused(config, key):
     with pytest.raises(TrainingError, match=r"weight or its gradient is not finite \(the loss is"):
         weight_gradients(model, config, scan(config, "Train"))
     assert not model.training
+
+
+def test_cut_outs_are_images_as_evaluation_sees_them(config):
+    labelled = scan(config, "Train")
+    inputs = calibration_inputs(config, labelled)
+    assert len(inputs) == config.prune.recover_images > len(labelled), "few images give several each"
+    assert {one.shape for one in inputs} == {(1, 3, 480, 480)} and {one.dtype for one in inputs} == {
+        np.dtype("float32")
+    }
+    whole = preprocess(config)(labelled.samples[0].path)[0]
+    known = set(np.round(whole, 4).ravel().tolist())
+    assert any(set(np.round(one, 4).ravel().tolist()) - {0.0} <= known for one in inputs), "normalised alike"
+
+
+def test_a_cut_out_lies_somewhere_in_the_image_and_small_images_are_filled_up():
+    rng = np.random.default_rng(0)
+    image = np.arange(3 * 500 * 620, dtype=np.float32).reshape(1, 3, 500, 620)
+    corners = set()
+    for _ in range(5):
+        cut = _cut_out(image, rng)
+        top, left = divmod(int(cut[0, 0, 0, 0]), 620)
+        assert np.array_equal(cut, image[:, :, top : top + 480, left : left + 480])
+        corners.add((top, left))
+    assert len(corners) > 3
+    small = _cut_out(image[:, :, :32, :64] + 1, rng)
+    assert (
+        np.array_equal(small[:, :, :32, :64], image[:, :, :32, :64] + 1) and small.sum() == small[..., :32, :64].sum()
+    )
+
+
+def test_cut_outs_depend_on_the_seed_alone(v2_config, options, config):
+    labelled = scan(config, "Train")
+    first, again = calibration_inputs(config, labelled), calibration_inputs(config, labelled)
+    other = calibration_inputs(load_config(v2_config, [*options, "Global.seed=2"]), labelled)
+    assert all(map(np.array_equal, first, again)) and not all(map(np.array_equal, first, other))

@@ -363,6 +363,10 @@ def test_images_are_evaluated_one_by_one(write):
         "Prune.target={flops: 0.5, params: 0.2}",
         "Prune.align=0",
         "Prune.min_channels=0",
+        "Prune.distill.maps=-1",
+        "Optimizer.ema.decay=1",
+        "Optimizer.clip_norm_global=0",
+        "Global.use_amp=1",
     ],
 )
 def test_values_out_of_bounds_are_refused(text):
@@ -386,6 +390,11 @@ def test_values_out_of_bounds_are_refused(text):
         "Prune.skip_first=0",
         "Architecture.Backbone={name: MobileNetV3, scale: 1, model_name: small}",
         "Train.dataset.ratio_list=0.5",
+        "Prune.distill={maps: 0, features: 0}",
+        "Prune.distill=",
+        "Optimizer.ema={}",
+        "Optimizer.ema=",
+        "Optimizer.regularizer={name: L2Decay, factor: 0}",
     ],
 )
 def test_values_at_the_edge_are_accepted(text):

@@ -143,10 +143,10 @@ def test_divergence_is_named_and_nothing_bad_is_saved(
     def bad(x: paddle.Tensor) -> dict[str, paddle.Tensor]:
         if model.training:
             calls.append(1)
-        if len(calls) == 6 and fault == "weights":
+        if len(calls) >= 6 and fault == "weights":
             model.norm._mean.set_value(np.full(6, np.inf, np.float32))
         maps = forward(x)["maps"]
-        return {"maps": maps * float("nan") if len(calls) == 6 and fault == "output" else maps}
+        return {"maps": maps * float("nan") if len(calls) >= 6 and fault == "output" else maps}
 
     model.forward = bad
     if fault == "loss":
@@ -154,18 +154,19 @@ def test_divergence_is_named_and_nothing_bad_is_saved(
     with pytest.raises(TrainingError) as caught:
         run(make_config(images, out, f"Loss.main_loss_type={main}"), model)
     message = str(caught.value)
+    assert "although the learning rate was halved 3 times" in message
     assert "training diverged after epoch" in message and "\n" not in message
     assert f"{out}/latest.pdparams" in message
     assert "a lower -o Optimizer.lr.learning_rate= (now 0.01) and -o Global.overwrite=true" in message
     expected = {
-        "loss": "epoch 1 of 3, step 0 of 4: the loss is inf (loss_shrink_maps",
-        "output": "epoch 2 of 3, step 1 of 4: the network's output is not finite",
+        "loss": "3 times: the loss is inf (loss_shrink_maps",
+        "output": "3 times: the network's output is not finite",
         "weights": "norm._mean: 6 of 6 values are NaN or infinite",
     }
     assert expected[fault] in message
     for name in ("latest", "best_accuracy"):
         assert all(np.isfinite(array).all() for array in weights(out, name).values())
-    assert load_state(out / "latest.pdopt").progress.step in (0, 4)
+    assert load_state(out / "latest.pdopt").progress.step == 0
 
 
 @pytest.mark.usefixtures("no_images")

@@ -27,10 +27,11 @@ ORDER = """
     pruning.affine pruning.refit pruning.reference pruning.recover
     sequential curves search standing sensitivity_display
     network
-    plots.picture plots.scale plots.page plots.heat_map plots.small_multiples plots
+    plots.picture plots.scale plots.page plots.heat_map plots.small_multiples plots plots.training
     loss_table journal measurements sharing study agenda measuring variants worker workers
     sensitivity
-    losses calibration scoring optim checkpoints runfolder display trainer finetune
+    losses calibration scoring optim averaging history snapshots checkpoints
+    distill divergence precision stepper rollback runfolder display trainer finetune
     export
     report synth predict
     stopwatch planning analysis stages demo cli

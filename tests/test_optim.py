@@ -113,6 +113,33 @@ def test_regularizers_by_hand() -> None:
     assert one_step(options | {"regularizer": {"name": "L1", "factor": 0.5}}) == pytest.approx(2 - 0.1 * 1.5)
     assert one_step(options | {"regularizer": {"name": "L2", "factor": 0}}) == pytest.approx(1.9)
     assert one_step(options | {"weight_decay": 0.5}) == pytest.approx(2 - 0.1 * (1 + 1))
+    paddleocrs_name = {"name": "L2Decay", "factor": 0.5}
+    assert one_step(options | {"regularizer": paddleocrs_name}) == pytest.approx(2 - 0.1 * (1 + 1))
+
+
+def two_gradients(options: dict, first: float, second: float) -> list[float]:
+    """How far one plain step with a rate of 1 moves two parameters with these gradients."""
+    layers = [paddle.nn.Linear(1, 1, bias_attr=False) for _ in range(2)]
+    before = [float(layer.weight) for layer in layers]
+    optimizer = {"name": "Momentum", "momentum": 0.0, "lr": {"learning_rate": 1.0}, **options}
+    built, _ = build_optimizer(config(optimizer), [layer.weight for layer in layers], 10)
+    (layers[0].weight * first + layers[1].weight * second).sum().backward()
+    built.step()
+    return [b - float(layer.weight) for b, layer in zip(before, layers)]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        pytest.param({}, [3, 4], id="none"),
+        pytest.param({"clip_norm_global": 1}, [0.6, 0.8], id="all together: the direction stays"),
+        pytest.param({"clip_norm_global": 6}, [3, 4], id="below the limit"),
+        pytest.param({"clip_norm": 2}, [2, 2], id="each by itself"),
+        pytest.param({"clip_norm": 2, "clip_norm_global": 1}, [2, 2], id="both: clip_norm, as in PaddleOCR"),
+    ],
+)
+def test_gradients_are_limited(options: dict, expected: list[float]) -> None:
+    assert two_gradients(options, 3, 4) == pytest.approx(expected, rel=1e-5)
 
 
 def test_betas_reach_adam() -> None:

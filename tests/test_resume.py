@@ -90,7 +90,7 @@ def test_the_optimizer_state_matters(images: Path, tmp_path: Path, monkeypatch: 
     run(make_config(images, whole))
     with pytest.raises(Stop):
         run(make_config(images, parts), evaluate=stop_after(2))
-    monkeypatch.setattr("ocrslim.checkpoints._restore_optimizer", lambda *_: None)
+    monkeypatch.setattr("ocrslim.snapshots._restore_optimizer", lambda *_: None)
     run(make_config(images, parts))
     with pytest.raises(AssertionError):
         assert_same(weights(parts), weights(whole))
@@ -116,14 +116,20 @@ class Deaths:
 
 
 @pytest.mark.usefixtures("no_images")
+@pytest.mark.parametrize("more", [(), ("Optimizer.ema={decay: 0.7}",)], ids=["", "averaged"])
 def test_a_death_at_any_write_loses_nothing(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    more: tuple[str, ...],
 ) -> None:
     def settings(name: str) -> tuple[Config, Plan]:
-        config = make_config(images, tmp_path / name / "out", "Global.epoch_num=2", "Global.save_epoch_step=2")
+        config = make_config(images, tmp_path / name / "out", "Global.epoch_num=2", "Global.save_epoch_step=2", *more)
         return config, plan_of(config)
 
     monkeypatch.setattr(artifacts.os, "fsync", lambda _: None)  # nobody pulls the plug here: saves time
+    monkeypatch.setattr(trainer, "draw_curves", lambda *_: None)  # likewise
     config, plan = settings("whole")
     with monkeypatch.context() as patch:
         count = Deaths(patch, at=0, after=False)

@@ -26,7 +26,8 @@ from training import (
 
 from ocrslim.checkpoints import load_state
 from ocrslim.errors import TrainingError
-from ocrslim.trainer import Trainer
+from ocrslim.history import Progress
+from ocrslim.stepper import Stepper
 
 __all__ = ["images", "no_images"]  # fixtures
 
@@ -223,7 +224,7 @@ def test_a_lost_best_right_after_its_evaluation(images: Path, tmp_path: Path, mo
     out = tmp_path / "out"
     monkeypatch.setattr("ocrslim.trainer.SAVE_SECONDS", 1e9)
     with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr("ocrslim.trainer.Trainer.step", stop_at_step(7))
+        patch.setattr("ocrslim.stepper.Stepper.step", stop_at_step(7))
         run(make_config(images, out), evaluate=scores_from([0.1, 0.2, 0.3]))
     state = load_state(out / "latest.pdopt")
     assert state.progress.evaluated == state.progress.step == 6
@@ -236,12 +237,12 @@ def test_a_lost_best_right_after_its_evaluation(images: Path, tmp_path: Path, mo
 
 
 def stop_at_step(number: int):
-    step = Trainer.step
+    step = Stepper.step
 
-    def stopping(trainer: Trainer, batch: list[paddle.Tensor]) -> None:
-        if trainer.progress.step == number - 1:
+    def stopping(stepper: Stepper, batch: list[paddle.Tensor], progress: Progress) -> float:
+        if progress.step == number - 1:
             raise Stop
-        step(trainer, batch)
+        return step(stepper, batch, progress)
 
     return stopping
 

@@ -28,6 +28,7 @@ from ocrslim import analysis, scoring, sensitivity
 from ocrslim.artifacts import read_json, read_sensitivities
 from ocrslim.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError, DataError, GraphError
+from ocrslim.journal import Journal
 from ocrslim.pruning.select import loss_of
 from ocrslim.sensitivity import Method, analyse
 from ocrslim.variants import DygraphRunner, RuntimeVariants
@@ -94,6 +95,25 @@ def test_interrupted_anywhere_it_ends_with_the_file_of_an_undisturbed_run(
     monkeypatch.setattr(DygraphRunner, "__call__", lambda self, index: seen.append(index) or real(self, index))
     analyse(study, GROUPS, RATIOS, tmp_path, PLAIN)
     assert len(seen) == IMAGES * (1 + len(GROUPS) * len(RATIOS)) - sum(kept.values()), "no image again"
+    assert set(images_once(tmp_path, IMAGES).values()) == {IMAGES} and same_table(tmp_path, undisturbed)
+
+
+def test_what_was_just_written_down_is_not_written_again_when_interrupted(study, undisturbed, tmp_path, monkeypatch):
+    """The signal comes between the line in the journal and what follows it."""
+    append, seen = Journal.append, []
+
+    def interrupted(journal, entry):
+        append(journal, entry)
+        if entry.layer is not None:
+            seen.append(entry)
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Journal, "append", interrupted)
+        analyse(study, GROUPS, RATIOS, tmp_path, PLAIN)
+    assert len(images_once(tmp_path, IMAGES)) == 3, "the unpruned network and two points, each once"
+    analyse(study, GROUPS, RATIOS, tmp_path, PLAIN)
     assert set(images_once(tmp_path, IMAGES).values()) == {IMAGES} and same_table(tmp_path, undisturbed)
 
 

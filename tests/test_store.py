@@ -66,16 +66,16 @@ def test_arrays_that_are_parts_of_others_are_written_as_they_look(tmp_path):
     np.testing.assert_array_equal(store.get("every other")[0], wide[:, ::2])
 
 
-def test_clearing_gives_memory_and_file_back(tmp_path):
+def test_what_is_taken_gives_memory_and_file_back(tmp_path):
     store = ArrayStore(ONE, tmp_path)
     for number in range(3):
         store.put(number, pair(number))
-    store.clear()
-    assert (store.in_memory, store.on_disk) == (0, 0) and all(store.get(number) is None for number in range(3))
-    for number in (5, 6):
+    assert all(same(store.take(number), number) for number in (1, 0, 2))
+    assert store.in_memory == 0 and all(store.get(number) is None for number in range(3))
+    for number in (5, 6, 7):
         store.put(number, pair(number))
-    assert same(store.get(5), 5) and same(store.get(6), 6)
-    assert (store.in_memory, store.on_disk) == (ONE, ONE), "the file's place is used again"
+    assert all(same(store.get(number), number) for number in (5, 6, 7))
+    assert (store.in_memory, store.on_disk) == (ONE, 2 * ONE), "the file's place is used again"
 
 
 @pytest.mark.parametrize("during", ["opening", "writing"])

@@ -1,0 +1,120 @@
+"""Where a training run is and what it has seen: its position, its evaluations and its losses, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+POINTS = 512  # of a curve at most; even, as neighbours are put together
+RECENT = 100  # losses that the running median is of
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one evaluation found.
+
+    Attributes:
+        step: optimizer steps done before it; 0 is the network as it came.
+        epoch: epoch (from 1) of the last of these steps; 0 before the first.
+        metrics: precision, recall, hmean.
+        loss: mean training loss since the evaluation before; None at step 0.
+    """
+
+    step: int
+    epoch: int
+    metrics: dict[str, float]
+    loss: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"step": self.step, "epoch": self.epoch, "loss": self.loss, **self.metrics}
+
+
+@dataclass
+class Curve:
+    """Losses and learning rates over a whole run, in bounded room: a mean over every so many steps.
+
+    When there are `POINTS` of them, neighbours are put together and the intervals are twice as long from then on.
+
+    Attributes:
+        every: steps that a point stands for.
+        points: step at the end of the interval, mean loss, learning rate of the last step.
+        total, count: losses of the interval that is not complete yet.
+    """
+
+    every: int = 1
+    points: list[list[float]] = field(default_factory=list)
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, step: int, loss: float, rate: float) -> None:
+        """Take in the loss of step `step` (from 1) and the rate it was done at."""
+        self.total += loss
+        self.count += 1
+        if self.count < self.every:
+            return
+        self.points.append([step, self.total / self.count, rate])
+        self.total, self.count = 0.0, 0
+        if len(self.points) >= POINTS:
+            pairs = zip(self.points[::2], self.points[1::2])
+            self.points = [[second[0], (first[1] + second[1]) / 2, second[2]] for first, second in pairs]
+            self.every *= 2
+
+
+@dataclass
+class Progress:
+    """Where a run is.
+
+    Attributes:
+        steps: optimizer steps of the whole run.
+        step: optimizer steps done.
+        evaluated: number of steps done at the last evaluation; -1 before the first.
+        best: the evaluation whose weights are `best_accuracy.pdparams`.
+        best_weights: hash of their arrays.
+        history: all evaluations.
+        loss_sum, loss_count: of the training losses since the last evaluation.
+        seconds: time spent, over all sessions.
+        recent: the last `RECENT` training losses, the newest last.
+        curve: losses and learning rates of the whole run.
+        rollbacks: how often training diverged and went back; each time halved the learning rate.
+        loss_scale: state of mixed precision's loss scaling; empty without.
+    """
+
+    steps: int
+    step: int = 0
+    evaluated: int = -1
+    best: Evaluation | None = None
+    best_weights: str | None = None
+    history: list[Evaluation] = field(default_factory=list)
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    seconds: float = 0.0
+    recent: list[float] = field(default_factory=list)
+    curve: Curve = field(default_factory=Curve)
+    rollbacks: int = 0
+    loss_scale: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done and the last weights are evaluated."""
+        return self.step == self.steps == self.evaluated
+
+    @property
+    def rate_factor(self) -> float:
+        """What the schedule's learning rates are multiplied by."""
+        return 0.5**self.rollbacks
+
+    def add_step(self, loss: float, rate: float) -> None:
+        """Count one optimizer step."""
+        self.step += 1
+        self.loss_sum += loss
+        self.loss_count += 1
+        self.recent = [*self.recent[1 - RECENT :], loss]
+        self.curve.add(self.step, loss, rate)
+
+    @staticmethod
+    def from_json(content: Mapping[str, Any]) -> Progress:
+        content = dict(content)
+        best, curve = content.pop("best"), Curve(**content.pop("curve", {}))
+        history = [Evaluation(**entry) for entry in content.pop("history")]
+        return Progress(best=Evaluation(**best) if best else None, history=history, curve=curve, **content)

@@ -1,0 +1,80 @@
+"""One optimizer step: forward, losses, backward, update, each result checked before it is used."""
+
+from __future__ import annotations
+
+from paddle import Tensor, nn
+
+from ocrslim.averaging import WeightAverage, build_average
+from ocrslim.config import Config
+from ocrslim.distill import Distillation
+from ocrslim.divergence import check_gradients, check_loss, check_maps
+from ocrslim.history import Progress
+from ocrslim.losses import build_loss
+from ocrslim.optim import build_optimizer
+from ocrslim.precision import build_precision
+from ocrslim.snapshots import Snapshot, put_back, take
+
+
+class Stepper:
+    """Moves `model`; everything that moves with it can be taken as a snapshot and put back.
+
+    Args:
+        model: in training mode when `step` is called.
+        distillation: what it learns from beside labels; None for labels alone.
+    """
+
+    def __init__(self, model: nn.Layer, config: Config, steps_per_epoch: int, distillation: Distillation | None = None):
+        self.model = model
+        self.average: WeightAverage | None = build_average(config, model)
+        self._config, self._steps_per_epoch = config, steps_per_epoch
+        self._distillation = distillation
+        self._loss = build_loss(config.section("Loss"))
+        self._build()
+
+    def _build(self) -> None:
+        self.optimizer, self._schedule = build_optimizer(self._config, self.model.parameters(), self._steps_per_epoch)
+        self._precision = build_precision(self._config)
+
+    def step(self, batch: list[Tensor], progress: Progress) -> float:
+        """Do step `progress.step`, count it there, and return its loss.
+
+        Raises:
+            Diverged: a loss or gradient is not finite; the weights are as they were, batch norms aside.
+        """
+        self._schedule.factor = progress.rate_factor
+        self._schedule.step(progress.step)
+        with self._precision.forward():
+            predictions = self.model(batch[0])
+        maps = predictions["maps"].astype("float32")
+        check_maps(maps)
+        parts = self._loss({"maps": maps}, batch)
+        if self._distillation is not None:
+            more = self._distillation.losses(batch[0], maps)
+            parts = {**parts, **more, "loss": sum(more.values(), parts["loss"])}
+        loss = check_loss(parts)
+        self._precision.backward(parts["loss"])
+        if self._precision.exact:
+            check_gradients(self.model.parameters())
+        self._precision.update(self.optimizer)
+        self.optimizer.clear_grad()
+        progress.add_step(loss, self.rate)
+        progress.loss_scale = self._precision.state()
+        if self.average is not None:
+            self.average.update(progress.step)
+        return loss
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the last step."""
+        return float(self.optimizer.get_lr())
+
+    def take(self, progress: Progress) -> Snapshot:
+        """Everything as it is; raises `NonFinite` where it is not finite."""
+        return take(self.model, self.optimizer, self.average, progress)
+
+    def put_back(self, snapshot: Snapshot) -> None:
+        """Everything as it was when `snapshot` was taken, but for the progress."""
+        self.optimizer.clear_grad()
+        self._build()  # an optimizer that has made a step cannot be made to forget it
+        put_back(snapshot, self.model, self.optimizer, self.average)
+        self._precision.load(snapshot.progress.loss_scale)
