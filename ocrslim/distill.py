@@ -86,11 +86,11 @@ class Distillation:
         if target is not None:
             found["loss_distill_maps"] = self._alpha * self.weights[MAPS] * map_loss(maps[:, 0], target)
         if self._features is not None:
-            found["loss_distill_features"] = self.weights[FEATURES] * self._feature_loss(features)
+            own, self._features = self._features, None
+            found["loss_distill_features"] = self.weights[FEATURES] * self._feature_loss(own, features)
         return found
 
-    def _feature_loss(self, features: Tensor) -> Tensor:
-        own, self._features = self._features, None
+    def _feature_loss(self, own: Tensor, features: Tensor) -> Tensor:
         if self._kept is not None:
             features = paddle.index_select(features, self._kept, axis=1)
         if own.shape != features.shape:

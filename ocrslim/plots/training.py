@@ -83,7 +83,7 @@ def _rate(axes: Axes, picture: TrainingPicture) -> None:
     axes.plot([point[0] for point in picture.curve], [point[2] for point in picture.curve], color=INK, lw=1, gid="rate")
     axes.set_ylim(bottom=0)
     axes.ticklabel_format(axis="y", scilimits=(-2, 2))
-    axes.yaxis.get_offset_text().set_size(8)
+    axes.yaxis.get_offset_text().set_fontsize(8)
     axes.set_ylabel("learning rate", size=9)
 
 
