@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import bootstrap
 
 RESAMPLES, SEED = 10_000, 0
-_LOW, _HIGH = 2.5, 97.5  # percentiles: 95 % lie between
+_CONFIDENCE = 0.95
 
 Counts = Sequence[Sequence[int]]  # of each image, as `ocrslim.metrics.ImageCounts`: boxes to find, found, matched
 
@@ -36,7 +37,7 @@ class Difference:
 
 def hmean(counts: Counts) -> float:
     """Hmean (0..1) over images; 0 where nothing is matched."""
-    return float(_hmeans(_array(counts), np.ones((1, len(counts)), dtype=np.int64))[0])
+    return float(_hmeans(_array(counts), np.arange(len(counts))))
 
 
 def paired_difference(
@@ -52,12 +53,16 @@ def paired_difference(
     """
     sides = [[_array(counts) for counts in side] for side in (ones, others)]
     _check_same_images(sides)
-    count = len(sides[0][0])
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
-    as_it_is = np.ones((1, count), dtype=np.int64)
-    observed, found = (_mean_hmeans(sides[0], w) - _mean_hmeans(sides[1], w) for w in (as_it_is, drawn))
-    low, high = np.percentile(found, [_LOW, _HIGH])
-    return Difference(float(observed[0]), float(found.mean()), float(low), float(high))
+
+    def difference(images: np.ndarray, axis: int = -1) -> np.ndarray:
+        return _mean_hmeans(sides[0], images, axis) - _mean_hmeans(sides[1], images, axis)
+
+    images, rng = np.arange(len(sides[0][0])), np.random.default_rng(seed)
+    drawn = bootstrap(
+        (images,), difference, n_resamples=resamples, confidence_level=_CONFIDENCE, method="percentile", rng=rng
+    )
+    low, high = drawn.confidence_interval
+    return Difference(float(difference(images)), float(drawn.bootstrap_distribution.mean()), float(low), float(high))
 
 
 def _array(counts: Counts) -> np.ndarray:
@@ -78,14 +83,14 @@ def _check_same_images(sides: Sequence[Sequence[np.ndarray]]) -> None:
             )
 
 
-def _mean_hmeans(networks: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
-    return np.mean([_hmeans(counts, weights) for counts in networks], axis=0)
+def _mean_hmeans(networks: Sequence[np.ndarray], images: np.ndarray, axis: int) -> np.ndarray:
+    return np.mean([_hmeans(counts, images, axis) for counts in networks], axis=0)
 
 
-def _hmeans(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Hmean of each row of `weights`, int [resamples, images]: how often each image counts.
+def _hmeans(counts: np.ndarray, images: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Hmean over the images whose indices lie along `axis` of `images`.
 
     2 p r / (p + r) with p = matched / found and r = matched / to find is 2 matched / (to find + found).
     """
-    to_find, found, matched = (weights @ counts).T
+    to_find, found, matched = (counts[images, column].sum(axis=axis) for column in range(3))
     return 2 * matched / np.maximum(to_find + found, 1)
