@@ -22,7 +22,7 @@ def prune(config: Any) -> Answer:
     (benchmarks/sensitivity.md, "Equality with PaddleSlim's losses"). A layer that inference does not run loses
     nothing, as PaddleSlim measures too. No layer is left alone, and nothing is aligned: its defaults.
     """
-    from ocrslim.network import load_unpruned
+    from ocrslim.network import load_prunable
     from ocrslim.pruning.cost import measure_cost
     from ocrslim.pruning.surgery import apply_plan
     from ocrslim.scoring import load_scored
@@ -39,7 +39,7 @@ def prune(config: Any) -> Answer:
     tolerance = closest_tolerance(lambda loss: 1 - measure_cost(network.graph, cuts_at(loss)).macs / full, fraction)
     cuts, ratios = cuts_at(tolerance), pruner._get_ratios_by_loss(table, tolerance)
     plan = _plan(config, network, cuts, ratios)
-    model = load_unpruned(config).model
+    model = load_prunable(config).model
     apply_plan(model, plan)
     model.eval()
     pruner.prune_vars(ratios, 0)

@@ -148,7 +148,7 @@ def recover(config: Any) -> Answer:
     from ocrslim import report
     from ocrslim.calibration import calibration_inputs
     from ocrslim.data import scan
-    from ocrslim.network import load_unpruned
+    from ocrslim.network import load_prunable
     from ocrslim.planning import choose_plan
     from ocrslim.pruning import recover as recovery
     from ocrslim.pruning.surgery import apply_plan
@@ -161,7 +161,7 @@ def recover(config: Any) -> Answer:
     network.model.eval()
     as_cut = scored(network.model, config)["scores"]
     inputs = calibration_inputs(config, training)
-    refitted = recovery.recover(load_unpruned(config).model, network.model, choice.plan, inputs, seed=config.seed)
+    refitted = recovery.recover(load_prunable(config).model, network.model, choice.plan, inputs, seed=config.seed)
     print(report.recovery_text(refitted), flush=True)
     own = {"as_cut": as_cut, "recovery_seconds": refitted.seconds, **choice.to_json()}
     return {**keep(network.model, choice.plan, config), **own}
@@ -185,7 +185,7 @@ class _Enough(Exception):
 
 def speed(config: Any, stage: str) -> Answer:
     """Seconds of a training step, data and all, over two epochs of what `stage` would train."""
-    from ocrslim import stages
+    from ocrslim import prune, stages
     from ocrslim.display import Display
 
     marks: list[float] = []
@@ -198,7 +198,7 @@ def speed(config: Any, stage: str) -> Answer:
             raise _Enough
 
     with mock.patch.object(Display, "step", mark), contextlib.suppress(_Enough):
-        {"train": stages.run_train, "prune": stages.run_prune}[stage](config)
+        {"train": stages.run_train, "prune": prune.run_prune}[stage](config)
     first = min(_FIRST, len(marks) // 2)
     seconds = (marks[-1] - marks[first - 1]) / (len(marks) - first)
     return {

@@ -85,7 +85,7 @@ def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
 
 
 def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
-    from ocrslim import analysis, planning, stages
+    from ocrslim import analysis, planning, prune, stages
     from ocrslim.predict import predict
 
     stages.use_device(config)
@@ -99,7 +99,7 @@ def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str,
         return stages.run_import(config, arguments.source, arguments.destination)
     commands: dict[str, Callable[[Config], dict[str, Any]]] = {
         "sensitivity": analysis.run_sensitivity,
-        "prune": stages.run_prune,
+        "prune": prune.run_prune,
         "export": stages.run_export,
         "train": stages.run_train,
         "eval": stages.run_eval,

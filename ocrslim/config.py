@@ -76,6 +76,14 @@ class Config:
         """`Global.overwrite`: whether results of an earlier, other run may be replaced."""
         return self.tree["Global"]["overwrite"]
 
+    def changed(self, values: Mapping[str, Any]) -> Config:
+        """A copy with other values, by dotted keys of sections that exist; they are not checked."""
+        tree = copy.deepcopy(self.tree)
+        for key, value in values.items():
+            *sections, name = key.split(".")
+            lookup(tree, ".".join(sections))[name] = value
+        return Config(self.path, tree)
+
     def require(self, *keys: str) -> None:
         """Demand that every one of `keys` is set; `"Train"` and `"Eval"` stand for the parts they need.
 
@@ -247,7 +255,11 @@ class _Checker:
 
     def target(self, tree: dict[str, Any]) -> None:
         """Demand one target where there is any, and call FLOPs by their name here."""
-        target = lookup(tree, "Prune.target")
+        target, rounds = lookup(tree, "Prune.target"), lookup(tree, "Prune.rounds")
+        if not target and isinstance(rounds, int) and rounds > 1:
+            self.fault(
+                "Prune.rounds", f"found {rounds} without Prune.target, expected 1; set -o 'Prune.target={{macs: 0.5}}'"
+            )
         if not isinstance(target, dict):
             return
         given = {key: value for key, value in target.items() if value is not None}

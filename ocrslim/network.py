@@ -15,7 +15,7 @@ from ocrslim.config import Config
 from ocrslim.errors import ConfigError, PlanError
 from ocrslim.models import build_model
 from ocrslim.pruning.plan import SUFFIX, Plan
-from ocrslim.pruning.surgery import apply_plan
+from ocrslim.pruning.surgery import apply_plan, settle
 from ocrslim.weights import LoadReport, load_weights, resolve_checkpoint
 
 
@@ -64,15 +64,11 @@ def load_network(config: Config) -> Network:
     return Network(model, plan, report)
 
 
-def load_unpruned(config: Config) -> Network:
-    """Like `load_network`, but refuse a checkpoint that is pruned already.
-
-    Raises:
-        PlanError: it is.
-    """
-    if config.weights:
-        refuse_pruned(Path(config.weights))
-    return load_network(config)
+def load_prunable(config: Config) -> Network:
+    """Like `load_network`; a network that is pruned already can be pruned further."""
+    network = load_network(config)
+    settle(network.model)
+    return network
 
 
 def refuse_pruned(source: Path) -> None:

@@ -23,6 +23,8 @@ from ocrslim.stopwatch import THREADS, Stopwatch
 
 logger = logging.getLogger(__name__)
 
+LATENCY = "latency"
+
 _ALIGN = 8  # of channel counts for a latency, where `Prune.align` is empty: oneDNN computes in blocks of 8 or 16
 _OFF = 0.1  # difference of prediction and measurement, of the unpruned time, that is worth a word
 _ALARMING = 0.2  # a loss before training from which on a word of warning is due
@@ -42,6 +44,12 @@ class Choice:
     before: Cost
     after: Cost
     latency: Mapping[str, float] = field(default_factory=dict)
+
+    def left(self, kind: str) -> float:
+        """The fraction that is left of the MACs, the parameters or the measured latency."""
+        if kind == LATENCY:
+            return self.latency["measured"] / self.latency["before"]
+        return float(getattr(self.after, kind) / getattr(self.before, kind))
 
     def to_json(self) -> dict[str, Any]:
         """Ratios, single losses and reasons by public name, predicted losses, MACs and parameters before and after."""
@@ -93,7 +101,7 @@ def choose_plan(scored: Scored) -> Choice:
     table = loss_table.load_table(path, graph, architecture, hashes, options.loss_tolerance)
     if options.target:
         logger.info("ratios are chosen by Prune.target; Prune.loss_tolerance is not used")
-    if options.target and "latency" in options.target:
+    if options.target and LATENCY in options.target:
         options = replace(options, align=options.align or _ALIGN)
         watch = Stopwatch(scored.model, graph, NOMINAL_SHAPE)
         times = _latency_table(scored, watch, select_counts(graph, table, options, architecture))

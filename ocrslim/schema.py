@@ -71,6 +71,7 @@ class PruneOptions:
     sen_file: str | None = None
     loss_tolerance: float = 0.02
     target: Mapping[str, float] | None = None  # {what: fraction of it to remove}, one of TARGETS
+    rounds: int = 1
     align: int | None = None
     min_channels: int = 1
     recover: bool = True
@@ -220,6 +221,7 @@ _PRUNE = Section(
         "sen_file": PATH,
         "loss_tolerance": ZERO_TO_ONE,
         "target": _TARGET,
+        "rounds": whole(1),
         "align": whole(1, optional=True),
         "recover": BOOL,
         "recover_images": whole(MIN_RECOVER_IMAGES),

@@ -12,7 +12,8 @@ from ocrslim.calibration import weight_gradients
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet, scan
 from ocrslim.graph.groups import ChannelGraph
-from ocrslim.network import load_unpruned
+from ocrslim.network import load_prunable
+from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.proof import channel_graph
 from ocrslim.pruning.pruners import ChannelPruner
 from ocrslim.weights import state_arrays
@@ -25,19 +26,22 @@ _PROOF_SHAPE = (1, 3, 64, 96)
 
 @dataclass(frozen=True)
 class Scored:
-    """An unpruned network and everything that the scores of its channels come from.
+    """A network to prune and everything that the scores of its channels come from.
 
     Attributes:
         model: weights loaded.
         graph: its channel groups, costs counted at `NOMINAL_SHAPE`.
         config: with `Prune.criterion` and what belongs to it.
         training: the images that the criterion `taylor` is calibrated on; None for the others.
+        plan: what the network is pruned by already; None for an unpruned one. Everything here, the groups first of
+            all, is of what that plan has left.
     """
 
     model: nn.Layer
     graph: ChannelGraph
     config: Config
     training: LabelledSet | None = None
+    plan: Plan | None = None
 
     def pruner(self) -> ChannelPruner:
         """Score the channels; for `taylor` this runs the network on training images first."""
@@ -74,14 +78,14 @@ class Scored:
 
 
 def load_scored(config: Config, training: LabelledSet | None = None) -> Scored:
-    """Load the unpruned network of `config` and trace its groups.
+    """Load the network of `config`, which may be pruned already, and trace its groups.
 
     Args:
         training: the images to train on, where they are read already; only `taylor` looks at them.
 
     Raises:
         ConfigError, DataError: the criterion needs training images, and they are not there.
-        WeightsError, PlanError: as `load_unpruned`.
+        WeightsError, PlanError: as `load_prunable`.
     """
     if config.prune.criterion != "taylor":
         training = None
@@ -89,8 +93,8 @@ def load_scored(config: Config, training: LabelledSet | None = None) -> Scored:
         config.require("Train", "Loss")
         training = scan(config, "Train")
         logger.info(training.summary())
-    model = load_unpruned(config).model
-    return Scored(model, detector_graph(model), config, training)
+    network = load_prunable(config)
+    return Scored(network.model, detector_graph(network.model), config, training, network.plan)
 
 
 def detector_graph(model: nn.Layer) -> ChannelGraph:

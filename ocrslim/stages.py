@@ -16,9 +16,8 @@ from typing import Any
 
 import paddle
 
-from ocrslim import finetune, loss_table, report
+from ocrslim import finetune, report
 from ocrslim.artifacts import check_writable, hash_arrays
-from ocrslim.calibration import calibration_inputs
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet, preprocess, scan, scan_evaluation
 from ocrslim.distill import Distillation
@@ -28,19 +27,14 @@ from ocrslim.evaluate import evaluate, post_processor
 from ocrslim.export import export
 from ocrslim.models import build_model
 from ocrslim.models.names import to_public
-from ocrslim.network import load_network, load_unpruned, refuse_pruned
-from ocrslim.planning import choose_plan, table_of
+from ocrslim.network import load_network, refuse_pruned
 from ocrslim.pruning.cost import measure_cost
-from ocrslim.pruning.plan import SUFFIX, Plan
-from ocrslim.pruning.recover import recover
-from ocrslim.pruning.surgery import apply_plan
+from ocrslim.pruning.plan import Plan
 from ocrslim.runfolder import check_source
-from ocrslim.scoring import NOMINAL_SHAPE, Scored, detector_graph, load_scored
+from ocrslim.scoring import NOMINAL_SHAPE, detector_graph
 from ocrslim.weights import init_backbone, load_weights, save_checkpoint, state_arrays
 
 logger = logging.getLogger(__name__)
-
-_COLLAPSED = 0.8  # of the unpruned network's score: the receipts were still 5 points short after 900 steps from half
 
 
 def use_device(config: Config) -> None:
@@ -49,46 +43,6 @@ def use_device(config: Config) -> None:
     if wanted and not possible:
         logger.warning("Global.use_gpu is true, but this paddlepaddle has no GPU support: running on the CPU")
     paddle.set_device("gpu" if wanted and possible else "cpu")
-
-
-def run_prune(config: Config) -> dict[str, Any]:
-    """Stage 2: plan from the table, surgery, fine-tuning -> a checkpoint with its plan."""
-    config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
-    check_source(config)
-    folder = check_writable(config.save_model_dir)
-    data = _scan(config)
-    scored = load_scored(config, data[0])
-    choice = choose_plan(scored)
-    plan, teacher = choice.plan, load_unpruned(config).model
-    apply_plan(scored.model, plan)
-    distillation = _distillation(config, teacher, scored.model, plan)
-    recovery = f"{config.prune.recover_images} images" if config.prune.recover else "none"
-    origin = {**plan.origin, "recovery": recovery, "distillation": distillation.settings if distillation else "none"}
-
-    def prepare() -> None:
-        _recover(scored, teacher, plan, data[0])
-
-    result = _fit(config, scored.model, data, plan, origin, prepare, distillation)
-    costs = {key: value for key, value in choice.to_json().items() if key in ("predicted_loss", "macs", "params")}
-    return {"plan": str(folder / f"best_accuracy{SUFFIX}"), **costs, **result}
-
-
-def _distillation(
-    config: Config, teacher: paddle.nn.Layer, student: paddle.nn.Layer, plan: Plan
-) -> Distillation | None:
-    """What `student` learns from the network that it was; None where `Prune.distill` has no weight above 0."""
-    weights = config.prune.distill
-    alpha = float(config.get("Loss.alpha", 5.0))
-    return Distillation(teacher, student, plan, weights, alpha) if any(weights.values()) else None
-
-
-def _recover(scored: Scored, teacher: paddle.nn.Layer, plan: Plan, training: LabelledSet) -> None:
-    """Get accuracy back before training: the pruned network's layers are refitted to what they were."""
-    if not scored.config.prune.recover:
-        return
-    inputs = calibration_inputs(scored.config, training)
-    found = recover(teacher, scored.model, plan, inputs, seed=scored.config.seed)
-    print(report.recovery_text(found), flush=True)
 
 
 def run_groups(config: Config) -> dict[str, Any]:
@@ -128,9 +82,9 @@ def run_train(config: Config) -> dict[str, Any]:
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     check_source(config)
     check_writable(config.save_model_dir)
-    data = _scan(config)
+    data = scan_both(config)
     model, plan = _starting_network(config)
-    return _fit(config, model, data, plan, {"weights": hash_arrays(state_arrays(model))})
+    return fit_network(config, model, data, plan, {"weights": hash_arrays(state_arrays(model))})
 
 
 def _starting_network(config: Config) -> tuple[paddle.nn.Layer, Plan | None]:
@@ -210,14 +164,14 @@ def open_engine(config: Config) -> Engine:
     return DygraphEngine(load_network(config).model)
 
 
-def _scan(config: Config) -> tuple[LabelledSet, LabelledSet]:
+def scan_both(config: Config) -> tuple[LabelledSet, LabelledSet]:
     """The images to train on and those to score on, said in a line each."""
     training = scan(config, "Train")
     logger.info(training.summary())
     return training, scan_evaluation(config)
 
 
-def _fit(
+def fit_network(
     config: Config,
     model: paddle.nn.Layer,
     data: tuple[LabelledSet, LabelledSet],
@@ -225,26 +179,27 @@ def _fit(
     origin: Mapping[str, str],
     prepare: Callable[[], None] | None = None,
     distillation: Distillation | None = None,
+    judge: Callable[[Mapping[str, float]], None] | None = None,
 ) -> dict[str, Any]:
+    """Train `model` and say what that brought.
+
+    Args:
+        data: the images to train on and those to score on.
+        judge: is given the scores of each evaluation.
+
+    The others are those of `finetune.fit`.
+    """
     training, evaluation = data
     images, post_process = EvalSet(evaluation, config), post_processor(config)
     origin = {**origin, "training data": training.fingerprint(), "evaluation data": evaluation.fingerprint()}
 
-    fresh: list[bool] = []
-
-    def prepared() -> None:
-        fresh.append(True)
-        if prepare is not None:
-            prepare()
-
     def score() -> dict[str, float]:
         found = evaluate(DygraphEngine(model), images, post_process)
-        if plan is not None and fresh:
-            fresh.clear()
-            _warn_of_collapse(config, found)
+        if judge is not None:
+            judge(found)
         return found
 
-    result = finetune.fit(model, config, training, score, plan, origin, prepared, distillation)
+    result = finetune.fit(model, config, training, score, plan, origin, prepare, distillation)
     start, best, last = (entry.metrics[result.metric] for entry in (result.start, result.best, result.last))
     if result.best.step:
         print(f"{result.metric} {start:.4f} before training, {best:.4f} at step {result.best.step}: {result.weights}")
@@ -254,19 +209,6 @@ def _fit(
             f"{result.weights} has the weights from before: try a lower learning rate, or more images and epochs"
         )
     return {"checkpoint": str(result.weights), **result.to_json()}
-
-
-def _warn_of_collapse(config: Config, scores: Mapping[str, float]) -> None:
-    """Say so where a pruned network has lost more than training can be expected to bring back."""
-    metric = str(config.get("Metric.main_indicator") or "hmean")
-    before, now = loss_table.unpruned_score(table_of(config), metric), scores[metric]
-    if before and now < _COLLAPSED * before:
-        remedy = "" if config.prune.recover else ", or let -o Prune.recover=true refit the layers first"
-        logger.warning(
-            "%s is %.4f before training, and was %.4f unpruned: too much was pruned at once for training to make up; "
-            "ask for less, with a lower Prune.target or Prune.loss_tolerance%s",
-            *(metric, now, before, remedy),
-        )
 
 
 @contextlib.contextmanager

@@ -62,3 +62,19 @@ def test_a_broken_plan_file_is_refused_by_name(tmp_path, spoil):
     path.write_text(json.dumps(content))
     with pytest.raises(PlanError, match=r"best\.plan\.json"):
         Plan.load(path)
+
+
+def test_two_plans_one_after_the_other_are_one():
+    first = Plan(ARCHITECTURE, (Cut("w", 0, 6, (0, 2, 3, 5)), Cut("v", 1, 3, (0, 2))), {"w": 1 / 3, "v": 1 / 3})
+    second = Plan(ARCHITECTURE, (Cut("w", 0, 4, (1, 3)), Cut("w", 1, 5, (4,))), {"w": 0.5})
+    both = second.after(first)
+    assert both.cuts == (Cut("w", 0, 6, (2, 5)), Cut("v", 1, 3, (0, 2)), Cut("w", 1, 5, (4,)))
+    assert both.ratios == {"w": pytest.approx(2 / 3), "v": pytest.approx(1 / 3)}
+    assert set(both.since(first).cuts) == set(second.cuts)
+    assert both.since(both).cuts == () and second.after(None) == second and second.since(None) == second
+
+
+def test_a_plan_of_another_network_does_not_follow():
+    first = Plan(ARCHITECTURE, (Cut("w", 0, 6, (0, 2, 3, 5)),))
+    with pytest.raises(PlanError, match="expects 6 entries, the first leaves 4"):
+        Plan(ARCHITECTURE, (Cut("w", 0, 6, (1, 3)),)).after(first)

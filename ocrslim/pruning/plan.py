@@ -84,6 +84,32 @@ class Plan:
         """Write the plan as JSON, atomically."""
         write_json(path, self.to_json())
 
+    def after(self, first: Plan | None) -> Plan:
+        """This plan and `first` as one: `first` prunes the network, this one what is left of it.
+
+        Raises:
+            PlanError: this plan is not of the network that `first` leaves.
+        """
+        if first is None:
+            return self
+        before = {(cut.key, cut.axis): cut for cut in first.cuts}
+        both = {**before, **{(cut.key, cut.axis): _nested(cut, before.get((cut.key, cut.axis))) for cut in self.cuts}}
+        names = {*first.ratios, *self.ratios}
+        ratios = {name: 1 - (1 - first.ratios.get(name, 0.0)) * (1 - self.ratios.get(name, 0.0)) for name in names}
+        skipped = {name: reason for name, reason in self.skipped.items() if name not in ratios}
+        return Plan(self.architecture, tuple(both.values()), ratios, skipped, self.criterion, self.origin)
+
+    def since(self, first: Plan | None) -> Plan:
+        """What this plan removes of the network that `first`, a part of it, has left: `since(first).after(first)`."""
+        if first is None:
+            return self
+        before = {(cut.key, cut.axis): cut.keep for cut in first.cuts}
+        cuts = []
+        for cut in self.cuts:
+            places = {index: place for place, index in enumerate(before.get((cut.key, cut.axis), range(cut.size)))}
+            cuts.append(Cut(cut.key, cut.axis, len(places), tuple(places[index] for index in cut.keep)))
+        return Plan(self.architecture, combine(cuts), {}, {}, self.criterion, self.origin)
+
     @staticmethod
     def load(path: Path | str) -> Plan:
         """Read a plan.
@@ -128,6 +154,18 @@ def _checked(cut: Cut) -> Cut:
     if not ascending or not cut.keep or cut.keep[0] < 0 or cut.keep[-1] >= cut.size:
         raise ValueError(f"{cut.key}, axis {cut.axis}: keep is not an ascending selection of {cut.size} indices")
     return cut
+
+
+def _nested(cut: Cut, before: Cut | None) -> Cut:
+    """`cut` of what `before` has left, in terms of the whole axis."""
+    if before is None:
+        return cut
+    if cut.size != len(before.keep):
+        raise PlanError(
+            f"{cut.key}, axis {cut.axis}: the second plan expects {cut.size} entries, the first leaves "
+            f"{len(before.keep)}: they are not of the same network"
+        )
+    return Cut(cut.key, cut.axis, before.size, tuple(before.keep[index] for index in cut.keep))
 
 
 def combine(cuts: Iterable[Cut]) -> tuple[Cut, ...]:

@@ -92,6 +92,11 @@ def is_pruned(model: nn.Layer) -> bool:
     return bool(getattr(model, _MARK, False))
 
 
+def settle(model: nn.Layer) -> None:
+    """Take what a plan has left of `model` as a network of its own, which can be traced and pruned again."""
+    setattr(model, _MARK, False)
+
+
 class Backup:
     """Tensors, what layers remember of their shapes, and which tensors an optimizer has, as they are now."""
 

@@ -1,0 +1,97 @@
+"""Stage 2 as a command: choose, cut, refit, train."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from paddle import nn
+
+from ocrslim import loss_table, report
+from ocrslim.artifacts import check_writable
+from ocrslim.calibration import calibration_inputs
+from ocrslim.config import Config
+from ocrslim.data import LabelledSet
+from ocrslim.distill import Distillation
+from ocrslim.network import load_prunable
+from ocrslim.planning import choose_plan, table_of
+from ocrslim.pruning.plan import SUFFIX, Plan
+from ocrslim.pruning.recover import recover
+from ocrslim.pruning.surgery import apply_plan
+from ocrslim.rounds import early_rounds
+from ocrslim.runfolder import check_source
+from ocrslim.scoring import load_scored
+from ocrslim.stages import fit_network, scan_both
+
+logger = logging.getLogger(__name__)
+
+_COLLAPSED = 0.8  # of the unpruned network's score: the receipts were still 5 points short after 900 steps from half
+
+
+def run_prune(config: Config) -> dict[str, Any]:
+    """Stage 2: plan from the table, surgery, refit, fine-tuning -> a checkpoint with its plan."""
+    config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
+    check_source(config)
+    folder = check_writable(config.save_model_dir)
+    data = scan_both(config)
+    teacher = load_prunable(config)
+
+    def refit(student: nn.Layer, plan: Plan) -> None:
+        _recover(config, teacher.model, student, plan.since(teacher.plan), data[0])
+
+    last = early_rounds(config, data[0], refit)
+    scored = load_scored(last.config, data[0])
+    choice = choose_plan(scored)
+    plan = choice.plan.after(scored.plan)
+    apply_plan(scored.model, choice.plan)
+    distillation = _distillation(config, teacher.model, scored.model, plan.since(teacher.plan))
+    recovery = f"{config.prune.recover_images} images" if config.prune.recover else "none"
+    settings = distillation.settings if distillation else "none"
+    origin = {**choice.plan.origin, **last.origin, "recovery": recovery, "distillation": settings}
+    fresh: list[bool] = []  # whether the next evaluation is the one before training
+
+    def prepare() -> None:
+        refit(scored.model, plan)
+        fresh.append(True)
+
+    def judge(scores: Mapping[str, float]) -> None:
+        if fresh:
+            fresh.clear()
+            _warn_of_collapse(config, scores)
+
+    result = fit_network(config, scored.model, data, plan, origin, prepare, distillation, judge)
+    costs = {key: value for key, value in choice.to_json().items() if key in ("predicted_loss", "macs", "params")}
+    return {"plan": str(folder / f"best_accuracy{SUFFIX}"), **costs, **last.before, **result}
+
+
+def _recover(config: Config, teacher: nn.Layer, student: nn.Layer, plan: Plan, training: LabelledSet) -> None:
+    """Get accuracy back before training, unless `Prune.recover` is off: refit the layers to what they were.
+
+    Args:
+        plan: what `student` was pruned by, `teacher` being the network before.
+        training: images that inputs are cut out of.
+    """
+    if config.prune.recover:
+        found = recover(teacher, student, plan, calibration_inputs(config, training), seed=config.seed)
+        print(report.recovery_text(found), flush=True)
+
+
+def _distillation(config: Config, teacher: nn.Layer, student: nn.Layer, plan: Plan) -> Distillation | None:
+    """What `student` learns from the network that it was; None where `Prune.distill` has no weight above 0."""
+    weights = config.prune.distill
+    alpha = float(config.get("Loss.alpha", 5.0))
+    return Distillation(teacher, student, plan, weights, alpha) if any(weights.values()) else None
+
+
+def _warn_of_collapse(config: Config, scores: Mapping[str, float]) -> None:
+    """Say so where a pruned network has lost more than training can be expected to bring back."""
+    metric = str(config.get("Metric.main_indicator") or "hmean")
+    before, now = loss_table.unpruned_score(table_of(config), metric), scores[metric]
+    if before and now < _COLLAPSED * before:
+        remedy = "" if config.prune.recover else ", or let -o Prune.recover=true refit the layers first"
+        logger.warning(
+            "%s is %.4f before training, and was %.4f unpruned: too much was pruned at once for training to make up; "
+            "ask for less, with a lower Prune.target or Prune.loss_tolerance%s",
+            *(metric, now, before, remedy),
+        )

@@ -1,0 +1,145 @@
+"""Pruning in rounds: a part of the target, refit, the table measured anew on what is left, and again.
+
+Han et al., "Learning both Weights and Connections" (arXiv 1506.02626, section 3.4): prune a little and let the network
+recover before it loses more. What a layer can lose depends on what the others have lost, which one table of the whole
+network does not know; a table of the refitted network does.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from paddle import nn
+
+from ocrslim.analysis import run_sensitivity
+from ocrslim.artifacts import check_writable, hash_value, read_json, read_sensitivities, write_json
+from ocrslim.config import Config
+from ocrslim.data import LabelledSet
+from ocrslim.errors import ArtifactError, ConfigError
+from ocrslim.planning import choose_plan, table_of
+from ocrslim.pruning.plan import SUFFIX, Plan
+from ocrslim.pruning.surgery import apply_plan
+from ocrslim.scoring import Scored, load_scored
+from ocrslim.sharing import share_of
+from ocrslim.weights import save_checkpoint
+
+logger = logging.getLogger(__name__)
+
+_WEIGHTS, _RECORD = "pruned.pdparams", "round.json"
+_LEAST = 1e-3  # of the cost, to be removed in a round where the one before has removed too much already
+Refit = Callable[[nn.Layer, Plan], None]
+
+
+@dataclass(frozen=True)
+class LastRound:
+    """What the last round starts from.
+
+    Attributes:
+        config: names its weights and its table, and has what is left of the target.
+        origin: hashes of the plans so far; {} for a single round.
+        before: `macs_before` and `params_before`, before the first round; {} for a single one.
+    """
+
+    config: Config
+    origin: Mapping[str, str] = field(default_factory=dict)
+    before: Mapping[str, Any] = field(default_factory=dict)
+
+
+def early_rounds(config: Config, training: LabelledSet, refit: Refit) -> LastRound:
+    """Do all of `Prune.rounds` but the last, in folders `round_1`, .. of `Global.save_model_dir`.
+
+    Round k of n leaves (1 - target)^(k / n) of the cost. What is done is not done again: an interrupted round goes on.
+
+    Args:
+        training: the images that channels are scored and layers refitted on.
+        refit: makes up for what the plan, of all rounds so far, has cut off a network.
+
+    Raises:
+        ConfigError: several rounds under Paddle's launcher.
+        ArtifactError: the folder of a round holds another one.
+        PlanError: what is left of the target cannot be reached.
+    """
+    if config.prune.rounds == 1:
+        return LastRound(config)
+    if share_of(None).count > 1:
+        raise ConfigError(
+            f"Prune.rounds: {config.prune.rounds} under paddle.distributed.launch; expected one process: run the "
+            "command without it until training begins, interrupt it, and start it with the launcher: it goes on"
+        )
+    current, records = _aimed(config, config, 1, 1.0), []
+    for number in range(1, config.prune.rounds):
+        folder = check_writable(config.save_model_dir / f"round_{number}")
+        records.append(_round(current, training, refit, folder))
+        ours = {"Global.pretrained_model": str(folder / _WEIGHTS), "Global.save_model_dir": str(folder)}
+        refitted = config.changed({**ours, "Prune.sen_file": None})
+        run_sensitivity(refitted)
+        current = _aimed(config, refitted, number + 1, math.prod(record["left"] for record in records))
+    before = {f"{cost}_before": records[0][cost] for cost in ("macs", "params")}
+    plans = {f"round {number}": record["plan"] for number, record in enumerate(records, 1)}
+    return LastRound(current, plans, before)
+
+
+def _aimed(config: Config, current: Config, number: int, left: float) -> Config:
+    """`current` with what round `number` of `config` has to remove for its target.
+
+    Args:
+        left: of the cost, after the rounds before.
+    """
+    ((kind, fraction),) = (config.prune.target or {}).items()
+    rounds = config.prune.rounds
+    step = max(_LEAST, 1 - (1 - fraction) ** (number / rounds) / left)
+    logger.info("round %d of %d: %.1f %% of the %s that are left go", number, rounds, 100 * step, kind)
+    return current.changed({"Prune.target": {kind: step}})
+
+
+def _round(config: Config, training: LabelledSet, refit: Refit, folder: Path) -> dict[str, Any]:
+    """Choose, cut and refit -> a checkpoint with its plan in `folder`; what is recorded of it there."""
+    scored = load_scored(config, training)
+    request = _request(scored, training)
+    done = _done(folder / _RECORD, request, config.overwrite)
+    if done is not None:
+        logger.info("%s: done already", folder)
+        return done
+    choice = choose_plan(scored)
+    plan = choice.plan.after(scored.plan)
+    apply_plan(scored.model, choice.plan)
+    refit(scored.model, plan)
+    plan.save(folder / f"{Path(_WEIGHTS).stem}{SUFFIX}")
+    save_checkpoint(scored.model, folder / _WEIGHTS)
+    before = {"macs": choice.before.macs, "params": choice.before.params}
+    (kind,) = config.prune.target or {}
+    record = {"request": request, "plan": plan.hash(), "left": choice.left(kind), **before}
+    write_json(folder / _RECORD, record)  # last: without it the round is done again
+    return record
+
+
+def _request(scored: Scored, training: LabelledSet) -> str:
+    """Hash of everything that a round depends on."""
+    config = scored.config
+    sections = [config.section(name) for name in ("Prune", "Eval.dataset.transforms")]
+    table = read_sensitivities(table_of(config))
+    return hash_value([scored.hashes(), sections, config.seed, table, training.fingerprint()])
+
+
+def _done(path: Path, request: str, overwrite: bool) -> dict[str, Any] | None:
+    """The record of a round that is done; None where it is to be done.
+
+    Raises:
+        ArtifactError: it is of another one.
+    """
+    if not path.is_file():
+        return None
+    record = read_json(path, "ocrslim prune")
+    if record.get("request") == request:
+        return record
+    if overwrite:
+        return None
+    raise ArtifactError(
+        f"{path}: a round of another run (other weights, table, images or settings); choose another "
+        "-o Global.save_model_dir=, or do it anew with -o Global.overwrite=true"
+    )

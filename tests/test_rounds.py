@@ -1,0 +1,107 @@
+"""Pruning what is pruned already, and in rounds."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from ocrslim.artifacts import read_sensitivities, write_sensitivities
+from ocrslim.config import load_config
+from ocrslim.errors import ArtifactError, ConfigError
+from ocrslim.network import load_network
+from ocrslim.planning import choose_plan
+from ocrslim.prune import run_prune
+from ocrslim.pruning.plan import Plan
+from ocrslim.pruning.surgery import apply_plan
+from ocrslim.rounds import early_rounds
+from ocrslim.scoring import load_scored
+from ocrslim.weights import save_checkpoint, state_arrays
+
+P2, CONV10 = "neck.p2_conv.weight", "conv10_expand_weights"
+LAYERS = "Prune.layers=[neck.p2*, conv10_expand*]"
+
+
+@pytest.fixture(scope="module")
+def options(rendered_options, pp_ocrv2):
+    return [
+        *rendered_options,
+        f"Global.pretrain_weights={pp_ocrv2}",
+        "Prune.ratios=[0.25,0.5,0.75]",
+        LAYERS,
+        "Prune.recover_images=4",
+        "Prune.skip_loss=1.0",
+    ]
+
+
+def table(folder, *names):
+    """A table in which all layers lose the same."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_sensitivities(folder / "sen.pickle", {name: {0.25: 0.01, 0.5: 0.02, 0.75: 0.05} for name in names})
+    return folder / "sen.pickle"
+
+
+def test_a_pruned_checkpoint_is_pruned_further(v2_config, options, tmp_path):
+    aimed = [*options, f"Prune.sen_file={table(tmp_path, P2, CONV10)}", "Prune.target={macs: 0.1}"]
+    first = load_scored(load_config(v2_config, aimed))
+    one = choose_plan(first).plan
+    apply_plan(first.model, one)
+    one.save(tmp_path / "half.plan.json")
+    save_checkpoint(first.model, tmp_path / "half.pdparams")
+
+    again = load_config(v2_config, [*aimed, f"Global.pretrain_weights={tmp_path}/half"])
+    second = load_scored(again)
+    assert second.plan == one and second.graph.groups[P2].size < first.graph.groups[P2].size
+    choice = choose_plan(second)
+    whole = choice.plan.after(second.plan)
+    apply_plan(second.model, choice.plan)
+    whole.save(tmp_path / "twice.plan.json")
+    save_checkpoint(second.model, tmp_path / "twice.pdparams")
+    assert choice.after.macs <= 0.9 * choice.before.macs <= 0.9 * 0.9 * 4_397_055_360
+
+    loaded = load_network(load_config(v2_config, [*options, f"Global.pretrain_weights={tmp_path}/twice"]))
+    found, expected = state_arrays(loaded.model), state_arrays(second.model)
+    assert all(np.array_equal(found[key], expected[key]) for key in expected)
+    assert loaded.plan == Plan.load(tmp_path / "twice.plan.json")
+
+
+def test_rounds_reach_the_target_measure_anew_and_are_not_repeated(v2_config, options, tmp_path):
+    words = [*options, f"Prune.sen_file={table(tmp_path, P2, CONV10)}", f"Global.save_model_dir={tmp_path}/out"]
+    words += ["Prune.target={macs: 0.2}", "Prune.rounds=2", "Global.epoch_num=1", "Global.eval_batch_step=[0,100]"]
+    config = load_config(v2_config, words)
+    result = run_prune(config)
+    assert result["macs_before"] == 4_397_055_360 and result["macs"][1] <= 0.8 * result["macs_before"]
+    record = json.loads((tmp_path / "out/round_1/round.json").read_text())
+    assert 0.8 < record["left"] <= 0.8**0.5, "half the way, in equal parts of what is left"
+    measured = read_sensitivities(tmp_path / "out/round_1/sen.pickle")
+    assert set(measured) == {P2, CONV10} and measured != read_sensitivities(tmp_path / "sen.pickle")
+    plan = Plan.load(tmp_path / "out/best_accuracy.plan.json")
+    assert plan.since(Plan.load(tmp_path / "out/round_1/pruned.plan.json")).cuts, "the second round cuts as well"
+
+    before = (tmp_path / "out/round_1/pruned.pdparams").stat().st_mtime_ns
+    last = early_rounds(config, _training(config), _never)
+    assert last.origin == {"round 1": record["plan"]}
+    assert (tmp_path / "out/round_1/pruned.pdparams").stat().st_mtime_ns == before
+    other = load_config(v2_config, [*words, "Prune.skip_first=0"])
+    with pytest.raises(ArtifactError, match=r"round.json: a round of another run.*Global.overwrite=true"):
+        early_rounds(other, _training(other), _never)
+
+
+def test_rounds_need_a_target_and_one_process(v2_config, options, tmp_path, monkeypatch):
+    with pytest.raises(ConfigError, match=r"Prune.rounds.*without Prune.target"):
+        load_config(v2_config, [*options, "Prune.rounds=3"])
+    config = load_config(v2_config, [*options, "Prune.rounds=3", "Prune.target={macs: 0.2}"])
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    with pytest.raises(ConfigError, match=r"Prune.rounds: 3 under paddle.distributed.launch"):
+        early_rounds(config, _training(config), _never)
+
+
+def _training(config):
+    from ocrslim.data import scan
+
+    return scan(config, "Train")
+
+
+def _never(*_):
+    raise AssertionError("refitted again")
