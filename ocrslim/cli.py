@@ -85,14 +85,14 @@ def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
 
 
 def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
-    from ocrslim import analysis, planning, prune, stages
+    from ocrslim import analysis, prune, stages
     from ocrslim.predict import predict
 
     stages.use_device(config)
     if stage == "predict":
         return predict(stages.open_engine(config), config, arguments.images, arguments.out)
     if stage == "prune" and arguments.dry_run:
-        return planning.run_dry(config)
+        return prune.run_dry(config)
     if stage == "merge":
         return analysis.run_merge(config, arguments.sources)
     if stage == "import-weights":

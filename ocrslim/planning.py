@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ocrslim import loss_table, report
-from ocrslim.artifacts import hash_value
+from ocrslim.artifacts import Sensitivities, hash_value
 from ocrslim.config import Config
 from ocrslim.errors import PlanError
+from ocrslim.latency_goal import LATENCY, LatencyGoal
 from ocrslim.models.names import to_public
-from ocrslim.progress import progress_bar
 from ocrslim.pruning.cost import Cost, measure_cost
-from ocrslim.pruning.latency import LatencyCost, LatencyTable, describe_machine, measured_table
+from ocrslim.pruning.counts import MACS
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.select import Selection, select, select_counts
-from ocrslim.scoring import NOMINAL_SHAPE, Scored, load_scored
-from ocrslim.stopwatch import THREADS, Stopwatch
+from ocrslim.pruning.select import Selection, select
+from ocrslim.scoring import Scored
+from ocrslim.stopwatch import THREADS
 
 logger = logging.getLogger(__name__)
 
-LATENCY = "latency"
+# How the damages of single layers are taken to add up: as they are, which is right for errors that go the same way, or
+# their squares, which is right for independent ones. Refitted layers are nearer to the latter (docs/selection.md).
+POWERS = (1.0, 1.5, 2.0)
+Trial = Callable[[Plan], float]
 
-_ALIGN = 8  # of channel counts for a latency, where `Prune.align` is empty: oneDNN computes in blocks of 8 or 16
 _OFF = 0.1  # difference of prediction and measurement, of the unpruned time, that is worth a word
 _ALARMING = 0.2  # a loss before training from which on a word of warning is due
 
@@ -69,78 +71,74 @@ class Choice:
         }
 
 
-def run_dry(config: Config) -> dict[str, Any]:
-    """Choose and print the plan that `prune` would apply; nothing is changed and nothing is written."""
-    config.require("Architecture")
-    choice = choose_plan(load_scored(config))
-    print("\ndry run: nothing was pruned and nothing written", flush=True)
-    return {"dry_run": True, **choice.to_json()}
-
-
-def make_plan(scored: Scored) -> Plan:
-    """The plan of `choose_plan`."""
-    return choose_plan(scored).plan
-
-
 def table_of(config: Config) -> Path:
     """The sensitivity table that ratios are chosen by."""
     return Path(config.prune.sen_file or config.save_model_dir / loss_table.TABLE)
 
 
-def choose_plan(scored: Scored) -> Choice:
+def choose_plan(scored: Scored, trial: Trial | None = None) -> Choice:
     """Choose ratios from `sen.pickle`; print what is pruned, what is left alone and why, the losses and the costs.
+
+    Where there is a target, several plans reach it, as nobody knows how the losses of single layers add up: each is
+    tried, and the best taken.
+
+    Args:
+        trial: the score of a plan; without one the first plan is taken.
 
     Raises:
         ArtifactError: the table is missing, damaged, or of another model.
         PlanError: nothing is left to prune, or `Prune.target` cannot be reached.
     """
-    config, graph = scored.config, scored.graph
-    architecture, options = config.section("Architecture"), config.prune
-    path = table_of(config)
-    hashes = scored.hashes()
-    table = loss_table.load_table(path, graph, architecture, hashes, options.loss_tolerance)
-    if options.target:
-        logger.info("ratios are chosen by Prune.target; Prune.loss_tolerance is not used")
-    if options.target and LATENCY in options.target:
-        options = replace(options, align=options.align or _ALIGN)
-        watch = Stopwatch(scored.model, graph, NOMINAL_SHAPE)
-        times = _latency_table(scored, watch, select_counts(graph, table, options, architecture))
-        selection = select(graph, table, options, architecture, LatencyCost(graph, times))
-    else:
-        watch, times = None, None
-        selection = select(graph, table, options, architecture)
-    print(report.plan_table(graph, selection.ratios, selection.skipped, architecture, selection.losses))
+    config, path = scored.config, table_of(scored.config)
+    architecture = config.section("Architecture")
+    table = loss_table.load_table(path, scored.graph, architecture, scored.hashes(), config.prune.loss_tolerance)
+    choice = _best(_choices(scored, table, POWERS if trial else POWERS[:1]), trial)
+    selection = choice.selection
+    print(report.plan_table(scored.graph, selection.ratios, selection.skipped, architecture, selection.losses))
     if not selection.ratios:
         raise PlanError(
             f"{path}: no layer may lose channels, for the reasons listed above: raise Prune.loss_tolerance (now "
-            f"{options.loss_tolerance:g}) or Prune.skip_loss where the loss is the reason; lower Prune.skip_first, "
-            "Prune.align or Prune.min_channels, or shorten Prune.skip, where those are named"
+            f"{config.prune.loss_tolerance:g}) or Prune.skip_loss where the loss is the reason; lower "
+            "Prune.skip_first, Prune.align or Prune.min_channels, or shorten Prune.skip, where those are named"
         )
-    cuts = scored.pruner().cuts(selection.ratios)
-    origin = {**hashes, "sensitivities": hash_value(table)}
-    plan = Plan(architecture, cuts, selection.ratios, selection.skipped, options.criterion, origin)
-    latency = {}
-    if watch is not None and times is not None and selection.saving is not None:
-        _, part = watch.of_cuts(cuts)
-        predicted = (1 - selection.saving) * times.full
-        latency = {"before": times.full, "predicted": predicted, "measured": part * times.full}
-    choice = Choice(plan, selection, measure_cost(graph), measure_cost(graph, cuts), latency)
     _print_prediction(choice)
     return choice
 
 
-def _latency_table(scored: Scored, watch: Stopwatch, counts: Mapping[str, Sequence[int]]) -> LatencyTable:
-    """Times of this machine, from its file or measured now."""
-    names = [f"{name}: {group}" for name, group in scored.graph.groups.items()]
-    machine = describe_machine(names, NOMINAL_SHAPE, THREADS)
-    logger.info("latency: %s", LatencyTable(machine, 0.0).path)
-    with progress_bar(desc="latency", unit="variant") as bar:
+def _choices(scored: Scored, table: Sensitivities, powers: Sequence[float]) -> list[Choice]:
+    """The plans that reach the target by each of `powers`, or the one by the tolerance; no plan twice."""
+    options, architecture = scored.config.prune, scored.config.section("Architecture")
+    pruner = scored.pruner()
+    origin = {**scored.hashes(), "sensitivities": hash_value(table)}
 
-        def measure(name: str, count: int) -> tuple[float, float]:
-            bar.update()
-            return watch.of_group(name, count)
+    def made(selection: Selection, latency: Mapping[str, float] | None = None) -> Choice:
+        cuts = pruner.cuts(selection.ratios)
+        plan = Plan(architecture, cuts, selection.ratios, selection.skipped, options.criterion, origin)
+        return Choice(plan, selection, measure_cost(scored.graph), measure_cost(scored.graph, cuts), latency or {})
 
-        return measured_table(machine, counts, measure)
+    if options.target is None:
+        return [made(select(scored.graph, table, options, architecture))]
+    logger.info("ratios are chosen by Prune.target; Prune.loss_tolerance is not used")
+    if LATENCY in options.target:
+        goal = LatencyGoal(scored, pruner, table)
+        found = [made(*goal.reach(power)) for power in powers]
+    else:
+        found = [made(select(scored.graph, table, options, architecture, power=power)) for power in powers]
+    return list({choice.plan.hash(): choice for choice in found}.values())
+
+
+def _best(choices: Sequence[Choice], trial: Trial | None) -> Choice:
+    """The choice that scores best, the first of equals; printed beside the others."""
+    if trial is None or len(choices) == 1:
+        return choices[0]
+    print(f"{len(choices)} plans reach the target; each is cut, refitted and scored before training:", flush=True)
+    scores = []
+    for choice in choices:
+        scores.append(trial(choice.plan))
+        layers, macs = len(choice.plan.ratios), 1 - choice.left(MACS)
+        print(f"  {layers} layers pruned, {macs:.1%} of the MACs removed: {scores[-1]:.4f}", flush=True)
+    print(f"the best of them is taken: {max(scores):.4f}\n")
+    return choices[scores.index(max(scores))]
 
 
 def _print_prediction(choice: Choice) -> None:

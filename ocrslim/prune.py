@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from paddle import nn
 
-from ocrslim import loss_table, report
+from ocrslim import loss_table
 from ocrslim.artifacts import check_writable
-from ocrslim.calibration import calibration_inputs
 from ocrslim.config import Config
-from ocrslim.data import LabelledSet
 from ocrslim.distill import Distillation
 from ocrslim.network import load_prunable
 from ocrslim.planning import choose_plan, table_of
 from ocrslim.pruning.plan import SUFFIX, Plan
-from ocrslim.pruning.recover import recover
 from ocrslim.pruning.surgery import apply_plan
 from ocrslim.rounds import early_rounds
 from ocrslim.runfolder import check_source
 from ocrslim.scoring import load_scored
 from ocrslim.stages import fit_network, scan_both
+from ocrslim.trials import Trials
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +35,10 @@ def run_prune(config: Config) -> dict[str, Any]:
     folder = check_writable(config.save_model_dir)
     data = scan_both(config)
     teacher = load_prunable(config)
-
-    def refit(student: nn.Layer, plan: Plan) -> None:
-        _recover(config, teacher.model, student, plan.since(teacher.plan), data[0])
-
-    last = early_rounds(config, data[0], refit)
+    trials = Trials(config, teacher, data)
+    last = early_rounds(config, data[0], trials)
     scored = load_scored(last.config, data[0])
-    choice = choose_plan(scored)
+    choice = choose_plan(scored, partial(trials.score, last.config))
     plan = choice.plan.after(scored.plan)
     apply_plan(scored.model, choice.plan)
     distillation = _distillation(config, teacher.model, scored.model, plan.since(teacher.plan))
@@ -52,7 +48,7 @@ def run_prune(config: Config) -> dict[str, Any]:
     fresh: list[bool] = []  # whether the next evaluation is the one before training
 
     def prepare() -> None:
-        refit(scored.model, plan)
+        trials.refit(scored.model, plan)
         fresh.append(True)
 
     def judge(scores: Mapping[str, float]) -> None:
@@ -65,16 +61,17 @@ def run_prune(config: Config) -> dict[str, Any]:
     return {"plan": str(folder / f"best_accuracy{SUFFIX}"), **costs, **last.before, **result}
 
 
-def _recover(config: Config, teacher: nn.Layer, student: nn.Layer, plan: Plan, training: LabelledSet) -> None:
-    """Get accuracy back before training, unless `Prune.recover` is off: refit the layers to what they were.
-
-    Args:
-        plan: what `student` was pruned by, `teacher` being the network before.
-        training: images that inputs are cut out of.
-    """
-    if config.prune.recover:
-        found = recover(teacher, student, plan, calibration_inputs(config, training), seed=config.seed)
-        print(report.recovery_text(found), flush=True)
+def run_dry(config: Config) -> dict[str, Any]:
+    """Choose and print the plan that `run_prune` would apply, in its first round; nothing is changed or written."""
+    config.require("Architecture")
+    data, trial = None, None
+    if config.prune.target:
+        config.require("Train", "Eval", "PostProcess")
+        data = scan_both(config)
+        trial = partial(Trials(config, load_prunable(config), data, keep=False).score, config)
+    choice = choose_plan(load_scored(config, data[0] if data else None), trial)
+    print("\ndry run: nothing was pruned and nothing written", flush=True)
+    return {"dry_run": True, **choice.to_json()}
 
 
 def _distillation(config: Config, teacher: nn.Layer, student: nn.Layer, plan: Plan) -> Distillation | None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from paddle import nn
 
 from ocrslim.analysis import run_sensitivity
 from ocrslim.artifacts import check_writable, hash_value, read_json, read_sensitivities, write_json
@@ -22,17 +21,17 @@ from ocrslim.config import Config
 from ocrslim.data import LabelledSet
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.planning import choose_plan, table_of
-from ocrslim.pruning.plan import SUFFIX, Plan
+from ocrslim.pruning.plan import SUFFIX
 from ocrslim.pruning.surgery import apply_plan
 from ocrslim.scoring import Scored, load_scored
 from ocrslim.sharing import share_of
+from ocrslim.trials import Trials
 from ocrslim.weights import save_checkpoint
 
 logger = logging.getLogger(__name__)
 
 _WEIGHTS, _RECORD = "pruned.pdparams", "round.json"
 _LEAST = 1e-3  # of the cost, to be removed in a round where the one before has removed too much already
-Refit = Callable[[nn.Layer, Plan], None]
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,14 @@ class LastRound:
     before: Mapping[str, Any] = field(default_factory=dict)
 
 
-def early_rounds(config: Config, training: LabelledSet, refit: Refit) -> LastRound:
+def early_rounds(config: Config, training: LabelledSet, trials: Trials) -> LastRound:
     """Do all of `Prune.rounds` but the last, in folders `round_1`, .. of `Global.save_model_dir`.
 
     Round k of n leaves (1 - target)^(k / n) of the cost. What is done is not done again: an interrupted round goes on.
 
     Args:
-        training: the images that channels are scored and layers refitted on.
-        refit: makes up for what the plan, of all rounds so far, has cut off a network.
+        training: the images that the criterion `taylor` scores channels on.
+        trials: tries plans, and refits what they leave.
 
     Raises:
         ConfigError: several rounds under Paddle's launcher.
@@ -74,7 +73,7 @@ def early_rounds(config: Config, training: LabelledSet, refit: Refit) -> LastRou
     current, records = _aimed(config, config, 1, 1.0), []
     for number in range(1, config.prune.rounds):
         folder = check_writable(config.save_model_dir / f"round_{number}")
-        records.append(_round(current, training, refit, folder))
+        records.append(_round(current, training, trials, folder))
         ours = {"Global.pretrained_model": str(folder / _WEIGHTS), "Global.save_model_dir": str(folder)}
         refitted = config.changed({**ours, "Prune.sen_file": None})
         run_sensitivity(refitted)
@@ -97,7 +96,7 @@ def _aimed(config: Config, current: Config, number: int, left: float) -> Config:
     return current.changed({"Prune.target": {kind: step}})
 
 
-def _round(config: Config, training: LabelledSet, refit: Refit, folder: Path) -> dict[str, Any]:
+def _round(config: Config, training: LabelledSet, trials: Trials, folder: Path) -> dict[str, Any]:
     """Choose, cut and refit -> a checkpoint with its plan in `folder`; what is recorded of it there."""
     scored = load_scored(config, training)
     request = _request(scored, training)
@@ -105,10 +104,10 @@ def _round(config: Config, training: LabelledSet, refit: Refit, folder: Path) ->
     if done is not None:
         logger.info("%s: done already", folder)
         return done
-    choice = choose_plan(scored)
+    choice = choose_plan(scored, partial(trials.score, config))
     plan = choice.plan.after(scored.plan)
     apply_plan(scored.model, choice.plan)
-    refit(scored.model, plan)
+    trials.refit(scored.model, plan)
     plan.save(folder / f"{Path(_WEIGHTS).stem}{SUFFIX}")
     save_checkpoint(scored.model, folder / _WEIGHTS)
     before = {"macs": choice.before.macs, "params": choice.before.params}

@@ -14,7 +14,7 @@ from ocrslim.artifacts import read_json, read_sensitivities, write_json, write_s
 from ocrslim.config import load_config
 from ocrslim.errors import ArtifactError
 from ocrslim.loss_table import load_table
-from ocrslim.planning import make_plan
+from ocrslim.planning import choose_plan
 from ocrslim.pruning.select import ratio_by_loss
 from ocrslim.scoring import Scored
 from ocrslim.sensitivity import analyse
@@ -146,7 +146,7 @@ def test_pruning_takes_the_decisions(study, finished, tmp_path, monkeypatch, cap
     def plan(**changes):
         prune = {**study.config.tree["Prune"], **options, **changes}
         config = replace(study.config, tree={**study.config.tree, "Prune": prune})
-        return make_plan(Scored(study.model, study.graph, config)).ratios
+        return choose_plan(Scored(study.model, study.graph, config)).plan.ratios
 
     made = plan()
     for name, group in zip(LAYERS, GROUPS):

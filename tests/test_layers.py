@@ -34,7 +34,7 @@ ORDER = """
     distill divergence precision stepper rollback runfolder display trainer finetune
     export
     report synth predict
-    stopwatch planning analysis stages rounds prune demo cli
+    stopwatch latency_goal planning analysis trials stages rounds prune demo cli
 """.split()
 STAGES = ("sensitivity", "finetune", "export")
 

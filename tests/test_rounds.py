@@ -10,13 +10,15 @@ import pytest
 from ocrslim.artifacts import read_sensitivities, write_sensitivities
 from ocrslim.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError
-from ocrslim.network import load_network
+from ocrslim.network import load_network, load_prunable
 from ocrslim.planning import choose_plan
 from ocrslim.prune import run_prune
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.surgery import apply_plan
 from ocrslim.rounds import early_rounds
 from ocrslim.scoring import load_scored
+from ocrslim.stages import scan_both
+from ocrslim.trials import Trials
 from ocrslim.weights import save_checkpoint, state_arrays
 
 P2, CONV10 = "neck.p2_conv.weight", "conv10_expand_weights"
@@ -66,7 +68,7 @@ def test_a_pruned_checkpoint_is_pruned_further(v2_config, options, tmp_path):
     assert loaded.plan == Plan.load(tmp_path / "twice.plan.json")
 
 
-def test_rounds_reach_the_target_measure_anew_and_are_not_repeated(v2_config, options, tmp_path):
+def test_rounds_reach_the_target_measure_anew_and_are_not_repeated(v2_config, options, tmp_path, monkeypatch):
     words = [*options, f"Prune.sen_file={table(tmp_path, P2, CONV10)}", f"Global.save_model_dir={tmp_path}/out"]
     words += ["Prune.target={macs: 0.2}", "Prune.rounds=2", "Global.epoch_num=1", "Global.eval_batch_step=[0,100]"]
     config = load_config(v2_config, words)
@@ -80,12 +82,13 @@ def test_rounds_reach_the_target_measure_anew_and_are_not_repeated(v2_config, op
     assert plan.since(Plan.load(tmp_path / "out/round_1/pruned.plan.json")).cuts, "the second round cuts as well"
 
     before = (tmp_path / "out/round_1/pruned.pdparams").stat().st_mtime_ns
-    last = early_rounds(config, _training(config), _never)
+    monkeypatch.setattr(Trials, "refit", _never)
+    last = rounds_of(config)
     assert last.origin == {"round 1": record["plan"]}
     assert (tmp_path / "out/round_1/pruned.pdparams").stat().st_mtime_ns == before
     other = load_config(v2_config, [*words, "Prune.skip_first=0"])
     with pytest.raises(ArtifactError, match=r"round.json: a round of another run.*Global.overwrite=true"):
-        early_rounds(other, _training(other), _never)
+        rounds_of(other)
 
 
 def test_rounds_need_a_target_and_one_process(v2_config, options, tmp_path, monkeypatch):
@@ -94,14 +97,38 @@ def test_rounds_need_a_target_and_one_process(v2_config, options, tmp_path, monk
     config = load_config(v2_config, [*options, "Prune.rounds=3", "Prune.target={macs: 0.2}"])
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
     with pytest.raises(ConfigError, match=r"Prune.rounds: 3 under paddle.distributed.launch"):
-        early_rounds(config, _training(config), _never)
+        rounds_of(config)
 
 
-def _training(config):
-    from ocrslim.data import scan
-
-    return scan(config, "Train")
+def rounds_of(config):
+    data = scan_both(config)
+    return early_rounds(config, data[0], Trials(config, load_prunable(config), data))
 
 
 def _never(*_):
     raise AssertionError("refitted again")
+
+
+def test_of_plans_that_reach_the_target_the_best_is_taken_and_none_is_tried_twice(
+    v2_config, options, tmp_path, capsys, monkeypatch
+):
+    folder = f"Global.save_model_dir={tmp_path}"
+    losses = {P2: {0.25: 0.001, 0.5: 0.02, 0.75: 0.04}, CONV10: {0.25: 0.0, 0.5: 0.0, 0.75: 0.001}}
+    losses["neck.p3_conv.weight"] = {0.25: 0.001, 0.5: 0.02, 0.75: 0.04}
+    write_sensitivities(tmp_path / "sen.pickle", losses)
+    config = load_config(v2_config, [*options, folder, "Prune.target={macs: 0.25}"])
+    trials = Trials(config, load_prunable(config), scan_both(config))
+    scored, found = load_scored(config), {}
+
+    def trial(plan):
+        found[plan.hash()] = trials.score(config, plan)
+        return found[plan.hash()]
+
+    chosen = choose_plan(scored, trial)
+    assert len(found) >= 2 and found[chosen.plan.hash()] == max(found.values())
+    assert f"{len(found)} plans reach the target" in capsys.readouterr().out
+    assert set(json.loads((tmp_path / "trials.json").read_text()).values()) == set(found.values())
+    monkeypatch.setattr(Trials, "refit", _never)
+    assert choose_plan(scored, trial).plan == chosen.plan, "the scores are known"
+    worst = min(found, key=lambda plan: found[plan])
+    assert choose_plan(scored, lambda plan: float(plan.hash() == worst)).plan.hash() == worst, "a control"

@@ -56,6 +56,7 @@ def select(
     options: PruneOptions,
     architecture: Mapping[str, Any],
     cost: CostOfCounts | None = None,
+    power: float = 1.0,
 ) -> Selection:
     """Choose each group's ratio by `Prune.target`, or else by `Prune.loss_tolerance` as PaddleSlim does.
 
@@ -67,6 +68,8 @@ def select(
         table: {state-dict key of the group: {ratio: loss}}.
         architecture: the `Architecture` section, for the public names that patterns match.
         cost: what the target counts; needed for `latency` alone, which is measured.
+        power: of the layers' damages (`ocrslim.pruning.damage`), whose sum the plan for a target makes least: 1 where
+            they reinforce one another, 2 where they are independent.
 
     Raises:
         ConfigError: `Prune.skip` names a layer that does not exist.
@@ -82,7 +85,7 @@ def select(
         return Selection(ratios, skipped, _losses(graph, table, ratios))
     ((kind, fraction),) = options.target.items()
     cost = cost or product_cost(graph, kind)
-    counts = _by_target(graph, table, options, architecture, cost)
+    counts = _by_target(graph, table, options, architecture, cost, power)
     ratios = {name: count / graph.groups[name].size for name, count in zip(graph.groups, counts.tolist()) if count}
     for group in candidates:
         if group.name not in ratios:
@@ -132,6 +135,7 @@ def _by_target(
     options: PruneOptions,
     architecture: Mapping[str, Any],
     cost: CostOfCounts,
+    power: float,
 ) -> np.ndarray:
     """Units that go from each group, int [groups].
 
@@ -140,7 +144,7 @@ def _by_target(
     """
     ((kind, fraction),) = (options.target or {}).items()
     full = float(cost(np.zeros((1, len(graph.groups)), dtype=np.int64))[0])
-    problem = _problem(graph, table, options, architecture, cost)
+    problem = _problem(graph, table, options, architecture, cost, power)
     picks = search(problem, (1 - fraction) * full)
     if picks is not None:
         return problem.counts(picks)
@@ -188,6 +192,7 @@ def _problem(
     options: PruneOptions,
     architecture: Mapping[str, Any],
     cost: CostOfCounts,
+    power: float = 1.0,
 ) -> Problem:
     """The permitted counts of each group up to the largest measured ratio, and the damage of each."""
     reasons = _reasons(graph, table, options, architecture)
@@ -197,7 +202,7 @@ def _problem(
         counts = [0, *(count for count in _permitted_counts(group, options) if losses and count <= max(losses))]
         choices.append(np.array(counts))
         alone = np.array([loss_at(losses, count) if count else 0.0 for count in counts])
-        harm.append(damages(alone, choices[-1] / group.size))
+        harm.append(damages(alone, choices[-1] / group.size) ** power)
     return Problem(choices, harm, cost)
 
 

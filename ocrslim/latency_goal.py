@@ -1,0 +1,70 @@
+"""Plans for a measured latency: chosen by a table of times, timed, and corrected until they are as fast as wished."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ocrslim.artifacts import Sensitivities
+from ocrslim.progress import progress_bar
+from ocrslim.pruning.latency import LatencyCost, LatencyTable, describe_machine, measured_table
+from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.pruning.select import Selection, select, select_counts
+from ocrslim.scoring import NOMINAL_SHAPE, Scored
+from ocrslim.stopwatch import THREADS, Stopwatch
+
+logger = logging.getLogger(__name__)
+
+LATENCY = "latency"
+_ALIGN = 8  # of channel counts, where `Prune.align` is empty: oneDNN computes in blocks of 8 or 16
+_CORRECTIONS = 3  # of the target, where the finished network is slower than predicted
+_ENOUGH = 0.005  # of the unpruned time: that near to the target is reached, measurements are no better
+
+
+class LatencyGoal:
+    """Times of this machine, from its file or measured now, and plans for `Prune.target.latency`."""
+
+    def __init__(self, scored: Scored, pruner: ChannelPruner, table: Sensitivities):
+        options = scored.config.prune
+        self._options = replace(options, align=options.align or _ALIGN)
+        self._architecture = scored.config.section("Architecture")
+        self._graph, self._pruner, self._table = scored.graph, pruner, table
+        self._watch = Stopwatch(scored.model, scored.graph, NOMINAL_SHAPE)
+        counts = select_counts(scored.graph, table, self._options, self._architecture)
+        self._times = self._measured(counts)
+
+    def reach(self, power: float) -> tuple[Selection, dict[str, float]]:
+        """A plan as fast as wished, and milliseconds on one thread: `before`, `predicted` and `measured`.
+
+        Where the finished network is slower than the table predicts, more is asked of the table, a few times.
+
+        Raises:
+            PlanError: the target cannot be reached.
+        """
+        ((_, fraction),) = (self._options.target or {}).items()
+        asked, full = fraction, self._times.full
+        for _ in range(_CORRECTIONS):
+            options = replace(self._options, target={LATENCY: asked})
+            cost = LatencyCost(self._graph, self._times)
+            selection = select(self._graph, self._table, options, self._architecture, cost, power)
+            _, part = self._watch.of_cuts(self._pruner.cuts(selection.ratios))
+            lacking = fraction - (1 - part)
+            if lacking <= _ENOUGH:
+                break
+            logger.info("latency: the plan takes %.1f %% less, %.1f %% are wished", 100 * (1 - part), 100 * fraction)
+            asked = min(asked + lacking, (1 + asked) / 2)
+        predicted = (1 - (selection.saving or 0.0)) * full
+        return selection, {"before": full, "predicted": predicted, "measured": part * full}
+
+    def _measured(self, counts: Mapping[str, Sequence[int]]) -> LatencyTable:
+        names = [f"{name}: {group}" for name, group in self._graph.groups.items()]
+        machine = describe_machine(names, NOMINAL_SHAPE, THREADS)
+        logger.info("latency: %s", LatencyTable(machine, 0.0).path)
+        with progress_bar(desc="latency", unit="variant") as bar:
+
+            def measure(name: str, count: int) -> tuple[float, float]:
+                bar.update()
+                return self._watch.of_group(name, count)
+
+            return measured_table(machine, counts, measure)

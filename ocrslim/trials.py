@@ -1,0 +1,84 @@
+"""How plans score: cut, refitted, and run on the evaluation images, as they would start training."""
+
+from __future__ import annotations
+
+import logging
+
+from paddle import nn
+
+from ocrslim import report
+from ocrslim.artifacts import hash_arrays, hash_value, read_json, write_json
+from ocrslim.calibration import calibration_inputs
+from ocrslim.config import Config
+from ocrslim.data import EvalSet, LabelledSet
+from ocrslim.engines import DygraphEngine
+from ocrslim.errors import ArtifactError
+from ocrslim.evaluate import evaluate, post_processor
+from ocrslim.network import Network, load_prunable
+from ocrslim.pruning.plan import Plan
+from ocrslim.pruning.recover import recover
+from ocrslim.pruning.surgery import apply_plan
+from ocrslim.weights import state_arrays
+
+logger = logging.getLogger(__name__)
+
+_FILE = "trials.json"
+
+
+class Trials:
+    """Refits and scores networks that plans leave; scores are kept in `trials.json`, so that none is found twice.
+
+    Args:
+        config: of the whole pruning; its `Global.save_model_dir` has the file.
+        teacher: the network before any pruning.
+        data: the images to calibrate on and those to score on.
+        keep: whether the file is written; a dry run writes nothing.
+    """
+
+    def __init__(self, config: Config, teacher: Network, data: tuple[LabelledSet, LabelledSet], keep: bool = True):
+        self._config, self._teacher, self._keep = config, teacher, keep
+        self._training, self._evaluation = data
+        self._path = config.save_model_dir / _FILE
+        self._request = self._identity()
+
+    def refit(self, student: nn.Layer, plan: Plan) -> None:
+        """Get accuracy back before training, unless `Prune.recover` is off: refit the layers to what they were.
+
+        Args:
+            student: what `plan` has left of the network.
+        """
+        if self._config.prune.recover:
+            inputs = calibration_inputs(self._config, self._training)
+            cut = plan.since(self._teacher.plan)
+            found = recover(self._teacher.model, student, cut, inputs, seed=self._config.seed)
+            print(report.recovery_text(found), flush=True)
+
+    def score(self, current: Config, plan: Plan) -> float:
+        """The main indicator of what `plan` leaves of the network of `current`, refitted."""
+        network = load_prunable(current)
+        key = hash_value([self._request, hash_arrays(state_arrays(network.model)), plan.hash()])
+        known = self._known()
+        if key not in known:
+            apply_plan(network.model, plan)
+            self.refit(network.model, plan.after(network.plan))
+            images = EvalSet(self._evaluation, self._config)
+            found = evaluate(DygraphEngine(network.model), images, post_processor(self._config))
+            known[key] = found[self._config.get("Metric.main_indicator") or "hmean"]
+            if self._keep:
+                write_json(self._path, known)
+        return known[key]
+
+    def _identity(self) -> str:
+        config = self._config
+        recovery = [config.prune.recover, config.prune.recover_images, config.seed, self._training.fingerprint()]
+        scored = [self._evaluation.fingerprint(), config.section("PostProcess"), config.section("Metric")]
+        return hash_value([hash_arrays(state_arrays(self._teacher.model)), recovery, scored])
+
+    def _known(self) -> dict[str, float]:
+        """What the file has; {} where it is missing or damaged: it can be found again."""
+        if not self._path.is_file():
+            return {}
+        try:
+            return {str(key): float(value) for key, value in read_json(self._path, "ocrslim prune").items()}
+        except (ArtifactError, TypeError, ValueError):
+            return {}
