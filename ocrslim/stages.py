@@ -25,6 +25,7 @@ from ocrslim.distill import Distillation
 from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference_folder
 from ocrslim.errors import ConfigError
 from ocrslim.evaluate import evaluate, post_processor
+from ocrslim.event_log import wants_event_log
 from ocrslim.export import export
 from ocrslim.models import build_model
 from ocrslim.models.names import to_public
@@ -54,6 +55,7 @@ def use_device(config: Config) -> None:
 def run_prune(config: Config) -> dict[str, Any]:
     """Stage 2: plan from the table, surgery, fine-tuning -> a checkpoint with its plan."""
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
+    wants_event_log(config)
     check_source(config)
     folder = check_writable(config.save_model_dir)
     data = _scan(config)
@@ -126,6 +128,7 @@ def run_train(config: Config) -> dict[str, Any]:
     A pruned checkpoint is trained on as it is, with its plan.
     """
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
+    wants_event_log(config)
     check_source(config)
     check_writable(config.save_model_dir)
     data = _scan(config)

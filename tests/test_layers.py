@@ -30,7 +30,7 @@ ORDER = """
     plots.picture plots.scale plots.page plots.heat_map plots.small_multiples plots plots.training
     loss_table journal measurements sharing study agenda measuring variants worker workers
     sensitivity
-    losses calibration scoring optim averaging history snapshots checkpoints
+    losses calibration scoring optim averaging history event_log recorder snapshots checkpoints
     distill divergence precision stepper rollback runfolder display trainer finetune
     export
     report synth predict
