@@ -22,20 +22,20 @@ from ocrslim.calibration import calibration_inputs
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet, preprocess, scan, scan_evaluation
 from ocrslim.distill import Distillation
-from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference_folder
 from ocrslim.errors import ConfigError
 from ocrslim.evaluate import evaluate, post_processor
 from ocrslim.event_log import wants_event_log
 from ocrslim.export import export
 from ocrslim.models import build_model
 from ocrslim.models.names import to_public
-from ocrslim.network import load_network, load_unpruned, refuse_pruned
+from ocrslim.network import load_network, load_unpruned, refuse_pruned, scoring_engine
 from ocrslim.planning import choose_plan, table_of
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import SUFFIX, Plan
 from ocrslim.pruning.recover import recover
 from ocrslim.pruning.surgery import apply_plan
 from ocrslim.runfolder import check_source
+from ocrslim.runtime.engine import Engines
 from ocrslim.scoring import NOMINAL_SHAPE, Scored, detector_graph, load_scored
 from ocrslim.weights import init_backbone, load_weights, save_checkpoint, state_arrays
 
@@ -181,10 +181,12 @@ def run_export(config: Config) -> dict[str, Any]:
 def run_eval(config: Config) -> dict[str, Any]:
     """Score a checkpoint or an exported folder on the evaluation data."""
     config.require("Eval", "PostProcess")
-    engine = open_engine(config)
+    opened = scoring_engine(config)
     labelled = scan_evaluation(config)
+    images, post_process = EvalSet(labelled, config), post_processor(config)
     start = time.monotonic()
-    scores = evaluate(engine, EvalSet(labelled, config), post_processor(config))
+    with opened(images) as engine:
+        scores = evaluate(engine, images, post_process)
     logger.info("%d images in %.1f s", len(labelled.samples), time.monotonic() - start)
     print("  ".join(f"{name} {value:.6f}" for name, value in scores.items()))
     return {"weights": config.weights, "images": len(labelled.samples), **scores}
@@ -204,13 +206,6 @@ def run_import(config: Config, source: Path, destination: Path) -> dict[str, Any
     config.save(destination.with_suffix(".yml"))
     print(f"{loaded.source} ({loaded.kind}) -> {destination}")
     return {"checkpoint": str(destination), "kind": loaded.kind, "initialised": list(loaded.initialised)}
-
-
-def open_engine(config: Config) -> Engine:
-    """What `Global.pretrain_weights` names, ready to run: an exported folder as it is, or a network."""
-    if config.weights and is_inference_folder(config.weights):
-        return InferenceEngine(config.weights)
-    return DygraphEngine(load_network(config).model)
 
 
 def _scan(config: Config) -> tuple[LabelledSet, LabelledSet]:
@@ -233,6 +228,7 @@ def _fit(
     images, post_process = EvalSet(evaluation, config), post_processor(config)
     origin = {**origin, "training data": training.fingerprint(), "evaluation data": evaluation.fingerprint()}
 
+    engines = Engines(model)
     fresh: list[bool] = []
 
     def prepared() -> None:
@@ -241,7 +237,8 @@ def _fit(
             prepare()
 
     def score() -> dict[str, float]:
-        found = evaluate(DygraphEngine(model), images, post_process)
+        with engines.engine(images) as engine:
+            found = evaluate(engine, images, post_process)
         if plan is not None and fresh:
             fresh.clear()
             _warn_of_collapse(config, found)

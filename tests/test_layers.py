@@ -20,7 +20,7 @@ ORDER = """
     graph.build graph.trace
     runtime runtime.steps runtime.linear runtime.plans runtime.phases runtime.algebra
     runtime.cut runtime.division runtime.legacy runtime.lowering runtime.predictor runtime.variants
-    runtime.fronts runtime.runner
+    runtime.fronts runtime.runner runtime.engine
     pruning pruning.plan pruning.optimizer_state pruning.surgery
     pruning.criteria pruning.pruners pruning.cost pruning.counts pruning.latency pruning.damage pruning.target
     pruning.patterns pruning.select pruning.slim_plan pruning.slim pruning.proof
