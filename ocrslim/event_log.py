@@ -7,8 +7,8 @@ resumed run, or one that goes back after a divergence, first cuts off what lies 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class EventLog:
         path = max(self._folder.glob(PATTERN), default=None)
         if path is not None:
             _cut(path, progress)
-        with contextlib.redirect_stdout(sys.stderr):  # it says so when a file is there
+        with contextlib.redirect_stdout(io.StringIO()):  # it would say that a file is there
             self._writer = LogWriter(str(self._folder), file_name="" if path is None else path.name)
 
     def step(self, step: int, losses: Mapping[str, float], rate: float) -> None:
