@@ -86,22 +86,6 @@ def _run(options: argparse.Namespace, config: Any) -> Answer:
     return score(config, options)
 
 
-class FastEngine:
-    """A network, pruned or not, on the runtime that the sensitivity analysis uses; an `Engine`."""
-
-    def __init__(self, model: Any):
-        """`model` has its weights, and is in eval mode."""
-        from ocrslim.graph.trace import traced
-        from ocrslim.runtime.variants import RuntimeNetwork, Variant
-        from ocrslim.weights import state_arrays
-
-        network = RuntimeNetwork(traced(model, [(-1, 3, -1, -1)], training=False), state_arrays(model))
-        self._run = network.back(network.divide(None), Variant())
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        return self._run([image])[0]
-
-
 def counts_of(engine: Any, config: Any, images: Any) -> list[Any]:
     """`ImageCounts` of each image."""
     from ocrslim.evaluate import post_processor
@@ -119,10 +103,12 @@ def scored(model: Any, config: Any) -> Answer:
     """Counts and scores on the evaluation images, checked against dygraph on two of them."""
     from ocrslim.data import EvalSet, scan_evaluation
     from ocrslim.metrics import scores_of
+    from ocrslim.runtime.engine import Engines
 
-    images, engine = EvalSet(scan_evaluation(config), config), FastEngine(model)
-    counts = counts_of(engine, config, images)
-    check = held_against_dygraph(engine, model, images)
+    images = EvalSet(scan_evaluation(config), config)
+    with Engines(model).engine(images) as engine:
+        counts = counts_of(engine, config, images)
+        check = held_against_dygraph(engine, model, images)
     return {"counts": [list(one) for one in counts], "scores": scores_of(counts), "check": check}
 
 

@@ -86,11 +86,12 @@ def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
 
 def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
     from ocrslim import analysis, prune, stages
+    from ocrslim.network import open_engine
     from ocrslim.predict import predict
 
     stages.use_device(config)
     if stage == "predict":
-        return predict(stages.open_engine(config), config, arguments.images, arguments.out)
+        return predict(open_engine(config), config, arguments.images, arguments.out)
     if stage == "prune" and arguments.dry_run:
         return prune.run_dry(config)
     if stage == "merge":

@@ -1,15 +1,13 @@
-"""The progress of a training run as people see it: on standard error, and as a picture."""
+"""The progress of a training run on standard error."""
 
 from __future__ import annotations
 
 import logging
 import time
-from pathlib import Path
 
 from tqdm import tqdm
 
 from ocrslim.history import Progress
-from ocrslim.plots.training import TrainingPicture, draw_training
 
 logger = logging.getLogger(__name__)
 
@@ -75,15 +73,3 @@ class Display:
         """Log one line without tearing the bar."""
         with tqdm.external_write_mode():
             logger.info(text)
-
-
-def draw_curves(progress: Progress, metric: str, path: Path) -> None:
-    """Write loss, learning rate and `metric` of the run so far as a PNG.
-
-    Raises:
-        ArtifactError: the file cannot be written; the one before is intact.
-    """
-    best = None if progress.best is None else (progress.best.step, progress.best.metrics[metric])
-    scores = [(entry.step, entry.metrics[metric]) for entry in progress.history]
-    curve, rollbacks = progress.curve.points, progress.rollbacks
-    draw_training(TrainingPicture(curve, scores, metric, best, progress.steps, rollbacks), path)

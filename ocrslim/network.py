@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,13 @@ from paddle import nn
 
 from ocrslim.artifacts import hash_value
 from ocrslim.config import Config
+from ocrslim.data import EvalSet
+from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference_folder
 from ocrslim.errors import ConfigError, PlanError
 from ocrslim.models import build_model
 from ocrslim.pruning.plan import SUFFIX, Plan
 from ocrslim.pruning.surgery import apply_plan, settle
+from ocrslim.runtime.engine import Engines
 from ocrslim.weights import LoadReport, load_weights, resolve_checkpoint
 
 
@@ -111,3 +116,18 @@ def _short(architecture: Mapping[str, Any]) -> str:
     return " + ".join(
         f"{part.get('name')}({', '.join(f'{k}={v}' for k, v in part.items() if k != 'name')})" for part in parts
     )
+
+
+def open_engine(config: Config) -> Engine:
+    """What `Global.pretrain_weights` names, ready to run: an exported folder as it is, or a network in dygraph."""
+    if config.weights and is_inference_folder(config.weights):
+        return InferenceEngine(config.weights)
+    return DygraphEngine(load_network(config).model)
+
+
+def scoring_engine(config: Config) -> Callable[[EvalSet], AbstractContextManager[Engine]]:
+    """As `open_engine`, for images that are known: a network runs on the fast runtime where that pays."""
+    if config.weights and is_inference_folder(config.weights):
+        engine = InferenceEngine(config.weights)
+        return lambda _: contextlib.nullcontext(engine)
+    return Engines(load_network(config).model).engine

@@ -13,6 +13,7 @@ from ocrslim import loss_table
 from ocrslim.artifacts import check_writable
 from ocrslim.config import Config
 from ocrslim.distill import Distillation
+from ocrslim.event_log import wants_event_log
 from ocrslim.network import load_prunable
 from ocrslim.planning import choose_plan, table_of
 from ocrslim.pruning.plan import SUFFIX, Plan
@@ -31,6 +32,7 @@ _COLLAPSED = 0.8  # of the unpruned network's score: the receipts were still 5 p
 def run_prune(config: Config) -> dict[str, Any]:
     """Stage 2: plan from the table, surgery, refit, fine-tuning -> a checkpoint with its plan."""
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
+    wants_event_log(config)
     check_source(config)
     folder = check_writable(config.save_model_dir)
     data = scan_both(config)

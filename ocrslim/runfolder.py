@@ -33,16 +33,18 @@ from ocrslim.checkpoints import (
 )
 from ocrslim.config import Config
 from ocrslim.errors import TrainingError, WeightsError
+from ocrslim.event_log import FOLDER as EVENTS
+from ocrslim.event_log import PATTERN as EVENT_LOGS
 from ocrslim.history import Progress
 from ocrslim.precision import mixed
 from ocrslim.pruning.plan import SUFFIX as PLAN_SUFFIX
 from ocrslim.pruning.plan import Plan
+from ocrslim.recorder import CURVES
 from ocrslim.weights import read_weights
 
 logger = logging.getLogger(__name__)
 
 _EPOCH = "iter_epoch_"
-CURVES = "training.png"
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,7 @@ class Run:
             for stem in (LATEST, BEST, f"{_EPOCH}*")
             for suffix in (STATE_SUFFIX, WEIGHTS_SUFFIX, PLAN_SUFFIX, ".json")
             for path in self.folder.glob(f"{stem}{suffix}")
-        } | set(self.folder.glob(CURVES))
+        } | {*self.folder.glob(CURVES), *self.folder.glob(f"{EVENTS}/{EVENT_LOGS}")}
 
     def save_best(self, model: nn.Layer, progress: Progress) -> None:
         """Write `best_accuracy.*` of `progress.best`: the plan first, as no weights may lie there without."""

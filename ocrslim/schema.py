@@ -89,7 +89,7 @@ ALIASES = {
 _FOREIGN_GLOBAL = """
     debug distributed use_xpu use_mlu use_npu use_gcu use_sync_bn find_unused_parameters load_static_weights
     log_smooth_window log_ranks print_mem_info cal_metric_during_train calc_epoch_interval eval_batch_epoch
-    use_visualdl vdl_log_dir use_wandb infer_img infer_list infer_mode save_res_path save_visual class_path
+    vdl_log_dir use_wandb infer_img infer_list infer_mode save_res_path save_visual class_path
     amp_level amp_custom_black_list amp_custom_white_list
     d2s_train_image_shape export_with_pir model_name pdx_model_name
     uniform_output_enabled algorithm character_dict_path rec_char_dict_path character_type max_text_length
@@ -101,6 +101,7 @@ _GLOBAL = Section(
         **dict.fromkeys(_FOREIGN_GLOBAL, ANYTHING),
         "use_gpu": BOOL,
         "use_amp": BOOL,
+        "use_visualdl": BOOL,
         "amp_dtype": choice("float16", "bfloat16"),
         "scale_loss": POSITIVE,
         "use_dynamic_loss_scaling": BOOL,

@@ -21,16 +21,17 @@ from ocrslim.artifacts import check_writable, hash_arrays
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet, preprocess, scan, scan_evaluation
 from ocrslim.distill import Distillation
-from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference_folder
 from ocrslim.errors import ConfigError
 from ocrslim.evaluate import evaluate, post_processor
+from ocrslim.event_log import wants_event_log
 from ocrslim.export import export
 from ocrslim.models import build_model
 from ocrslim.models.names import to_public
-from ocrslim.network import load_network, refuse_pruned
+from ocrslim.network import load_network, refuse_pruned, scoring_engine
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import Plan
 from ocrslim.runfolder import check_source
+from ocrslim.runtime.engine import Engines
 from ocrslim.scoring import NOMINAL_SHAPE, detector_graph
 from ocrslim.weights import init_backbone, load_weights, save_checkpoint, state_arrays
 
@@ -80,6 +81,7 @@ def run_train(config: Config) -> dict[str, Any]:
     A pruned checkpoint is trained on as it is, with its plan.
     """
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
+    wants_event_log(config)
     check_source(config)
     check_writable(config.save_model_dir)
     data = scan_both(config)
@@ -132,10 +134,12 @@ def run_export(config: Config) -> dict[str, Any]:
 def run_eval(config: Config) -> dict[str, Any]:
     """Score a checkpoint or an exported folder on the evaluation data."""
     config.require("Eval", "PostProcess")
-    engine = open_engine(config)
+    opened = scoring_engine(config)
     labelled = scan_evaluation(config)
+    images, post_process = EvalSet(labelled, config), post_processor(config)
     start = time.monotonic()
-    scores = evaluate(engine, EvalSet(labelled, config), post_processor(config))
+    with opened(images) as engine:
+        scores = evaluate(engine, images, post_process)
     logger.info("%d images in %.1f s", len(labelled.samples), time.monotonic() - start)
     print("  ".join(f"{name} {value:.6f}" for name, value in scores.items()))
     return {"weights": config.weights, "images": len(labelled.samples), **scores}
@@ -156,12 +160,10 @@ def run_import(config: Config, source: Path, destination: Path) -> dict[str, Any
     print(f"{loaded.source} ({loaded.kind}) -> {destination}")
     return {"checkpoint": str(destination), "kind": loaded.kind, "initialised": list(loaded.initialised)}
 
-
-def open_engine(config: Config) -> Engine:
-    """What `Global.pretrain_weights` names, ready to run: an exported folder as it is, or a network."""
-    if config.weights and is_inference_folder(config.weights):
-        return InferenceEngine(config.weights)
-    return DygraphEngine(load_network(config).model)
+    """The images to train on and those to score on, said in a line each."""
+    training = scan(config, "Train")
+    logger.info(training.summary())
+    return training, scan_evaluation(config)
 
 
 def scan_both(config: Config) -> tuple[LabelledSet, LabelledSet]:
@@ -190,11 +192,12 @@ def fit_network(
     The others are those of `finetune.fit`.
     """
     training, evaluation = data
-    images, post_process = EvalSet(evaluation, config), post_processor(config)
+    images, post_process, engines = EvalSet(evaluation, config), post_processor(config), Engines(model)
     origin = {**origin, "training data": training.fingerprint(), "evaluation data": evaluation.fingerprint()}
 
     def score() -> dict[str, float]:
-        found = evaluate(DygraphEngine(model), images, post_process)
+        with engines.engine(images) as engine:
+            found = evaluate(engine, images, post_process)
         if judge is not None:
             judge(found)
         return found

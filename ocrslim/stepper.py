@@ -18,6 +18,9 @@ from ocrslim.snapshots import Snapshot, put_back, take
 class Stepper:
     """Moves `model`; everything that moves with it can be taken as a snapshot and put back.
 
+    Attributes:
+        losses: of the last step: `loss`, and the weighted parts that it is the sum of.
+
     Args:
         model: in training mode when `step` is called.
         distillation: what it learns from beside labels; None for labels alone.
@@ -28,6 +31,7 @@ class Stepper:
         self.average: WeightAverage | None = build_average(config, model)
         self._config, self._steps_per_epoch = config, steps_per_epoch
         self._distillation = distillation
+        self.losses: dict[str, float] = {}
         self._loss = build_loss(config.section("Loss"))
         self._build()
 
@@ -52,6 +56,7 @@ class Stepper:
             more = self._distillation.losses(batch[0], maps)
             parts = {**parts, **more, "loss": sum(more.values(), parts["loss"])}
         loss = check_loss(parts)
+        self.losses = {name: float(part) for name, part in parts.items()}
         self._precision.backward(parts["loss"])
         if self._precision.exact:
             check_gradients(self.model.parameters())

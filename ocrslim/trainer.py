@@ -21,22 +21,23 @@ from ocrslim.checkpoints import (
     save_weights,
 )
 from ocrslim.data import LabelledSet, train_loader
-from ocrslim.display import Display, draw_curves
+from ocrslim.display import Display
 from ocrslim.distill import Distillation
 from ocrslim.divergence import check_losses
 from ocrslim.errors import TrainingError
+from ocrslim.event_log import EventLog, wants_event_log
 from ocrslim.history import Evaluation, Progress
 from ocrslim.interrupts import Interrupts
 from ocrslim.precision import tell_precision
+from ocrslim.recorder import Recorder
 from ocrslim.rollback import MAX_ROLLBACKS, Rollback, divergence_error, exhausted
-from ocrslim.runfolder import CURVES, BestWeights, Run
+from ocrslim.runfolder import BestWeights, Run
 from ocrslim.snapshots import NonFinite
 from ocrslim.stepper import Stepper
 
 logger = logging.getLogger(__name__)
 
 SAVE_SECONDS = 60.0
-DRAW_SECONDS = 30.0  # between two drawings of the curves, which take a quarter of a second
 
 
 @dataclass
@@ -58,10 +59,12 @@ class Trainer:
         self.stepper = Stepper(self.model, config, self.steps_per_epoch, self.distillation)
         self.progress = Progress(steps=self.steps_per_epoch * int(config.get("Global.epoch_num") or 1))
         self.clock = time.monotonic()
-        self.saved_at = self.drawn_at = self.clock
+        self.saved_at = self.clock
         self.saved: tuple[int, int, int] | None = None
         self.rollback = Rollback(self.stepper)
         self.display = Display(self.progress, int(config.get("Global.print_batch_step") or 1))
+        events = EventLog(self.run.folder, self.run.metric) if wants_event_log(config) else None
+        self.recorder = Recorder(self.run.folder, self.run.metric, events)
 
     def take_over(self, state: TrainingState) -> BestWeights | None:
         """Continue from `state`, saying where; return its best weights, None if they are to be found anew.
@@ -141,8 +144,10 @@ class Trainer:
         tell_precision(self.run.config)
         if self.stepper.average is not None:
             self.stepper.average.start()
-        with self.interrupts, self.display, self.distillation or contextlib.nullcontext():
+        learning = self.distillation or contextlib.nullcontext()
+        with self.interrupts, self.display, contextlib.closing(self.recorder), learning:
             try:
+                self.recorder.go_on(self.progress)
                 self.save()
                 self.evaluate_if_due()
                 self.rollback.keep(self.progress)
@@ -153,7 +158,7 @@ class Trainer:
                 raise
             except NonFinite as error:
                 raise self.diverged(str(error)) from None
-        self.draw()
+        self.recorder.draw(self.progress)
 
     def train_or_roll_back(self) -> None:
         """Do what is left of an epoch, or find that training has diverged and go back.
@@ -178,6 +183,7 @@ class Trainer:
                     self.intact = False
                     loss = self.stepper.step(batch, self.progress)
                     self.intact = True
+                    self.recorder.step(self.progress.step, self.stepper.losses, self.stepper.rate)
                     self.keep_epoch()
                 self.display.step(self.position(), loss, self.stepper.rate, self.run.metric)
                 check_losses(self.progress.recent)
@@ -207,6 +213,7 @@ class Trainer:
         self.intact, self.saved = True, None
         self.display.go_back(self.progress)
         self.save()
+        self.recorder.go_on(self.progress)
         if last:
             raise error
         self.display.warn(
@@ -230,8 +237,9 @@ class Trainer:
         found = self.measure()
         with self.interrupts.held():
             self.record(found)
+            self.recorder.evaluation(self.progress)
             self.save()
-        self.draw_now_and_then()
+        self.recorder.draw_now_and_then(self.progress)
         best = self.progress.best or found
         self.display.say(
             f"{self.position()}: {self.run.metric} {found.metrics[self.run.metric]:.4f}"
@@ -285,17 +293,10 @@ class Trainer:
         self.progress.seconds += now - self.clock
         self.clock = self.saved_at = now
         with self.interrupts.held():
+            self.recorder.flush()
             save_state(self.run.folder, self.stepper.take(self.progress), self.rollback.good, self.run.fingerprint)
             self.publish()
         self.saved = content
-
-    def draw_now_and_then(self) -> None:
-        if time.monotonic() - self.drawn_at >= DRAW_SECONDS:
-            self.draw()
-
-    def draw(self) -> None:
-        draw_curves(self.progress, self.run.metric, self.run.folder / CURVES)
-        self.drawn_at = time.monotonic()
 
     def publish(self) -> None:
         """Write what people and other commands read of the state."""

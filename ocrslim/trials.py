@@ -11,13 +11,13 @@ from ocrslim.artifacts import hash_arrays, hash_value, read_json, write_json
 from ocrslim.calibration import calibration_inputs
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet
-from ocrslim.engines import DygraphEngine
 from ocrslim.errors import ArtifactError
 from ocrslim.evaluate import evaluate, post_processor
 from ocrslim.network import Network, load_prunable
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.recover import recover
 from ocrslim.pruning.surgery import apply_plan
+from ocrslim.runtime.engine import Engines
 from ocrslim.weights import state_arrays
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,8 @@ class Trials:
             apply_plan(network.model, plan)
             self.refit(network.model, plan.after(network.plan))
             images = EvalSet(self._evaluation, self._config)
-            found = evaluate(DygraphEngine(network.model), images, post_processor(self._config))
+            with Engines(network.model).engine(images) as engine:
+                found = evaluate(engine, images, post_processor(self._config))
             known[key] = found[self._config.get("Metric.main_indicator") or "hmean"]
             if self._keep:
                 write_json(self._path, known)

@@ -12,11 +12,12 @@ import paddle
 import pytest
 from training import Stop, assert_same, images, make_config, no_images, run, scores_from, stop_after, tiny, weights
 
-from ocrslim import finetune, rollback, trainer
+from ocrslim import finetune, recorder, rollback
 from ocrslim.checkpoints import TrainingState, load_state, plain
 from ocrslim.divergence import Diverged, calm, check_gradients, check_losses
 from ocrslim.errors import TrainingError
 from ocrslim.history import POINTS, RECENT, Curve, Progress
+from ocrslim.plots.training import TrainingPicture
 from ocrslim.stepper import Stepper
 
 __all__ = ["images", "no_images"]  # fixtures
@@ -238,16 +239,16 @@ def test_mixed_precision_is_not_used_on_the_cpu(images: Path, tmp_path: Path, ca
 @pytest.mark.usefixtures("no_images")
 def test_the_curves_lie_beside_the_checkpoints(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, drawn = tmp_path / "out", []
-    draw = trainer.draw_curves
+    draw = recorder.draw_training
 
-    def watched(progress: Progress, metric: str, path: Path) -> None:
-        drawn.append(progress.step)
-        draw(progress, metric, path)
+    def watched(picture: TrainingPicture, path: Path) -> None:
+        drawn.append(len(picture.curve))  # a point for each step
+        draw(picture, path)
 
-    monkeypatch.setattr(trainer, "draw_curves", watched)
+    monkeypatch.setattr(recorder, "draw_training", watched)
     run(make_config(images, out))
     assert drawn == [12]  # at the end, and in between only where half a minute has gone by
     assert (out / "training.png").read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setattr(trainer, "DRAW_SECONDS", 0.0)
+    monkeypatch.setattr(recorder, "DRAW_SECONDS", 0.0)
     run(make_config(images, out, "Global.overwrite=true"))
     assert drawn == [12, 0, 3, 6, 9, 12, 12]

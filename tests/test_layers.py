@@ -20,7 +20,7 @@ ORDER = """
     graph.build graph.trace
     runtime runtime.steps runtime.linear runtime.plans runtime.phases runtime.algebra
     runtime.cut runtime.division runtime.legacy runtime.lowering runtime.predictor runtime.variants
-    runtime.fronts runtime.runner
+    runtime.fronts runtime.runner runtime.engine
     pruning pruning.plan pruning.optimizer_state pruning.surgery
     pruning.criteria pruning.pruners pruning.cost pruning.counts pruning.latency pruning.damage pruning.target
     pruning.patterns pruning.select pruning.slim_plan pruning.slim pruning.proof
@@ -30,7 +30,7 @@ ORDER = """
     plots.picture plots.scale plots.page plots.heat_map plots.small_multiples plots plots.training
     loss_table journal measurements sharing study agenda measuring variants worker workers
     sensitivity
-    losses calibration scoring optim averaging history snapshots checkpoints
+    losses calibration scoring optim averaging history event_log recorder snapshots checkpoints
     distill divergence precision stepper rollback runfolder display trainer finetune
     export
     report synth predict

@@ -30,7 +30,7 @@ from training import (
     weights,
 )
 
-from ocrslim import artifacts, trainer
+from ocrslim import artifacts, recorder, trainer
 from ocrslim.checkpoints import load_state
 from ocrslim.config import Config
 from ocrslim.data import scan
@@ -129,7 +129,7 @@ def test_a_death_at_any_write_loses_nothing(
         return config, plan_of(config)
 
     monkeypatch.setattr(artifacts.os, "fsync", lambda _: None)  # nobody pulls the plug here: saves time
-    monkeypatch.setattr(trainer, "draw_curves", lambda *_: None)  # likewise
+    monkeypatch.setattr(recorder, "draw_training", lambda *_: None)  # likewise
     config, plan = settings("whole")
     with monkeypatch.context() as patch:
         count = Deaths(patch, at=0, after=False)

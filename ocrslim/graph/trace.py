@@ -95,8 +95,14 @@ def as_it_was(model: nn.Layer, training: bool) -> Iterator[None]:
         yield
     finally:
         for held, content in zip([*map(vars, layers), *holders], [*attributes, *contents]):
-            held.clear()
-            held.update(content)
+            _put_back(held, content)
+
+
+def _put_back(held: dict[str, Any], content: Mapping[str, Any]) -> None:
+    """Give `held` its former content, without a moment at which a part of that is missing: Ctrl-C may come."""
+    held.update(content)
+    for key in held.keys() - content.keys():
+        del held[key]
 
 
 def floating_type(model: nn.Layer) -> str:

@@ -52,7 +52,7 @@ class GroupRunner:
         if variant.proof is not None:
             with self._clock.on("proof"):
                 image, expected = variant.proof
-                _compare(self._run(self._fronts.of(self._division, image)), expected)
+                compare(self._run(self._fronts.of(self._division, image)), expected)
 
     def __call__(self, index: int) -> np.ndarray:
         """The output for the image at `index`: float32 [1, 1, H, W]."""
@@ -82,8 +82,9 @@ def _indices(keep: Sequence[int] | None) -> np.ndarray | None:
     return None if keep is None else np.asarray(keep, dtype=np.int64)
 
 
-def _compare(found: np.ndarray, expected: np.ndarray) -> None:
-    """
+def compare(found: np.ndarray, expected: np.ndarray) -> None:
+    """Hold a map of the runtime against that of the network itself.
+
     Raises:
         LoweringError: they differ by more than rounding.
     """

@@ -61,11 +61,12 @@ class Bridge:
 class RuntimeNetwork:
     """An unpruned network as a traced program with its weights; shared by all threads."""
 
-    def __init__(self, program: Program, arrays: Mapping[str, np.ndarray], use_gpu: bool = False):
+    def __init__(self, program: Program, arrays: Mapping[str, np.ndarray], use_gpu: bool = False, threads: int = 1):
         """
         Args:
             program: as it infers, traced with free sizes.
             arrays: parameters and buffers by state-dict key.
+            threads: CPU threads of one call.
 
         Raises:
             LoweringError: the runtime does not know some operator, or cannot run the network.
@@ -74,7 +75,7 @@ class RuntimeNetwork:
             raise LoweringError("only networks of one input and one output are known to the runtime")
         self.program = program
         self._arrays = arrays
-        self._use_gpu = use_gpu
+        self._use_gpu, self._threads = use_gpu, threads
         self.sizes = self._measure_sizes()
 
     def divide(self, group: Group | None, price: float = PRICE) -> Division:
@@ -124,7 +125,7 @@ class RuntimeNetwork:
         makes = [value.id for value in outputs]
         steps = steps if plain else rewrite(steps, makes, shapes)
         lowered = lower(steps, [value.id for value in inputs], makes)
-        return Predictor(lowered, use_gpu=self._use_gpu)
+        return Predictor(lowered, self._threads, self._use_gpu)
 
     def _measure_sizes(self) -> dict[Id, float]:
         """Elements of each value for one pixel of the input, read off one small pass."""
