@@ -4,7 +4,8 @@
     python benchmarks/accuracy.py --minutes 0            # without any training: about half an hour
     python benchmarks/accuracy.py --try --out /tmp/try   # everything once on 3 images; the numbers mean nothing
 
-Interrupt it as you like: the same command goes on, a training where it was. A part is measured anew where what it
+Interrupt it as you like: the same command goes on, a training where it was. Trainings take one core each: with --only,
+two commands in two terminals share them out, as --only 'seed 1' and --only 'seed [23]'. A part is measured anew where what it
 builds on has changed; --fresh forgets everything but who has read the test images. Run it from the top of the
 repository in its .venv, on a machine that does nothing else. Each part is a process of its own, a command of ocrslim or
 of `accuracy_part.py`; its answer goes to parts.jsonl in the working folder (output/accuracy_benchmark), its log to a
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import signal
 import sys
@@ -51,10 +53,10 @@ _OPTIONS = {
     "data": [
         "Train.dataset.transforms.EastRandomCropData.size=[480,480]",
         "Train.loader.batch_size_per_card=4",
-        "Train.loader.num_workers=1",
+        "Train.loader.num_workers=0",
     ],
     "training": ["Optimizer.lr.learning_rate=0.001", "Optimizer.lr.warmup_epoch=2"],
-    "our": [],
+    "our": ["Optimizer.ema.decay=0.999"],
 }
 _TRY = {
     "table": ["Prune.ratios=[0.3,0.6,0.9]"],
@@ -62,7 +64,6 @@ _TRY = {
     "data": [
         "Train.dataset.transforms.EastRandomCropData.size=[160,160]",
         "Train.loader.batch_size_per_card=2",
-        "Train.loader.num_workers=0",
     ],
 }
 
@@ -77,7 +78,7 @@ def main() -> int:
     labels = {data: labels_of(data, options.out, REPO, options.images) for data in RESIZE}
     bench = Bench(options.out, options.score_again)
     try:
-        bench.run(plan(options, labels, package_weights()))
+        bench.run([part for part in plan(options, labels, package_weights()) if options.only.search(part.key)])
     except KeyboardInterrupt:
         print("\ninterrupted: the same command goes on", file=sys.stderr)
         return 130
@@ -101,13 +102,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "pruning": "choosing channels, PaddleSlim's way and ours",
         "data": "images and batches of trainings, and what is calibrated on",
         "training": "all trainings",
-        "our": "our trainings alone",
+        "our": "our trainings and those of the unpruned network",
     }.items():
         what = f"more or other configuration entries for {described}"
         parser.add_argument(f"--{name}-options", nargs="+", default=[], metavar="Section.key=value", help=what)
     parser.add_argument("--try", dest="images", action="store_const", const=3, help="3 images, 2 steps")
     parser.add_argument("--score-again", action="store_true", help="score networks whose name another one had")
     parser.add_argument("--out", type=Path, default=OUTPUT, help="working folder")
+    parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX", help="keys of parts to run")
     parser.add_argument("--fresh", action="store_true", help="forget what is done")
     options = parser.parse_args(arguments)
     return completed(options, parser)
@@ -164,6 +166,7 @@ class Bench:
         hours = sum(part.estimate() for part in left) / 3600
         print(f"{len(parts)} parts, {len(left)} to do, about {hours:.1f} hours on 2 quiet cores", flush=True)
         for number, part in enumerate(parts, 1):
+            self._journal.refresh()  # another process may have measured what it builds on
             if self.done(part):  # asked only now: what it builds on may have been measured anew
                 continue
             print(f"[{number}/{len(parts)}] {part.key}: about {part.estimate():.0f} s ...", end=" ", flush=True)
@@ -202,8 +205,7 @@ class Bench:
             at = words.index("-c")
             words = [*words[:at], "--again", *words[at:]]
         output, patience = folder / "answer", _PATIENCE if part.kind in ("train", "table") else 0.0
-        variables = environment(MKL_DEBUG_CPU_TYPE="5")
-        run = [sys.executable, "-W", "ignore", *words]
+        run, variables = [sys.executable, "-W", "ignore", *words], environment(**part.variables)
         process = run_logged(run, folder / "log", variables, answer=output, patience=patience)
         lines = output.read_text(encoding="utf-8").splitlines()
         return (json.loads(lines[-1]) if lines and not process["status"] else None), process

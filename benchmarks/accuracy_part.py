@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -131,25 +132,21 @@ def held_against_dygraph(engine: Any, model: Any, images: Any) -> list[float]:
 
 def recover(config: Any) -> Answer:
     """Our network before training, chosen, cut and refitted as `ocrslim prune` does -> `pruned.pdparams`, its plan."""
-    from ocrslim import report
-    from ocrslim.calibration import calibration_inputs
-    from ocrslim.data import scan
     from ocrslim.network import load_prunable
     from ocrslim.planning import choose_plan
-    from ocrslim.pruning import recover as recovery
     from ocrslim.pruning.surgery import apply_plan
     from ocrslim.scoring import load_scored
+    from ocrslim.stages import scan_both
+    from ocrslim.trials import Trials
 
-    training = scan(config, "Train")
-    network = load_scored(config, training)
-    choice = choose_plan(network)
+    data = scan_both(config)
+    trials, network = Trials(config, load_prunable(config), data), load_scored(config, data[0])
+    choice = choose_plan(network, partial(trials.score, config))
     apply_plan(network.model, choice.plan)
     network.model.eval()
-    as_cut = scored(network.model, config)["scores"]
-    inputs = calibration_inputs(config, training)
-    refitted = recovery.recover(load_prunable(config).model, network.model, choice.plan, inputs, seed=config.seed)
-    print(report.recovery_text(refitted), flush=True)
-    own = {"as_cut": as_cut, "recovery_seconds": refitted.seconds, **choice.to_json()}
+    as_cut, start = scored(network.model, config)["scores"], time.monotonic()
+    trials.refit(network.model, choice.plan)
+    own = {"as_cut": as_cut, "recovery_seconds": time.monotonic() - start, **choice.to_json()}
     return {**keep(network.model, choice.plan, config), **own}
 
 
@@ -170,7 +167,10 @@ class _Enough(Exception):
 
 
 def speed(config: Any, stage: str) -> Answer:
-    """Seconds of a training step, data and all, over two epochs of what `stage` would train."""
+    """Seconds of one core's time a training step takes, data and all, over two epochs of what `stage` would train.
+
+    By this process's CPU time on one thread: other programs do not change it much.
+    """
     from ocrslim import prune, stages
     from ocrslim.display import Display
 
@@ -178,7 +178,7 @@ def speed(config: Any, stage: str) -> Answer:
     steps: list[int] = []
 
     def mark(display: Any, *_: Any) -> None:
-        marks.append(time.monotonic())
+        marks.append(time.process_time())
         steps[:] = [display.progress.steps]
         if len(marks) == steps[0]:
             raise _Enough

@@ -18,6 +18,7 @@ UNPRUNED, PADDLESLIM, OURS = "unpruned", "PaddleSlim", "ocrslim"
 RESIZE = {"sroie": "{limit_side_len: 960, limit_type: max}", "icdar2015": "{image_shape: [736, 1280]}"}
 EVALUATIONS = 8  # of a training, beside those before its first and after its last step
 LATENCY, MACS = "latency", "macs"
+ONE_CORE = ("speed", "train")  # on one thread: another training can run beside it, and takes nothing from its budget
 _OCRSLIM, _PART = ("-m", "ocrslim.cli"), ("benchmarks/accuracy_part.py",)
 # seconds to estimate by
 _SECONDS = {"weights": 10, "table": 400, "prune": 90, "speed": 180, "latency": 60, "score": 90}
@@ -57,6 +58,12 @@ class Part:
             return 60 * self.minutes + (EVALUATIONS + 2) * _EVALUATING
         return _SECONDS[self.kind]
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """What its environment has beside the caller's."""
+        fast = {"MKL_DEBUG_CPU_TYPE": "5"}
+        return {**fast, "OMP_NUM_THREADS": "1"} if self.kind in ONE_CORE else fast
+
     def command(self, results: Results) -> tuple[str, ...]:
         """`words`, and for a training the number of its epochs, from the speed that was measured."""
         if not self.speed:
@@ -72,10 +79,10 @@ class Part:
 
 
 def schedule(minutes: float, speed: Mapping[str, float]) -> tuple[int, int]:
-    """Epochs that fit into so many minutes of steps, one at least, and steps between evaluations.
+    """Epochs that fit into so many minutes of steps on one core, one at least, and steps between evaluations.
 
     Args:
-        speed: `seconds_per_step` and `steps_per_epoch`.
+        speed: `seconds_per_step`, of one core's time, and `steps_per_epoch`.
     """
     per_epoch = int(speed["steps_per_epoch"])
     epochs = max(1, int(60 * minutes / (speed["seconds_per_step"] * per_epoch)))
@@ -144,8 +151,7 @@ class Planner:
     def pruned(self) -> list[tuple[str, str, int]]:
         """Networks before training: way, point, seed. PaddleSlim's way knows MACs alone, and has no seed."""
         theirs = [(PADDLESLIM, point, 0) for point in self.points() if point.startswith(MACS)]
-        ours = [(OURS, point, seed) for point in self.points() for seed in self.seeds(point)]
-        return [*theirs, *ours]
+        return [*theirs, *((OURS, point, self.options.seeds[0]) for point in self.points())]
 
     def trainings(self) -> list[tuple[str, str, int]]:
         """Way, point, seed of what is trained: first all with the first seed."""
@@ -227,7 +233,8 @@ class Planner:
             options = (*self.common(key, self.start), *recipe, *self.pruning(way, point, seed))
             return "prune", (*options, *self.options.our_options), (f"{self.data}, table",)
         network, made_by = self.checkpoint(way, point, seed, trained=False)
-        return "train", (*self.common(key, network), *recipe), (made_by,)
+        more = self.options.our_options if way == UNPRUNED else ()
+        return "train", (*self.common(key, network), *recipe, *more), (made_by,)
 
     def score(self, way: str, point: str, seed: int, trained: bool) -> Part:
         """A final network on the test images: the only part that is given them."""

@@ -25,8 +25,12 @@ class Journal:
     def __init__(self, path: Path):
         self.results: dict[str, dict[str, Any]] = {}
         self._path = path
-        for one in read_lines(path):
-            self.results[one["request"]["key"]] = one
+        drop_cut_off(path)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in what other processes have added meanwhile."""
+        self.results.update({one["request"]["key"]: one for one in read_lines(self._path)})
 
     def add(self, one: Mapping[str, Any]) -> None:
         """Keep `one`, which has the part as `request`."""
@@ -35,12 +39,16 @@ class Journal:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The complete lines of a file of JSON lines; what follows the last of them is taken off the file."""
+    """The complete lines of a file of JSON lines."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-    complete = [line for line in lines if line.endswith("\n")]
-    if len(complete) < len(lines):  # a kill cut the last one off
-        path.write_text("".join(complete), encoding="utf-8")
-    return [json.loads(line) for line in complete]
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def drop_cut_off(path: Path) -> None:
+    """Take off a file what follows its last complete line: a kill has cut it off."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if not text.endswith("\n") and text:
+        path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
 
 
 def append_line(path: Path, one: Mapping[str, Any]) -> None:

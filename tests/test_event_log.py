@@ -11,7 +11,7 @@ import pytest
 from training import Stop, images, make_config, no_images, run, scores_from, stop_after
 from visualdl import LogReader
 
-from ocrslim import stages
+from ocrslim import prune, stages
 from ocrslim.config import Config
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.event_log import EventLog, wants_event_log
@@ -189,7 +189,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         EventLog(tmp_path, "hmean").open(Progress(steps=1))
 
 
-@pytest.mark.parametrize("stage", [stages.run_train, stages.run_prune])
+@pytest.mark.parametrize("stage", [stages.run_train, prune.run_prune])
 def test_a_missing_package_is_said_before_any_work(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage
 ) -> None:
