@@ -4,9 +4,9 @@
     python benchmarks/accuracy.py --minutes 0            # without any training: about half an hour
     python benchmarks/accuracy.py --try --out /tmp/try   # everything once on 3 images; the numbers mean nothing
 
-Interrupt it as you like: the same command goes on, a training where it was. Trainings take one core each: with --only,
-two commands in two terminals share them out, as --only 'seed 1' and --only 'seed [23]'. A part is measured anew where what it
-builds on has changed; --fresh forgets everything but who has read the test images. Run it from the top of the
+Interrupt it as you like: the same command goes on, a training where it was. A training takes one core: with --only, two
+commands in two terminals share them out, as --only 'seed 1' and --only 'seed [23]'. A part is measured anew where what
+it builds on has changed; --fresh forgets everything but who has read the test images. Run it from the top of the
 repository in its .venv, on a machine that does nothing else. Each part is a process of its own, a command of ocrslim or
 of `accuracy_part.py`; its answer goes to parts.jsonl in the working folder (output/accuracy_benchmark), its log to a
 folder there; the tables, what they were made from and the picture to benchmarks/accuracy.md, .json and .png, with
