@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ocrslim.artifacts import Sensitivities
 from ocrslim.progress import progress_bar
-from ocrslim.pruning.latency import LatencyCost, LatencyTable, describe_machine, measured_table
+from ocrslim.pruning.latency import SAMPLES, LatencyCost, LatencyTable, describe_machine, measured_table
 from ocrslim.pruning.pruners import ChannelPruner
-from ocrslim.pruning.select import Selection, select, select_counts
+from ocrslim.pruning.select import Selection, permitted_counts, select
 from ocrslim.scoring import NOMINAL_SHAPE, Scored
 from ocrslim.stopwatch import THREADS, Stopwatch
 
@@ -31,8 +31,11 @@ class LatencyGoal:
         self._architecture = scored.config.section("Architecture")
         self._graph, self._pruner, self._table = scored.graph, pruner, table
         self._watch = Stopwatch(scored.model, scored.graph, NOMINAL_SHAPE)
-        counts = select_counts(scored.graph, table, self._options, self._architecture)
-        self._times = self._measured(counts)
+        self._times = self._measured()
+        self._cost = LatencyCost(scored.graph, self._times)
+        logger.info(
+            "latency: %d networks timed, described to %.1f %%", len(self._times.samples), 100 * self._cost.error
+        )
 
     def reach(self, power: float) -> tuple[Selection, dict[str, float]]:
         """A plan as fast as wished, and milliseconds on one thread: `before`, `predicted` and `measured`.
@@ -46,8 +49,7 @@ class LatencyGoal:
         asked, full = fraction, self._times.full
         for _ in range(_CORRECTIONS):
             options = replace(self._options, target={LATENCY: asked})
-            cost = LatencyCost(self._graph, self._times)
-            selection = select(self._graph, self._table, options, self._architecture, cost, power)
+            selection = select(self._graph, self._table, options, self._architecture, self._cost, power)
             _, part = self._watch.of_cuts(self._pruner.cuts(selection.ratios))
             lacking = fraction - (1 - part)
             if lacking <= _ENOUGH:
@@ -57,14 +59,15 @@ class LatencyGoal:
         predicted = (1 - (selection.saving or 0.0)) * full
         return selection, {"before": full, "predicted": predicted, "measured": part * full}
 
-    def _measured(self, counts: Mapping[str, Sequence[int]]) -> LatencyTable:
+    def _measured(self) -> LatencyTable:
         names = [f"{name}: {group}" for name, group in self._graph.groups.items()]
-        machine = describe_machine(names, NOMINAL_SHAPE, THREADS)
-        logger.info("latency: %s", LatencyTable(machine, 0.0).path)
-        with progress_bar(desc="latency", unit="variant") as bar:
+        machine = describe_machine(names, NOMINAL_SHAPE, THREADS, self._options.align)
+        logger.info("latency: %s", LatencyTable(machine).path)
+        choices = {name: permitted_counts(group, self._options) for name, group in self._graph.groups.items()}
+        with progress_bar(total=SAMPLES, desc="latency", unit="network") as bar:
 
-            def measure(name: str, count: int) -> tuple[float, float]:
+            def time_of(removed: Mapping[str, int]) -> tuple[float, float]:
                 bar.update()
-                return self._watch.of_group(name, count)
+                return self._watch.of_removed(removed)
 
-            return measured_table(machine, counts, measure)
+            return measured_table(machine, choices, time_of)

@@ -16,7 +16,7 @@ from ocrslim.runtime.predictor import Predictor
 from ocrslim.runtime.variants import RuntimeNetwork, Variant
 
 THREADS = 1
-_TURNS = 3
+_TURNS = 5
 _FREE_SIZE = (1, 3, -1, -1)
 
 
@@ -39,10 +39,10 @@ class Stopwatch:
         self._convolutions = {f"{name}.weight": one for name, one in model.named_sublayers() if hasattr(one, "_groups")}
         self._full = self._load(Variant())
 
-    def of_group(self, name: str, count: int) -> tuple[float, float]:
-        """Milliseconds of the unpruned network, and as part of it those with `count` units of a group removed."""
-        members = self._graph.groups[name].members
-        return self.of_cuts(combine(Cut(m.key, m.axis, m.size, m.keep(range(count))) for m in members))
+    def of_removed(self, removed: Mapping[str, int]) -> tuple[float, float]:
+        """Milliseconds of the unpruned network, and as part of it those of one with so many units of groups removed."""
+        members = [(m, count) for name, count in removed.items() for m in self._graph.groups[name].members]
+        return self.of_cuts(combine(Cut(m.key, m.axis, m.size, m.keep(range(count))) for m, count in members))
 
     def of_cuts(self, cuts: Sequence[Cut]) -> tuple[float, float]:
         """The same, for the network that `cuts` make."""

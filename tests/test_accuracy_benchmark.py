@@ -137,10 +137,15 @@ def test_all_trainings_have_one_recipe_and_a_budget_by_their_own_speed():
     speed = {"answer": {"seconds_per_step": 0.5, "steps_per_epoch": 30}}
     results = {part.key: speed for part in parts()}
     trainings = [part for part in parts() if part.kind == "train"]
-    recipes = [{word for word in part.command(results) if word[:6] in ("Train.", "Optimi")} for part in trainings]
+    recipes = [
+        {word for word in part.command(results) if word[:12] in ("Train.datase", "Train.loader", "Optimizer.lr")}
+        for part in trainings
+    ]
     for part, recipe in zip(trainings, recipes):
         same = [one for one, other in zip(recipes, trainings) if other.data == part.data]
         assert all(recipe == one for one in same)
+        ours = any("Optimizer.ema" in word for word in part.words)
+        assert ours == (part.way != "PaddleSlim"), "its way is plain training"
         assert f"Global.seed={part.seed}" in part.words
         assert "Global.epoch_num=80" in part.command(results), "20 minutes of half seconds: 2400 steps"
     slow = {part.key: {"answer": {"seconds_per_step": 1e9, "steps_per_epoch": 30}} for part in parts()}

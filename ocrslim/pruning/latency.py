@@ -1,13 +1,14 @@
-"""Milliseconds of a pruned network, measured for each group alone and put together by MACs.
+"""Milliseconds of a pruned network, as a sum over kinds of work whose rates are measured on this machine.
 
-What one group's pruning saves is measured on the whole network, with everything that depends on it: layouts, sums,
-upsampling. Where two groups meet in a layer (its inputs and its outputs), their savings are not simply added, as
+    ms = rest + sum over kinds of rate x work,
 
-    ms(n) = ms(0) + sum over groups of (ms(n_g) - ms(0)) + rate x (MACs(n) - MACs(0) - sum of (MACs(n_g) - MACs(0)))
+a kind being the multiply-accumulates of dense convolutions, of 1x1 ones, of transposed ones and of depthwise ones, and
+the numbers that layers write, which everything between convolutions reads and writes again. The rates are found by
+non-negative least squares (Lawson and Hanson, "Solving Least Squares Problems", 1974, chapter 23) from the times of
+whole networks pruned at random: what one layer alone saves is mostly less than the noise of a measurement, and a search
+among thousands of plans finds every layer whose noise looks like a saving.
 
-has it: the first order measured, what is counted twice given back at the average milliseconds per MAC.
-
-A table is kept by machine, so that it is measured once: `$XDG_CACHE_HOME/ocrslim/latency-HASH.json`.
+The samples are kept by machine, so that they are measured once: `$XDG_CACHE_HOME/ocrslim/latency-HASH.json`.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import isotonic_regression
+from scipy.optimize import nnls
 
 from ocrslim.artifacts import hash_value, read_json, write_json
 from ocrslim.errors import ArtifactError
 from ocrslim.graph.groups import ChannelGraph
-from ocrslim.pruning.counts import MACS, product_cost
+from ocrslim.pruning.counts import MACS, ProductCost, product_cost
 
-_TRUST = 100  # of the unpruned network's time beside others: fewer channels take no longer, the rest is noise
-_POINTS = 3  # counts measured of a group, the largest among them
-_SCHEMA = 1
+SAMPLES = 36  # networks that are timed: a few for each rate, and for the noise
+_SCHEMA = 2
+Removed = Mapping[str, int]  # units that go from groups, by name
 
 
 @dataclass
@@ -39,12 +40,12 @@ class LatencyTable:
     Attributes:
         machine: what the times depend on, for people to read and to find the table by.
         full: milliseconds of the unpruned network.
-        points: by group, milliseconds of the network with so many units of that group removed.
+        samples: units that go, and the time of what is left as part of the unpruned network's, timed beside it.
     """
 
     machine: Mapping[str, Any]
-    full: float
-    points: dict[str, dict[int, float]] = field(default_factory=dict)
+    full: float = 0.0
+    samples: list[tuple[dict[str, int], float]] = field(default_factory=list)
 
     @property
     def path(self) -> Path:
@@ -54,7 +55,7 @@ class LatencyTable:
     def save(self) -> None:
         """Write it, atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        content = {"schema": _SCHEMA, "machine": dict(self.machine), "full_ms": self.full, "points": self.points}
+        content = {"schema": _SCHEMA, "machine": dict(self.machine), "full_ms": self.full, "samples": self.samples}
         write_json(self.path, content)
 
 
@@ -62,67 +63,87 @@ class LatencyCost:
     """Milliseconds by the units that go from each group."""
 
     def __init__(self, graph: ChannelGraph, table: LatencyTable):
-        self._names = list(graph.groups)
-        self._table = table
-        self._macs = product_cost(graph, MACS)
-        self._none = np.zeros(len(self._names), dtype=np.int64)
-        self._full_macs = self._macs(self._none[None])[0]
-        self._rate = self._milliseconds_per_mac()
+        self._work = Work(graph)
+        self._full = table.full
+        rows = np.array([[removed.get(name, 0) for name in graph.groups] for removed, _ in table.samples])
+        whole = np.zeros((1, len(graph.groups)), dtype=np.int64)
+        work = self._work(np.concatenate([whole, rows.reshape(-1, len(graph.groups))]))
+        self._scale = np.maximum(work[0], 1.0)
+        times = np.array([1.0, *(part for _, part in table.samples)])
+        self._rates, _ = nnls(work / self._scale, times)
+        self._rates /= float((work[:1] / self._scale @ self._rates)[0])  # of the unpruned network, exactly
+        self.error = float(np.sqrt(np.mean((self._part(rows) - times[1:]) ** 2))) if len(rows) else 0.0
+
+    def _part(self, removed: np.ndarray) -> np.ndarray:
+        return np.asarray(self._work(removed) / self._scale @ self._rates)
 
     def __call__(self, removed: np.ndarray) -> np.ndarray:
-        first = np.zeros(len(removed))
-        alone = np.zeros(len(removed))
-        for group, name in enumerate(self._names):
-            points = self._table.points.get(name)
-            if points:
-                counts = [0, *sorted(points)]
-                times = [self._table.full, *(points[count] for count in counts[1:])]
-                falling = isotonic_regression(times, weights=[_TRUST, *[1] * len(points)], increasing=False).x
-                first += np.interp(removed[:, group], counts, falling) - falling[0]
-            alone += self._macs_alone(group, removed[:, group]) - self._full_macs
-        twice = self._macs(removed) - self._full_macs - alone
-        return np.asarray(self._table.full + first + self._rate * twice)
+        return self._full * self._part(removed)
 
-    def _macs_alone(self, group: int, counts: np.ndarray) -> np.ndarray:
-        rows = np.repeat(self._none[None], len(counts), axis=0)
-        rows[:, group] = counts
-        return self._macs(rows)
 
-    def _milliseconds_per_mac(self) -> float:
-        """Least squares through the origin over all that was measured."""
-        saved, times = [], []
-        for name, points in self._table.points.items():
-            counts = np.array(sorted(points), dtype=np.int64)
-            saved += (self._full_macs - self._macs_alone(self._names.index(name), counts)).tolist()
-            times += [self._table.full - points[count] for count in counts.tolist()]
-        square = float(np.square(saved).sum())
-        return max(0.0, float(np.dot(saved, times)) / square) if square else 0.0
+class Work:
+    """How much of each kind of work a network does: float [candidates, kinds], the first kind being always 1."""
+
+    def __init__(self, graph: ChannelGraph):
+        self._cost: ProductCost = product_cost(graph, MACS)
+        self._positions = np.array([float(layer.positions) for layer in graph.layers])
+        kinds = np.array([_kind(layer.shape) for layer in graph.layers])
+        self._masks = np.array([kinds == kind for kind in range(_KINDS)], dtype=np.float64)
+        self._outputs = np.where(kinds == _TRANSPOSED, 2, 1)  # the axis of output channels, behind that of repeats
+
+    def __call__(self, removed: np.ndarray) -> np.ndarray:
+        lengths = self._cost.lengths(removed)
+        macs = lengths.prod(axis=2) * self._positions
+        written = np.take_along_axis(lengths, self._outputs[None, :, None], axis=2)[:, :, 0] * self._positions
+        return np.column_stack([np.ones(len(removed)), macs @ self._masks.T, written.sum(axis=1)])
+
+
+_DENSE, _POINTWISE, _TRANSPOSED, _DEPTHWISE, _KINDS = 0, 1, 2, 3, 4
+
+
+def _kind(shape: Sequence[int]) -> int:
+    """By the shape of the weight: linear layers count as 1x1 convolutions."""
+    if len(shape) < 4 or shape[2:] == (1, 1):
+        return _POINTWISE
+    if shape[1] == 1 and shape[0] > 1 and shape[2] % 2:
+        return _DEPTHWISE
+    return _TRANSPOSED if shape[2] % 2 == 0 else _DENSE
 
 
 def measured_table(
-    machine: Mapping[str, Any], wanted: Mapping[str, Sequence[int]], ratio_of: Callable[..., tuple[float, float]]
+    machine: Mapping[str, Any], choices: Mapping[str, Sequence[int]], time_of: Callable[[Removed], tuple[float, float]]
 ) -> LatencyTable:
-    """The table of this machine, with a few of the `wanted` counts of each group; what is missing is measured.
+    """The table of this machine; the samples that are missing are measured.
 
     Args:
-        wanted: units that may go from each group, ascending.
-        ratio_of: (group, units) -> milliseconds of the unpruned network, and of that one as part of it.
+        choices: units that may go from each group, ascending; groups that keep all are left out.
+        time_of: milliseconds of the unpruned network, and of the pruned one as part of it.
     """
-    table = load_table(machine) or LatencyTable(machine, 0.0)
-    missing = [
-        (name, n) for name, counts in wanted.items() for n in spread(counts) if n not in table.points.get(name, {})
-    ]
-    for name, count in missing:
-        base, ratio = ratio_of(name, count)
-        table.full = table.full or base
-        table.points.setdefault(name, {})[count] = ratio * table.full
+    table = load_table(machine) or LatencyTable(machine)
+    for removed in drawn(choices)[len(table.samples) :]:
+        base, part = time_of(removed)
+        table.full = min(base, table.full or base)
+        table.samples.append((removed, part))
         table.save()  # each: the next run goes on from here
     return table
 
 
+def drawn(choices: Mapping[str, Sequence[int]]) -> list[dict[str, int]]:
+    """Units that go in each sample, from a little to nearly all; the same for the same choices."""
+    rng = np.random.default_rng(0)
+    found = []
+    for sample in range(SAMPLES):
+        most = (sample + 1) / SAMPLES
+        least = max(0.0, 2 * most - 1)
+        shares = {name: rng.uniform(least, most) for name in choices}
+        picks = {name: round(share * len(choices[name])) for name, share in shares.items()}
+        found.append({name: int([0, *choices[name]][pick]) for name, pick in picks.items() if pick})
+    return found
+
+
 def load_table(machine: Mapping[str, Any]) -> LatencyTable | None:
     """The table kept for `machine`; None where there is none, or it is damaged: it is then measured again."""
-    table = LatencyTable(machine, 0.0)
+    table = LatencyTable(machine)
     if not table.path.is_file():
         return None
     try:
@@ -130,16 +151,10 @@ def load_table(machine: Mapping[str, Any]) -> LatencyTable | None:
         if content["schema"] != _SCHEMA or content["machine"] != dict(machine):
             return None
         table.full = float(content["full_ms"])
-        table.points = {n: {int(k): float(v) for k, v in p.items()} for n, p in content["points"].items()}
+        table.samples = [({str(n): int(k) for n, k in removed.items()}, float(p)) for removed, p in content["samples"]]
     except (ArtifactError, KeyError, TypeError, ValueError, AttributeError):
         return None
     return table if table.full > 0 else None
-
-
-def spread(counts: Sequence[int]) -> list[int]:
-    """A few of `counts` over their range, the last among them."""
-    places = np.linspace(0, len(counts) - 1, min(len(counts), _POINTS)).round().astype(int)
-    return [counts[place] for place in places] if len(counts) else []
 
 
 def cache_folder() -> Path:
@@ -147,8 +162,10 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ocrslim"
 
 
-def describe_machine(groups: Iterable[str], shape: Sequence[int], threads: int) -> dict[str, Any]:
-    """What times depend on: processor, threads, version of Paddle, input, and the network's groups with members."""
+def describe_machine(
+    groups: Iterable[str], shape: Sequence[int], threads: int, align: int | None = None
+) -> dict[str, Any]:
+    """What samples depend on: processor, threads, version of Paddle, input, the network's groups, and alignment."""
     import paddle
 
     return {
@@ -157,6 +174,7 @@ def describe_machine(groups: Iterable[str], shape: Sequence[int], threads: int) 
         "paddle": paddle.__version__,
         "input": list(shape),
         "network": hash_value(list(groups)),
+        "align": align,
     }
 
 

@@ -14,7 +14,7 @@ from ocrslim.config import PruneOptions
 from ocrslim.errors import PlanError
 from ocrslim.graph.groups import ChannelGraph, Group
 from ocrslim.models.names import to_public
-from ocrslim.pruning.counts import MACS, CostOfCounts, product_cost
+from ocrslim.pruning.counts import CostOfCounts, product_cost
 from ocrslim.pruning.damage import damages, joint_loss, rising
 from ocrslim.pruning.patterns import check_patterns, losing, matches
 from ocrslim.pruning.target import Problem, cheapest, search
@@ -178,14 +178,6 @@ def _down(fraction: float) -> str:
     return f"{np.floor(fraction * 1000) / 1000:.3f}"
 
 
-def select_counts(
-    graph: ChannelGraph, table: Sensitivities, options: PruneOptions, architecture: Mapping[str, Any]
-) -> dict[str, list[int]]:
-    """Units that may go from each group that is not left alone, ascending from 1."""
-    problem = _problem(graph, table, options, architecture, product_cost(graph, MACS))
-    return {name: counts[1:].tolist() for name, counts in zip(graph.groups, problem.choices) if len(counts) > 1}
-
-
 def _problem(
     graph: ChannelGraph,
     table: Sensitivities,
@@ -199,7 +191,7 @@ def _problem(
     choices, harm = [], []
     for name, group in graph.groups.items():
         losses = {} if name in reasons else rising(table[name], group.size)
-        counts = [0, *(count for count in _permitted_counts(group, options) if losses and count <= max(losses))]
+        counts = [0, *(count for count in permitted_counts(group, options) if losses and count <= max(losses))]
         choices.append(np.array(counts))
         alone = np.array([loss_at(losses, count) if count else 0.0 for count in counts])
         harm.append(damages(alone, choices[-1] / group.size) ** power)
@@ -229,11 +221,11 @@ def permitted(ratio: float, group: Group, options: PruneOptions) -> float:
     `min_channels`. Units of unequal size count as their mean.
     """
     most = min(group.size - 1, round(group.size * ratio))
-    return max((count for count in _permitted_counts(group, options) if count <= most), default=0) / group.size
+    return max((count for count in permitted_counts(group, options) if count <= most), default=0) / group.size
 
 
-def _permitted_counts(group: Group, options: PruneOptions) -> list[int]:
-    """How many units may go, ascending from 1."""
+def permitted_counts(group: Group, options: PruneOptions) -> list[int]:
+    """How many units may go by `Prune.align` and `Prune.min_channels`, ascending from 1."""
     size, width, align = group.master.size, group.channels / group.size, options.align or 1
     kept = [size - count * width for count in range(group.size)]
     counts = range(1, group.size)
