@@ -60,11 +60,13 @@ class Run:
     Attributes:
         plan: what the network was pruned by; None for an unpruned one.
         origin: hashes of the weights and the data it starts from.
+        ranks: processes that train together: a step takes a batch from each.
     """
 
     config: Config
     plan: Plan | None
     origin: Mapping[str, str]
+    ranks: int = 1
 
     @property
     def folder(self) -> Path:
@@ -92,6 +94,7 @@ class Run:
             "Global": {"epoch_num": self.config.get("Global.epoch_num"), "seed": self.config.seed, **precision},
             "plan": None if self.plan is None else self.plan.hash(),
             "origin": dict(self.origin),
+            **({"ranks": self.ranks} if self.ranks > 1 else {}),
         }
         return plain(content)
 

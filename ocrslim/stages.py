@@ -34,6 +34,7 @@ from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import SUFFIX, Plan
 from ocrslim.pruning.recover import recover
 from ocrslim.pruning.surgery import apply_plan
+from ocrslim.ranks import Ranks, joined
 from ocrslim.runfolder import check_source
 from ocrslim.scoring import NOMINAL_SHAPE, Scored, detector_graph, load_scored
 from ocrslim.weights import init_backbone, load_weights, save_checkpoint, state_arrays
@@ -55,10 +56,15 @@ def run_prune(config: Config) -> dict[str, Any]:
     """Stage 2: plan from the table, surgery, fine-tuning -> a checkpoint with its plan."""
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     check_source(config)
-    folder = check_writable(config.save_model_dir)
+    with joined() as ranks:
+        return _prune(config, ranks)
+
+
+def _prune(config: Config, ranks: Ranks) -> dict[str, Any]:
+    folder = check_writable(config.save_model_dir) if ranks.first else config.save_model_dir
     data = _scan(config)
     scored = load_scored(config, data[0])
-    choice = choose_plan(scored)
+    choice = ranks.share(choose_plan(scored) if ranks.first else None)  # it can depend on measured times
     plan, teacher = choice.plan, load_unpruned(config).model
     apply_plan(scored.model, plan)
     distillation = _distillation(config, teacher, scored.model, plan)
@@ -68,7 +74,7 @@ def run_prune(config: Config) -> dict[str, Any]:
     def prepare() -> None:
         _recover(scored, teacher, plan, data[0])
 
-    result = _fit(config, scored.model, data, plan, origin, prepare, distillation)
+    result = _fit(config, scored.model, data, plan, origin, prepare, distillation, ranks)
     costs = {key: value for key, value in choice.to_json().items() if key in ("predicted_loss", "macs", "params")}
     return {"plan": str(folder / f"best_accuracy{SUFFIX}"), **costs, **result}
 
@@ -127,10 +133,12 @@ def run_train(config: Config) -> dict[str, Any]:
     """
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     check_source(config)
-    check_writable(config.save_model_dir)
-    data = _scan(config)
-    model, plan = _starting_network(config)
-    return _fit(config, model, data, plan, {"weights": hash_arrays(state_arrays(model))})
+    with joined() as ranks:
+        if ranks.first:
+            check_writable(config.save_model_dir)
+        data = _scan(config)
+        model, plan = _starting_network(config)
+        return _fit(config, model, data, plan, {"weights": hash_arrays(state_arrays(model))}, ranks=ranks)
 
 
 def _starting_network(config: Config) -> tuple[paddle.nn.Layer, Plan | None]:
@@ -225,6 +233,7 @@ def _fit(
     origin: Mapping[str, str],
     prepare: Callable[[], None] | None = None,
     distillation: Distillation | None = None,
+    ranks: Ranks | None = None,
 ) -> dict[str, Any]:
     training, evaluation = data
     images, post_process = EvalSet(evaluation, config), post_processor(config)
@@ -244,7 +253,7 @@ def _fit(
             _warn_of_collapse(config, found)
         return found
 
-    result = finetune.fit(model, config, training, score, plan, origin, prepared, distillation)
+    result = finetune.fit(model, config, training, score, plan, origin, prepared, distillation, ranks)
     start, best, last = (entry.metrics[result.metric] for entry in (result.start, result.best, result.last))
     if result.best.step:
         print(f"{result.metric} {start:.4f} before training, {best:.4f} at step {result.best.step}: {result.weights}")

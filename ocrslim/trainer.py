@@ -6,20 +6,12 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from paddle import nn
 
-from ocrslim.checkpoints import (
-    LATEST,
-    WEIGHTS_SUFFIX,
-    TrainingState,
-    check_shapes,
-    save_state,
-    save_summary,
-    save_weights,
-)
+from ocrslim.checkpoints import WEIGHTS_SUFFIX, TrainingState, check_shapes
 from ocrslim.data import LabelledSet, train_loader
 from ocrslim.display import Display, draw_curves
 from ocrslim.distill import Distillation
@@ -28,39 +20,45 @@ from ocrslim.errors import TrainingError
 from ocrslim.history import Evaluation, Progress
 from ocrslim.interrupts import Interrupts
 from ocrslim.precision import tell_precision
+from ocrslim.ranks import RankLost, Ranks
 from ocrslim.rollback import MAX_ROLLBACKS, Rollback, divergence_error, exhausted
 from ocrslim.runfolder import CURVES, BestWeights, Run
+from ocrslim.saver import Saver
 from ocrslim.snapshots import NonFinite
 from ocrslim.stepper import Stepper
 
 logger = logging.getLogger(__name__)
 
-SAVE_SECONDS = 60.0
 DRAW_SECONDS = 30.0  # between two drawings of the curves, which take a quarter of a second
 
 
 @dataclass
 class Trainer:
-    """Trains `model`; `evaluate` scores it as it is when called."""
+    """Trains `model`; `evaluate` scores it as it is when called.
+
+    Where several processes train together, all of them hold the same weights, optimizer state and progress after every
+    step, so that each takes by itself the same decisions as the others. Rank 0 alone evaluates, saves, draws and
+    speaks; what depends on its clock, on its evaluations or on a signal, it tells the others.
+    """
 
     model: nn.Layer
     run: Run
     labelled: LabelledSet
     evaluate: Callable[[], dict[str, float]]
     distillation: Distillation | None = None
+    ranks: Ranks = field(default_factory=Ranks)
     interrupts: Interrupts = field(default_factory=Interrupts)
     intact: bool = True  # False in the middle of a step: such weights must not be saved
     elsewhere: bool = False  # True where the state that was taken over lies in another folder
 
     def __post_init__(self) -> None:
         config = self.run.config
-        self.steps_per_epoch = len(train_loader(config, self.labelled, 0))
-        self.stepper = Stepper(self.model, config, self.steps_per_epoch, self.distillation)
+        self.steps_per_epoch = len(train_loader(config, self.labelled, 0, part=self.ranks.part))
+        self.stepper = Stepper(self.model, config, self.steps_per_epoch, self.distillation, self.ranks)
         self.progress = Progress(steps=self.steps_per_epoch * int(config.get("Global.epoch_num") or 1))
-        self.clock = time.monotonic()
-        self.saved_at = self.drawn_at = self.clock
-        self.saved: tuple[int, int, int] | None = None
+        self.drawn_at = time.monotonic()
         self.rollback = Rollback(self.stepper)
+        self.saver = Saver(self.run, self.stepper, self.rollback, self.interrupts, self.ranks.first)
         self.display = Display(self.progress, int(config.get("Global.print_batch_step") or 1))
 
     def take_over(self, state: TrainingState) -> BestWeights | None:
@@ -86,6 +84,22 @@ class Trainer:
         self.forget_best()
         return None
 
+    def follow(self) -> None:
+        """Begin where rank 0 does, with its weights; it calls this as well.
+
+        Raises:
+            NonFinite: its weights are not finite.
+            RankLost: it has ended.
+        """
+        if self.ranks.count == 1:
+            return
+        own = (self.stepper.take(self.progress), self.rollback.good) if self.ranks.first else None
+        snapshot, good = self.ranks.share(own)
+        if not self.ranks.first:
+            self.stepper.put_back(snapshot)
+            self.rollback.good = good
+            self.progress = self.display.progress = snapshot.progress
+
     def tell_lost(self, best: BestWeights, state: TrainingState) -> None:
         """Say that the best weights are lost: in a warning, or in an error where no training is left."""
         progress, found = self.progress, self.progress.best
@@ -101,7 +115,7 @@ class Trainer:
             return
         if self.run.owns(state):  # make true what the message says of the last weights
             self.run.begin(state)
-            self.publish()
+            self.saver.publish(self.progress, self.steps_per_epoch)
         raise TrainingError(
             f"{best.path}: {best.fault}: the best weights of this finished run ({score}) are lost; the last ones "
             f"are in {state.path.with_suffix(WEIGHTS_SUFFIX)}: use those, or train again with "
@@ -135,25 +149,40 @@ class Trainer:
         if self.progress.finished:
             if self.elsewhere:
                 self.save()
-            else:
-                self.publish()
+            elif self.ranks.first:
+                self.saver.publish(self.progress, self.steps_per_epoch)
             return
         tell_precision(self.run.config)
         if self.stepper.average is not None:
             self.stepper.average.start()
         with self.interrupts, self.display, self.distillation or contextlib.nullcontext():
             try:
-                self.save()
-                self.evaluate_if_due()
-                self.rollback.keep(self.progress)
-                while self.progress.step < self.progress.steps:
-                    self.train_or_roll_back()
+                with self.together():
+                    self.save()
+                    self.evaluate_if_due()
+                    self.rollback.keep(self.progress)
+                    while self.progress.step < self.progress.steps:
+                        self.train_or_roll_back()
             except KeyboardInterrupt:
                 self.save_interrupted()
                 raise
             except NonFinite as error:
                 raise self.diverged(str(error)) from None
         self.draw()
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Where there are other ranks, put signals off until all of them have agreed to stop."""
+        if self.ranks.count == 1:
+            yield
+            return
+        try:
+            with self.interrupts.held():
+                yield
+        except RankLost:
+            if self.interrupts.pending:  # it was told to end, as this one
+                raise KeyboardInterrupt from None
+            raise
 
     def train_or_roll_back(self) -> None:
         """Do what is left of an epoch, or find that training has diverged and go back.
@@ -171,30 +200,35 @@ class Trainer:
         """Do what is left of the epoch at hand."""
         epoch, done = divmod(self.progress.step, self.steps_per_epoch)
         self.model.train()
-        batches = iter(train_loader(self.run.config, self.labelled, epoch, skip_batches=done))
+        batches = iter(train_loader(self.run.config, self.labelled, epoch, skip_batches=done, part=self.ranks.part))
         with contextlib.closing(batches):  # its worker processes end with it, also where training goes back
             for batch in batches:
                 with self.interrupts.held():
                     self.intact = False
                     loss = self.stepper.step(batch, self.progress)
                     self.intact = True
-                    self.keep_epoch()
+                    self.saver.keep_epoch(self.progress, self.steps_per_epoch)
+                    time_to_save = self.agree()
                 self.display.step(self.position(), loss, self.stepper.rate, self.run.metric)
                 check_losses(self.progress.recent)
                 self.evaluate_if_due()
                 self.rollback.keep(self.progress)
-                if time.monotonic() - self.saved_at >= SAVE_SECONDS:
+                if time_to_save:
                     self.save()
         if self.progress.step != (epoch + 1) * self.steps_per_epoch:
             raise TrainingError(f"epoch {epoch + 1} ended at {self.position()}: run the same command again")
         self.save()
 
-    def keep_epoch(self) -> None:
-        """Write `iter_epoch_N.*` at the end of every `Global.save_epoch_step`-th epoch, as PaddleOCR does."""
-        epoch, step = divmod(self.progress.step, self.steps_per_epoch)
-        every = self.run.config.get("Global.save_epoch_step")
-        if step == 0 and every and epoch % int(every) == 0:
-            self.run.save_epoch(self.model, epoch)
+    def agree(self) -> bool:
+        """Whether it is time to save: rank 0's clock says so to all.
+
+        Raises:
+            KeyboardInterrupt: one of the ranks has been told to stop: all do, after the same step.
+        """
+        said = self.ranks.exchange((self.interrupts.pending, self.saver.due))
+        if any(stop for stop, _ in said):
+            raise KeyboardInterrupt
+        return said[0][1]
 
     def roll_back(self, what: str) -> None:
         """Go back to the last good state and on from there with half the learning rate; `what` says why.
@@ -204,9 +238,11 @@ class Trainer:
         """
         error, where, last = self.diverged(what), self.position(), exhausted(self.progress)
         self.progress = self.rollback.go_back(self.progress)
-        self.intact, self.saved = True, None
+        self.intact = True
+        self.saver.forget()
         self.display.go_back(self.progress)
         self.save()
+        self.ranks.exchange(None)  # no rank ends before the state is saved
         if last:
             raise error
         self.display.warn(
@@ -227,7 +263,8 @@ class Trainer:
         if not self.due():
             return
         self.save()  # an evaluation can take minutes: a kill then must not cost the steps before it
-        found = self.measure()
+        with self.interrupts.released():
+            found = self.ranks.share(self.measure() if self.ranks.first else None)
         with self.interrupts.held():
             self.record(found)
             self.save()
@@ -271,36 +308,25 @@ class Trainer:
         best = progress.best
         if best is None or found.metrics[self.run.metric] >= best.metrics[self.run.metric]:
             progress.best = found
-            with self.scored_weights():
-                self.run.save_best(self.model, progress)
+            if self.ranks.first:
+                with self.scored_weights():
+                    self.run.save_best(self.model, progress)
         progress.evaluated = progress.step
         progress.loss_sum, progress.loss_count = 0.0, 0
 
     def save(self) -> None:
-        """Write `latest.*`, unless it is up to date; the state that a run resumes from first."""
-        content = self.progress.step, self.progress.evaluated, self.progress.rollbacks
-        if content == self.saved:
-            return
-        now = time.monotonic()
-        self.progress.seconds += now - self.clock
-        self.clock = self.saved_at = now
-        with self.interrupts.held():
-            save_state(self.run.folder, self.stepper.take(self.progress), self.rollback.good, self.run.fingerprint)
-            self.publish()
-        self.saved = content
+        """Write `latest.*`, unless it is up to date."""
+        self.saver.save(self.progress, self.steps_per_epoch)
 
     def draw_now_and_then(self) -> None:
         if time.monotonic() - self.drawn_at >= DRAW_SECONDS:
             self.draw()
 
     def draw(self) -> None:
+        if not self.ranks.first:
+            return
         draw_curves(self.progress, self.run.metric, self.run.folder / CURVES)
         self.drawn_at = time.monotonic()
-
-    def publish(self) -> None:
-        """Write what people and other commands read of the state."""
-        save_weights(self.run.folder / f"{LATEST}{WEIGHTS_SUFFIX}", self.model)
-        save_summary(self.run.folder, self.progress, self.run.fingerprint, self.steps_per_epoch)
 
     def save_interrupted(self) -> None:
         average = self.stepper.average
