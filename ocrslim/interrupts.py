@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from ocrslim.ranks import launched
 
@@ -72,8 +72,12 @@ class Interrupts:
         finally:
             self._holds -= 1
         if self._pending and not self._holds:
-            self._pending = False
-            raise KeyboardInterrupt
+            self.answer()
+
+    def answer(self) -> NoReturn:
+        """Stop for the signal that was put off, or for one that another process got."""
+        self._pending = False
+        raise KeyboardInterrupt
 
     @property
     def pending(self) -> bool:
@@ -86,8 +90,7 @@ class Interrupts:
         holds, self._holds = self._holds, 0
         try:
             if self._pending:
-                self._pending = False
-                raise KeyboardInterrupt
+                self.answer()
             yield
         finally:
             self._holds = holds

@@ -17,6 +17,8 @@ from ocrslim.precision import build_precision
 from ocrslim.ranks import Ranks
 from ocrslim.snapshots import Snapshot, put_back, take
 
+_STATISTICS = ("._mean", "._variance")  # of a batch norm
+
 
 class Stepper:
     """Moves `model`; everything that moves with it can be taken as a snapshot and put back.
@@ -98,7 +100,8 @@ class Stepper:
     def _moved(self) -> list[Tensor]:
         """What a forward and a backward pass have left: gradients and batch-norm statistics."""
         gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        return gradients + [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
+        state = self.model.state_dict()  # of which Paddle counts the statistics among the parameters
+        return gradients + [state[key] for key in state if key.endswith(_STATISTICS)]
 
     @property
     def rate(self) -> float:

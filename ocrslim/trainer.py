@@ -180,8 +180,8 @@ class Trainer:
             with self.interrupts.held():
                 yield
         except RankLost:
-            if self.interrupts.pending:  # it was told to end, as this one
-                raise KeyboardInterrupt from None
+            if self.interrupts.pending:
+                self.interrupts.answer()  # that rank was told to end as well
             raise
 
     def train_or_roll_back(self) -> None:
@@ -227,7 +227,7 @@ class Trainer:
         """
         said = self.ranks.exchange((self.interrupts.pending, self.saver.due))
         if any(stop for stop, _ in said):
-            raise KeyboardInterrupt
+            self.interrupts.answer()
         return said[0][1]
 
     def roll_back(self, what: str) -> None:
