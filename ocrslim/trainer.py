@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from paddle import nn
 
-from ocrslim.checkpoints import WEIGHTS_SUFFIX, TrainingState, check_shapes
+from ocrslim.checkpoints import TrainingState, check_shapes
 from ocrslim.data import LabelledSet, train_loader
 from ocrslim.display import Display, draw_curves
 from ocrslim.distill import Distillation
@@ -26,6 +26,7 @@ from ocrslim.runfolder import CURVES, BestWeights, Run
 from ocrslim.saver import Saver
 from ocrslim.snapshots import NonFinite
 from ocrslim.stepper import Stepper
+from ocrslim.takeover import lost_best, shared_out
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ class Trainer:
         best = self.run.find_best(state)
         self.elsewhere = not self.run.owns(state)
         check_shapes(state, self.model)
+        state = shared_out(state, self.ranks.count, self.progress.steps, self.steps_per_epoch)
         self.stepper.put_back(state)
         self.rollback.good = state.good
         self.progress = self.display.progress = state.progress
@@ -81,7 +83,7 @@ class Trainer:
             return best
         if best is not None:
             self.tell_lost(best, state)
-        self.forget_best()
+        self.progress.forget_best()
         return None
 
     def follow(self) -> None:
@@ -116,21 +118,7 @@ class Trainer:
         if self.run.owns(state):  # make true what the message says of the last weights
             self.run.begin(state)
             self.saver.publish(self.progress, self.steps_per_epoch)
-        raise TrainingError(
-            f"{best.path}: {best.fault}: the best weights of this finished run ({score}) are lost; the last ones "
-            f"are in {state.path.with_suffix(WEIGHTS_SUFFIX)}: use those, or train again with "
-            f"-o {'' if self.run.owns(state) else 'Global.checkpoints= '}Global.overwrite=true"
-        )
-
-    def forget_best(self) -> None:
-        """Find a best anew from here on: the weights of the one so far are gone."""
-        progress = self.progress
-        progress.best = progress.best_weights = None
-        progress.evaluated = -1
-        if progress.history and progress.history[-1].step == progress.step:  # to be repeated now
-            loss = progress.history.pop().loss
-            if loss is not None:
-                progress.loss_sum, progress.loss_count = loss, 1
+        raise lost_best(self.run, state, best, score)
 
     def position(self) -> str:
         """Where the run is, for people: the step just done, epochs from 1."""
@@ -260,7 +248,7 @@ class Trainer:
 
     def evaluate_if_due(self) -> None:
         """Evaluate before the first step, every so many steps, and after the last; keep the best."""
-        if not self.due():
+        if not self.progress.due(self.run.config.get("Global.eval_batch_step")):
             return
         self.save()  # an evaluation can take minutes: a kill then must not cost the steps before it
         with self.interrupts.released():
@@ -276,14 +264,6 @@ class Trainer:
             + (", before training" if found.step == 0 else "")
             + (f", loss {found.loss:.4f}" if found.loss is not None else "")
         )
-
-    def due(self) -> bool:
-        step, progress = self.progress.step, self.progress
-        if progress.evaluated == step:
-            return False
-        every = self.run.config.get("Global.eval_batch_step") or progress.steps
-        start, every = every if isinstance(every, list) else (0, every)
-        return progress.evaluated < 0 or step == progress.steps or (step > start and (step - start) % every == 0)
 
     def measure(self) -> Evaluation:
         """Score the model in eval mode."""

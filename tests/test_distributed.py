@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from training import EPOCHS, STEPS, Batches, assert_same, images, make_config, tiny, weights
+from training import EPOCHS, STEPS, Batches, assert_same, images, make_config, run, tiny, weights
 
 from ocrslim.batches import _batches
-from ocrslim.checkpoints import load_state
+from ocrslim.checkpoints import load_state, save_state
+from ocrslim.history import Evaluation, Progress
 from ocrslim.losses import build_loss
 from ocrslim.weights import read_weights, state_arrays
 
@@ -174,6 +177,56 @@ def test_an_epoch_is_shared_out(count: int, drop: bool) -> None:
     everything = [index for batch in read for index in batch]
     assert drop or set(everything) == set(range(count))
     assert len(everything) - len(set(everything)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("step", "evaluated", "expected"),
+    [
+        pytest.param(0, -1, (0, -1), id="not begun"),
+        pytest.param(0, 0, (0, 0), id="evaluated before the first step"),
+        pytest.param(8, 6, (4, 3), id="the end of an epoch stays one"),
+        pytest.param(8, 8, (4, 4), id="and is not evaluated again"),
+        pytest.param(7, 6, (3, 2), id="within one it is rounded down; what is not evaluated will be"),
+        pytest.param(7, -1, (3, -1), id="the best is to be found anew"),
+        pytest.param(16, 16, (8, 8), id="finished"),
+    ],
+)
+def test_a_place_is_counted_anew(step: int, evaluated: int, expected: tuple[int, int]) -> None:
+    """An epoch of four steps by one process, of two by two."""
+    entry = Evaluation(6, 2, {"hmean": 0.5}, 1.0)
+    progress = Progress(steps=16, step=step, evaluated=evaluated, best=entry, history=[entry])
+    found = progress.counted_anew(4, 2)
+    assert (found.step, found.evaluated, found.steps) == (*expected, 8)
+    assert found.best == found.history[0] == replace(entry, step=3)
+    assert found.finished == progress.finished
+    assert found.counted_anew(2, 2) == found
+
+
+def test_another_number_of_processes_goes_on(images: Path, tmp_path: Path, runs: Path, monkeypatch, caplog) -> None:
+    """The run that two processes finished, with half its steps left to one: twice as many of them."""
+    out = tmp_path / "adam" / "out"
+    shutil.copytree(runs / "adam" / "out", out)
+    monkeypatch.setattr("ocrslim.trainer.train_loader", TwiceAsMany)
+    finished = load_state(out / "latest.pdopt")
+    half = replace(finished.progress, step=6, evaluated=6, history=finished.progress.history[:3])
+    save_state(out, replace(finished, progress=half, good=None), None, finished.fingerprint)
+    result = run(make_config(runs, out, *RUNS_OF[0][2]))
+    assert "processes that train: 2 until now, 1 from here on" in caplog.text
+    assert "an epoch has 8 steps, not 4; learning rates are not scaled" in caplog.text
+    assert result.continued_at == 12 and result.last.step == 24
+    assert [entry.step for entry in result.history[:4]] == [0, 6, 12, 15]
+    state = load_state(out / "latest.pdopt")
+    assert state.progress.finished and "processes" not in state.fingerprint
+    caplog.clear()
+    run(make_config(runs, out, *RUNS_OF[0][2]))  # it is the run of one process now
+    assert "processes" not in caplog.text
+
+
+class TwiceAsMany(Batches):
+    """What two processes read, one after the other."""
+
+    def __init__(self, config, labelled, epoch, skip_batches=0, part=(0, 1)):
+        self._places = [(epoch, index) for index in range(skip_batches, 2 * STEPS)]
 
 
 PROGRAM = "import sys\nfrom ocrslim.cli import main\nsys.exit(main())\n"

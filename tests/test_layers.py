@@ -31,7 +31,7 @@ ORDER = """
     loss_table journal measurements sharing study agenda measuring variants worker workers
     sensitivity
     losses calibration scoring optim averaging history snapshots checkpoints
-    distill divergence precision stepper rollback runfolder display saver trainer finetune
+    distill divergence precision stepper rollback runfolder takeover display saver trainer finetune
     export
     report synth predict
     stopwatch planning analysis stages demo cli
