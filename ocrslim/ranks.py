@@ -136,7 +136,8 @@ class _Launched(Ranks):
         import paddle
 
         found = list(tensors)
-        self.exchange(None)
+        sizes = self.exchange([int(tensor.size) for tensor in found])
+        assert all(size == sizes[0] for size in sizes), f"ranks average other tensors: {sizes}"
         with paddle.no_grad():
             flat = paddle.concat([tensor.reshape([-1]) for tensor in found])
             try:
@@ -144,7 +145,7 @@ class _Launched(Ranks):
             except RuntimeError:
                 self.exchange(None)  # a rank that has ended is named here
                 raise
-            parts = paddle.split(flat / self.count, [int(tensor.size) for tensor in found])
+            parts = paddle.split(flat / self.count, sizes[0])
             for tensor, part in zip(found, parts):
                 paddle.assign(part.reshape(tensor.shape), output=tensor)
 

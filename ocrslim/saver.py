@@ -9,7 +9,9 @@ from ocrslim.history import Progress
 from ocrslim.interrupts import Interrupts
 from ocrslim.rollback import Rollback
 from ocrslim.runfolder import Run
+from ocrslim.snapshots import check_finite
 from ocrslim.stepper import Stepper
+from ocrslim.weights import state_arrays
 
 SAVE_SECONDS = 60.0
 
@@ -63,8 +65,16 @@ class Saver:
         save_summary(self._run.folder, progress, self._run.fingerprint, steps_per_epoch)
 
     def keep_epoch(self, progress: Progress, steps_per_epoch: int) -> None:
-        """Write `iter_epoch_N.*` at the end of every `Global.save_epoch_step`-th epoch, as PaddleOCR does."""
+        """Write `iter_epoch_N.*` at the end of every `Global.save_epoch_step`-th epoch, as PaddleOCR does.
+
+        Raises:
+            NonFinite, ArtifactError: as `save`.
+        """
         epoch, step = divmod(progress.step, steps_per_epoch)
         every = self._run.config.get("Global.save_epoch_step")
-        if self.writes and step == 0 and every and epoch % int(every) == 0:
+        if step or not every or epoch % int(every):
+            return
+        if self.writes:
             self._run.save_epoch(self._stepper.model, epoch)
+        else:
+            check_finite(state_arrays(self._stepper.model))

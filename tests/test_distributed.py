@@ -19,6 +19,7 @@ from training import EPOCHS, STEPS, Batches, assert_same, images, make_config, r
 from ocrslim.batches import _batches
 from ocrslim.checkpoints import load_state, save_state
 from ocrslim.history import Evaluation, Progress
+from ocrslim.interrupts import Interrupts
 from ocrslim.losses import build_loss
 from ocrslim.weights import read_weights, state_arrays
 
@@ -68,7 +69,9 @@ with joined() as ranks:
     for name, fault, options in {runs!r}:
         log, fault_at[0] = [], fault
         model = t.tiny(seed=ranks.index)  # all ranks train what rank 0 has
-        result = t.run(t.make_config(folder, folder / name / "out", *options), model, ranks=ranks)
+        own = folder / f"rank{{ranks.index}}" / name
+        config = t.make_config(folder, own, f"Global.save_model_dir={{folder / name / 'out'}}", *options)
+        result = t.run(config, model, ranks=ranks)
         said = {{"log": log, "end": hash_arrays(state_arrays(model)), "best": result.best.step}}
         (folder / f"{{name}}.{{ranks.index}}.json").write_text(json.dumps(said))
     print("rank 0 speaks")
@@ -227,6 +230,30 @@ class TwiceAsMany(Batches):
 
     def __init__(self, config, labelled, epoch, skip_batches=0, part=(0, 1)):
         self._places = [(epoch, index) for index in range(skip_batches, 2 * STEPS)]
+
+
+def test_under_the_launcher_signals_after_the_first_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It sends three, a fifth of a second apart; the second must not break a step in two."""
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(KeyboardInterrupt), Interrupts() as interrupts, interrupts.held():
+            for _ in range(3):
+                os.kill(os.getpid(), signal.SIGTERM)
+            assert interrupts.pending
+            reached = True
+        assert reached
+        os.kill(os.getpid(), signal.SIGTERM)  # nor what is left to do afterwards
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_a_signal_that_was_put_off_is_answered_where_it_may_be() -> None:
+    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt), interrupts.held():
+        os.kill(os.getpid(), signal.SIGTERM)
+        with interrupts.released():  # such as for an evaluation that takes minutes
+            pytest.fail("it began")
 
 
 PROGRAM = "import sys\nfrom ocrslim.cli import main\nsys.exit(main())\n"
