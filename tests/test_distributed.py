@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,12 +84,26 @@ RUNS_OF = [
 ]
 
 
+STARTED: list[subprocess.Popen] = []
+
+
 def start(folder: Path, *words: str) -> subprocess.Popen:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PADDLE_")}
-    return subprocess.Popen(
+    launcher = subprocess.Popen(
         [*LAUNCH, *words], cwd=folder, env=environment, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
+    STARTED.append(launcher)
+    return launcher
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    yield
+    for launcher in STARTED:
+        if launcher.poll() is None:
+            launcher.terminate()  # it ends its ranks
+            launcher.wait(60)
 
 
 def logs(folder: Path) -> str:
@@ -276,12 +291,13 @@ def train(images: Path, folder: Path) -> subprocess.Popen:
 
 
 def wait_for(folder: Path, step: int, launcher: subprocess.Popen) -> None:
-    while launcher.poll() is None:
+    deadline = time.monotonic() + 120
+    while launcher.poll() is None and time.monotonic() < deadline:
         path = folder / "out" / "latest.json"
         if path.exists() and json.loads(path.read_text())["global_step"] >= step:
             return
         time.sleep(0.02)
-    pytest.fail(launcher.stdout.read() + logs(folder))
+    pytest.fail(f"step {step} was not reached: {logs(folder)}")
 
 
 def rank_process(launcher: subprocess.Popen, rank: int) -> int:
