@@ -17,7 +17,7 @@ from io import StringIO
 from multiprocessing.connection import Client, Connection, Listener
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ocrslim.errors import TrainingError
+from ocrslim.errors import TrainingError, last_line
 
 if TYPE_CHECKING:
     from paddle import Tensor
@@ -75,6 +75,7 @@ class Ranks:
 
         Raises:
             RankLost: one of the ranks has ended.
+            TrainingError: the network between them failed.
         """
 
     def close(self) -> None:
@@ -142,9 +143,12 @@ class _Launched(Ranks):
             flat = paddle.concat([tensor.reshape([-1]) for tensor in found])
             try:
                 paddle.distributed.all_reduce(flat)
-            except RuntimeError:
+            except RuntimeError as error:
                 self.exchange(None)  # a rank that has ended is named here
-                raise
+                raise TrainingError(
+                    f"averaging over {self.count} processes failed: {last_line(error)}; what is saved is whole: run "
+                    "the same command again to continue"
+                ) from None
             parts = paddle.split(flat / self.count, sizes[0])
             for tensor, part in zip(found, parts):
                 paddle.assign(part.reshape(tensor.shape), output=tensor)

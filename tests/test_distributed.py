@@ -287,7 +287,7 @@ def train(images: Path, folder: Path) -> subprocess.Popen:
     options = ["Global.save_model_dir=out", "Global.epoch_num=4", "Global.eval_batch_step=[0,5]"]
     options += ["Train.loader.batch_size_per_card=1", "Train.loader.num_workers=1", f"Eval.dataset={data}"]
     options += ["PostProcess={name: DBPostProcess, thresh: 0.3, box_thresh: 0.6, max_candidates: 9, unclip_ratio: 1.5}"]
-    return start(folder, "stage.py", "train", "-c", "config.yml", "-o", *options)
+    return start(folder, "stage.py", "train", "--json", "-c", "config.yml", "-o", *options)
 
 
 def wait_for(folder: Path, step: int, launcher: subprocess.Popen) -> None:
@@ -319,6 +319,7 @@ def test_killed_then_stopped_then_resumed_ends_with_the_same_bits(images: Path, 
     undisturbed = train(images, whole)
     said, _ = undisturbed.communicate(timeout=120)
     assert undisturbed.returncode == 0, said + logs(whole)
+    assert logs(whole).count('"checkpoint"') == 1  # one rank says what came out
 
     killed = train(images, parts)
     wait_for(parts, 5, killed)
