@@ -24,6 +24,7 @@ import paddle
 from ocrslim.config import Config
 from ocrslim.errors import ConfigError, DataError, TrainingError
 from ocrslim.labelled import LabelledSet, read_image
+from ocrslim.ranks import launched
 from ocrslim.transforms import IgnoreCollapsed, Operator, build_operators, run, seeded, uncropped
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,9 @@ _PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 ATTEMPTS = 5  # seeds tried for one sample before it is taken uncropped
 
 
-def train_loader(config: Config, labelled: LabelledSet, epoch: int, skip_batches: int = 0) -> TrainLoader:
+def train_loader(
+    config: Config, labelled: LabelledSet, epoch: int, skip_batches: int = 0, part: tuple[int, int] = (0, 1)
+) -> TrainLoader:
     """The batches of one epoch.
 
     The content of a batch depends on `Global.seed`, `epoch` and its place only: not on the number of
@@ -41,12 +44,15 @@ def train_loader(config: Config, labelled: LabelledSet, epoch: int, skip_batches
     Args:
         epoch: any number; another one gives another order and other crops.
         skip_batches: batches at the front to leave out without decoding them.
+        part: index and count of the processes that share the epoch. All have as many batches, of the same sizes; their
+            n-th ones are together what one process with `count` times their size would read as its n-th. Where the
+            images do not go into them evenly, a few from the front of the order are read twice.
 
     Raises:
         ConfigError: PaddleOCR refuses a transform, or `KeepKeys` is missing.
         DataError: there is not one batch.
     """
-    return TrainLoader(config, labelled, epoch, skip_batches)
+    return TrainLoader(config, labelled, epoch, skip_batches, part)
 
 
 class TrainLoader:
@@ -58,11 +64,13 @@ class TrainLoader:
     accepted and makes no difference: batches come through pipes.
     """
 
-    def __init__(self, config: Config, labelled: LabelledSet, epoch: int, skip_batches: int = 0):
+    def __init__(
+        self, config: Config, labelled: LabelledSet, epoch: int, skip_batches: int = 0, part: tuple[int, int] = (0, 1)
+    ):
         loader = config.section("Train.loader")
         self.retried = 0
         self._dataset = _TrainSet(config, labelled, epoch)
-        self._batches = _batches(len(labelled), loader, config.seed, epoch)[skip_batches:]
+        self._batches = _batches(len(labelled), loader, config.seed, epoch, part)[skip_batches:]
         can_fork = "fork" in multiprocessing.get_all_start_methods()
         self._workers = min(int(loader.get("num_workers", 0)), os.cpu_count() or 1) if can_fork else 0
 
@@ -150,13 +158,15 @@ class _TrainSet:
         return {"img_path": path, "filename": path, "label": sample.label, "image": read_image(sample.path)}
 
 
-def _batches(count: int, loader: dict[str, Any], seed: int, epoch: int) -> list[list[int]]:
-    """Sample indices, batch by batch."""
-    size = int(loader.get("batch_size_per_card", 1))
+def _batches(count: int, loader: dict[str, Any], seed: int, epoch: int, part: tuple[int, int]) -> list[list[int]]:
+    """Sample indices, batch by batch; shared out as Paddle's `DistributedBatchSampler` does."""
+    size, (rank, ranks) = int(loader.get("batch_size_per_card", 1)), part
     order = np.arange(count)
     if loader.get("shuffle", True):
         order = np.random.default_rng([seed, epoch]).permutation(count)
-    batches = [order[start : start + size].tolist() for start in range(0, count, size)]
+    order = np.resize(order, -(-count // ranks) * ranks)  # begins anew at its end
+    rounds = [order[start : start + size * ranks] for start in range(0, len(order), size * ranks)]
+    batches = [np.split(together, ranks)[rank].tolist() for together in rounds]
     if loader.get("drop_last", False) and len(batches[-1]) < size:
         del batches[-1]
     if not batches:
@@ -212,6 +222,8 @@ class _Worker:
 
 def _start_worker(dataset: _TrainSet, stop: Any) -> None:
     _Worker.dataset, _Worker.stop = dataset, stop
+    if launched():
+        os.setpgid(0, 0)  # the launcher ends whole groups: the main process is to end its workers, after its step
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all: the main process ends its workers
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     cv2.setNumThreads(0)  # the workers are the threads

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ocrslim import __version__
 from ocrslim.errors import EXIT_CODE, OcrSlimError
 from ocrslim.interrupts import Interrupts
+from ocrslim.ranks import speaks
 from ocrslim.startup import import_paddle
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
         import_paddle(training=stage in _TRAINING and not getattr(arguments, "dry_run", False))
         with Interrupts():
             result = _run(stage, config, arguments)
-            if arguments.json:
+            if arguments.json and (speaks() or stage not in _TRAINING):
                 print(json.dumps(result), flush=True)
     except OcrSlimError as error:
         return _fail(str(error))

@@ -35,6 +35,19 @@ def check_loss(parts: Mapping[str, Tensor]) -> float:
     return loss
 
 
+def agreed_loss(said: Sequence[tuple[float, str]]) -> float:
+    """The mean of the ranks' losses; raises `Diverged` if one of the ranks has a fault.
+
+    Args:
+        said: loss and fault ("" for none) of every rank.
+    """
+    faults = [(rank, fault) for rank, (_, fault) in enumerate(said) if fault]
+    if faults:
+        rank, fault = faults[0]
+        raise Diverged(fault if len(said) == 1 else f"rank {rank}: {fault}")
+    return sum(loss for loss, _ in said) / len(said)
+
+
 def check_gradients(parameters: Iterable[Tensor]) -> None:
     """Raise `Diverged` if a gradient is not finite: one step with it and the weights are lost."""
     sizes = [parameter.grad.abs().sum() for parameter in parameters if parameter.grad is not None]

@@ -7,22 +7,24 @@ position in the run alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from paddle import nn
 
-from ocrslim.checkpoints import BEST, WEIGHTS_SUFFIX
+from ocrslim.checkpoints import BEST, WEIGHTS_SUFFIX, first_difference
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet
 from ocrslim.distill import Distillation
+from ocrslim.errors import TrainingError
 from ocrslim.history import Evaluation
 from ocrslim.pruning.plan import Plan
+from ocrslim.ranks import Ranks
 from ocrslim.runfolder import Run
 from ocrslim.trainer import Trainer
-from ocrslim.weights import load_weights
+from ocrslim.weights import load_weights, state_arrays
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,11 @@ def fit(
     origin: Mapping[str, str] | None = None,
     prepare: Callable[[], None] | None = None,
     distillation: Distillation | None = None,
+    ranks: Ranks | None = None,
 ) -> FitResult:
     """Train `model`, continuing the run that `Global.save_model_dir` holds if it is the same.
+
+    Several processes that call this train it together, from the weights that rank 0 has.
 
     Args:
         model: with its starting weights, pruned if there is a plan. On return it has the best weights
@@ -80,8 +85,9 @@ def fit(
         evaluate: scores `model` as it is at the time of the call.
         plan: what the model was pruned by; saved beside every checkpoint.
         origin: hashes of starting weights and data. A folder with a run of other hashes is refused.
-        prepare: called before the first step of a fresh run, such as to recover what pruning cost.
+        prepare: called before the first step of a fresh run, on rank 0, such as to recover what pruning cost.
         distillation: what `model` learns from beside the labels; name it in `origin`, as the run depends on it.
+        ranks: the processes that train together; None for one alone.
 
     Raises:
         TrainingError: the folder holds another run, or a finished one whose best weights are lost;
@@ -89,26 +95,49 @@ def fit(
         ArtifactError: the folder cannot be written to.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the state was saved.
     """
-    run = Run(config, plan, dict(origin or {}))
-    state = run.find()
-    trainer = Trainer(model, run, labelled, evaluate, distillation)
-    best = continued_at = None
+    ranks = ranks or Ranks()
+    run = Run(config, plan, dict(origin or {}), ranks.count)
+    _check_alike(ranks.exchange(run.fingerprint))
+    trainer = Trainer(model, run, labelled, evaluate, distillation, ranks)
+    continued_at = ranks.share(_begin(trainer, prepare) if ranks.first else None)
+    trainer.follow()
+    trainer.train()
+    return _result(trainer, continued_at if continued_at >= 0 else None)
+
+
+def _check_alike(fingerprints: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse ranks that would train something else than rank 0."""
+    for rank, fingerprint in enumerate(fingerprints):
+        difference = first_difference(fingerprint, fingerprints[0])
+        if difference:
+            raise TrainingError(
+                f"rank {rank} would train something else than rank 0: {difference}: expected the same "
+                "configuration, weights and images for all ranks"
+            )
+
+
+def _begin(trainer: Trainer, prepare: Callable[[], None] | None) -> int:
+    """Take over the run that is there, or prepare a fresh one; return the step to go on from, -1 for a fresh one."""
+    run = trainer.run
+    state, best = run.find(), None
     if state is not None:
         best = trainer.take_over(state)
-        continued_at = trainer.progress.step
     elif prepare is not None:
         prepare()
     run.begin(state)
     if best is not None:
         run.fetch_best(best, trainer.progress)
-    trainer.train()
-    return _result(trainer, continued_at)
+    return -1 if state is None else trainer.progress.step
 
 
 def _result(trainer: Trainer, continued_at: int | None) -> FitResult:
     """Put the best weights into the model and sum up."""
     weights = trainer.run.folder / f"{BEST}{WEIGHTS_SUFFIX}"
-    load_weights(trainer.model, weights)
+    if trainer.ranks.first:
+        load_weights(trainer.model, weights)
+    arrays = trainer.ranks.share(state_arrays(trainer.model) if trainer.ranks.first else None)
+    if not trainer.ranks.first:
+        trainer.model.set_state_dict(arrays)
     trainer.model.eval()
     history = tuple(trainer.progress.history)
     best = trainer.progress.best or history[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 POINTS = 512  # of a curve at most; even, as neighbours are put together
@@ -100,6 +100,11 @@ class Progress:
         return self.step == self.steps == self.evaluated
 
     @property
+    def share(self) -> float:
+        """How much of the run is done, 0..1."""
+        return self.step / max(self.steps, 1)
+
+    @property
     def rate_factor(self) -> float:
         """What the schedule's learning rates are multiplied by."""
         return 0.5**self.rollbacks
@@ -111,6 +116,46 @@ class Progress:
         self.loss_count += 1
         self.recent = [*self.recent[1 - RECENT :], loss]
         self.curve.add(self.step, loss, rate)
+
+    def due(self, every: int | list[int] | None) -> bool:
+        """Whether to evaluate here: before the first step, after the last, and by `Global.eval_batch_step`."""
+        if self.evaluated == self.step:
+            return False
+        every = every or self.steps
+        start, every = every if isinstance(every, list) else (0, every)
+        return self.evaluated < 0 or self.step == self.steps or (self.step > start and (self.step - start) % every == 0)
+
+    def forget_best(self) -> None:
+        """Find a best anew from here on: the weights of the one so far are gone."""
+        self.best = self.best_weights = None
+        self.evaluated = -1
+        if self.history and self.history[-1].step == self.step:  # to be repeated now
+            loss = self.history.pop().loss
+            if loss is not None:
+                self.loss_sum, self.loss_count = loss, 1
+
+    def counted_anew(self, old: int, new: int) -> Progress:
+        """The same place in a run whose epochs have `new` steps instead of `old`; within an epoch rounded down."""
+
+        def at(step: int) -> int:
+            return step // old * new + step % old * new // old
+
+        def moved(entry: Evaluation) -> Evaluation:
+            return replace(entry, step=at(entry.step))
+
+        step = at(self.step)
+        evaluated = self.evaluated if self.evaluated < 0 else at(self.evaluated)
+        if self.evaluated != self.step:  # what is not evaluated yet must not look as if it were
+            evaluated = min(evaluated, step - 1)
+        return replace(
+            self,
+            steps=at(self.steps),
+            step=step,
+            evaluated=evaluated,
+            best=moved(self.best) if self.best else None,
+            history=[moved(entry) for entry in self.history],
+            curve=replace(self.curve, points=[[at(int(point[0])), *point[1:]] for point in self.curve.points]),
+        )
 
     @staticmethod
     def from_json(content: Mapping[str, Any]) -> Progress:

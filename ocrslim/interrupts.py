@@ -8,7 +8,9 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
+
+from ocrslim.ranks import launched
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -17,7 +19,9 @@ class Interrupts:
     """Raises `KeyboardInterrupt` on SIGINT and SIGTERM, but after what is `held()`, not within it.
 
     An optimizer step updates one parameter after the other: broken off in the middle, it leaves weights
-    that no uninterrupted run ever has. A second signal raises at once, for a step that hangs.
+    that no uninterrupted run ever has. A second signal raises at once, for a step that hangs. But Paddle's launcher
+    sends three within half a second, where it could wait: under it those after the first are ignored, and what
+    hangs is killed by it half a minute later.
 
     Use as a context manager; signals have their former handlers again afterwards. Outside the main
     thread, where Python allows no handlers, it does nothing.
@@ -26,6 +30,8 @@ class Interrupts:
     def __init__(self) -> None:
         self._holds = 0
         self._pending = False
+        self._patient = launched()
+        self._told = False
         self._owner = os.getpid()
         self._previous: dict[int, Any] = {}
 
@@ -38,6 +44,8 @@ class Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._patient and self._told:  # what is still to come from the launcher is ignored
+            return
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()
@@ -47,6 +55,9 @@ class Interrupts:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
+        if self._patient and self._told:
+            return
+        self._told = True
         if self._holds and not self._pending:
             self._pending = True
             return
@@ -61,5 +72,25 @@ class Interrupts:
         finally:
             self._holds -= 1
         if self._pending and not self._holds:
-            self._pending = False
-            raise KeyboardInterrupt
+            self.answer()
+
+    def answer(self) -> NoReturn:
+        """Stop for the signal that was put off, or for one that another process got."""
+        self._pending = False
+        raise KeyboardInterrupt
+
+    @property
+    def pending(self) -> bool:
+        """Whether a signal has been put off."""
+        return self._pending
+
+    @contextlib.contextmanager
+    def released(self) -> Iterator[None]:
+        """Within what is `held()`: answer signals at once again, also one that was put off."""
+        holds, self._holds = self._holds, 0
+        try:
+            if self._pending:
+                self.answer()
+            yield
+        finally:
+            self._holds = holds

@@ -18,6 +18,7 @@ from ocrslim.network import load_prunable
 from ocrslim.planning import choose_plan, table_of
 from ocrslim.pruning.plan import SUFFIX, Plan
 from ocrslim.pruning.surgery import apply_plan
+from ocrslim.ranks import Ranks, joined
 from ocrslim.rounds import early_rounds
 from ocrslim.runfolder import check_source
 from ocrslim.scoring import load_scored
@@ -34,13 +35,18 @@ def run_prune(config: Config) -> dict[str, Any]:
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     wants_event_log(config)
     check_source(config)
-    folder = check_writable(config.save_model_dir)
-    data = scan_both(config)
-    teacher = load_prunable(config)
+    with joined() as ranks:
+        return _prune(config, ranks)
+
+
+def _prune(config: Config, ranks: Ranks) -> dict[str, Any]:
+    folder = check_writable(config.save_model_dir) if ranks.first else config.save_model_dir
+    data, teacher = scan_both(config), load_prunable(config)
     trials = Trials(config, teacher, data)
     last = early_rounds(config, data[0], trials)
     scored = load_scored(last.config, data[0])
-    choice = choose_plan(scored, partial(trials.score, last.config))
+    # trials and measured times are the first rank's
+    choice = ranks.share(choose_plan(scored, partial(trials.score, last.config)) if ranks.first else None)
     plan = choice.plan.after(scored.plan)
     apply_plan(scored.model, choice.plan)
     distillation = _distillation(config, teacher.model, scored.model, plan.since(teacher.plan))
@@ -58,7 +64,7 @@ def run_prune(config: Config) -> dict[str, Any]:
             fresh.clear()
             _warn_of_collapse(config, scores)
 
-    result = fit_network(config, scored.model, data, plan, origin, prepare, distillation, judge)
+    result = fit_network(config, scored.model, data, plan, origin, prepare, distillation, judge, ranks)
     costs = {key: value for key, value in choice.to_json().items() if key in ("predicted_loss", "macs", "params")}
     return {"plan": str(folder / f"best_accuracy{SUFFIX}"), **costs, **last.before, **result}
 

@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from ocrslim.event_log import EventLog
+from ocrslim.config import Config
+from ocrslim.event_log import EventLog, wants_event_log
 from ocrslim.history import Progress
 from ocrslim.plots.training import TrainingPicture, draw_training
 
@@ -17,13 +18,15 @@ DRAW_SECONDS = 30.0  # between two drawings of the curves, which take a quarter 
 class Recorder:
     """Writes `training.png`, and the log of events where there is one."""
 
-    def __init__(self, folder: Path, metric: str, events: EventLog | None = None):
+    def __init__(self, folder: Path, metric: str, events: EventLog | None = None, draws: bool = True):
         """
         Args:
             folder: of the run.
             metric: the score that is drawn.
             events: closed.
+            draws: whether there is a picture.
         """
+        self._draws = draws
         self._path, self._metric, self._events = folder / CURVES, metric, events
         self._drawn_at = time.monotonic()
 
@@ -67,8 +70,15 @@ class Recorder:
         Raises:
             ArtifactError: the file cannot be written; the one before is intact.
         """
-        draw_training(_picture(progress, self._metric), self._path)
+        if self._draws:
+            draw_training(_picture(progress, self._metric), self._path)
         self._drawn_at = time.monotonic()
+
+
+def build_recorder(config: Config, folder: Path, metric: str, first: bool) -> Recorder:
+    """What `config` asks for; nothing is recorded but on the first of several processes (`first`)."""
+    events = EventLog(folder, metric) if first and wants_event_log(config) else None
+    return Recorder(folder, metric, events, draws=first)
 
 
 def _picture(progress: Progress, metric: str) -> TrainingPicture:

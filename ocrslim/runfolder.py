@@ -44,6 +44,7 @@ from ocrslim.weights import read_weights
 
 logger = logging.getLogger(__name__)
 
+RANKS = "processes"  # in a fingerprint
 _EPOCH = "iter_epoch_"
 
 
@@ -62,11 +63,13 @@ class Run:
     Attributes:
         plan: what the network was pruned by; None for an unpruned one.
         origin: hashes of the weights and the data it starts from.
+        ranks: processes that train together: a step takes a batch from each.
     """
 
     config: Config
     plan: Plan | None
     origin: Mapping[str, str]
+    ranks: int = 1
 
     @property
     def folder(self) -> Path:
@@ -94,6 +97,7 @@ class Run:
             "Global": {"epoch_num": self.config.get("Global.epoch_num"), "seed": self.config.seed, **precision},
             "plan": None if self.plan is None else self.plan.hash(),
             "origin": dict(self.origin),
+            **({RANKS: self.ranks} if self.ranks > 1 else {}),
         }
         return plain(content)
 
@@ -110,7 +114,7 @@ class Run:
         check_source(self.config)
         named = self._named()
         own = self._own()
-        if own is None or (named is not None and named.progress.step > own.progress.step):
+        if own is None or (named is not None and named.progress.share > own.progress.share):
             return named
         return own
 
@@ -125,7 +129,7 @@ class Run:
             if self.config.overwrite:
                 return None
             raise
-        difference = first_difference(state.fingerprint, self.fingerprint)
+        difference = self._difference(state)
         if self.config.overwrite and (difference or state.progress.finished):
             return None
         if difference:
@@ -141,7 +145,7 @@ class Run:
         if not name:
             return None
         state = load_state(_with_suffix(name, STATE_SUFFIX))
-        difference = first_difference(state.fingerprint, self.fingerprint)
+        difference = self._difference(state)
         if difference:
             raise TrainingError(
                 f"Global.checkpoints: {state.path} is of another training run: {difference}; use the "
@@ -149,6 +153,10 @@ class Run:
                 f"-o Global.checkpoints= Global.pretrain_weights={state.path.with_suffix(WEIGHTS_SUFFIX)}"
             )
         return state
+
+    def _difference(self, state: TrainingState) -> str | None:
+        """What makes `state` one of another run; with another number of processes it can be continued all the same."""
+        return first_difference({**state.fingerprint, RANKS: None}, {**self.fingerprint, RANKS: None})
 
     def _refuse_foreign(self) -> None:
         found = sorted(path.name for path in self._files() if path.suffix == WEIGHTS_SUFFIX)

@@ -30,6 +30,7 @@ from ocrslim.models.names import to_public
 from ocrslim.network import load_network, refuse_pruned, scoring_engine
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import Plan
+from ocrslim.ranks import Ranks, joined
 from ocrslim.runfolder import check_source
 from ocrslim.runtime.engine import Engines
 from ocrslim.scoring import NOMINAL_SHAPE, detector_graph
@@ -83,10 +84,12 @@ def run_train(config: Config) -> dict[str, Any]:
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     wants_event_log(config)
     check_source(config)
-    check_writable(config.save_model_dir)
-    data = scan_both(config)
-    model, plan = _starting_network(config)
-    return fit_network(config, model, data, plan, {"weights": hash_arrays(state_arrays(model))})
+    with joined() as ranks:
+        if ranks.first:
+            check_writable(config.save_model_dir)
+        data = scan_both(config)
+        model, plan = _starting_network(config)
+        return fit_network(config, model, data, plan, {"weights": hash_arrays(state_arrays(model))}, ranks=ranks)
 
 
 def _starting_network(config: Config) -> tuple[paddle.nn.Layer, Plan | None]:
@@ -182,6 +185,7 @@ def fit_network(
     prepare: Callable[[], None] | None = None,
     distillation: Distillation | None = None,
     judge: Callable[[Mapping[str, float]], None] | None = None,
+    ranks: Ranks | None = None,
 ) -> dict[str, Any]:
     """Train `model` and say what that brought.
 
@@ -202,7 +206,7 @@ def fit_network(
             judge(found)
         return found
 
-    result = finetune.fit(model, config, training, score, plan, origin, prepare, distillation)
+    result = finetune.fit(model, config, training, score, plan, origin, prepare, distillation, ranks)
     start, best, last = (entry.metrics[result.metric] for entry in (result.start, result.best, result.last))
     if result.best.step:
         print(f"{result.metric} {start:.4f} before training, {best:.4f} at step {result.best.step}: {result.weights}")

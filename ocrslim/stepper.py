@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import math
+
 from paddle import Tensor, nn
 
 from ocrslim.averaging import WeightAverage, build_average
 from ocrslim.config import Config
 from ocrslim.distill import Distillation
-from ocrslim.divergence import check_gradients, check_loss, check_maps
+from ocrslim.divergence import Diverged, agreed_loss, check_gradients, check_loss, check_maps
 from ocrslim.history import Progress
 from ocrslim.losses import build_loss
 from ocrslim.optim import build_optimizer
 from ocrslim.precision import build_precision
+from ocrslim.ranks import Ranks
 from ocrslim.snapshots import Snapshot, put_back, take
+
+_STATISTICS = ("._mean", "._variance")  # of a batch norm
 
 
 class Stepper:
     """Moves `model`; everything that moves with it can be taken as a snapshot and put back.
+
+    Where several processes train together, gradients and batch-norm statistics are averaged over them in every step,
+    before gradients are clipped: so all of them stay alike. It is `paddle.DataParallel`'s average, but taken
+    of the bare model, whose hooks and state-dict keys stay what they are, and together with the statistics.
 
     Attributes:
         losses: of the last step: `loss`, and the weighted parts that it is the sum of.
@@ -24,10 +33,19 @@ class Stepper:
     Args:
         model: in training mode when `step` is called.
         distillation: what it learns from beside labels; None for labels alone.
+        ranks: the processes that train together; None for one alone.
     """
 
-    def __init__(self, model: nn.Layer, config: Config, steps_per_epoch: int, distillation: Distillation | None = None):
+    def __init__(
+        self,
+        model: nn.Layer,
+        config: Config,
+        steps_per_epoch: int,
+        distillation: Distillation | None = None,
+        ranks: Ranks | None = None,
+    ):
         self.model = model
+        self._ranks = ranks or Ranks()
         self.average: WeightAverage | None = build_average(config, model)
         self._config, self._steps_per_epoch = config, steps_per_epoch
         self._distillation = distillation
@@ -40,24 +58,17 @@ class Stepper:
         self._precision = build_precision(self._config)
 
     def step(self, batch: list[Tensor], progress: Progress) -> float:
-        """Do step `progress.step`, count it there, and return its loss.
+        """Do step `progress.step`, count it there, and return its loss, the mean over the ranks.
 
         Raises:
-            Diverged: a loss or gradient is not finite; the weights are as they were, batch norms aside.
+            Diverged: a loss or gradient is not finite, on one of the ranks: on all of them then; the weights are as
+                they were, batch norms aside.
         """
         self._schedule.factor = progress.rate_factor
         self._schedule.step(progress.step)
-        with self._precision.forward():
-            predictions = self.model(batch[0])
-        maps = predictions["maps"].astype("float32")
-        check_maps(maps)
-        parts = self._loss({"maps": maps}, batch)
-        if self._distillation is not None:
-            more = self._distillation.losses(batch[0], maps)
-            parts = {**parts, **more, "loss": sum(more.values(), parts["loss"])}
-        loss = check_loss(parts)
-        self.losses = {name: float(part) for name, part in parts.items()}
+        parts, loss = self._forward(batch)
         self._precision.backward(parts["loss"])
+        self._ranks.mean(self._moved())
         if self._precision.exact:
             check_gradients(self.model.parameters())
         self._precision.update(self.optimizer)
@@ -67,6 +78,35 @@ class Stepper:
         if self.average is not None:
             self.average.update(progress.step)
         return loss
+
+    def _forward(self, batch: list[Tensor]) -> tuple[dict[str, Tensor], float]:
+        """This rank's losses by name, and the mean of the ranks' sums; raises `Diverged`."""
+        parts: dict[str, Tensor] = {}
+        loss, fault = math.nan, ""
+        try:
+            parts = self._losses(batch)
+            loss = check_loss(parts)
+            self.losses = {name: float(part) for name, part in parts.items()}
+        except Diverged as error:
+            fault = str(error)
+        return parts, agreed_loss(self._ranks.exchange((loss, fault)))
+
+    def _losses(self, batch: list[Tensor]) -> dict[str, Tensor]:
+        with self._precision.forward():
+            predictions = self.model(batch[0])
+        maps = predictions["maps"].astype("float32")
+        check_maps(maps)
+        parts = self._loss({"maps": maps}, batch)
+        if self._distillation is None:
+            return parts
+        more = self._distillation.losses(batch[0], maps)
+        return {**parts, **more, "loss": sum(more.values(), parts["loss"])}
+
+    def _moved(self) -> list[Tensor]:
+        """What a forward and a backward pass have left: gradients and batch-norm statistics."""
+        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        state = self.model.state_dict()  # of which Paddle counts the statistics among the parameters
+        return gradients + [state[key] for key in state if key.endswith(_STATISTICS)]
 
     @property
     def rate(self) -> float:

@@ -5,66 +5,60 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from paddle import nn
 
-from ocrslim.checkpoints import (
-    LATEST,
-    WEIGHTS_SUFFIX,
-    TrainingState,
-    check_shapes,
-    save_state,
-    save_summary,
-    save_weights,
-)
+from ocrslim.checkpoints import TrainingState, check_shapes
 from ocrslim.data import LabelledSet, train_loader
 from ocrslim.display import Display
 from ocrslim.distill import Distillation
 from ocrslim.divergence import check_losses
 from ocrslim.errors import TrainingError
-from ocrslim.event_log import EventLog, wants_event_log
 from ocrslim.history import Evaluation, Progress
 from ocrslim.interrupts import Interrupts
 from ocrslim.precision import tell_precision
-from ocrslim.recorder import Recorder
+from ocrslim.ranks import RankLost, Ranks
+from ocrslim.recorder import build_recorder
 from ocrslim.rollback import MAX_ROLLBACKS, Rollback, divergence_error, exhausted
 from ocrslim.runfolder import BestWeights, Run
+from ocrslim.saver import Saver
 from ocrslim.snapshots import NonFinite
 from ocrslim.stepper import Stepper
+from ocrslim.takeover import lost_best, shared_out
 
 logger = logging.getLogger(__name__)
-
-SAVE_SECONDS = 60.0
 
 
 @dataclass
 class Trainer:
-    """Trains `model`; `evaluate` scores it as it is when called."""
+    """Trains `model`; `evaluate` scores it as it is when called.
+
+    Where several processes train together, all of them hold the same weights, optimizer state and progress after every
+    step, so that each takes by itself the same decisions as the others. Rank 0 alone evaluates, saves, draws and
+    speaks; what depends on its clock, on its evaluations or on a signal, it tells the others.
+    """
 
     model: nn.Layer
     run: Run
     labelled: LabelledSet
     evaluate: Callable[[], dict[str, float]]
     distillation: Distillation | None = None
+    ranks: Ranks = field(default_factory=Ranks)
     interrupts: Interrupts = field(default_factory=Interrupts)
     intact: bool = True  # False in the middle of a step: such weights must not be saved
     elsewhere: bool = False  # True where the state that was taken over lies in another folder
 
     def __post_init__(self) -> None:
         config = self.run.config
-        self.steps_per_epoch = len(train_loader(config, self.labelled, 0))
-        self.stepper = Stepper(self.model, config, self.steps_per_epoch, self.distillation)
+        self.steps_per_epoch = len(train_loader(config, self.labelled, 0, part=self.ranks.part))
+        self.stepper = Stepper(self.model, config, self.steps_per_epoch, self.distillation, self.ranks)
         self.progress = Progress(steps=self.steps_per_epoch * int(config.get("Global.epoch_num") or 1))
-        self.clock = time.monotonic()
-        self.saved_at = self.clock
-        self.saved: tuple[int, int, int] | None = None
         self.rollback = Rollback(self.stepper)
+        self.saver = Saver(self.run, self.stepper, self.rollback, self.interrupts, self.ranks.first)
         self.display = Display(self.progress, int(config.get("Global.print_batch_step") or 1))
-        events = EventLog(self.run.folder, self.run.metric) if wants_event_log(config) else None
-        self.recorder = Recorder(self.run.folder, self.run.metric, events)
+        self.recorder = build_recorder(config, self.run.folder, self.run.metric, self.ranks.first)
 
     def take_over(self, state: TrainingState) -> BestWeights | None:
         """Continue from `state`, saying where; return its best weights, None if they are to be found anew.
@@ -75,6 +69,7 @@ class Trainer:
         best = self.run.find_best(state)
         self.elsewhere = not self.run.owns(state)
         check_shapes(state, self.model)
+        state = shared_out(state, self.ranks.count, self.progress.steps, self.steps_per_epoch)
         self.stepper.put_back(state)
         self.rollback.good = state.good
         self.progress = self.display.progress = state.progress
@@ -86,8 +81,24 @@ class Trainer:
             return best
         if best is not None:
             self.tell_lost(best, state)
-        self.forget_best()
+        self.progress.forget_best()
         return None
+
+    def follow(self) -> None:
+        """Begin where rank 0 does, with its weights; it calls this as well.
+
+        Raises:
+            NonFinite: its weights are not finite.
+            RankLost: it has ended.
+        """
+        if self.ranks.count == 1:
+            return
+        own = (self.stepper.take(self.progress), self.rollback.good) if self.ranks.first else None
+        snapshot, good = self.ranks.share(own)
+        if not self.ranks.first:
+            self.stepper.put_back(snapshot)
+            self.rollback.good = good
+            self.progress = self.display.progress = snapshot.progress
 
     def tell_lost(self, best: BestWeights, state: TrainingState) -> None:
         """Say that the best weights are lost: in a warning, or in an error where no training is left."""
@@ -104,22 +115,8 @@ class Trainer:
             return
         if self.run.owns(state):  # make true what the message says of the last weights
             self.run.begin(state)
-            self.publish()
-        raise TrainingError(
-            f"{best.path}: {best.fault}: the best weights of this finished run ({score}) are lost; the last ones "
-            f"are in {state.path.with_suffix(WEIGHTS_SUFFIX)}: use those, or train again with "
-            f"-o {'' if self.run.owns(state) else 'Global.checkpoints= '}Global.overwrite=true"
-        )
-
-    def forget_best(self) -> None:
-        """Find a best anew from here on: the weights of the one so far are gone."""
-        progress = self.progress
-        progress.best = progress.best_weights = None
-        progress.evaluated = -1
-        if progress.history and progress.history[-1].step == progress.step:  # to be repeated now
-            loss = progress.history.pop().loss
-            if loss is not None:
-                progress.loss_sum, progress.loss_count = loss, 1
+            self.saver.publish(self.progress, self.steps_per_epoch)
+        raise lost_best(self.run, state, best, score)
 
     def position(self) -> str:
         """Where the run is, for people: the step just done, epochs from 1."""
@@ -138,8 +135,8 @@ class Trainer:
         if self.progress.finished:
             if self.elsewhere:
                 self.save()
-            else:
-                self.publish()
+            elif self.ranks.first:
+                self.saver.publish(self.progress, self.steps_per_epoch)
             return
         tell_precision(self.run.config)
         if self.stepper.average is not None:
@@ -147,18 +144,33 @@ class Trainer:
         learning = self.distillation or contextlib.nullcontext()
         with self.interrupts, self.display, contextlib.closing(self.recorder), learning:
             try:
-                self.recorder.go_on(self.progress)
-                self.save()
-                self.evaluate_if_due()
-                self.rollback.keep(self.progress)
-                while self.progress.step < self.progress.steps:
-                    self.train_or_roll_back()
+                with self.together():
+                    self.recorder.go_on(self.progress)
+                    self.save()
+                    self.evaluate_if_due()
+                    self.rollback.keep(self.progress)
+                    while self.progress.step < self.progress.steps:
+                        self.train_or_roll_back()
             except KeyboardInterrupt:
                 self.save_interrupted()
                 raise
             except NonFinite as error:
                 raise self.diverged(str(error)) from None
         self.recorder.draw(self.progress)
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Where there are other ranks, put signals off until all of them have agreed to stop."""
+        if self.ranks.count == 1:
+            yield
+            return
+        try:
+            with self.interrupts.held():
+                yield
+        except RankLost:
+            if self.interrupts.pending:
+                self.interrupts.answer()  # that rank was told to end as well
+            raise
 
     def train_or_roll_back(self) -> None:
         """Do what is left of an epoch, or find that training has diverged and go back.
@@ -176,7 +188,7 @@ class Trainer:
         """Do what is left of the epoch at hand."""
         epoch, done = divmod(self.progress.step, self.steps_per_epoch)
         self.model.train()
-        batches = iter(train_loader(self.run.config, self.labelled, epoch, skip_batches=done))
+        batches = iter(train_loader(self.run.config, self.labelled, epoch, skip_batches=done, part=self.ranks.part))
         with contextlib.closing(batches):  # its worker processes end with it, also where training goes back
             for batch in batches:
                 with self.interrupts.held():
@@ -184,23 +196,28 @@ class Trainer:
                     loss = self.stepper.step(batch, self.progress)
                     self.intact = True
                     self.recorder.step(self.progress.step, self.stepper.losses, self.stepper.rate)
-                    self.keep_epoch()
+                    self.saver.keep_epoch(self.progress, self.steps_per_epoch)
+                    time_to_save = self.agree()
                 self.display.step(self.position(), loss, self.stepper.rate, self.run.metric)
                 check_losses(self.progress.recent)
                 self.evaluate_if_due()
                 self.rollback.keep(self.progress)
-                if time.monotonic() - self.saved_at >= SAVE_SECONDS:
+                if time_to_save:
                     self.save()
         if self.progress.step != (epoch + 1) * self.steps_per_epoch:
             raise TrainingError(f"epoch {epoch + 1} ended at {self.position()}: run the same command again")
         self.save()
 
-    def keep_epoch(self) -> None:
-        """Write `iter_epoch_N.*` at the end of every `Global.save_epoch_step`-th epoch, as PaddleOCR does."""
-        epoch, step = divmod(self.progress.step, self.steps_per_epoch)
-        every = self.run.config.get("Global.save_epoch_step")
-        if step == 0 and every and epoch % int(every) == 0:
-            self.run.save_epoch(self.model, epoch)
+    def agree(self) -> bool:
+        """Whether it is time to save: rank 0's clock says so to all.
+
+        Raises:
+            KeyboardInterrupt: one of the ranks has been told to stop: all do, after the same step.
+        """
+        said = self.ranks.exchange((self.interrupts.pending, self.saver.due))
+        if any(stop for stop, _ in said):
+            self.interrupts.answer()
+        return said[0][1]
 
     def roll_back(self, what: str) -> None:
         """Go back to the last good state and on from there with half the learning rate; `what` says why.
@@ -210,10 +227,12 @@ class Trainer:
         """
         error, where, last = self.diverged(what), self.position(), exhausted(self.progress)
         self.progress = self.rollback.go_back(self.progress)
-        self.intact, self.saved = True, None
+        self.intact = True
+        self.saver.forget()
         self.display.go_back(self.progress)
         self.save()
         self.recorder.go_on(self.progress)
+        self.ranks.exchange(None)  # no rank ends before the state is saved
         if last:
             raise error
         self.display.warn(
@@ -231,10 +250,11 @@ class Trainer:
 
     def evaluate_if_due(self) -> None:
         """Evaluate before the first step, every so many steps, and after the last; keep the best."""
-        if not self.due():
+        if not self.progress.due(self.run.config.get("Global.eval_batch_step")):
             return
         self.save()  # an evaluation can take minutes: a kill then must not cost the steps before it
-        found = self.measure()
+        with self.interrupts.released():
+            found = self.ranks.share(self.measure() if self.ranks.first else None)
         with self.interrupts.held():
             self.record(found)
             self.recorder.evaluation(self.progress)
@@ -247,14 +267,6 @@ class Trainer:
             + (", before training" if found.step == 0 else "")
             + (f", loss {found.loss:.4f}" if found.loss is not None else "")
         )
-
-    def due(self) -> bool:
-        step, progress = self.progress.step, self.progress
-        if progress.evaluated == step:
-            return False
-        every = self.run.config.get("Global.eval_batch_step") or progress.steps
-        start, every = every if isinstance(every, list) else (0, every)
-        return progress.evaluated < 0 or step == progress.steps or (step > start and (step - start) % every == 0)
 
     def measure(self) -> Evaluation:
         """Score the model in eval mode."""
@@ -279,29 +291,17 @@ class Trainer:
         best = progress.best
         if best is None or found.metrics[self.run.metric] >= best.metrics[self.run.metric]:
             progress.best = found
-            with self.scored_weights():
-                self.run.save_best(self.model, progress)
+            if self.ranks.first:
+                with self.scored_weights():
+                    self.run.save_best(self.model, progress)
         progress.evaluated = progress.step
         progress.loss_sum, progress.loss_count = 0.0, 0
 
     def save(self) -> None:
-        """Write `latest.*`, unless it is up to date; the state that a run resumes from first."""
-        content = self.progress.step, self.progress.evaluated, self.progress.rollbacks
-        if content == self.saved:
-            return
-        now = time.monotonic()
-        self.progress.seconds += now - self.clock
-        self.clock = self.saved_at = now
+        """Write `latest.*`, unless it is up to date."""
         with self.interrupts.held():
             self.recorder.flush()
-            save_state(self.run.folder, self.stepper.take(self.progress), self.rollback.good, self.run.fingerprint)
-            self.publish()
-        self.saved = content
-
-    def publish(self) -> None:
-        """Write what people and other commands read of the state."""
-        save_weights(self.run.folder / f"{LATEST}{WEIGHTS_SUFFIX}", self.model)
-        save_summary(self.run.folder, self.progress, self.run.fingerprint, self.steps_per_epoch)
+            self.saver.save(self.progress, self.steps_per_epoch)
 
     def save_interrupted(self) -> None:
         average = self.stepper.average

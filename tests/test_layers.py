@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ORDER = """
-    errors artifacts progress interrupts startup
+    errors artifacts progress ranks interrupts startup
     yamlfile rules schema overrides config
     models.backbones.mobilenet_v3 models.backbones models.necks.db_fpn models.necks
     models.heads.db_head models.heads models.detector models.names models
@@ -31,7 +31,7 @@ ORDER = """
     loss_table journal measurements sharing study agenda measuring variants worker workers
     sensitivity
     losses calibration scoring optim averaging history event_log recorder snapshots checkpoints
-    distill divergence precision stepper rollback runfolder display trainer finetune
+    distill divergence precision stepper rollback runfolder takeover display saver trainer finetune
     export
     report synth predict
     stopwatch latency_goal planning analysis trials stages rounds prune demo cli

@@ -30,7 +30,7 @@ from training import (
     weights,
 )
 
-from ocrslim import artifacts, recorder, trainer
+from ocrslim import artifacts, recorder, saver
 from ocrslim.checkpoints import load_state
 from ocrslim.config import Config
 from ocrslim.data import scan
@@ -161,8 +161,9 @@ import sys, time
 sys.path.insert(0, {tests!r})
 import training as t
 from pathlib import Path
+from ocrslim import saver
 t.trainer.train_loader = t.Batches
-t.trainer.SAVE_SECONDS = 0.0
+saver.SAVE_SECONDS = 0.0
 config = t.make_config(Path({images!r}), Path({out!r}), 'Global.epoch_num=500', 'Global.eval_batch_step=[0, 7]')
 model = t.tiny()
 if {slow}:
@@ -258,7 +259,7 @@ def test_an_interrupted_evaluation_costs_no_step(images: Path, tmp_path: Path) -
 
 @pytest.mark.usefixtures("no_images")
 def test_saves_now_and_then(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(saver, "SAVE_SECONDS", 0.0)
     config = make_config(images, tmp_path / "out", "Global.eval_batch_step=[0, 100]")
     model = tiny()
     forward, calls = model.forward, []

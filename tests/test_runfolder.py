@@ -222,7 +222,7 @@ def test_lost_best_weights_of_an_unfinished_run_are_found_anew(images: Path, tmp
 def test_a_lost_best_right_after_its_evaluation(images: Path, tmp_path: Path, monkeypatch, caplog) -> None:
     """The weights at hand were scored already: scored again, as training went before them."""
     out = tmp_path / "out"
-    monkeypatch.setattr("ocrslim.trainer.SAVE_SECONDS", 1e9)
+    monkeypatch.setattr("ocrslim.saver.SAVE_SECONDS", 1e9)
     with monkeypatch.context() as patch, pytest.raises(Stop):
         patch.setattr("ocrslim.stepper.Stepper.step", stop_at_step(7))
         run(make_config(images, out), evaluate=scores_from([0.1, 0.2, 0.3]))

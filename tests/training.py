@@ -119,8 +119,11 @@ def score_of(model: nn.Layer) -> Scores:
 class Batches:
     """The loader's batches without images: they depend on epoch and place alone."""
 
-    def __init__(self, config: Config, labelled: object, epoch: int, skip_batches: int = 0):
-        self._places = [(epoch, index) for index in range(skip_batches, STEPS)]
+    def __init__(
+        self, config: Config, labelled: object, epoch: int, skip_batches: int = 0, part: tuple[int, int] = (0, 1)
+    ):
+        rank = part[0]
+        self._places = [(epoch, index, rank) if rank else (epoch, index) for index in range(skip_batches, STEPS)]
 
     def __len__(self) -> int:
         return len(self._places)
