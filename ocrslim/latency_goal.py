@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ocrslim.artifacts import Sensitivities
@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 
 LATENCY = "latency"
 _ALIGN = 8  # of channel counts, where `Prune.align` is empty: oneDNN computes in blocks of 8 or 16
-_CORRECTIONS = 3  # of the target, where the finished network is slower than predicted
-_ENOUGH = 0.005  # of the unpruned time: that near to the target is reached, measurements are no better
+_CORRECTIONS = 4  # of what is asked of the table, where the finished network is faster or slower than predicted
+_ENOUGH = 0.01  # of the unpruned time: that near to the target is reached, measurements are no better
 
 
 class LatencyGoal:
@@ -40,24 +40,27 @@ class LatencyGoal:
     def reach(self, power: float) -> tuple[Selection, dict[str, float]]:
         """A plan as fast as wished, and milliseconds on one thread: `before`, `predicted` and `measured`.
 
-        Where the finished network is slower than the table predicts, more is asked of the table, a few times.
+        Where the finished network is slower or faster than the table predicts, more or less is asked of the table, a
+        few times.
 
         Raises:
             PlanError: the target cannot be reached.
         """
         ((_, fraction),) = (self._options.target or {}).items()
-        asked, full = fraction, self._times.full
+        asked, found = fraction, []
         for _ in range(_CORRECTIONS):
             options = replace(self._options, target={LATENCY: asked})
             selection = select(self._graph, self._table, options, self._architecture, self._cost, power)
             _, part = self._watch.of_cuts(self._pruner.cuts(selection.ratios))
+            found.append((selection, part))
+            logger.info("latency: a plan takes %.1f %% less, %.1f %% are wished", 100 * (1 - part), 100 * fraction)
             lacking = fraction - (1 - part)
-            if lacking <= _ENOUGH:
+            if abs(lacking) <= _ENOUGH:
                 break
-            logger.info("latency: the plan takes %.1f %% less, %.1f %% are wished", 100 * (1 - part), 100 * fraction)
             asked = min(asked + lacking, (1 + asked) / 2)
-        predicted = (1 - (selection.saving or 0.0)) * full
-        return selection, {"before": full, "predicted": predicted, "measured": part * full}
+        selection, part = _slowest(found, 1 - fraction + _ENOUGH)
+        full, predicted = self._times.full, 1 - (selection.saving or 0.0)
+        return selection, {"before": full, "predicted": predicted * full, "measured": part * full}
 
     def _measured(self) -> LatencyTable:
         names = [f"{name}: {group}" for name, group in self._graph.groups.items()]
@@ -71,3 +74,9 @@ class LatencyGoal:
                 return self._watch.of_removed(removed)
 
             return measured_table(machine, choices, time_of)
+
+
+def _slowest(found: Sequence[tuple[Selection, float]], limit: float) -> tuple[Selection, float]:
+    """The slowest of those within `limit`, which loses least; the fastest of all where none is."""
+    within = [one for one in found if one[1] <= limit]
+    return max(within, key=lambda one: one[1]) if within else min(found, key=lambda one: one[1])

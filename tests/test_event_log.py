@@ -103,7 +103,7 @@ def test_without_cutting_steps_would_be_there_twice(
     for name in ("cut", "not"):
         out = tmp_path / name / "out"
         with pytest.raises(Stop), monkeypatch.context() as patch:
-            patch.setattr("ocrslim.trainer.Trainer.keep_epoch", dies_at(5))
+            patch.setattr("ocrslim.trainer.Trainer.agree", dies_at(5))
             run(make_config(images, out, VDL))
         assert [step for step, _ in curves(out)["TRAIN/loss"]] == [1, 2, 3, 4, 5]
         if name == "not":
@@ -114,15 +114,16 @@ def test_without_cutting_steps_would_be_there_twice(
     assert losses["not"] == [1, 2, 3, 4, 5, 5, *range(6, 13)]
 
 
-def dies_at(step: int) -> Callable[[Trainer], None]:
+def dies_at(step: int) -> Callable[[Trainer], bool]:
     """In place of what comes after a step: a death at `step`, as kill -9."""
 
-    def keep_epoch(trainer: Trainer) -> None:
+    def agree(trainer: Trainer) -> bool:
         if trainer.progress.step == step:
             trainer.recorder.flush()
             raise Stop
+        return False
 
-    return keep_epoch
+    return agree
 
 
 @pytest.mark.usefixtures("no_images")
