@@ -12,11 +12,12 @@ from paddle import Tensor, nn
 
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet, preprocess, train_loader
-from ocrslim.errors import TrainingError
+from ocrslim.errors import DataError, TrainingError
 from ocrslim.graph.trace import as_it_was
 from ocrslim.losses import build_loss
 from ocrslim.progress import progress_bar
 from ocrslim.pruning.surgery import named_tensors
+from ocrslim.schema import MIN_RECOVER_IMAGES
 
 _CUT_OUT = 480  # pixels: refits on cut-outs of 320 left the receipts a point worse
 
@@ -65,8 +66,14 @@ def calibration_inputs(config: Config, labelled: LabelledSet) -> list[np.ndarray
         float32 [1, 3, 480, 480] each.
 
     Raises:
-        DataError: an image cannot be read.
+        DataError: fewer than `MIN_RECOVER_IMAGES` images, or one cannot be read.
     """
+    if len(labelled) < MIN_RECOVER_IMAGES:
+        raise DataError(
+            f"Train.dataset.label_file_list: {len(labelled)} usable image{'s' * (len(labelled) != 1)} to refit layers "
+            f"on, expected at least {MIN_RECOVER_IMAGES} and better 40: layers refitted to so few would fit nothing "
+            "else; name more images, or set Prune.recover to false"
+        )
     load = preprocess(config)
     rng = np.random.default_rng(config.seed)
     count, order = config.prune.recover_images, rng.permutation(len(labelled))

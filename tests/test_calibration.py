@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import paddle
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from ocrslim.calibration import _cut_out, calibration_inputs, weight_gradients
 from ocrslim.config import load_config
 from ocrslim.data import preprocess, scan, train_loader
-from ocrslim.errors import TrainingError
+from ocrslim.errors import DataError, TrainingError
 from ocrslim.losses import build_loss
 from ocrslim.models import build_model
 from ocrslim.weights import state_arrays
@@ -162,3 +164,9 @@ def test_cut_outs_depend_on_the_seed_alone(v2_config, options, config):
     first, again = calibration_inputs(config, labelled), calibration_inputs(config, labelled)
     other = calibration_inputs(load_config(v2_config, [*options, "Global.seed=2"]), labelled)
     assert all(map(np.array_equal, first, again)) and not all(map(np.array_equal, first, other))
+
+
+def test_too_few_images_to_refit_on_are_refused_however_many_cut_outs_they_give(config):
+    labelled = scan(config, "Train")
+    with pytest.raises(DataError, match=r"1 usable image to refit layers on, expected at least 4.*Prune.recover"):
+        calibration_inputs(config, replace(labelled, samples=labelled.samples[:1]))
