@@ -49,7 +49,7 @@ _PATIENCE = 60.0  # seconds for a training to save its state when interrupted
 _SETTINGS = ("data", "headline", "points", "seeds", "minutes", "images", "passes")
 _OPTIONS = {
     "table": [],
-    "pruning": [],
+    "pruning": ["Prune.align=8"],
     "data": [
         "Train.dataset.transforms.EastRandomCropData.size=[480,480]",
         "Train.loader.batch_size_per_card=4",
