@@ -204,6 +204,7 @@ class Trainer:
                 self.rollback.keep(self.progress)
                 if time_to_save:
                     self.save()
+                    self.recorder.draw_now_and_then(self.progress)
         if self.progress.step != (epoch + 1) * self.steps_per_epoch:
             raise TrainingError(f"epoch {epoch + 1} ended at {self.position()}: run the same command again")
         self.save()

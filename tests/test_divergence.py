@@ -252,3 +252,7 @@ def test_the_curves_lie_beside_the_checkpoints(images: Path, tmp_path: Path, mon
     monkeypatch.setattr(recorder, "DRAW_SECONDS", 0.0)
     run(make_config(images, out, "Global.overwrite=true"))
     assert drawn == [12, 0, 3, 6, 9, 12, 12]
+    monkeypatch.setattr("ocrslim.saver.SAVE_SECONDS", 0.0)
+    del drawn[:]
+    run(make_config(images, out, "Global.overwrite=true"))
+    assert set(drawn) == set(range(13)), "also between evaluations, which can be hours apart"

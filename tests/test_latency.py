@@ -96,6 +96,9 @@ def test_what_is_kept_is_not_measured_again(graph, cache):
     first, second, third = [], [], []
     table = measured_table(MACHINE, wanted(graph), timer(graph, first))
     again = measured_table(MACHINE, wanted(graph), timer(graph, second))
+    table.plans["a plan"] = 0.5
+    table.save()
+    assert measured_table(MACHINE, wanted(graph), timer(graph, second)).plans == {"a plan": 0.5}, "nor a plan"
     assert first and not second and again.samples == table.samples and again.full == table.full
     measured_table({**MACHINE, "processor": "b"}, wanted(graph), timer(graph, third))
     assert third == first and len(list(cache.iterdir())) == 2, "another machine has another table"

@@ -41,11 +41,13 @@ class LatencyTable:
         machine: what the times depend on, for people to read and to find the table by.
         full: milliseconds of the unpruned network.
         samples: units that go, and the time of what is left as part of the unpruned network's, timed beside it.
+        plans: the same of finished plans, by hash: a run that is resumed must choose as it chose.
     """
 
     machine: Mapping[str, Any]
     full: float = 0.0
     samples: list[tuple[dict[str, int], float]] = field(default_factory=list)
+    plans: dict[str, float] = field(default_factory=dict)
 
     @property
     def path(self) -> Path:
@@ -55,7 +57,8 @@ class LatencyTable:
     def save(self) -> None:
         """Write it, atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        content = {"schema": _SCHEMA, "machine": dict(self.machine), "full_ms": self.full, "samples": self.samples}
+        content: dict[str, Any] = {"schema": _SCHEMA, "machine": dict(self.machine), "full_ms": self.full}
+        content |= {"samples": self.samples, "plans": self.plans}
         write_json(self.path, content)
 
 
@@ -152,6 +155,7 @@ def load_table(machine: Mapping[str, Any]) -> LatencyTable | None:
             return None
         table.full = float(content["full_ms"])
         table.samples = [({str(n): int(k) for n, k in removed.items()}, float(p)) for removed, p in content["samples"]]
+        table.plans = {str(plan): float(part) for plan, part in content["plans"].items()}
     except (ArtifactError, KeyError, TypeError, ValueError, AttributeError):
         return None
     return table if table.full > 0 else None
