@@ -140,12 +140,12 @@ def recover(config: Any) -> Answer:
     from ocrslim.trials import Trials
 
     data = scan_both(config)
-    trials, network = Trials(config, load_prunable(config), data), load_scored(config, data[0])
-    choice = choose_plan(network, partial(trials.score, config))
+    teacher, network = load_prunable(config), load_scored(config, data[0])
+    choice = choose_plan(network, partial(Trials(config, teacher, data).score, config))
     apply_plan(network.model, choice.plan)
     network.model.eval()
     as_cut, start = scored(network.model, config)["scores"], time.monotonic()
-    trials.refit(network.model, choice.plan)
+    Trials(config, teacher, data).refit(network.model, choice.plan)  # one that has not done it yet
     own = {"as_cut": as_cut, "recovery_seconds": time.monotonic() - start, **choice.to_json()}
     return {**keep(network.model, choice.plan, config), **own}
 

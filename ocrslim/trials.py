@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+import numpy as np
 from paddle import nn
 
 from ocrslim import report
@@ -40,18 +41,24 @@ class Trials:
         self._training, self._evaluation = data
         self._path = config.save_model_dir / _FILE
         self._request = self._identity()
+        self._refitted: dict[str, dict[str, np.ndarray]] = {}  # weights by the hash of the plan
 
     def refit(self, student: nn.Layer, plan: Plan) -> None:
         """Get accuracy back before training, unless `Prune.recover` is off: refit the layers to what they were.
 
         Args:
-            student: what `plan` has left of the network.
+            student: what `plan` has left of the network; a trial of the same plan has refitted its like already.
         """
-        if self._config.prune.recover:
-            inputs = calibration_inputs(self._config, self._training)
-            cut = plan.since(self._teacher.plan)
-            found = recover(self._teacher.model, student, cut, inputs, seed=self._config.seed)
-            print(report.recovery_text(found), flush=True)
+        if not self._config.prune.recover:
+            return
+        if plan.hash() in self._refitted:
+            student.set_state_dict(self._refitted[plan.hash()])
+            return
+        inputs = calibration_inputs(self._config, self._training)
+        cut = plan.since(self._teacher.plan)
+        found = recover(self._teacher.model, student, cut, inputs, seed=self._config.seed)
+        print(report.recovery_text(found), flush=True)
+        self._refitted[plan.hash()] = state_arrays(student)
 
     def score(self, current: Config, plan: Plan) -> float:
         """The main indicator of what `plan` leaves of the network of `current`, refitted."""
