@@ -136,7 +136,7 @@ NETWORKS = [
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
-@pytest.mark.parametrize("batch_norm", ["keep", "matched"])
+@pytest.mark.parametrize("batch_norm", ["rebase", "keep", "matched"])
 def test_the_output_comes_closer_on_inputs_never_seen(kind, batch_norm):
     paddle.seed(1)
     teacher, student, plan = pair(kind())
@@ -246,8 +246,27 @@ def test_the_seed_decides_the_weights():
 def test_the_mean_of_a_norm_behind_two_layers_stays():
     teacher, student, plan = pair(SharedNorm())
     before = student.norm._mean.numpy()
-    assert recover(teacher, student, plan, images(64, 5), seed=0).refitted
+    assert recover(teacher, student, plan, images(64, 5), seed=0, options=RecoveryOptions(batch_norm="keep")).refitted
     assert np.array_equal(student.norm._mean.numpy(), before)
+
+
+@pytest.mark.parametrize("kind", [TransposedHead, SharedNorm])
+def test_in_training_the_network_begins_as_it_is_in_eval_mode(kind):
+    inputs = images(256, 5)
+    fresh = paddle.to_tensor(np.concatenate(inputs))
+
+    def modes(batch_norm: str) -> list[np.ndarray]:
+        paddle.seed(1)
+        teacher, student, plan = pair(kind())
+        recover(teacher, student, plan, inputs, seed=0, options=RecoveryOptions(batch_norm=batch_norm))
+        made = [student(fresh).numpy()]
+        student.train()
+        return [*made, student(fresh).numpy()]
+
+    (kept, kept_training), (rebased, training) = modes("keep"), modes("rebase")
+    assert np.abs(rebased - kept).max() < 1e-3 * np.abs(kept).max(), "what the norms do stays the same"
+    if kind is TransposedHead:  # two layers cannot both be as in training
+        assert np.abs(training - rebased).mean() < 0.2 * np.abs(kept_training - kept).mean()
 
 
 def behind_norm(network: nn.Layer) -> np.ndarray:

@@ -24,12 +24,12 @@ from paddle import Tensor, nn
 from ocrslim.errors import DataError, TrainingError
 from ocrslim.pruning.affine import AffineLayer, matrix, offset_of, rows, set_matrix
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.reference import Hook, Moments, Reference, Seen, moments, observe, observing, view
+from ocrslim.pruning.reference import NORMS, Hook, Moments, Reference, Seen, moments, observe, observing, view
 from ocrslim.pruning.refit import Change, NormalEquations
 
 MIN_INPUTS = 4
 ALL, CONSUMERS, NONE = "all", "consumers", "none"
-KEEP, MATCHED, STATISTICS = "keep", "matched", "statistics"
+REBASE, KEEP, MATCHED, STATISTICS = "rebase", "keep", "matched", "statistics"
 Inputs = Union[Sequence[np.ndarray], Callable[[], Iterable[np.ndarray]]]
 _HELD_BACK = 10  # one input of so many judges the refits
 _NEGLIGIBLE = 1e-9  # relative error that is rounding
@@ -44,15 +44,17 @@ class RecoveryOptions:
         positions: places of each layer's output that take part, all inputs together; memory and time grow with it.
         ridges: strengths of the pull towards the weights as they are, relative to the mean square of the inputs; each
             layer takes the one with the least error on the inputs held back.
-        batch_norm: what becomes of the statistics of batch norms behind a cut. `KEEP`: refits alone move their
-            means. `MATCHED`: the normalised channels get the mean and variance they had in the unpruned network.
-            `STATISTICS`: mean and variance of the calibration inputs, the usual recalibration.
+        batch_norm: what becomes of the statistics of batch norms behind a cut. `REBASE`: they are those of the
+            calibration inputs, and scale and shift make up for it, so that the norm does what it did; in training,
+            where statistics are those of each batch, the network then begins as it is in eval mode. `KEEP`: refits
+            alone move their means. `MATCHED`: the normalised channels get the mean and variance they had in the
+            unpruned network. `STATISTICS`: mean and variance of the calibration inputs, the usual recalibration.
     """
 
     layers: str = ALL
     positions: int = 16384
     ridges: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-    batch_norm: str = KEEP
+    batch_norm: str = REBASE
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,9 @@ def recover(
     """
     start, options = time.monotonic(), options or RecoveryOptions()
     batch = _batch(inputs)
-    reference = observe(teacher, plan, batch, options.positions, seed, statistics=options.batch_norm != KEEP)
+    reference = observe(
+        teacher, plan, batch, options.positions, seed, statistics=options.batch_norm in (MATCHED, STATISTICS)
+    )
     refitting = _Refitting(student, reference, plan, options)
     with observing(student, "recovery: refitting", refitting.hooks()) as run:
         run(batch)
@@ -162,7 +166,9 @@ class _Refitting:
         found: dict[str, Hook] = {}
         if self._options.layers != NONE:
             found.update({name: partial(self._refit, seen) for name, seen in self._reference.seen.items()})
-        if self._options.batch_norm != KEEP:
+        if self._options.batch_norm == REBASE:
+            found.update({name: _rebase for name, layer in self._layers.items() if isinstance(layer, NORMS)})
+        elif self._options.batch_norm != KEEP:
             before = self._reference.moments
             found.update({name: partial(self._renormalise, one) for name, one in before.items()})
         return found
@@ -201,6 +207,19 @@ class _Refitting:
             variance = before.running_variance * ratio
         norm._mean.set_value(mean.astype(np.float32))
         norm._variance.set_value(variance.astype(np.float32))
+
+
+def _rebase(norm: nn.Layer, x: Tensor) -> None:
+    """Make a batch norm's statistics those of what it reads here, [N, C, ...]; what it gives stays the same."""
+    if norm.weight is None or norm.bias is None:  # nothing could make up for it
+        return
+    mean, variance = moments(x)
+    slope = norm.weight.numpy() / np.sqrt(norm._variance.numpy() + norm._epsilon)
+    shift = norm.bias.numpy() + slope * (mean - norm._mean.numpy())
+    norm.weight.set_value((slope * np.sqrt(variance + norm._epsilon)).astype(np.float32))
+    norm.bias.set_value(shift.astype(np.float32))
+    norm._mean.set_value(mean.astype(np.float32))
+    norm._variance.set_value(variance.astype(np.float32))
 
 
 class _Samples:
