@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +16,6 @@ from ocrslim.metrics import ImageCounts, scores_of
 from ocrslim.models.names import to_public
 from ocrslim.pruning.select import loss_of
 from ocrslim.search import Search
-
-logger = logging.getLogger(__name__)
 
 JOURNAL = "sen.jsonl"
 JOURNALS = "sen*.jsonl"

@@ -70,7 +70,10 @@ def _prune(config: Config, ranks: Ranks) -> dict[str, Any]:
 
 
 def run_dry(config: Config) -> dict[str, Any]:
-    """Choose and print the plan that `run_prune` would apply, in its first round; nothing is changed or written."""
+    """Choose and print the plan that `run_prune` would apply; nothing is changed or written.
+
+    With several `Prune.rounds` it is the plan of a single one: what the later ones do, nobody knows before.
+    """
     config.require("Architecture")
     data, trial = None, None
     if config.prune.target:

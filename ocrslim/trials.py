@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 from paddle import nn
 
@@ -20,8 +18,6 @@ from ocrslim.pruning.recover import recover
 from ocrslim.pruning.surgery import apply_plan
 from ocrslim.runtime.engine import Engines
 from ocrslim.weights import state_arrays
-
-logger = logging.getLogger(__name__)
 
 _FILE = "trials.json"
 
