@@ -10,6 +10,7 @@ from test_target import OPTIONS, chain
 
 from ocrslim.pruning.counts import MACS, product_cost
 from ocrslim.pruning.latency import (
+    BLOCKS,
     SAMPLES,
     LatencyCost,
     LatencyTable,
@@ -64,6 +65,33 @@ def test_where_time_follows_macs_every_combination_is_predicted_exactly(graph):
     removed = np.stack([rng.integers(0, group.size - 1, 50) for group in graph.groups.values()], axis=1)
     assert cost(removed) == pytest.approx(milliseconds(graph, removed))
     assert cost.error < 1e-6
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_blocks_that_a_processor_computes_are_found_from_its_times(block):
+    graph = chain([16, 48, 64, 40], [200, 300, 100, 100])
+    work, names = Work(graph, block), list(graph.groups)
+
+    def blocked(removed):
+        return REST + RATE * work(np.asarray(removed))[:, 1:5].sum(axis=1)
+
+    def time_of(removed):
+        rows = np.array([[0] * len(names), [removed.get(name, 0) for name in names]])
+        full, left = blocked(rows)
+        return full, left / full
+
+    cost = LatencyCost(graph, measured_table(MACHINE, wanted(graph), time_of))
+    rng = np.random.default_rng(0)
+    removed = np.stack([rng.integers(0, group.size - 1, 50) for group in graph.groups.values()], axis=1)
+    assert cost.block == block and cost(removed) == pytest.approx(blocked(removed))
+
+
+def test_outputs_that_fill_no_block_cost_a_whole_one_and_inputs_what_they_are():
+    graph = chain([40, 40], [10, 10])
+    whole, some, more = Work(graph, 16)(np.array([[0], [8], [9]]))[:, 1]
+    assert whole == 9 * 10 * (3 * 48 + 40 * 48)
+    assert some == 9 * 10 * (3 * 32 + 32 * 48)
+    assert more == 9 * 10 * (3 * 32 + 31 * 48)
 
 
 def test_noise_of_the_measurements_does_not_look_like_a_saving(graph):

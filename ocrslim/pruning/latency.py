@@ -3,7 +3,9 @@
     ms = rest + sum over kinds of rate x work,
 
 a kind being the multiply-accumulates of dense convolutions, of 1x1 ones, of transposed ones and of depthwise ones, and
-the numbers that layers write, which everything between convolutions reads and writes again. The rates are found by
+the numbers that layers write, which everything between convolutions reads and writes again. Output channels count as
+the whole blocks that they fill: oneDNN computes them 8 (AVX2) or 16 (AVX-512) at a time, so that 24 take as long as 32.
+Which block it is, the samples tell. The rates are found by
 non-negative least squares (Lawson and Hanson, "Solving Least Squares Problems", 1974, chapter 23) from the times of
 whole networks pruned at random: what one layer alone saves is mostly less than the noise of a measurement, and a search
 among thousands of plans finds every layer whose noise looks like a saving.
@@ -29,7 +31,9 @@ from ocrslim.graph.groups import ChannelGraph
 from ocrslim.pruning.counts import MACS, ProductCost, product_cost
 
 SAMPLES = 36  # networks that are timed: a few for each rate, and for the noise
-_SCHEMA = 2
+BLOCKS = (1, 8, 16)  # output channels that a processor may compute at a time
+_SCHEMA = 3
+_ROUNDING = 1e-6  # of a block: lengths are means over units, and have rounding errors
 Removed = Mapping[str, int]  # units that go from groups, by name
 
 
@@ -63,31 +67,51 @@ class LatencyTable:
 
 
 class LatencyCost:
-    """Milliseconds by the units that go from each group."""
+    """Milliseconds by the units that go from each group.
+
+    Attributes:
+        block: output channels that are computed at a time, of `BLOCKS`: what describes the samples best.
+        error: root mean square of what the samples are off by, as part of the unpruned network's time.
+    """
 
     def __init__(self, graph: ChannelGraph, table: LatencyTable):
-        self._work = Work(graph)
         self._full = table.full
-        rows = np.array([[removed.get(name, 0) for name in graph.groups] for removed, _ in table.samples])
-        whole = np.zeros((1, len(graph.groups)), dtype=np.int64)
-        work = self._work(np.concatenate([whole, rows.reshape(-1, len(graph.groups))]))
-        self._scale = np.maximum(work[0], 1.0)
-        times = np.array([1.0, *(part for _, part in table.samples)])
-        self._rates, _ = nnls(work / self._scale, times)
-        self._rates /= float((work[:1] / self._scale @ self._rates)[0])  # of the unpruned network, exactly
-        self.error = float(np.sqrt(np.mean((self._part(rows) - times[1:]) ** 2))) if len(rows) else 0.0
-
-    def _part(self, removed: np.ndarray) -> np.ndarray:
-        return np.asarray(self._work(removed) / self._scale @ self._rates)
+        removed = [[row.get(name, 0) for name in graph.groups] for row, _ in table.samples]
+        rows = np.array(removed, dtype=np.int64).reshape(-1, len(graph.groups))
+        times = np.array([part for _, part in table.samples])
+        fits = [_Fit(Work(graph, block), rows, times) for block in BLOCKS]
+        self._fit = min(fits, key=lambda fit: fit.error)
+        self.block, self.error = self._fit.work.block, self._fit.error
 
     def __call__(self, removed: np.ndarray) -> np.ndarray:
-        return self._full * self._part(removed)
+        return self._full * self._fit(removed)
+
+
+class _Fit:
+    """Rates for the kinds of work, by non-negative least squares; exact for the unpruned network."""
+
+    def __init__(self, work: Work, rows: np.ndarray, times: np.ndarray):
+        self.work = work
+        whole = work(np.zeros((1, rows.shape[1]), dtype=np.int64))
+        self._scale = np.maximum(whole[0], 1.0)
+        self._rates, _ = nnls(np.concatenate([whole, work(rows)]) / self._scale, np.append(1.0, times))
+        self._rates /= float((whole / self._scale @ self._rates)[0])
+        self.error = float(np.sqrt(np.mean((self(rows) - times) ** 2))) if len(rows) else 0.0
+
+    def __call__(self, removed: np.ndarray) -> np.ndarray:
+        """Time as part of the unpruned network's."""
+        return np.asarray(self.work(removed) / self._scale @ self._rates)
 
 
 class Work:
     """How much of each kind of work a network does: float [candidates, kinds], the first kind being always 1."""
 
-    def __init__(self, graph: ChannelGraph):
+    def __init__(self, graph: ChannelGraph, block: int = 1):
+        """
+        Args:
+            block: output channels count as the multiple of it that they fit into.
+        """
+        self.block = block
         self._cost: ProductCost = product_cost(graph, MACS)
         self._positions = np.array([float(layer.positions) for layer in graph.layers])
         kinds = np.array([_kind(layer.shape) for layer in graph.layers])
@@ -95,9 +119,11 @@ class Work:
         self._outputs = np.where(kinds == _TRANSPOSED, 2, 1)  # the axis of output channels, behind that of repeats
 
     def __call__(self, removed: np.ndarray) -> np.ndarray:
-        lengths = self._cost.lengths(removed)
+        lengths, axis = self._cost.lengths(removed), self._outputs[None, :, None]
+        outputs = self.block * np.ceil(np.take_along_axis(lengths, axis, axis=2) / self.block - _ROUNDING)
+        np.put_along_axis(lengths, axis, outputs, axis=2)
         macs = lengths.prod(axis=2) * self._positions
-        written = np.take_along_axis(lengths, self._outputs[None, :, None], axis=2)[:, :, 0] * self._positions
+        written = outputs[:, :, 0] * self._positions
         return np.column_stack([np.ones(len(removed)), macs @ self._masks.T, written.sum(axis=1)])
 
 
