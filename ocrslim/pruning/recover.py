@@ -24,37 +24,15 @@ from paddle import Tensor, nn
 from ocrslim.errors import DataError, TrainingError
 from ocrslim.pruning.affine import AffineLayer, matrix, offset_of, rows, set_matrix
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.reference import NORMS, Hook, Moments, Reference, Seen, moments, observe, observing, view
+from ocrslim.pruning.reference import NORMS, Hook, Reference, Seen, moments, observe, observing, view
 from ocrslim.pruning.refit import Change, NormalEquations
 
 MIN_INPUTS = 4
-ALL, CONSUMERS, NONE = "all", "consumers", "none"
-REBASE, KEEP, MATCHED, STATISTICS = "rebase", "keep", "matched", "statistics"
+POSITIONS = 16384
+RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 Inputs = Union[Sequence[np.ndarray], Callable[[], Iterable[np.ndarray]]]
 _HELD_BACK = 10  # one input of so many judges the refits
 _NEGLIGIBLE = 1e-9  # relative error that is rounding
-
-
-@dataclass(frozen=True)
-class RecoveryOptions:
-    """How a network is refitted.
-
-    Attributes:
-        layers: `ALL`, every layer behind a cut; `CONSUMERS`, those that have lost inputs; `NONE`, batch norms alone.
-        positions: places of each layer's output that take part, all inputs together; memory and time grow with it.
-        ridges: strengths of the pull towards the weights as they are, relative to the mean square of the inputs; each
-            layer takes the one with the least error on the inputs held back.
-        batch_norm: what becomes of the statistics of batch norms behind a cut. `REBASE`: they are those of the
-            calibration inputs, and scale and shift make up for it, so that the norm does what it did; in training,
-            where statistics are those of each batch, the network then begins as it is in eval mode. `KEEP`: refits
-            alone move their means. `MATCHED`: the normalised channels get the mean and variance they had in the
-            unpruned network. `STATISTICS`: mean and variance of the calibration inputs, the usual recalibration.
-    """
-
-    layers: str = ALL
-    positions: int = 16384
-    ridges: tuple[float, ...] = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-    batch_norm: str = REBASE
 
 
 @dataclass(frozen=True)
@@ -97,7 +75,8 @@ def recover(
     inputs: Inputs,
     *,
     seed: int,
-    options: RecoveryOptions | None = None,
+    positions: int = POSITIONS,
+    ridges: Sequence[float] = RIDGES,
 ) -> Recovery:
     """Refit `student` in place so that its layers give what those of `teacher` do.
 
@@ -106,6 +85,9 @@ def recover(
     its bias, else to the running mean of the batch norm behind it; without either there is none. A tenth of the
     inputs is held back, and a layer that does worse on those than before keeps its weights.
 
+    The statistics of batch norms become those of the inputs, and scale and shift make up for it, so that each does what
+    it did: in training, where statistics are those of each batch, the network then begins as it is in eval mode.
+
     Args:
         teacher: the network before pruning; it is only run.
         student: the same network pruned by `plan`, its weights the teacher's that are left.
@@ -113,18 +95,19 @@ def recover(
         inputs: float32 [1, 3, H, W] each, all of one shape, such as 40 crops of training images of 480x480; or a
             function that gives them. All of them run through the networks at once: memory grows with their pixels.
         seed: of the places that take part.
+        positions: places of each layer's output that take part, all inputs together; memory and time grow with it.
+        ridges: strengths of the pull towards the weights as they are, relative to the mean square of the inputs; each
+            layer takes the one with the least error on the inputs held back.
 
     Raises:
         DataError: fewer than `MIN_INPUTS` inputs, or not of one shape.
         TrainingError: a layer reads or makes numbers that are not finite, or the networks are of another
             architecture each.
     """
-    start, options = time.monotonic(), options or RecoveryOptions()
+    start = time.monotonic()
     batch = _batch(inputs)
-    reference = observe(
-        teacher, plan, batch, options.positions, seed, statistics=options.batch_norm in (MATCHED, STATISTICS)
-    )
-    refitting = _Refitting(student, reference, plan, options)
+    reference = observe(teacher, plan, batch, positions, seed)
+    refitting = _Refitting(student, reference, ridges)
     with observing(student, "recovery: refitting", refitting.hooks()) as run:
         run(batch)
     left = (LayerRecovery(name, left=reason) for name, reason in reference.left.items())
@@ -148,12 +131,11 @@ def _batch(inputs: Inputs) -> np.ndarray:
 class _Refitting:
     """The hooks that refit the layers of a pruned network while it runs; `done` fills up with what became of them."""
 
-    def __init__(self, student: nn.Layer, reference: Reference, plan: Plan, options: RecoveryOptions):
+    def __init__(self, student: nn.Layer, reference: Reference, ridges: Sequence[float]):
         self.done: list[LayerRecovery] = []
         self._layers = dict(student.named_sublayers())
         self._reference = reference
-        self._cuts = {(cut.key, cut.axis) for cut in plan.cuts}
-        self._options = options
+        self._ridges = ridges
         missing = reference.seen.keys() - self._layers.keys()
         if missing:
             raise TrainingError(
@@ -163,20 +145,10 @@ class _Refitting:
 
     def hooks(self) -> dict[str, Hook]:
         """What to call before a layer runs, by its name."""
-        found: dict[str, Hook] = {}
-        if self._options.layers != NONE:
-            found.update({name: partial(self._refit, seen) for name, seen in self._reference.seen.items()})
-        if self._options.batch_norm == REBASE:
-            found.update({name: _rebase for name, layer in self._layers.items() if isinstance(layer, NORMS)})
-        elif self._options.batch_norm != KEEP:
-            before = self._reference.moments
-            found.update({name: partial(self._renormalise, one) for name, one in before.items()})
-        return found
+        norms = {name: _rebase for name, layer in self._layers.items() if isinstance(layer, NORMS)}
+        return {**norms, **{name: partial(self._refit, seen) for name, seen in self._reference.seen.items()}}
 
     def _refit(self, seen: Seen, layer: AffineLayer, x: Tensor) -> None:
-        if self._options.layers == CONSUMERS and (f"{seen.name}.weight", seen.input_axis) not in self._cuts:
-            self.done.append(LayerRecovery(seen.name, left="reads no pruned channels"))
-            return
         if seen.targets[0].shape[1] != len(offset_of(layer)):
             self.done.append(LayerRecovery(seen.name, left="its outputs are not those that the plan leaves it"))
             return
@@ -187,7 +159,7 @@ class _Refitting:
             self.done.append(LayerRecovery(seen.name, before, before, left="gives what it gave"))
             return
         movable = layer.bias is not None or norm is not None
-        found = [(ridge, samples.equations.solve(ridge, movable, samples.taps)) for ridge in self._options.ridges]
+        found = [(ridge, samples.equations.solve(ridge, movable, samples.taps)) for ridge in self._ridges]
         after, ridge, change = min(((samples.error(c), r, c) for r, c in found), key=lambda entry: entry[0])
         if not after < before:
             left = "a refit makes it worse on the inputs held back"
@@ -195,18 +167,6 @@ class _Refitting:
             return
         _apply(layer, norm, change)
         self.done.append(LayerRecovery(seen.name, before, after, ridge=ridge))
-
-    def _renormalise(self, before: Moments, norm: nn.Layer, x: Tensor) -> None:
-        """Set a batch norm's statistics by those of the calibration inputs, here and in the unpruned network."""
-        mean, variance = moments(x)
-        if np.allclose(mean, before.mean, rtol=1e-5) and np.allclose(variance, before.variance, rtol=1e-5):
-            return
-        if self._options.batch_norm == MATCHED:
-            ratio = (variance + norm._epsilon) / (before.variance + norm._epsilon)
-            mean = mean + (before.running_mean - before.mean) * np.sqrt(ratio)
-            variance = before.running_variance * ratio
-        norm._mean.set_value(mean.astype(np.float32))
-        norm._variance.set_value(variance.astype(np.float32))
 
 
 def _rebase(norm: nn.Layer, x: Tensor) -> None:

@@ -30,7 +30,6 @@ class Seen:
 
     Attributes:
         name: of the layer.
-        input_axis: the axis of its weight that belongs to its inputs.
         picks: the places, one array of indices for each input.
         targets: its output there, one array [places, channels, entries of the kernel] for each input; the last
             axis is 1 but for transposed convolutions.
@@ -38,20 +37,9 @@ class Seen:
     """
 
     name: str
-    input_axis: int
     picks: list[np.ndarray] = field(default_factory=list)
     targets: list[np.ndarray] = field(default_factory=list)
     norm: str = ""
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Mean and variance of what a batch norm reads, and those it normalises by, of the channels that stay."""
-
-    mean: np.ndarray
-    variance: np.ndarray
-    running_mean: np.ndarray
-    running_variance: np.ndarray
 
 
 @dataclass
@@ -59,22 +47,18 @@ class Reference:
     """What was seen of each layer, by name in the order in which they ran; `left`: why others have nothing there."""
 
     seen: dict[str, Seen] = field(default_factory=dict)
-    moments: dict[str, Moments] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
 
 
-def observe(
-    teacher: nn.Layer, plan: Plan, batch: np.ndarray, positions: int, seed: int, statistics: bool = False
-) -> Reference:
+def observe(teacher: nn.Layer, plan: Plan, batch: np.ndarray, positions: int, seed: int) -> Reference:
     """Run the unpruned network on `batch`, float32 [N, C, H, W], and keep what its layers give.
 
     Args:
         plan: the channels that it removes are left out.
         positions: places to keep of each layer, all inputs together.
         seed: of the places.
-        statistics: keep the moments of what batch norms read, too.
     """
-    watch = _Watch(plan, max(1, positions // len(batch)), seed, statistics)
+    watch = _Watch(plan, max(1, positions // len(batch)), seed)
     before: dict[str, Hook] = {}
     after: dict[str, Hook] = {}
     for name, layer in teacher.named_sublayers():
@@ -144,12 +128,11 @@ def moments(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
 class _Watch:
     """The hooks that fill a `Reference`."""
 
-    def __init__(self, plan: Plan, each: int, seed: int, statistics: bool):
+    def __init__(self, plan: Plan, each: int, seed: int):
         self.found = Reference()
         self._cuts = {(cut.key, cut.axis): list(cut.keep) for cut in plan.cuts}
         self._each = each
         self._seed = seed
-        self._statistics = statistics
         self._last: tuple[str, Tensor] | None = None
         self._norms: set[str] = set()
 
@@ -174,20 +157,15 @@ class _Watch:
             if name in self._norms:  # its mean is not one layer's to move
                 for seen in (seen for seen in self.found.seen.values() if seen.norm == name):
                     seen.norm = ""
-                self.found.moments.pop(name, None)
                 return
             self._norms.add(name)
             if self._last is not None and self._last[1] is x and self._last[0] in self.found.seen:
                 self.found.seen[self._last[0]].norm = name
-            if self._statistics:
-                keep = self._cuts.get((f"{name}._mean", 0), slice(None))
-                running = norm._mean.numpy(), norm._variance.numpy()
-                self.found.moments[name] = Moments(*(values[keep] for values in (*moments(x), *running)))
 
         return hook
 
     def _sampled(self, name: str, layer: nn.Layer, x: Tensor, y: Tensor) -> Seen:
-        seen = Seen(name, axis_of(INPUT_AXIS, layer))
+        seen = Seen(name)
         keep = self._cuts.get((f"{name}.weight", axis_of(OUTPUT_AXIS, layer)))
         for index, made in enumerate(view(y)):
             picks = self._picks(name, index, places(layer, x.shape[1:], made.shape))
