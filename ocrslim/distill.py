@@ -5,6 +5,9 @@ teacher are soft labels. Romero et al., "FitNets" (arXiv 1412.6550, equation 3):
 the neck, which a pruned network shares channel by channel. PP-OCRv2 distils detectors by their maps (Du et al., arXiv
 2109.03144, section 2.1); of these only the shrink map is taken here, the one that inference reads. The threshold
 branch is not: weights imported from an inference model have none, and what a new one says would be noise.
+
+The teacher fades out, as in Clark et al., "BAM! Born-Again Multi-Task Networks" (arXiv 1907.04829, section 3.2, teacher
+annealing): it leads a pruned network back to what it was, and would then hold it there, while the labels lead on.
 """
 
 from __future__ import annotations
@@ -34,16 +37,23 @@ class Distillation:
         plan: None for an unpruned student.
         weights: factors of the losses `maps` and `features`; 0 leaves one out.
         alpha: factor of the shrink map in the loss by labels; with a weight of 1 the teacher's map counts as much.
+        fade: fraction of the training over which the weights fall linearly to 0; 0: they stay.
 
     Raises:
         TrainingError: teacher and student are of another architecture each.
     """
 
     def __init__(
-        self, teacher: nn.Layer, student: nn.Layer, plan: Plan | None, weights: Mapping[str, float], alpha: float = 5.0
+        self,
+        teacher: nn.Layer,
+        student: nn.Layer,
+        plan: Plan | None,
+        weights: Mapping[str, float],
+        alpha: float = 5.0,
+        fade: float = 0.0,
     ):
         self.weights = {name: float(weights.get(name, 0)) for name in (MAPS, FEATURES)}
-        self._alpha = alpha
+        self._alpha, self._fade = alpha, fade
         self._teacher, self._student = teacher, student
         self._kept = kept_features(plan)
         self._features: Tensor | None = None
@@ -56,7 +66,7 @@ class Distillation:
     @property
     def settings(self) -> str:
         """The weights in words, for what a run depends on."""
-        return ", ".join(f"{name} {weight:g}" for name, weight in self.weights.items())
+        return ", ".join(f"{name} {weight:g}" for name, weight in {**self.weights, "fade": self._fade}.items())
 
     def __enter__(self) -> Distillation:
         if self.weights[FEATURES]:
@@ -72,22 +82,30 @@ class Distillation:
         if layer.training:  # an evaluation's features would only take room
             self._features = features
 
-    def losses(self, images: Tensor, maps: Tensor) -> dict[str, Tensor]:
-        """The weighted losses, as scalars by name, of the student's last forward pass.
+    def factor(self, share: float) -> float:
+        """What is left of the weights (1..0) when `share` (0..1) of the training is done."""
+        return max(0.0, 1 - share / self._fade) if self._fade else 1.0
+
+    def losses(self, images: Tensor, maps: Tensor, share: float = 0.0) -> dict[str, Tensor]:
+        """The weighted losses, as scalars by name, of the student's last forward pass; {} once they have faded.
 
         Args:
             images: float32 [N, 3, H, W], which the student has read in training mode.
             maps: what it made of them, [N, 3, H, W], the shrink map first.
+            share: of the training that is done.
         """
+        own, self._features = self._features, None
+        factor = self.factor(share)
+        if not factor:
+            return {}
         with paddle.no_grad():
             features = self._teacher.neck(self._teacher.backbone(images))
             target = self._teacher.head(features)["maps"][:, 0] if self.weights[MAPS] else None
         found = {}
         if target is not None:
-            found["loss_distill_maps"] = self._alpha * self.weights[MAPS] * map_loss(maps[:, 0], target)
-        if self._features is not None:
-            own, self._features = self._features, None
-            found["loss_distill_features"] = self.weights[FEATURES] * self._feature_loss(own, features)
+            found["loss_distill_maps"] = factor * self._alpha * self.weights[MAPS] * map_loss(maps[:, 0], target)
+        if own is not None:
+            found["loss_distill_features"] = factor * self.weights[FEATURES] * self._feature_loss(own, features)
         return found
 
     def _feature_loss(self, own: Tensor, features: Tensor) -> Tensor:

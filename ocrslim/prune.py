@@ -87,9 +87,9 @@ def run_dry(config: Config) -> dict[str, Any]:
 
 def _distillation(config: Config, teacher: nn.Layer, student: nn.Layer, plan: Plan) -> Distillation | None:
     """What `student` learns from the network that it was; None where `Prune.distill` has no weight above 0."""
-    weights = config.prune.distill
-    alpha = float(config.get("Loss.alpha", 5.0))
-    return Distillation(teacher, student, plan, weights, alpha) if any(weights.values()) else None
+    weights = dict(config.prune.distill)
+    fade, alpha = weights.pop("fade"), float(config.get("Loss.alpha", 5.0))
+    return Distillation(teacher, student, plan, weights, alpha, fade) if any(weights.values()) else None
 
 
 def _warn_of_collapse(config: Config, scores: Mapping[str, float]) -> None:

@@ -76,7 +76,8 @@ class PruneOptions:
     min_channels: int = 1
     recover: bool = True
     recover_images: int = 40
-    distill: Mapping[str, float] = field(default_factory=lambda: {"maps": 1.0, "features": 1.0})  # weights of losses
+    # weights of losses, and the fraction of the training over which they fall to 0
+    distill: Mapping[str, float] = field(default_factory=lambda: {"maps": 1.0, "features": 1.0, "fade": 0.5})
 
 
 # Two names of one thing: the documented commands use the left one, the resolved configuration the right one.
@@ -200,7 +201,7 @@ _DB_POST_PROCESS = Section(
 )
 
 _TARGET = Section(dict.fromkeys((*TARGETS, "flops"), PART))
-_DISTILL = Section(dict.fromkeys(PruneOptions().distill, NOT_NEGATIVE), defaults=PruneOptions().distill)
+_DISTILL = Section(named(maps=NOT_NEGATIVE, features=NOT_NEGATIVE, fade=ZERO_TO_ONE), defaults=PruneOptions().distill)
 
 _PRUNE = Section(
     keys={

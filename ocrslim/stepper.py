@@ -66,7 +66,7 @@ class Stepper:
         """
         self._schedule.factor = progress.rate_factor
         self._schedule.step(progress.step)
-        parts, loss = self._forward(batch)
+        parts, loss = self._forward(batch, progress.share)
         self._precision.backward(parts["loss"])
         self._ranks.mean(self._moved())
         if self._precision.exact:
@@ -79,19 +79,19 @@ class Stepper:
             self.average.update(progress.step)
         return loss
 
-    def _forward(self, batch: list[Tensor]) -> tuple[dict[str, Tensor], float]:
+    def _forward(self, batch: list[Tensor], share: float) -> tuple[dict[str, Tensor], float]:
         """This rank's losses by name, and the mean of the ranks' sums; raises `Diverged`."""
         parts: dict[str, Tensor] = {}
         loss, fault = math.nan, ""
         try:
-            parts = self._losses(batch)
+            parts = self._losses(batch, share)
             loss = check_loss(parts)
             self.losses = {name: float(part) for name, part in parts.items()}
         except Diverged as error:
             fault = str(error)
         return parts, agreed_loss(self._ranks.exchange((loss, fault)))
 
-    def _losses(self, batch: list[Tensor]) -> dict[str, Tensor]:
+    def _losses(self, batch: list[Tensor], share: float) -> dict[str, Tensor]:
         with self._precision.forward():
             predictions = self.model(batch[0])
         maps = predictions["maps"].astype("float32")
@@ -99,7 +99,7 @@ class Stepper:
         parts = self._loss({"maps": maps}, batch)
         if self._distillation is None:
             return parts
-        more = self._distillation.losses(batch[0], maps)
+        more = self._distillation.losses(batch[0], maps, share)
         return {**parts, **more, "loss": sum(more.values(), parts["loss"])}
 
     def _moved(self) -> list[Tensor]:

@@ -364,6 +364,7 @@ def test_images_are_evaluated_one_by_one(write):
         "Prune.align=0",
         "Prune.min_channels=0",
         "Prune.distill.maps=-1",
+        "Prune.distill.fade=1.5",
         "Optimizer.ema.decay=1",
         "Optimizer.clip_norm_global=0",
         "Global.use_amp=1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -137,6 +138,47 @@ def test_a_pruned_neck_is_compared_channel_by_channel(real: tuple[nn.Layer, nn.L
         distillation.losses(image, forward(student, image))
 
 
+@pytest.mark.parametrize(
+    ("fade", "share", "left"), [(0.5, 0.0, 1.0), (0.5, 0.25, 0.5), (0.5, 0.5, 0.0), (0.5, 0.9, 0.0), (1.0, 0.75, 0.25)]
+)
+def test_the_teacher_fades_out(fade: float, share: float, left: float) -> None:
+    teacher, student = detector(1), detector(2)
+    image = paddle.to_tensor(np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32))
+    with Distillation(teacher, student, None, BOTH, fade=fade) as distillation:
+        once = distillation.losses(image, student(image)["maps"])
+        now = distillation.losses(image, student(image)["maps"], share)
+    assert {name: float(loss) for name, loss in now.items()} == (
+        {name: pytest.approx(left * float(loss)) for name, loss in once.items()} if left else {}
+    )
+
+
+def test_a_teacher_that_does_not_fade_stays_and_one_that_has_faded_is_not_run() -> None:
+    teacher, student = detector(1), detector(2)
+    image = paddle.to_tensor(np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32))
+    calls: list[int] = []
+    teacher.neck.register_forward_post_hook(lambda *_: calls.append(1))
+    for fade, share in ((0.0, 0.99), (0.5, 0.99)):
+        with Distillation(teacher, student, None, BOTH, fade=fade) as distillation:
+            distillation.losses(image, student(image)["maps"], share)
+    assert len(calls) == 1
+
+
+@pytest.mark.usefixtures("no_images")
+def test_in_a_training_the_teacher_leads_the_first_half_alone(images: Path, tmp_path: Path) -> None:
+    seen: list[tuple[int, bool]] = []
+
+    class Watched(Distillation):
+        def losses(self, *given: Any) -> dict[str, paddle.Tensor]:
+            found = super().losses(*given)
+            seen.append((len(seen), bool(found)))
+            return found
+
+    student = detector(2)
+    distillation = Watched(detector(1), student, None, BOTH, fade=0.5)
+    run(make_config(images, tmp_path / "out"), student, distillation=distillation)
+    assert len(seen) > 2 and [led for _, led in seen] == [2 * step < len(seen) for step, _ in seen]
+
+
 def test_weights_scale_and_zero_leaves_out() -> None:
     teacher, student = detector(1), detector(2)
     image = paddle.to_tensor(np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32))
@@ -222,6 +264,6 @@ def test_the_key_and_its_defaults(images: Path, tmp_path: Path) -> None:
     def read(*options: str) -> dict[str, float]:
         return dict(make_config(images, tmp_path / "out", *options).prune.distill)
 
-    assert read() == {"maps": 1.0, "features": 1.0}
-    assert read("Prune.distill.features=0") == {"maps": 1.0, "features": 0}
-    assert read("Prune.distill={maps: 0.5}") == {"maps": 0.5, "features": 1.0}
+    assert read() == {"maps": 1.0, "features": 1.0, "fade": 0.5}
+    assert read("Prune.distill.features=0", "Prune.distill.fade=1") == {"maps": 1.0, "features": 0, "fade": 1}
+    assert read("Prune.distill={maps: 0.5}") == {"maps": 0.5, "features": 1.0, "fade": 0.5}
