@@ -43,7 +43,7 @@ def main() -> int:
 
     try:
         config = load_config(options.config, options.opt)
-        import_paddle()
+        import_paddle(training=options.part == "speed")
         answer = _run(options, config)
     except (OcrSlimError, ledger.AlreadyScored) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,3 +59,38 @@ def test_the_users_own_setting_wins(
     monkeypatch.setenv(KEY, value)
     startup.import_paddle(training=True)
     assert os.environ[KEY] == value and KEY not in caplog.text
+
+
+_FAULTS = """
+import resource, sys
+from ocrslim import startup
+startup.import_paddle(training=sys.argv[1] == "training")
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+def work():
+    return [len(b"x" * (size << 20)) for size in (8, 40, 100)]
+
+work(), work()
+before = faults()
+work(), work(), work()
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc's malloc")
+@pytest.mark.parametrize(
+    ("stage", "tunables", "kept"),
+    [
+        pytest.param("training", "", True, id="training"),
+        pytest.param("analysis", "", False, id="no training"),
+        pytest.param("training", "glibc.malloc.mmap_max=65536", False, id="the user's own setting wins"),
+    ],
+)
+def test_in_training_memory_is_kept_and_not_asked_for_again(stage: str, tunables: str, kept: bool) -> None:
+    environment = {**os.environ, "GLIBC_TUNABLES": tunables}
+    command = [sys.executable, "-W", "ignore", "-c", _FAULTS, stage]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    pages = int(done.stdout.split()[-1])
+    assert pages < 100 if kept else pages > 10_000
