@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from accuracy_plan import OURS, PADDLESLIM, UNPRUNED, Results
@@ -15,6 +16,8 @@ from ocrslim.artifacts import atomic_file
 
 DPI = 130
 _INK, _FAINT = "#1a1a1a", "#6a6a6a"
+_SIZE = 6.5
+_STAR = "*", 11.0  # marker and size of longer trainings
 # way and training -> label, colour, marker; told apart without colours too
 _STYLES = {
     (OURS, True): ("this project, trained", "#0b5fa5", "o"),
@@ -24,6 +27,19 @@ _STYLES = {
     (UNPRUNED, False): ("unpruned, as it comes", _FAINT, "X"),
 }
 _TITLES = {"sroie": "SROIE receipts", "icdar2015": "ICDAR 2015"}
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How the networks of one way and one budget are drawn."""
+
+    way: str
+    budget: float
+    label: str
+    colour: str
+    marker: str
+    size: float
+
 
 Place = Callable[[Spot], "float | None"]
 
@@ -63,21 +79,33 @@ def _panels(results: Results, data: str) -> list[tuple[str, Place]]:
     ]
 
 
+def _styles(spots: Sequence[Spot]) -> list[_Style]:
+    """One for each way and budget that there is."""
+    found = []
+    for style, (label, colour, marker) in _STYLES.items():
+        for at, budget in enumerate(sorted({spot.budget for spot in spots if (spot.way, spot.trained) == style})):
+            named = f"{label} {budget:g} min" if budget else label
+            found.append(_Style(style[0], budget, named, colour, *(_STAR if at else (marker, _SIZE))))
+    return found
+
+
 def _panel(axes: Axes, spots: Sequence[Spot], place: Place) -> None:
     """Each way's points, joined from left to right; a point of several seeds has a small dot for each."""
-    for style, (_, colour, marker) in _STYLES.items():
-        placed = [(place(spot), spot) for spot in spots if (spot.way, spot.trained) == style]
+    for style in _styles(spots):
+        placed = [(place(spot), spot) for spot in spots if (spot.way, spot.budget) == (style.way, style.budget)]
         known = sorted(((x, spot) for x, spot in placed if x is not None), key=lambda one: one[0])
         if not known:
             continue
         xs, ys = [x for x, _ in known], [spot.hmean for _, spot in known]
+        colour = style.colour
         axes.plot(xs, ys, color=colour, lw=1.3, zorder=2)
         low, high = zip(*(_reach(spot) for _, spot in known))
-        axes.errorbar(xs, ys, yerr=(low, high), fmt=marker, color=colour, ms=6.5, capsize=3, elinewidth=1, zorder=3)
+        shape = {"fmt": style.marker, "ms": style.size, "color": colour}
+        axes.errorbar(xs, ys, yerr=(low, high), capsize=3, elinewidth=1, zorder=3, **shape)
         for x, spot in known:
             if len(spot.hmeans) > 1:
                 axes.plot([x] * len(spot.hmeans), spot.hmeans, ".", color=colour, ms=4, alpha=0.6, zorder=4)
-        if style[0] == UNPRUNED:
+        if style.way == UNPRUNED:
             axes.axhline(ys[0], color=colour, lw=0.8, ls=(0, (4, 3)), zorder=1)
     axes.grid(color="#e6e6e6", lw=0.6)
     axes.set_axisbelow(True)
@@ -95,11 +123,9 @@ def _reach(spot: Spot) -> tuple[float, float]:
 
 
 def _legend(figure: Figure, spots: Sequence[Spot]) -> None:
-    used = {(spot.way, spot.trained) for spot in spots}
     handles = [
-        figure.axes[0].plot([], [], color=colour, marker=marker, ms=6.5, lw=1.3, label=label)[0]
-        for style, (label, colour, marker) in _STYLES.items()
-        if style in used
+        figure.axes[0].plot([], [], color=one.colour, marker=one.marker, ms=one.size, lw=1.3, label=one.label)[0]
+        for one in _styles(spots)
     ]
     title = (
         "bars: 95 % interval of the difference to the unpruned network of the same training, "

@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,10 @@ class Part:
         key: its name in tables and files.
         kind: weights, table, prune, speed, train, latency or score.
         words: of the command, behind `python`; a list of configuration entries comes last.
-        data, way, point, seed, trained: the network that it is about; "" and 0 where that is left open.
+        data, way, point, seed: the network that it is about; "" and 0 where that is left open.
+        budget: minutes that this network has been trained for; 0: as it was before.
         needs: keys of the parts whose results it builds on.
-        speed: key of the part that tells how many epochs `minutes` of training are.
+        speed: key of the part that tells how many epochs the budget of a training is.
     """
 
     key: str
@@ -47,15 +48,14 @@ class Part:
     way: str = ""
     point: str = ""
     seed: int = 0
-    trained: bool = False
+    budget: float = 0.0
     needs: tuple[str, ...] = ()
     speed: str = ""
-    minutes: float = 0.0
 
     def estimate(self) -> float:
         """Seconds that it may take."""
         if self.kind == "train":
-            return 60 * self.minutes + (EVALUATIONS + 2) * _EVALUATING
+            return 60 * self.budget + (EVALUATIONS + 2) * _EVALUATING
         return _SECONDS[self.kind]
 
     @property
@@ -68,7 +68,7 @@ class Part:
         """`words`, and for a training the number of its epochs, from the speed that was measured."""
         if not self.speed:
             return self.words
-        epochs, every = schedule(self.minutes, results[self.speed]["answer"])
+        epochs, every = schedule(self.budget, results[self.speed]["answer"])
         return (*self.words, f"Global.epoch_num={epochs}", f"Global.eval_batch_step=[0,{every}]")
 
     def request(self, results: Results) -> dict[str, Any]:
@@ -127,41 +127,41 @@ class Planner:
             yield self.prune(way, point, seed)
         for way, point in dict.fromkeys((way, point) for way, point, _ in self.pruned()):
             yield self.latency(way, point)
-        yield self.score(UNPRUNED, "", 0, trained=False)
+        yield self.score(UNPRUNED, "", 0)
         for way, point, seed in self.pruned():
             if way == OURS:
-                yield self.score(way, point, seed, trained=False)
-        if self.options.minutes:
-            for way, point, seed in self.trainings():
-                if seed == self.options.seeds[0]:
-                    yield self.speed(way, point)
-                yield self.train(way, point, seed)
-                yield self.score(way, point, seed, trained=True)
+                yield self.score(way, point, seed)
+        for way, point, seed, budget in self.trainings():
+            if seed == self.options.seeds[0]:
+                yield self.speed(way, point)
+            yield self.train(way, point, seed, budget)
+            yield self.score(way, point, seed, budget)
 
     def points(self) -> list[str]:
-        """Headline points, then those of the curve, which is drawn for SROIE alone."""
-        curve = self.options.points if self.data == "sroie" else []
-        return list(dict.fromkeys([*self.options.headline, *curve]))
+        """All points that networks are pruned to."""
+        return list(dict.fromkeys([*self.headline(), *self.curve()]))
 
-    def seeds(self, point: str) -> list[int]:
-        """Three at the headline points of SROIE, one elsewhere."""
-        several = self.data == "sroie" and point in ("", *self.options.headline)
-        return self.options.seeds if several else self.options.seeds[:1]
+    def headline(self) -> list[str]:
+        """The points that get the long budget, and every seed; SROIE's alone."""
+        return self.options.headline if self.data == "sroie" else []
+
+    def curve(self) -> list[str]:
+        """The points that get the short budget, with one seed: of ICDAR 2015 the headline and the last of the curve."""
+        if self.data == "sroie":
+            return self.options.points
+        return [*self.options.headline, *self.options.points[-1:]]
 
     def pruned(self) -> list[tuple[str, str, int]]:
         """Networks before training: way, point, seed. PaddleSlim's way knows MACs alone, and has no seed."""
         theirs = [(PADDLESLIM, point, 0) for point in self.points() if point.startswith(MACS)]
         return [*theirs, *((OURS, point, self.options.seeds[0]) for point in self.points())]
 
-    def trainings(self) -> list[tuple[str, str, int]]:
-        """Way, point, seed of what is trained: first all with the first seed."""
-        first = self.options.seeds[0]
-        networks = [(UNPRUNED, "")]
-        for point in self.points():
-            ways = (OURS, PADDLESLIM) if point.startswith(MACS) else (OURS,)
-            networks += [(way, point) for way in ways]
-        every = [(way, point, seed) for way, point in networks for seed in self.seeds(point)]
-        return sorted(every, key=lambda one: one[2] != first)
+    def trainings(self) -> list[tuple[str, str, int, float]]:
+        """Way, point, seed, minutes of what is trained: first all with the first seed."""
+        seeds, short, long = self.options.seeds, self.options.minutes, self.options.headline_minutes
+        found = [(way, point, seed, long) for seed in seeds for way, point in _ways(self.headline())]
+        found += [(way, point, seeds[0], short) for way, point in _ways(self.curve())]
+        return sorted((one for one in dict.fromkeys(found) if one[3]), key=lambda one: one[2] != seeds[0])
 
     def key(self, way: str, point: str, seed: int, *more: str) -> str:
         """The name of a part about a network."""
@@ -194,10 +194,10 @@ class Planner:
         words = (*_PART, stage, *self.common(key, self.start), *self.pruning(way, point, seed), *self.data_to_train())
         return Part(key, "prune", words, self.data, way, point, seed, needs=(f"{self.data}, table",))
 
-    def checkpoint(self, way: str, point: str, seed: int, trained: bool) -> tuple[Path, str]:
+    def checkpoint(self, way: str, point: str, seed: int, budget: float = 0.0) -> tuple[Path, str]:
         """Where a network lies, and the part that makes it."""
-        if trained:
-            key = self.key(way, point, seed, "trained")
+        if budget:
+            key = self.key(way, point, seed, trained_for(budget))
             return self.folder(key) / "best_accuracy", key
         if way == UNPRUNED:
             return self.start, "weights"
@@ -207,7 +207,7 @@ class Planner:
     def latency(self, way: str, point: str) -> Part:
         """Times of a pruned network beside the unpruned one's; training does not change them."""
         key = self.key(way, point, 0, LATENCY)
-        network, made_by = self.checkpoint(way, point, self.options.seeds[0], trained=False)
+        network, made_by = self.checkpoint(way, point, self.options.seeds[0])
         asked = ("--unpruned", str(self.start), "--passes", str(self.options.passes))
         words = (*_PART, LATENCY, *asked, *self.common(key, network))
         return Part(key, LATENCY, words, self.data, way, point, needs=(made_by,))
@@ -219,11 +219,11 @@ class Planner:
         words = (*_PART, "speed", "--stage", stage, *options, *self.scored_on(self.labels.one), "Global.overwrite=true")
         return Part(key, "speed", (*words, "Global.epoch_num=2"), self.data, way, point, needs=needs)
 
-    def train(self, way: str, point: str, seed: int) -> Part:
+    def train(self, way: str, point: str, seed: int, budget: float) -> Part:
         """A training, which the same command goes on with."""
-        key, speed = self.key(way, point, seed, "trained"), self.key(way, point, 0, "speed")
+        key, speed = self.key(way, point, seed, trained_for(budget)), self.key(way, point, 0, "speed")
         stage, options, needs = self.training(way, point, seed, key)
-        about = (self.data, way, point, seed, True, (*needs, speed), speed, self.options.minutes)
+        about = (self.data, way, point, seed, budget, (*needs, speed), speed)
         return Part(key, "train", (*_OCRSLIM, stage, *options), *about)
 
     def training(self, way: str, point: str, seed: int, key: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
@@ -232,17 +232,17 @@ class Planner:
         if way == OURS:
             options = (*self.common(key, self.start), *recipe, *self.pruning(way, point, seed))
             return "prune", (*options, *self.options.our_options), (f"{self.data}, table",)
-        network, made_by = self.checkpoint(way, point, seed, trained=False)
+        network, made_by = self.checkpoint(way, point, seed)
         more = self.options.our_options if way == UNPRUNED else ()
         return "train", (*self.common(key, network), *recipe, *more), (made_by,)
 
-    def score(self, way: str, point: str, seed: int, trained: bool) -> Part:
+    def score(self, way: str, point: str, seed: int, budget: float = 0.0) -> Part:
         """A final network on the test images: the only part that is given them."""
-        key = self.key(way, point, seed, "trained" if trained else "not trained", "score")
-        network, made_by = self.checkpoint(way, point, seed, trained)
+        key = self.key(way, point, seed, trained_for(budget), "score")
+        network, made_by = self.checkpoint(way, point, seed, budget)
         ledger = ("--name", key, "--ledger", str(self.options.out / "ledger.jsonl"))
         words = (*_PART, "score", *ledger, *self.common(key, network), *self.scored_on(self.labels.test))
-        return Part(key, "score", words, self.data, way, point, seed, trained, (made_by,))
+        return Part(key, "score", words, self.data, way, point, seed, budget, (made_by,))
 
     def common(self, key: str, network: Path) -> tuple[str, ...]:
         """What every command has."""
@@ -272,6 +272,18 @@ class Planner:
         what, fraction = point.split("=")
         chosen = (f"Prune.sen_file={table}", f"Prune.target={{{what}: {fraction}}}", *self.options.pruning_options)
         return (*chosen, f"Global.seed={seed}") if way == OURS else chosen
+
+
+def trained_for(budget: float) -> str:
+    """How a network was trained, for keys and people."""
+    return f"trained {budget:g} min" if budget else "not trained"
+
+
+def _ways(points: Sequence[str]) -> list[tuple[str, str]]:
+    """What is trained to compare `points`: the unpruned network, ours, and PaddleSlim's where it has such a point."""
+    ours = [(OURS, point) for point in points]
+    theirs = [(PADDLESLIM, point) for point in points if point.startswith(MACS)]
+    return [(UNPRUNED, ""), *ours, *theirs] if points else []
 
 
 def plan(options: argparse.Namespace, labels: Mapping[str, Labels], onnx: Path) -> list[Part]:

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from accuracy_bootstrap import Difference, hmean, paired_difference
-from accuracy_plan import LATENCY, OURS, PADDLESLIM, UNPRUNED, Results
+from accuracy_plan import LATENCY, OURS, PADDLESLIM, UNPRUNED, Results, trained_for
 
 THREADS = ("1", "2")
-Name = tuple[str, str, str, bool]  # data set, way, point, whether it is trained
+Name = tuple[str, str, str, float]  # data set, way, point, minutes of training
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Spot:
     """The networks of one way at one point, one for each seed.
 
     Attributes:
-        data, way, point, trained: what they have in common; `point` is "" for the unpruned network.
+        data, way, point, budget: what they have in common; `point` is "" for the unpruned network, `budget` the minutes
+            of training, 0 for none.
         networks: results of `score`, by key of the part.
         times: results of `latency` by number of threads; {} for the unpruned network, or where none were measured.
         reference: what `difference` is to.
@@ -29,7 +30,7 @@ class Spot:
     data: str
     way: str
     point: str
-    trained: bool
+    budget: float
     networks: Mapping[str, Mapping[str, Any]]
     times: Mapping[str, Mapping[str, Any]]
     reference: str = ""
@@ -38,7 +39,12 @@ class Spot:
     @property
     def name(self) -> str:
         """For people."""
-        return ", ".join(part for part in (self.way, self.point, "trained" if self.trained else "not trained") if part)
+        return ", ".join(part for part in (self.way, self.point, trained_for(self.budget)) if part)
+
+    @property
+    def trained(self) -> bool:
+        """Whether it was trained at all."""
+        return self.budget > 0
 
     @property
     def answers(self) -> list[Mapping[str, Any]]:
@@ -82,20 +88,20 @@ def spots_of(results: Results) -> list[Spot]:
     for key, one in results.items():
         part = one["request"]
         if part["kind"] == "score":
-            found.setdefault((part["data"], part["way"], part["point"], part["trained"]), {})[key] = one
+            found.setdefault((part["data"], part["way"], part["point"], part["budget"]), {})[key] = one
     return [_spot(name, found, results) for name in sorted(found, key=_order)]
 
 
 def _order(name: Name) -> tuple[Any, ...]:
-    data, way, point, trained = name
-    return data != "sroie", data, point, (UNPRUNED, PADDLESLIM, OURS).index(way), trained
+    data, way, point, budget = name
+    return data != "sroie", data, point, (UNPRUNED, PADDLESLIM, OURS).index(way), budget
 
 
 def _spot(name: Name, found: Mapping[Name, Mapping[str, Any]], results: Results) -> Spot:
-    data, way, point, trained = name
+    data, way, point, budget = name
     timing = results.get(", ".join((data, way, point, LATENCY)))
     times = timing["answer"] if timing else {}
-    other = (data, UNPRUNED, "", trained and way != UNPRUNED)
+    other = (data, UNPRUNED, "", 0.0 if way == UNPRUNED else budget)
     spot = Spot(*name, found[name], times)
     if other == name or other not in found:
         return spot
@@ -105,23 +111,25 @@ def _spot(name: Name, found: Mapping[Name, Mapping[str, Any]], results: Results)
 
 @dataclass(frozen=True)
 class Comparison:
-    """Ours less PaddleSlim's, both trained, at one point of one data set."""
+    """Ours less PaddleSlim's, both trained for `budget` minutes, at one point of one data set."""
 
     data: str
     point: str
+    budget: float
     seeds: tuple[int, int]
     difference: Difference
 
 
 def comparisons(spots: Sequence[Spot]) -> list[Comparison]:
     """One for each point where both are trained and scored."""
-    theirs = {(s.data, s.point): s for s in spots if s.way == PADDLESLIM and s.trained}
+    theirs = {(s.data, s.point, s.budget): s for s in spots if s.way == PADDLESLIM and s.trained}
     found = []
     for spot in spots:
-        other = theirs.get((spot.data, spot.point))
+        other = theirs.get((spot.data, spot.point, spot.budget))
         if spot.way == OURS and spot.trained and other is not None:
             seeds = len(spot.networks), len(other.networks)
-            found.append(Comparison(spot.data, spot.point, seeds, paired_difference(spot.counts, other.counts)))
+            difference = paired_difference(spot.counts, other.counts)
+            found.append(Comparison(spot.data, spot.point, spot.budget, seeds, difference))
     return found
 
 
@@ -139,7 +147,7 @@ def as_json(spots: Sequence[Spot], found: Sequence[Comparison]) -> dict[str, Any
     """Points and comparisons as plain values: `points` and `ours_less_paddleslim` of the results file."""
     points = [
         {
-            **{key: getattr(spot, key) for key in ("data", "way", "point", "trained", "reference", "hmean", "hmeans")},
+            **{key: getattr(spot, key) for key in ("data", "way", "point", "budget", "reference", "hmean", "hmeans")},
             "macs_removed": spot.removed("macs"),
             "params_removed": spot.removed("params"),
             "latency": {threads: spot.ratio(threads) for threads in THREADS},
