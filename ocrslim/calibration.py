@@ -72,7 +72,7 @@ def calibration_inputs(config: Config, labelled: LabelledSet) -> list[np.ndarray
         raise DataError(
             f"Train.dataset.label_file_list: {len(labelled)} usable image{'s' * (len(labelled) != 1)} to refit layers "
             f"on, expected at least {MIN_RECOVER_IMAGES} and better 40: layers refitted to so few would fit nothing "
-            "else; name more images, or set Prune.recover to false"
+            "else; name more images, or set Prune.recover to false and Prune.criterion to fpgm"
         )
     load = preprocess(config)
     rng = np.random.default_rng(config.seed)

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 # How the damages of single layers are taken to add up: as they are, which is right for errors that go the same way, or
 # their squares, which is right for independent ones. Refitted layers are nearer to the latter (docs/selection.md).
 POWERS = (1.0, 1.5, 2.0)
+_ERRORS = (2.0,)  # of the roots of squared errors: the errors of refitted layers themselves
 Trial = Callable[[Plan], float]
 
 _OFF = 0.1  # difference of prediction and measurement, of the unpruned time, that is worth a word
@@ -80,7 +81,8 @@ def choose_plan(scored: Scored, trial: Trial | None = None) -> Choice:
     """Choose ratios from `sen.pickle`; print what is pruned, what is left alone and why, the losses and the costs.
 
     Where there is a target, several plans reach it, as nobody knows how the losses of single layers add up: each is
-    tried, and the best taken.
+    tried, and the best taken. With the criterion `reconstruction` the errors that refitting leaves take the place of
+    the losses: they add up, and there is one plan.
 
     Args:
         trial: the score of a plan; without one the first plan is taken.
@@ -89,19 +91,26 @@ def choose_plan(scored: Scored, trial: Trial | None = None) -> Choice:
         ArtifactError: the table is missing, damaged, or of another model.
         PlanError: nothing is left to prune, or `Prune.target` cannot be reached.
     """
-    config, path = scored.config, table_of(scored.config)
+    config, path, title = scored.config, table_of(scored.config), "loss alone"
     architecture = config.section("Architecture")
-    table = loss_table.load_table(path, scored.graph, architecture, scored.hashes(), config.prune.loss_tolerance)
-    choice = _best(_choices(scored, table, POWERS if trial else POWERS[:1]), trial)
+    if scored.by_reconstruction:
+        table: Sensitivities = {name: removal.losses for name, removal in scored.removals.items()}
+        powers: Sequence[float] = _ERRORS
+        title = "error alone"
+    else:
+        table = loss_table.load_table(path, scored.graph, architecture, scored.hashes(), config.prune.loss_tolerance)
+        powers = POWERS if trial else POWERS[:1]
+    choice = _best(_choices(scored, table, powers), trial)
     selection = choice.selection
-    print(report.plan_table(scored.graph, selection.ratios, selection.skipped, architecture, selection.losses))
+    print(report.plan_table(scored.graph, selection.ratios, selection.skipped, architecture, selection.losses, title))
     if not selection.ratios:
         raise PlanError(
             f"{path}: no layer may lose channels, for the reasons listed above: raise Prune.loss_tolerance (now "
             f"{config.prune.loss_tolerance:g}) or Prune.skip_loss where the loss is the reason; lower "
             "Prune.skip_first, Prune.align or Prune.min_channels, or shorten Prune.skip, where those are named"
         )
-    _print_prediction(choice)
+    _print_losses(choice, scored.by_reconstruction)
+    _print_costs(choice)
     return choice
 
 
@@ -141,13 +150,26 @@ def _best(choices: Sequence[Choice], trial: Trial | None) -> Choice:
     return choices[scores.index(max(scores))]
 
 
-def _print_prediction(choice: Choice) -> None:
+def _print_losses(choice: Choice, errors: bool) -> None:
+    """What is expected to be lost, with a warning where it is much; nobody knows it of `errors`."""
     summed, joint = choice.selection.summed_loss, choice.selection.joint_loss
-    before, after = choice.before, choice.after
+    if errors:
+        print(f"\nthe refitted layers' outputs will be off by {summed:.1%} of their variance, all errors added up")
+        return
     print(
         f"\npredicted loss before training: {summed:.4f} if the layers' losses only add up, "
         f"{joint:.4f} if they reinforce one another"
     )
+    if joint >= _ALARMING:
+        logger.warning(
+            "the pruned layers may together lose %.0f %% of the score before training: ask for less, with a lower "
+            "Prune.target or Prune.loss_tolerance, or look at the score before training that follows",
+            100 * joint,
+        )
+
+
+def _print_costs(choice: Choice) -> None:
+    before, after = choice.before, choice.after
     for what, old, new in (
         ("MACs at 736x1280", before.macs, after.macs),
         ("parameters", before.params, after.params),
@@ -165,9 +187,3 @@ def _print_prediction(choice: Choice) -> None:
                 "measured beside other work; delete the file named above and measure again on an idle machine",
                 100 * abs(measured - predicted) / full,
             )
-    if joint >= _ALARMING:
-        logger.warning(
-            "the pruned layers may together lose %.0f %% of the score before training: ask for less, with a lower "
-            "Prune.target or Prune.loss_tolerance, or look at the score before training that follows",
-            100 * joint,
-        )

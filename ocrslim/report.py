@@ -70,11 +70,13 @@ def plan_table(
     skipped: Mapping[str, str],
     architecture: Mapping[str, Any],
     losses: Mapping[str, float],
+    title: str = "loss alone",
 ) -> str:
     """The pruned groups with their channels, and below them the layers left alone with their reasons.
 
     Args:
         losses: of each pruned group alone.
+        title: of their column.
     """
     pruned = []
     for name, ratio in ratios.items():
@@ -84,7 +86,7 @@ def plan_table(
     kept = [(to_public(name, architecture), reason) for name, reason in skipped.items()]
     return "\n\n".join(
         [
-            tabulate(pruned, headers=("pruned group", "channels", "stay", "ratio removed", "loss alone")),
+            tabulate(pruned, headers=("pruned group", "channels", "stay", "ratio removed", title)),
             tabulate(kept, headers=("left alone", "reason")),
         ]
     )

@@ -21,6 +21,7 @@ from ocrslim.config import Config
 from ocrslim.data import LabelledSet
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.planning import choose_plan, table_of
+from ocrslim.pruning.criteria import RECONSTRUCTION
 from ocrslim.pruning.plan import SUFFIX
 from ocrslim.pruning.surgery import apply_plan
 from ocrslim.scoring import Scored, load_scored
@@ -55,7 +56,7 @@ def early_rounds(config: Config, training: LabelledSet, trials: Trials) -> LastR
     Round k of n leaves (1 - target)^(k / n) of the cost. What is done is not done again: an interrupted round goes on.
 
     Args:
-        training: the images that the criterion `taylor` scores channels on.
+        training: the images that the criteria `taylor` and `reconstruction` look at.
         trials: tries plans, and refits what they leave.
 
     Raises:
@@ -76,7 +77,8 @@ def early_rounds(config: Config, training: LabelledSet, trials: Trials) -> LastR
         records.append(_round(current, training, trials, folder))
         ours = {"Global.pretrained_model": str(folder / _WEIGHTS), "Global.save_model_dir": str(folder)}
         refitted = config.changed({**ours, "Prune.sen_file": None})
-        run_sensitivity(refitted)
+        if config.prune.criterion != RECONSTRUCTION:
+            run_sensitivity(refitted)
         current = _aimed(config, refitted, number + 1, math.prod(record["left"] for record in records))
     before = {f"{cost}_before": records[0][cost] for cost in ("macs", "params")}
     plans = {f"round {number}": record["plan"] for number, record in enumerate(records, 1)}
@@ -121,7 +123,7 @@ def _request(scored: Scored, training: LabelledSet) -> str:
     """Hash of everything that a round depends on."""
     config = scored.config
     sections = [config.section(name) for name in ("Prune", "Eval.dataset.transforms")]
-    table = read_sensitivities(table_of(config))
+    table = {} if scored.by_reconstruction else read_sensitivities(table_of(config))
     return hash_value([scored.hashes(), sections, config.seed, table, training.fingerprint()])
 
 

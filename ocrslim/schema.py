@@ -205,7 +205,7 @@ _DISTILL = Section(named(maps=NOT_NEGATIVE, features=NOT_NEGATIVE, fade=ZERO_TO_
 
 _PRUNE = Section(
     keys={
-        "criterion": choice("fpgm", "l1", "l2", "bn_scale", "taylor", "random"),
+        "criterion": choice("fpgm", "l1", "l2", "bn_scale", "taylor", "reconstruction", "random"),
         "group_score": choice("master", "mean", "max"),
         "calibration_batches": whole(1),
         "ratios": RATIOS,

@@ -24,7 +24,7 @@ ORDER = """
     pruning pruning.plan pruning.optimizer_state pruning.surgery
     pruning.criteria pruning.pruners pruning.cost pruning.counts pruning.latency pruning.damage pruning.target
     pruning.patterns pruning.select pruning.slim_plan pruning.slim pruning.proof
-    pruning.affine pruning.refit pruning.reference pruning.recover
+    pruning.affine pruning.refit pruning.reference pruning.recover pruning.reconstruct
     sequential curves search standing sensitivity_display
     network
     plots.picture plots.scale plots.page plots.heat_map plots.small_multiples plots plots.training

@@ -66,7 +66,9 @@ CRITERIA: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "bn_scale": bn_scale,
     "taylor": taylor,
 }
-NAMES = (*CRITERIA, "random")
+RECONSTRUCTION = "reconstruction"  # `ocrslim.pruning.reconstruct`
+NAMES = (*CRITERIA, RECONSTRUCTION, "random")
+INSTEAD = {"bn_scale": "l1", RECONSTRUCTION: "fpgm"}  # for groups that a criterion cannot score
 
 
 def random_scores(seed: int, name: str, size: int) -> np.ndarray:

@@ -12,8 +12,10 @@ from paddle import Tensor, nn
 from ocrslim.errors import ConfigError, PlanError
 from ocrslim.graph.groups import OUTPUT, ChannelGraph, Group, Member
 from ocrslim.pruning.criteria import (
+    INSTEAD,
     NAMES,
     PADDLESLIM,
+    RECONSTRUCTION,
     Units,
     lowest,
     paddleslim_lowest,
@@ -44,6 +46,7 @@ class ChannelPruner:
         group_score: str = "master",
         seed: int = 0,
         gradients: Gradients | None = None,
+        scores: Mapping[str, np.ndarray] | None = None,
     ):
         """
         Args:
@@ -55,27 +58,29 @@ class ChannelPruner:
             seed: of the criterion `random`.
             gradients: for the criterion `taylor`, what `calibration.weight_gradients` measured:
                 [batches, entries of the axis] by (state-dict key, axis).
+            scores: for the criterion `reconstruction`, what `reconstruct.removals` found: [units] by group; other
+                groups are scored by fpgm.
 
         Raises:
-            ConfigError: unknown criterion or group score, or `taylor` without gradients.
+            ConfigError: unknown criterion or group score, `taylor` without gradients, `reconstruction` without scores.
         """
         _check_choice("criterion", criterion, NAMES)
         _check_choice("group_score", group_score, GROUP_SCORES)
-        if criterion == "taylor" and gradients is None:
+        if (criterion == "taylor" and gradients is None) or (criterion == RECONSTRUCTION and scores is None):
             raise ConfigError(
-                "Prune.criterion: taylor needs gradients from training images, and none were measured here: "
+                f"Prune.criterion: {criterion} is measured on training images, and nothing was measured here: "
                 "choose another one with -o Prune.criterion="
             )
         self.graph = graph
         self.criterion = criterion
         self.group_score = group_score
         self.seed = seed
-        self._gradients = gradients or {}
+        self._gradients, self._scores = gradients or {}, scores or {}
         self._removed: dict[tuple[str, float], tuple[int, ...]] = {}
         self._norms = _batch_norms(model) if criterion == "bn_scale" else {}
         tensors = dict(named_tensors(model))
         self._values = {key: _array(tensors[key]) for key in self._needed()}
-        self._tell_without_norm()
+        self._tell_of_others()
 
     def cuts(self, ratios: Mapping[str, float]) -> tuple[Cut, ...]:
         """The cuts that remove the fraction `ratios[group]` of each named group's units.
@@ -126,6 +131,8 @@ class ChannelPruner:
         group = self._group(name)
         if self.criterion == "random":
             return random_scores(self.seed, name, group.size)
+        if name in self._scores:
+            return self._scores[name]
         scores = np.array([unit_scores(*source) for source in self._sources(group)])
         if self.group_score == "master" and not np.isnan(scores[0]).any():
             return scores[0]
@@ -164,7 +171,7 @@ class ChannelPruner:
             if self.criterion == "taylor":
                 yield "taylor", self._gradients[member.key, member.axis].T, member.units
             else:
-                criterion = "l1" if self.criterion == "bn_scale" else self.criterion
+                criterion = INSTEAD.get(self.criterion, self.criterion)
                 yield criterion, np.moveaxis(self._values[member.key], member.axis, 0), member.units
 
     def _norms_of(self, group: Group) -> list[Member]:
@@ -182,12 +189,14 @@ class ChannelPruner:
         groups = self.graph.groups.values()
         return {member.key for group in groups for member in self._norms_of(group) or _makers(group)}
 
-    def _tell_without_norm(self) -> None:
-        if self.criterion != "bn_scale":
+    def _tell_of_others(self) -> None:
+        if self.criterion not in INSTEAD:
             return
-        others = [name for name, group in self.graph.groups.items() if not self._norms_of(group)]
+        known = self._scores or {name for name, group in self.graph.groups.items() if self._norms_of(group)}
+        others = [name for name in self.graph.groups if name not in known]
         if others:
-            logger.info("bn_scale: groups without a batch norm are scored by l1: %s", ", ".join(others))
+            text = "%s cannot score these groups, %s scores them: %s"
+            logger.info(text, self.criterion, INSTEAD[self.criterion], ", ".join(others))
 
 
 def _check_choice(key: str, value: str, options: Sequence[str]) -> None:
