@@ -96,7 +96,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--points", nargs="*", default=["macs=0.3", "macs=0.45", "macs=0.6"], **point, help="one seed")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--minutes", type=float, default=20.0, help="budget of a training (20); 0: none")
-    parser.add_argument("--headline-minutes", type=float, default=60.0, help="the same at the headline (60)")
+    parser.add_argument("--headline-minutes", type=float, default=20.0, help="the same at the headline (20)")
     parser.add_argument("--passes", type=int, default=50, help="timed passes of each network and number of threads")
     for name, described in {
         "table": "the sensitivity analysis",

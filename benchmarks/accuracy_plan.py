@@ -14,7 +14,8 @@ from typing import Any
 from accuracy_data import SHARED, Labels
 
 CONFIG = "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
-UNPRUNED, PADDLESLIM, OURS = "unpruned", "PaddleSlim", "ocrslim"
+# ours by the sensitivity table, which is for networks that are not trained, and by reconstruction, for those that are
+UNPRUNED, PADDLESLIM, OURS, REBUILT = "unpruned", "PaddleSlim", "ocrslim", "ocrslim by reconstruction"
 RESIZE = {"sroie": "{limit_side_len: 960, limit_type: max}", "icdar2015": "{image_shape: [736, 1280]}"}
 EVALUATIONS = 8  # of a training, beside those before its first and after its last step
 LATENCY, MACS = "latency", "macs"
@@ -129,7 +130,7 @@ class Planner:
             yield self.latency(way, point)
         yield self.score(UNPRUNED, "", 0)
         for way, point, seed in self.pruned():
-            if way == OURS:
+            if way in (OURS, REBUILT):
                 yield self.score(way, point, seed)
         for way, point, seed, budget in self.trainings():
             if seed == self.options.seeds[0]:
@@ -154,7 +155,7 @@ class Planner:
     def pruned(self) -> list[tuple[str, str, int]]:
         """Networks before training: way, point, seed. PaddleSlim's way knows MACs alone, and has no seed."""
         theirs = [(PADDLESLIM, point, 0) for point in self.points() if point.startswith(MACS)]
-        return [*theirs, *((OURS, point, self.options.seeds[0]) for point in self.points())]
+        return [*theirs, *((way, point, self.options.seeds[0]) for way in (OURS, REBUILT) for point in self.points())]
 
     def trainings(self) -> list[tuple[str, str, int, float]]:
         """Way, point, seed, minutes of what is trained: first all with the first seed."""
@@ -192,7 +193,11 @@ class Planner:
         """A network before training."""
         key, stage = self.key(way, point, seed, "pruned"), "slim" if way == PADDLESLIM else "recover"
         words = (*_PART, stage, *self.common(key, self.start), *self.pruning(way, point, seed), *self.data_to_train())
-        return Part(key, "prune", words, self.data, way, point, seed, needs=(f"{self.data}, table",))
+        return Part(key, "prune", words, self.data, way, point, seed, needs=self.chosen_by(way))
+
+    def chosen_by(self, way: str) -> tuple[str, ...]:
+        """What a choice of channels builds on."""
+        return ("weights",) if way == REBUILT else (f"{self.data}, table",)
 
     def checkpoint(self, way: str, point: str, seed: int, budget: float = 0.0) -> tuple[Path, str]:
         """Where a network lies, and the part that makes it."""
@@ -229,9 +234,9 @@ class Planner:
     def training(self, way: str, point: str, seed: int, key: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
         """Stage, options and what is needed: our `prune` from the unpruned network, or `train` from what is pruned."""
         recipe = (*self.data_to_train(), *self.options.training_options, f"Global.seed={seed}")
-        if way == OURS:
+        if way in (OURS, REBUILT):
             options = (*self.common(key, self.start), *recipe, *self.pruning(way, point, seed))
-            return "prune", (*options, *self.options.our_options), (f"{self.data}, table",)
+            return "prune", (*options, *self.options.our_options), self.chosen_by(way)
         network, made_by = self.checkpoint(way, point, seed)
         more = self.options.our_options if way == UNPRUNED else ()
         return "train", (*self.common(key, network), *recipe, *more), (made_by,)
@@ -270,8 +275,9 @@ class Planner:
         """What decides on channels; PaddleSlim's way leaves no layer alone, and neither does it align."""
         table = self.folder(f"{self.data}, table") / "sen.pickle"
         what, fraction = point.split("=")
-        chosen = (f"Prune.sen_file={table}", f"Prune.target={{{what}: {fraction}}}", *self.options.pruning_options)
-        return (*chosen, f"Global.seed={seed}") if way == OURS else chosen
+        by = "Prune.criterion=reconstruction" if way == REBUILT else f"Prune.sen_file={table}"
+        chosen = (by, f"Prune.target={{{what}: {fraction}}}", *self.options.pruning_options)
+        return chosen if way == PADDLESLIM else (*chosen, f"Global.seed={seed}")
 
 
 def trained_for(budget: float) -> str:
@@ -281,7 +287,7 @@ def trained_for(budget: float) -> str:
 
 def _ways(points: Sequence[str]) -> list[tuple[str, str]]:
     """What is trained to compare `points`: the unpruned network, ours, and PaddleSlim's where it has such a point."""
-    ours = [(OURS, point) for point in points]
+    ours = [(REBUILT, point) for point in points]
     theirs = [(PADDLESLIM, point) for point in points if point.startswith(MACS)]
     return [(UNPRUNED, ""), *ours, *theirs] if points else []
 

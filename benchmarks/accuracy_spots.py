@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from accuracy_bootstrap import Difference, hmean, paired_difference
-from accuracy_plan import LATENCY, OURS, PADDLESLIM, UNPRUNED, Results, trained_for
+from accuracy_plan import LATENCY, OURS, PADDLESLIM, REBUILT, UNPRUNED, Results, trained_for
 
 THREADS = ("1", "2")
 Name = tuple[str, str, str, float]  # data set, way, point, minutes of training
@@ -94,7 +94,7 @@ def spots_of(results: Results) -> list[Spot]:
 
 def _order(name: Name) -> tuple[Any, ...]:
     data, way, point, budget = name
-    return data != "sroie", data, point, (UNPRUNED, PADDLESLIM, OURS).index(way), budget
+    return data != "sroie", data, point, (UNPRUNED, PADDLESLIM, OURS, REBUILT).index(way), budget
 
 
 def _spot(name: Name, found: Mapping[Name, Mapping[str, Any]], results: Results) -> Spot:
@@ -126,7 +126,7 @@ def comparisons(spots: Sequence[Spot]) -> list[Comparison]:
     found = []
     for spot in spots:
         other = theirs.get((spot.data, spot.point, spot.budget))
-        if spot.way == OURS and spot.trained and other is not None:
+        if spot.way == REBUILT and spot.trained and other is not None:
             seeds = len(spot.networks), len(other.networks)
             difference = paired_difference(spot.counts, other.counts)
             found.append(Comparison(spot.data, spot.point, spot.budget, seeds, difference))

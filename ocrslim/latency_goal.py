@@ -21,7 +21,7 @@ LATENCY = "latency"
 _ALIGN = 8  # of channel counts, where `Prune.align` is empty: oneDNN computes in blocks of 8 or 16
 _CORRECTIONS = 4  # of what is asked of the table, where the finished network is faster or slower than predicted
 _TURNS = 25  # of a plan and the unpruned network: it is this one's time that counts, not what many have in common
-_ENOUGH = 0.01  # of the unpruned time: that near to the target is reached, measurements are no better
+_ENOUGH = 0.01  # of the unpruned time: a plan that takes so much less than wished is near enough
 
 
 class LatencyGoal:
@@ -57,11 +57,11 @@ class LatencyGoal:
             part = self._part(self._pruner.cuts(selection.ratios))
             found.append((selection, part))
             logger.info("latency: a plan takes %.1f %% less, %.1f %% are wished", 100 * (1 - part), 100 * fraction)
-            lacking = fraction - (1 - part)
-            if abs(lacking) <= _ENOUGH:
+            beyond = (1 - part) - fraction
+            if 0 <= beyond <= _ENOUGH:
                 break
-            asked = min(asked + lacking, (1 + asked) / 2)
-        selection, part = _slowest(found, 1 - fraction + _ENOUGH)
+            asked = min(asked + _ENOUGH / 2 - beyond, (1 + asked) / 2)
+        selection, part = _slowest(found, 1 - fraction)
         full, predicted = self._times.full, 1 - (selection.saving or 0.0)
         return selection, {"before": full, "predicted": predicted * full, "measured": part * full}
 
