@@ -72,7 +72,9 @@ def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, ori
     folder = folder.resolve() if folder.is_symlink() else folder
     _check_target(folder)
     with _staging(folder) as staged:
-        kind = _save(model, staged / "inference")
+        kind = save_inference(model, staged / "inference")
+        if kind == PIR:
+            _tell_of_pir()
         write_text(staged / "inference.yml", yaml.safe_dump(client_settings(config), sort_keys=False))
         differences = verify(model, staged, image)
         size = sum((staged / name).stat().st_size for name in (MODELS[kind], PARAMS_FILE))
@@ -129,8 +131,8 @@ def client_settings(config: Config) -> dict[str, Any]:
     }
 
 
-def _save(model: nn.Layer, prefix: Path) -> str:
-    """Write the model in the legacy format where that succeeds, else as PIR; which of them."""
+def save_inference(model: nn.Layer, prefix: Path) -> str:
+    """Write the model in the legacy format where that succeeds, else as PIR; which of them. `model` is unchanged."""
     try:
         with paddle.pir_utils.DygraphOldIrGuard():
             _trace_and_write(model, prefix)
@@ -142,12 +144,15 @@ def _save(model: nn.Layer, prefix: Path) -> str:
     for partial in prefix.parent.glob(f"{prefix.name}.*"):
         partial.unlink()
     _trace_and_write(model, prefix)
+    return PIR
+
+
+def _tell_of_pir() -> None:
     version = paddle.__version__
     logger.warning(
         f"paddlepaddle {version} cannot write the legacy format: exported {PIR_MODEL}, which Paddle Inference "
         f"({version} or later) and PaddleOCR 3 read; for PaddleOCR 2 and Paddle Lite export with paddlepaddle 3.1.1"
     )
-    return PIR
 
 
 def _trace_and_write(model: nn.Layer, prefix: Path) -> None:

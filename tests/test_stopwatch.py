@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ocrslim import stopwatch
 from ocrslim.config import load_config
 from ocrslim.models import build_model
-from ocrslim.runtime import variants
-from ocrslim.runtime.steps import CONV, DECONV
 from ocrslim.scoring import detector_graph
 from ocrslim.stopwatch import Stopwatch
 from ocrslim.weights import state_arrays
@@ -23,20 +22,20 @@ def detector(v2_config):
     return model, detector_graph(model)
 
 
-def test_the_layers_of_the_export_are_timed_and_not_a_cheaper_equivalent(detector, monkeypatch):
+def test_the_export_of_the_pruned_network_is_timed_beside_that_of_the_unpruned_one(detector, monkeypatch):
     model, graph = detector
-    loaded = []
+    saved, folders = [], []
 
-    def spy(steps, *others):
-        loaded.append(sum(step.kind in (CONV, DECONV) for step in steps))
-        return lower(steps, *others)
+    def save(network, prefix):
+        saved.append(network.state_dict()["neck.in2_conv.weight"].shape[0])
+        folders.append(prefix.parent)
+        return save_inference(network, prefix)
 
-    lower = variants.lower
-    monkeypatch.setattr(variants, "lower", spy)
-    watch = Stopwatch(model, graph, _SHAPE)
-    full, part = watch.of_removed({"neck.in2_conv.weight": 48})
-    assert full > 0 and part > 0
-    assert loaded[-2:] == [len(graph.layers)] * 2, "one step for each layer with multiply-accumulates"
+    save_inference = stopwatch.save_inference
+    monkeypatch.setattr(stopwatch, "save_inference", save)
+    full, part = Stopwatch(model, graph, _SHAPE).of_removed({"neck.in2_conv.weight": 48})
+    assert full > 0 and part > 0 and saved == [96, 48]
+    assert not any(folder.exists() for folder in folders)
 
 
 def test_the_network_is_put_back(detector):
@@ -45,3 +44,10 @@ def test_the_network_is_put_back(detector):
     Stopwatch(model, graph, _SHAPE).of_removed({"neck.p2_conv.weight": 16})
     after = state_arrays(model)
     assert before.keys() == after.keys() and all(np.array_equal(before[key], after[key]) for key in before)
+    assert model(_image())["maps"].shape == [1, 1, 64, 64], "and still runs"
+
+
+def _image():
+    import paddle
+
+    return paddle.zeros(list(_SHAPE))

@@ -99,16 +99,12 @@ class RuntimeNetwork:
         run = self._load(ops, [known[at] for at in taken], missing, Variant(), {}, plain=True) if missing else None
         return Bridge(run, taken, [value.id for value in known], [value.id for value in wanted])
 
-    def back(self, division: Division, variant: Variant, plain: bool = False) -> Predictor:
-        """What makes the output of `variant` from the sources; for the thread that calls this.
-
-        Args:
-            plain: compute what the network says, layer by layer, as its export does.
-        """
+    def back(self, division: Division, variant: Variant) -> Predictor:
+        """What makes the output of `variant` from the sources; for the thread that calls this."""
         keeps = {source.value.id: source.keep(variant.removed) for source in division.sources}
         widths: dict[Id, int] = {key: len(keep) for key, keep in keeps.items() if keep is not None}
         sources = [source.value for source in division.sources]
-        return self._load(division.back, sources, self.program.outputs, variant, widths, plain)
+        return self._load(division.back, sources, self.program.outputs, variant, widths)
 
     def _load(
         self,
