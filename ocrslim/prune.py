@@ -62,7 +62,7 @@ def _prune(config: Config, ranks: Ranks) -> dict[str, Any]:
     def judge(scores: Mapping[str, float]) -> None:
         if fresh:
             fresh.clear()
-            _warn_of_collapse(config, scores)
+            _warn_of_collapse(config, scores, trials.unpruned() if scored.by_reconstruction else None)
 
     result = fit_network(config, scored.model, data, plan, origin, prepare, distillation, judge, ranks)
     costs = {key: value for key, value in choice.to_json().items() if key in ("predicted_loss", "macs", "params")}
@@ -92,10 +92,14 @@ def _distillation(config: Config, teacher: nn.Layer, student: nn.Layer, plan: Pl
     return Distillation(teacher, student, plan, weights, alpha, fade) if any(weights.values()) else None
 
 
-def _warn_of_collapse(config: Config, scores: Mapping[str, float]) -> None:
-    """Say so where a pruned network has lost more than training can be expected to bring back."""
+def _warn_of_collapse(config: Config, scores: Mapping[str, float], unpruned: float | None) -> None:
+    """Say so where a pruned network has lost more than training can be expected to bring back.
+
+    Args:
+        unpruned: what the network scored before; None where the sensitivity table knows it.
+    """
     metric = str(config.get("Metric.main_indicator") or "hmean")
-    before, now = loss_table.unpruned_score(table_of(config), metric), scores[metric]
+    before, now = unpruned or loss_table.unpruned_score(table_of(config), metric), scores[metric]
     if before and now < _COLLAPSED * before:
         remedy = "" if config.prune.recover else ", or let -o Prune.recover=true refit the layers first"
         logger.warning(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from paddle import nn
 
@@ -60,12 +62,24 @@ class Trials:
         """The main indicator of what `plan` leaves of the network of `current`, refitted."""
         network = load_prunable(current)
         key = hash_value([self._request, hash_arrays(state_arrays(network.model)), plan.hash()])
-        known = self._known()
-        if key not in known:
+
+        def refitted() -> nn.Layer:
             apply_plan(network.model, plan)
             self.refit(network.model, plan.after(network.plan))
+            return network.model
+
+        return self._score(key, refitted)
+
+    def unpruned(self) -> float:
+        """The main indicator of the network before any pruning."""
+        return self._score(hash_value([self._request, "unpruned"]), lambda: self._teacher.model)
+
+    def _score(self, key: str, made: Callable[[], nn.Layer]) -> float:
+        """What the network that `made` makes scores; kept by `key`."""
+        known = self._known()
+        if key not in known:
             images = EvalSet(self._evaluation, self._config)
-            with Engines(network.model).engine(images) as engine:
+            with Engines(made()).engine(images) as engine:
                 found = evaluate(engine, images, post_processor(self._config))
             known[key] = found[self._config.get("Metric.main_indicator") or "hmean"]
             if self._keep:

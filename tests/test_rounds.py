@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from ocrslim import prune, rounds
 from ocrslim.artifacts import read_sensitivities, write_sensitivities
 from ocrslim.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError
@@ -132,3 +133,33 @@ def test_of_plans_that_reach_the_target_the_best_is_taken_and_none_is_tried_twic
     assert choose_plan(scored, trial).plan == chosen.plan, "the scores are known"
     worst = min(found, key=lambda plan: found[plan])
     assert choose_plan(scored, lambda plan: float(plan.hash() == worst)).plan.hash() == worst, "a control"
+
+
+def test_by_reconstruction_no_table_is_needed_and_a_collapse_is_still_told(
+    v2_config, options, tmp_path, capsys, caplog, monkeypatch
+):
+    words = [*options, f"Global.save_model_dir={tmp_path}/out", "Prune.criterion=reconstruction"]
+    words += ["Prune.target={macs: 0.5}", "Global.epoch_num=1", "Global.eval_batch_step=[0,100]"]
+    monkeypatch.setattr(prune, "_COLLAPSED", 1.01)
+    monkeypatch.setattr(rounds, "run_sensitivity", _never)
+    result = run_prune(load_config(v2_config, [*words, "Prune.rounds=2"]))
+    told = capsys.readouterr().out
+    assert result["macs"][1] <= 0.5 * 4_397_055_360
+    assert "error alone" in told and "plans reach the target" not in told and "of their variance" in told
+    assert "before training, and was 0." in caplog.text
+    assert not list(tmp_path.rglob("sen.*")), "nothing was measured"
+
+
+def test_by_reconstruction_what_others_make_up_for_goes_before_what_scores_low(v2_config, options):
+    """PP-OCRv2's finest map is nearly a mixture of the others; by the table of the channels' own losses it is not."""
+    words = [*options, "Prune.criterion=reconstruction", "Prune.target={macs: 0.3}"]
+    scored = load_scored(load_config(v2_config, words))
+    errors = {name: removal.losses for name, removal in scored.removals.items()}
+    assert set(errors) == set(scored.graph.groups)
+    assert errors[P2][16 / 24] < 0.1 * errors["head.binarize.conv1.weight"][16 / 24]
+    chosen = choose_plan(scored)
+    ratios = chosen.plan.ratios
+    assert ratios[P2] > 0.5 and ratios[P2] > ratios.get("head.binarize.conv1.weight", 0)
+    assert chosen.selection.saving >= 0.3
+    same = {name: scored.pruner().removed(name, ratio) for name, ratio in ratios.items()}
+    assert same == {name: tuple(sorted(scored.removals[name].order[: len(gone)])) for name, gone in same.items()}
