@@ -1,6 +1,6 @@
 """Hmean over measured latency and over MACs: the unpruned network, PaddleSlim's way, this project.
 
-    python benchmarks/accuracy.py                        # eleven hours of one core, two commands halve them
+    python benchmarks/accuracy.py                        # eight hours of one core, two commands halve them
     python benchmarks/accuracy.py --minutes 0 --headline-minutes 0      # without training: half an hour
     python benchmarks/accuracy.py --try --out /tmp/try   # everything once on 3 images; the numbers mean nothing
 
