@@ -43,13 +43,12 @@ def import_paddle(training: bool = False) -> None:
     paddle.disable_signal_handler()
 
 
-def keep_memory() -> bool:
-    """Have this process's malloc keep what is freed; False where it is not glibc's, and stays as it is."""
-    if platform.libc_ver()[0] != "glibc":
-        return False
-    library = ctypes.CDLL(None)
-    done = [library.mallopt(parameter, value) for parameter, value in _KEEP]
-    return all(done)
+def keep_memory() -> None:
+    """Have this process's malloc keep what is freed, where it is glibc's."""
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        for parameter, value in _KEEP:
+            library.mallopt(parameter, value)
 
 
 def slow_mkl() -> bool:
