@@ -106,6 +106,24 @@ def test_one_export_takes_any_size_and_batch(exported, source):
     np.testing.assert_allclose(found, DygraphEngine(source)(image), atol=1e-5)
 
 
+@pytest.mark.skipif(FORMAT == PIR, reason="this paddlepaddle does not write the legacy format")
+def test_biases_of_transposed_convolutions_are_added_as_paddle_inference_fuses_them(exported):
+    """As vectors along the channels: reshaped, they and the batch norm behind them stay layers of their own."""
+    paddle.enable_static()
+    try:
+        with paddle.pir_utils.OldIrGuard():
+            program = paddle.base.framework.Program.parse_from_string((exported.folder / MODEL).read_bytes())
+            block = program.global_block()
+            upsampled = [op.output("Output")[0] for op in block.ops if op.type == "conv2d_transpose"]
+            readers = [op for op in block.ops if set(op.input_arg_names) & set(upsampled)]
+            biases = [block.var(op.input("Y")[0]) for op in readers]
+            assert [op.type for op in readers] == ["elementwise_add"] * 2
+            assert [op.attr("axis") for op in readers] == [1, 1]
+            assert all(bias.persistable and len(bias.shape) == 1 for bias in biases)
+    finally:
+        paddle.disable_static()
+
+
 def test_the_source_is_as_it_was(exported, source, image):
     assert not source.training
     assert source.forward.__func__ is type(source).forward

@@ -32,7 +32,7 @@ from ocrslim.pruning.counts import MACS, ProductCost, product_cost
 
 SAMPLES = 36  # networks that are timed: a few for each rate, and for the noise
 BLOCKS = (1, 8, 16)  # output channels that a processor may compute at a time
-_SCHEMA = 4
+_SCHEMA = 5
 _ROUNDING = 1e-6  # of a block: lengths are means over units, and have rounding errors
 Removed = Mapping[str, int]  # units that go from groups, by name
 
