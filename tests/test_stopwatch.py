@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -13,6 +16,7 @@ from ocrslim.stopwatch import Stopwatch
 from ocrslim.weights import state_arrays
 
 _SHAPE = (1, 3, 64, 64)
+_SECONDS = 0.5  # much longer than a run of the network at that shape
 
 
 @pytest.fixture
@@ -45,6 +49,30 @@ def test_the_network_is_put_back(detector):
     after = state_arrays(model)
     assert before.keys() == after.keys() and all(np.array_equal(before[key], after[key]) for key in before)
     assert model(_image())["maps"].shape == [1, 1, 64, 64], "and still runs"
+
+
+def test_threads_that_a_library_leaves_spinning_are_not_counted(detector, monkeypatch):
+    model, graph = detector
+    watch = Stopwatch(model, graph, _SHAPE)
+    honest, _ = watch.of_removed({"neck.p2_conv.weight": 16})
+
+    class Spinning(stopwatch.InferenceEngine):
+        def __call__(self, image):
+            found = super().__call__(image)
+            thread = threading.Thread(target=_spin)
+            thread.start()
+            thread.join()
+            return found
+
+    monkeypatch.setattr(stopwatch, "InferenceEngine", Spinning)
+    measured, _ = Stopwatch(model, graph, _SHAPE).of_removed({"neck.p2_conv.weight": 16})
+    assert measured < honest + 1000 * _SECONDS / 2
+
+
+def _spin():
+    until = time.thread_time() + _SECONDS
+    while time.thread_time() < until:
+        pass
 
 
 def _image():
