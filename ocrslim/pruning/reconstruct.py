@@ -23,7 +23,7 @@ from ocrslim.errors import TrainingError
 from ocrslim.graph.groups import INPUT, ChannelGraph, Group
 from ocrslim.progress import progress_bar
 from ocrslim.pruning.affine import AffineLayer, matrix, obstacle, places, rows
-from ocrslim.pruning.reference import AFFINE, Hook, observing, view
+from ocrslim.pruning.reference import AFFINE, Hook, observing, places_to_read, view
 
 POSITIONS = 16384  # places that a layer reads at, all images together
 _RIDGE = 1e-4  # of each input's variance, added to it: copies would make the covariance singular
@@ -184,7 +184,6 @@ def _covariances(
     """Covariance of what each layer reads, and its weights, by name; of those that run once."""
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     several: set[str] = set()
-    rng = np.random.default_rng(seed)
     each = max(1, positions // len(batch))
 
     def hook(name: str) -> Hook:
@@ -193,9 +192,9 @@ def _covariances(
                 several.add(name)
                 return
             read = []
-            for one, made in zip(view(x), view(y)):
+            for index, (one, made) in enumerate(zip(view(x), view(y))):
                 count = places(layer, one.shape, made.shape)
-                read.append(rows(layer, one, np.sort(rng.choice(count, min(count, each), replace=False)))[0])
+                read.append(rows(layer, one, places_to_read(name, index, count, each, seed))[0])
             samples = np.concatenate(read).astype(np.float64)
             if not np.isfinite(samples).all():
                 raise TrainingError(

@@ -168,15 +168,17 @@ class _Watch:
         seen = Seen(name)
         keep = self._cuts.get((f"{name}.weight", axis_of(OUTPUT_AXIS, layer)))
         for index, made in enumerate(view(y)):
-            picks = self._picks(name, index, places(layer, x.shape[1:], made.shape))
+            count = places(layer, x.shape[1:], made.shape)
+            picks = places_to_read(name, index, count, self._each, self._seed)
             target = targets(layer, made, picks)
             seen.picks.append(picks)
             seen.targets.append(target if keep is None else target[:, keep])
         return seen
 
-    def _picks(self, name: str, index: int, count: int) -> np.ndarray:
-        """Some of `count` places, ascending; drawn by layer and input, whatever else is drawn."""
-        if count <= self._each:
-            return np.arange(count)
-        generator: np.random.Generator = np.random.default_rng([self._seed, zlib.crc32(name.encode()), index])
-        return np.sort(generator.choice(count, self._each, replace=False))
+
+def places_to_read(name: str, index: int, count: int, most: int, seed: int) -> np.ndarray:
+    """At most `most` of `count` places, ascending; drawn by layer and input, whatever else is drawn."""
+    if count <= most:
+        return np.arange(count)
+    generator: np.random.Generator = np.random.default_rng([seed, zlib.crc32(name.encode()), index])
+    return np.sort(generator.choice(count, most, replace=False))
