@@ -16,6 +16,8 @@ from accuracy_data import SHARED, Labels
 CONFIG = "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
 # ours by the sensitivity table, which is for networks that are not trained, and by reconstruction, for those that are
 UNPRUNED, PADDLESLIM, OURS, REBUILT = "unpruned", "PaddleSlim", "ocrslim", "ocrslim by reconstruction"
+# no layer is left alone for where it lies: the errors tell which ones near the input are dear
+_BY_RECONSTRUCTION = ("Prune.criterion=reconstruction", "Prune.skip_first=0")
 RESIZE = {"sroie": "{limit_side_len: 960, limit_type: max}", "icdar2015": "{image_shape: [736, 1280]}"}
 EVALUATIONS = 8  # of a training, beside those before its first and after its last step
 LATENCY, MACS = "latency", "macs"
@@ -275,8 +277,8 @@ class Planner:
         """What decides on channels; PaddleSlim's way leaves no layer alone, and neither does it align."""
         table = self.folder(f"{self.data}, table") / "sen.pickle"
         what, fraction = point.split("=")
-        by = "Prune.criterion=reconstruction" if way == REBUILT else f"Prune.sen_file={table}"
-        chosen = (by, f"Prune.target={{{what}: {fraction}}}", *self.options.pruning_options)
+        by = _BY_RECONSTRUCTION if way == REBUILT else (f"Prune.sen_file={table}",)
+        chosen = (*by, f"Prune.target={{{what}: {fraction}}}", *self.options.pruning_options)
         return chosen if way == PADDLESLIM else (*chosen, f"Global.seed={seed}")
 
 
