@@ -163,6 +163,9 @@ def test_no_ratio_beyond_the_measured_ones():
     assert max(choose(graph, table, {MACS: 0.5}).ratios.values()) == pytest.approx(0.4)
     with pytest.raises(PlanError, match="measure larger ratios"):
         choose(graph, table, {MACS: 0.7})
+    with pytest.raises(PlanError, match="ask for that or less") as caught:
+        choose(graph, table, {MACS: 0.7}, criterion="reconstruction")
+    assert "table" not in str(caught.value) and "measure" not in str(caught.value), "there is none"
 
 
 def test_what_cannot_be_reached_is_said_with_what_can_and_what_to_ease():

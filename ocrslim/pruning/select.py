@@ -15,6 +15,7 @@ from ocrslim.errors import PlanError
 from ocrslim.graph.groups import ChannelGraph, Group
 from ocrslim.models.names import to_public
 from ocrslim.pruning.counts import CostOfCounts, product_cost
+from ocrslim.pruning.criteria import RECONSTRUCTION
 from ocrslim.pruning.damage import damages, joint_loss, rising
 from ocrslim.pruning.patterns import check_patterns, losing, matches
 from ocrslim.pruning.target import Problem, cheapest, search
@@ -163,10 +164,15 @@ def _unreachable(kind: str, fraction: float, options: PruneOptions, most: Callab
     further = {key: most(**{key: value}) for key, value in eased.items() if getattr(options, key) != value}
     # rounded down, so that asking for what is said to be reachable is
     helps = [f"Prune.{key} {_said(eased[key])}: {_down(far)}" for key, far in further.items() if far > now + 5e-4]
-    hint = f"or ease what holds channels back ({'; '.join(helps)}), " if helps else ""
+    hint = f", or ease what holds channels back ({'; '.join(helps)})" if helps else ""
+    reached = (
+        f"Prune.target: {kind} {fraction:g} cannot be reached: at most {_down(now)} of the {kind} can go with these"
+    )
+    if options.criterion == RECONSTRUCTION:  # knows the error of every count, up to the last channel but one
+        return f"{reached} settings; ask for that or less{hint}"
     return (
-        f"Prune.target: {kind} {fraction:g} cannot be reached: at most {_down(now)} of the {kind} can go with these "
-        f"settings and the ratios in the sensitivity table; ask for that or less, {hint}or measure larger ratios"
+        f"{reached} settings and the ratios in the sensitivity table; ask for that or less{hint}, or measure larger "
+        "ratios"
     )
 
 
