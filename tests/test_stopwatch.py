@@ -16,7 +16,7 @@ from ocrslim.stopwatch import Stopwatch
 from ocrslim.weights import state_arrays
 
 _SHAPE = (1, 3, 64, 64)
-_SECONDS = 0.5  # much longer than a run of the network at that shape
+_SECONDS = 0.05
 
 
 @pytest.fixture
@@ -52,21 +52,19 @@ def test_the_network_is_put_back(detector):
 
 
 def test_threads_that_a_library_leaves_spinning_are_not_counted(detector, monkeypatch):
-    model, graph = detector
-    watch = Stopwatch(model, graph, _SHAPE)
-    honest, _ = watch.of_removed({"neck.p2_conv.weight": 16})
+    class Spinning:
+        def __init__(self, *_, **__): ...
 
-    class Spinning(stopwatch.InferenceEngine):
-        def __call__(self, image):
-            found = super().__call__(image)
+        def __call__(self, _):
             thread = threading.Thread(target=_spin)
             thread.start()
             thread.join()
-            return found
 
+    monkeypatch.setattr(stopwatch, "save_inference", lambda *_: None)
     monkeypatch.setattr(stopwatch, "InferenceEngine", Spinning)
-    measured, _ = Stopwatch(model, graph, _SHAPE).of_removed({"neck.p2_conv.weight": 16})
-    assert measured < honest + 1000 * _SECONDS / 2
+    model, graph = detector
+    full, _ = Stopwatch(model, graph, _SHAPE).of_removed({"neck.p2_conv.weight": 16})
+    assert full < 1000 * _SECONDS / 2
 
 
 def _spin():
