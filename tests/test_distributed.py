@@ -326,8 +326,7 @@ def test_killed_then_stopped_then_resumed_ends_with_the_same_bits(images: Path, 
     os.kill(rank_process(killed, 1), signal.SIGKILL)
     said, _ = killed.communicate(timeout=60)  # the others do not wait for it for ever
     assert killed.returncode != 0
-    ends = "rank 1 of this training has ended", "interrupted: the same command continues"  # or the launcher is faster
-    assert any(end in logs(parts) + said for end in ends)
+    assert "rank 1 of this training has ended" in logs(parts) + said
     assert load_state(parts / "out" / "latest.pdopt").progress.step >= 5
 
     stopped = train(images, parts)
