@@ -170,11 +170,12 @@ def _before(results: Results) -> str:
     rows = []
     for key, one in results.items():
         if one["request"]["kind"] == "prune":
-            answer, unpruned = one["answer"], results[f"{one['request']['data']}, table"]["answer"]["baseline"]["hmean"]
+            answer, table_of = one["answer"], results.get(f"{one['request']['data']}, table")
+            unpruned = f"{table_of['answer']['baseline']['hmean']:.4f}" if table_of else ""
             as_cut, after = answer.get("as_cut", answer["select"])["hmean"], answer["select"]["hmean"]
             refitted = [f"{after:.4f}", f"{answer['recovery_seconds']:.1f}"] if "as_cut" in answer else ["", ""]
             tolerance = f"{answer['tolerance']:.4f}" if "tolerance" in answer else ""
-            rows.append([key, tolerance, f"{unpruned:.4f}", f"{as_cut:.4f}", *refitted])
+            rows.append([key, tolerance, unpruned, f"{as_cut:.4f}", *refitted])
     headers = ("", "tolerance", "hmean unpruned", "as cut", "refitted", "s of refitting")
     note = "Hmean on the images that choices are made by; nothing is trained yet."
     return "\n\n".join([table(rows, headers), note]) if rows else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 from pathlib import Path
 
@@ -11,7 +12,17 @@ import pytest
 REPO = Path(__file__).resolve().parents[1]
 # A job that a script puts in the background ignores Ctrl-C, and the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Test processes that each take all cores wait for one another, spinning: a test then costs twice the time.
+_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _PROCESSES)))
+# A file is one process's: those that take longest begin, so that no process waits for another's last one.
+_LONG = ("test_workflow", "test_rounds", "test_runner", "test_vision_models", "test_paddleslim", "test_sharing")
 V2_CONFIG = REPO / "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(_LONG)))
 
 
 @pytest.fixture(scope="session")

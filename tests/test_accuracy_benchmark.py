@@ -302,7 +302,7 @@ def test_references_are_unpruned_networks_of_the_same_training():
     assert versus["sroie", "macs=0.6", 20].difference.low > 0
 
 
-@pytest.mark.parametrize("lacking", ["", "train", "latency"])
+@pytest.mark.parametrize("lacking", ["", "table", "train", "latency"])
 def test_what_is_not_measured_yet_leaves_tables_and_picture_standing(tmp_path, lacking):
     results = measured(lacking)
     spots = spots_of(results)

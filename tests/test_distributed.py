@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -291,13 +292,31 @@ def train(images: Path, folder: Path) -> subprocess.Popen:
 
 
 def wait_for(folder: Path, step: int, launcher: subprocess.Popen) -> None:
+    path = folder / "out" / "latest.json"
+    wait_until(lambda: path.exists() and json.loads(path.read_text())["global_step"] >= step, folder, launcher)
+
+
+def wait_until_said(folder: Path, words: str, launcher: subprocess.Popen) -> None:
+    wait_until(lambda: words in logs(folder), folder, launcher)
+
+
+def wait_until(holds: Callable[[], bool], folder: Path, launcher: subprocess.Popen) -> None:
     deadline = time.monotonic() + 120
     while launcher.poll() is None and time.monotonic() < deadline:
-        path = folder / "out" / "latest.json"
-        if path.exists() and json.loads(path.read_text())["global_step"] >= step:
+        if holds():
             return
         time.sleep(0.02)
-    pytest.fail(f"step {step} was not reached: {logs(folder)}")
+    pytest.fail(f"waited in vain: {logs(folder)}")
+
+
+@contextlib.contextmanager
+def asleep(process: subprocess.Popen) -> Iterator[None]:
+    """The process does nothing meanwhile."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 def rank_process(launcher: subprocess.Popen, rank: int) -> int:
@@ -323,10 +342,11 @@ def test_killed_then_stopped_then_resumed_ends_with_the_same_bits(images: Path, 
 
     killed = train(images, parts)
     wait_for(parts, 5, killed)
-    os.kill(rank_process(killed, 1), signal.SIGKILL)
-    said, _ = killed.communicate(timeout=60)  # the others do not wait for it for ever
+    with asleep(killed):  # or it may end rank 0 before that has noticed
+        os.kill(rank_process(killed, 1), signal.SIGKILL)
+        wait_until_said(parts, "rank 1 of this training has ended", killed)
+    killed.communicate(timeout=60)
     assert killed.returncode != 0
-    assert "rank 1 of this training has ended" in logs(parts) + said
     assert load_state(parts / "out" / "latest.pdopt").progress.step >= 5
 
     stopped = train(images, parts)

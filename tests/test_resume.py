@@ -170,17 +170,22 @@ if {slow}:
     forward = model.forward
     model.forward = lambda x: (time.sleep(0.02), forward(x))[1]
 try:
-    t.run(config, model)
+    t.run(config, model, {stop} and t.stop_after({stop}))
 except KeyboardInterrupt:
     sys.exit(130)
 """
 
 
+def script(images: Path, out: Path, *, slow: bool = True, stop: int = 0) -> list[str]:
+    """A run of 2000 steps, of 0.02 s at least where it is `slow`; it dies at the evaluation after the `stop`-th."""
+    code = SCRIPT.format(tests=str(Path(__file__).parent), images=str(images), out=str(out), slow=slow, stop=stop)
+    return [sys.executable, "-c", code]
+
+
 @contextlib.contextmanager
 def in_subprocess(images: Path, out: Path, slow: bool = True) -> Iterator[subprocess.Popen]:
     """A run of 2000 steps in a process of its own, once it has done some."""
-    code = SCRIPT.format(tests=str(Path(__file__).parent), images=str(images), out=str(out), slow=slow)
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(script(images, out, slow=slow), stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and process.poll() is None:
@@ -195,25 +200,21 @@ def in_subprocess(images: Path, out: Path, slow: bool = True) -> Iterator[subpro
         process.wait()
 
 
-def test_kill_9_in_another_process(images: Path, tmp_path: Path, no_images: None) -> None:
-    out = tmp_path / "killed" / "out"
-    with in_subprocess(images, out) as process:
+def test_kill_9_in_another_process(images: Path, tmp_path: Path) -> None:
+    """All processes are alike: this one may have another number of threads by now, and then other last bits."""
+    parts, whole = tmp_path / "killed" / "out", tmp_path / "whole" / "out"
+    with in_subprocess(images, parts) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
-    state = load_state(out / "latest.pdopt")
-    assert 5 <= state.progress.step < 2000
-    options = ["Global.epoch_num=500", "Global.eval_batch_step=[0, 7]"]
-    model = tiny()
-    with pytest.raises(Stop):
-        run(make_config(images, out, *options), model, stop_after(3))
-    again = load_state(out / "latest.pdopt")
-    whole = tmp_path / "whole" / "out"
-    with pytest.raises(Stop):
-        run(make_config(images, whole, *options), evaluate=stop_after(again.progress.step // 7 + 0))
+    assert 5 <= load_state(parts / "latest.pdopt").progress.step < 2000
+    assert b"Stop" in subprocess.run(script(images, parts, slow=False, stop=3), stderr=subprocess.PIPE).stderr
+    again = load_state(parts / "latest.pdopt")
+    stop = again.progress.step // 7
+    assert b"Stop" in subprocess.run(script(images, whole, slow=False, stop=stop), stderr=subprocess.PIPE).stderr
     reference = load_state(whole / "latest.pdopt")
     assert reference.progress.step == again.progress.step
-    assert_same(again.weights, reference.weights)
-    assert_same(again.optimizer, reference.optimizer)
+    assert_same(again.weights, reference.weights, 0)
+    assert_same(again.optimizer, reference.optimizer, 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
