@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import signal
 from pathlib import Path
@@ -23,6 +24,12 @@ V2_CONFIG = REPO / "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(_LONG)}
     items.sort(key=lambda item: places.get(item.path.stem, len(_LONG)))
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_in_a_new_process() -> None:
+    """A command that an earlier test ran in this process has switched its messages on."""
+    logging.getLogger("ocrslim").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
