@@ -13,9 +13,11 @@ import pytest
 REPO = Path(__file__).resolve().parents[1]
 # A job that a script puts in the background ignores Ctrl-C, and the commands under test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# Test processes that each take all cores wait for one another, spinning: a test then costs twice the time.
-_PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _PROCESSES)))
+# Test processes that each take all cores wait for one another, spinning: a test then costs five times the time. Not
+# set in the process that starts them: they would inherit its number, and theirs be taken for a wish.
+_PROCESSES = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+if _PROCESSES:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(_PROCESSES))))
 # A file is one process's: those that take longest begin, so that no process waits for another's last one.
 _LONG = ("test_workflow", "test_rounds", "test_runner", "test_vision_models", "test_paddleslim", "test_sharing")
 V2_CONFIG = REPO / "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"

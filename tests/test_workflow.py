@@ -33,7 +33,7 @@ def command(stage):
 
 
 def run(words, **options):
-    return subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=300, **options)
+    return subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=1200, **options)
 
 
 def result_of(done):
