@@ -151,7 +151,7 @@ class Bench:
     """Runs parts and keeps what came out of them.
 
     Attributes:
-        results: by key of the part: request, answer, process, date, revision.
+        results: by key of the part: request, answer, process, cpu, date, revision.
         failed: keys of the parts that failed this time, or could not be run for want of one.
     """
 
@@ -196,8 +196,8 @@ class Bench:
             self.failed.append(part.key)
             print(f"failed with status {process['status']}: see {folder / 'log'}", flush=True)
             return
-        one = {"request": request, "answer": answer, "process": process, "date": now(), "revision": revision()}
-        self._journal.add(one)
+        about = {"process": process, "cpu": describe()["cpu"], "date": now(), "revision": revision()}
+        self._journal.add({"request": request, "answer": answer, **about})
         print(f"{process['seconds']:.0f} s{_said(answer)}", flush=True)
 
     def _run(self, part: Part, words: Sequence[str], folder: Path) -> tuple[Any, Mapping[str, Any]]:

@@ -221,7 +221,7 @@ def test_the_tolerance_that_comes_closest_is_found(fraction):
 def result(part: planning.Part, results, answer):
     process = {"seconds": 1.0, "load": [0.1], "others": 0.0, "pss_mib": 1}
     request = part.request(results)
-    return {"request": request, "answer": answer, "process": process, "date": "today", "revision": "abc"}
+    return {"request": request, "answer": answer, "process": process, "cpu": "A", "date": "today", "revision": "abc"}
 
 
 QUALITY = {("unpruned", False): 0.88, ("unpruned", True): 0.90, ("ocrslim", False): 0.80, (OURS, True): 0.90}
@@ -288,6 +288,14 @@ def test_a_network_with_another_plan_than_the_timed_one_is_told():
     key = next(key for key in results if "latency=0.5, seed 2, trained 60 min, score" in key)
     results[key]["answer"]["plan"] = "another"
     assert "another plan than the network that was timed" in document(results)
+
+
+def test_parts_of_another_processor_are_told():
+    results = measured()
+    assert "Parts were measured on" not in document(results)
+    key = list(results)[-1]
+    results[key]["cpu"] = "B"
+    assert f"**Parts were measured on A, but on B: {key}.**" in document(results)
 
 
 def test_references_are_unpruned_networks_of_the_same_training():
