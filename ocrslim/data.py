@@ -22,7 +22,7 @@ from ocrslim.labels import Sample
 from ocrslim.network_input import NetworkMemory, Size
 from ocrslim.operators import DecodeImage, DetResizeForTest, Operator
 from ocrslim.store import GIB, ArrayStore
-from ocrslim.transforms import build_operators, run
+from ocrslim.transforms import TransformError, build_operators, run
 
 __all__ = [
     "EvalItem",
@@ -125,8 +125,8 @@ class EvalSet:
         data = {"img_path": str(sample.path), "label": label, "image": content}
         try:
             data = run(self._operators, data)
-        except ValueError as fault:
-            raise DataError(f"{sample.path}: {fault}; check the image or Eval.dataset.transforms") from None
+        except TransformError as fault:
+            raise _refusal(sample.path, fault) from None
         image, shape = _network_input(data)
         polys = [np.asarray(polygon, dtype=np.float32) for polygon in _get(data, "polys")][: sample.boxes]
         ignore = np.asarray(_get(data, "ignore_tags"), dtype=bool)[: sample.boxes]
@@ -192,10 +192,16 @@ class Preprocessor:
                 size = _get(data, "image").shape[:2]
                 self._memory.require(str(path), size, _size_for_network(self._others, size))
             data = run(self._others, data)
-        except ValueError as fault:
-            raise DataError(f"{path}: {fault}; replace or remove it, or check Eval.dataset.transforms") from None
+        except TransformError as fault:
+            raise _refusal(path, fault) from None
         image, shape = _network_input(data)
         return Prepared(_get(data, "decoded"), image, shape)
+
+
+def _refusal(path: Path | str, fault: TransformError) -> DataError:
+    if fault.operator == DecodeImage.__name__:
+        return DataError(f"{path}: {fault.reason}; replace or remove the image")
+    return DataError(f"{path}: {fault}; check the image or Eval.dataset.transforms")
 
 
 def _content(path: Path | str) -> bytes:

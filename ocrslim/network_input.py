@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import math
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,7 @@ _PROBE_SHAPE = (1, 3, 64, 96)
 _SPARE = 1.2  # what the allocator keeps beside what the network asks for
 _UNKNOWN = 1000.0  # bytes a pixel where no probe tells; DBFPN with 256 channels takes 780
 _CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")
-_REMEDY = (
-    "a smaller one is set with -o 'Eval.dataset.transforms.DetResizeForTest={limit_side_len: 960, limit_type: max}'"
-)
+_REMEDY = "make it smaller with -o 'Eval.dataset.transforms.DetResizeForTest={limit_side_len: 960, limit_type: max}'"
 
 
 def input_size(resize: Any, size: Size) -> Size:
@@ -69,8 +68,11 @@ def _padded(side: float) -> int:
 
 
 def available_memory() -> int:
-    """Bytes that this process can still get: of the machine, or of the container that it runs in."""
+    """Bytes that this process can still get: of the machine, of its container, or by its own limit (ulimit -v)."""
     available = psutil.virtual_memory().available
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most != resource.RLIM_INFINITY:
+        available = min(available, most - psutil.Process().memory_info().vms)
     with contextlib.suppress(OSError, ValueError):  # no cgroup of version 2, or no limit ("max")
         most, used = (int(Path(name).read_text(encoding="ascii")) for name in _CGROUP)
         available = min(available, most - used)

@@ -47,12 +47,13 @@ class TransformError(ValueError):
 
     Attributes:
         operator: its name.
+        reason: what it said.
         gave_up: whether it found nothing to work on, which chance may mend, instead of failing.
     """
 
     def __init__(self, operator: str, reason: str, gave_up: bool = False):
         super().__init__(f"{operator} finds nothing to work on" if gave_up else f"{operator}: {reason}")
-        self.operator, self.gave_up = operator, gave_up
+        self.operator, self.reason, self.gave_up = operator, reason, gave_up
 
 
 def run(operators: Sequence[Operator], data: dict[str, Any]) -> dict[str, Any]:
