@@ -22,7 +22,7 @@ from ocrslim.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
-MAX_UNREADABLE = 0.01  # the share of images, or a single one, that may be left out without stopping
+MAX_UNREADABLE = 0.01  # the share of images that may be left out without stopping: more would change the score
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ def scan(config: Config, mode: str) -> LabelledSet:
 
     Raises:
         ConfigError: the section `<mode>.dataset` is missing.
-        DataError: a folder, file or line is missing or broken, more than 1 % of the images (and more than one) are, or
-            most of the boxes cannot be right.
+        DataError: a folder, file or line is missing or broken, more than 1 % of the images are, or most of the boxes
+            cannot be right.
     """
     config.require(f"{mode}.dataset")
     dataset = config.section(f"{mode}.dataset")
@@ -133,7 +133,7 @@ def _ignores_orientation(transforms: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _require_most(mode: str, dataset: Mapping[str, Any], count: int, left_out: Sequence[str]) -> None:
-    if len(left_out) > max(1, MAX_UNREADABLE * count) or len(left_out) == count:
+    if len(left_out) > MAX_UNREADABLE * count:
         raise DataError(
             f"{mode}.dataset.data_dir {dataset['data_dir']}: {len(left_out)} of {count} images "
             f"are missing or unreadable, expected at most {MAX_UNREADABLE:.0%}: {_names(left_out)}; "
