@@ -19,6 +19,7 @@ from ocrslim.image_files import ImageError, decode_image, read_image
 from ocrslim.label_faults import Fault, box_faults, in_one_corner, judged, line_faults, summed
 from ocrslim.labels import MIN_SIDE, Sample, read_labels, shares
 from ocrslim.progress import progress_bar
+from ocrslim.utils.input_files import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ def scan(config: Config, mode: str) -> LabelledSet:
         scanned.append(sample)
         found += faults
     readable = tuple(sample for sample in scanned if sample.digest)
-    left_out = tuple(f"{sample.name}: {sample.fault}" for sample in scanned if not sample.digest)
+    left_out = tuple(f"{shortened(sample.name, 100)}: {sample.fault}" for sample in scanned if not sample.digest)
     _require_most(mode, dataset, len(samples), left_out)
     remarks = judged(mode, summed(found), sum(sample.boxes for sample in readable))
     remarks += in_one_corner(mode, readable)
@@ -172,4 +173,4 @@ def _threads() -> ThreadPoolExecutor:
 
 def _names(names: Sequence[str], most: int = 3) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{len(names)} ({', '.join(names[:most])}{more})"
+    return f"{len(names)} ({', '.join(shortened(name, 200) for name in names[:most])}{more})"
