@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,19 @@ import yaml
 
 from ocrslim.artifacts import write_text
 from ocrslim.errors import ConfigError
-from ocrslim.overrides import Override, apply_override, lookup, parse_overrides
+from ocrslim.overrides import Override, apply_override, lookup, parse_overrides, quoted
 from ocrslim.rules import Node, Rule, Section, Variants
-from ocrslim.schema import ALIASES, SCHEMA, TARGETS, PruneOptions, known_keys
+from ocrslim.schema import ALIASES, REPLACED, SCHEMA, TARGETS, PruneOptions, known_keys
+from ocrslim.tasks.detection.operators import OPERATORS, argument_faults
+from ocrslim.tasks.detection.pipeline import copy_paste_faults, pipeline_faults
+from ocrslim.utils.input_files import shortened
 from ocrslim.yamlfile import read_yaml
 
 __all__ = ["Config", "PruneOptions", "load_config"]
 
-_ABSENT = object()
+_MOST_PROBLEMS = 20  # that are printed
 _FEW = 6  # keys of a section, so few that a message can name them
+_MANY = 12  # more than these are not named
 _PARTS = {"Train": ("Train.dataset", "Train.loader"), "Eval": ("Eval.dataset",)}
 
 
@@ -88,13 +93,32 @@ class Config:
         """Demand that every one of `keys` is set; `"Train"` and `"Eval"` stand for the parts they need.
 
         Raises:
-            ConfigError: some are not; one line for each.
+            ConfigError: some are not, or the transforms of `"Train"` or `"Eval"` do not make a data set; one line
+                for each fault.
         """
         parts = [part for key in keys for part in _PARTS.get(key, (key,))]
         absent = [part for part in parts if lookup(self.tree, part) in (None, {}, [])]
         if absent:
             remedy = "missing, and this command needs it; copy it from a file in configs/det, or set it with -o"
             raise ConfigError([f"{self.path}: {key}: {remedy}" for key in absent])
+        self.require_transforms(*(key for key in keys if key in _PARTS))
+
+    def require_transforms(self, *modes: str) -> None:
+        """Demand that the transforms of `modes`, "Train" or "Eval", are complete and in order.
+
+        Raises:
+            ConfigError: they are not; one line for each fault.
+        """
+        problems = []
+        for mode in modes:
+            key, transforms = f"{mode}.dataset.transforms", self.get(f"{mode}.dataset.transforms") or []
+            faults = pipeline_faults(transforms, mode)
+            problems += [f"{self.path}: {key}: {fault}; compare with a file in configs/det" for fault in faults]
+            key = f"{mode}.dataset.ext_op_transform_idx"
+            if mode == "Train" and not faults:
+                problems += [f"{self.path}: {key}: {f}" for f in copy_paste_faults(transforms, self.get(key, 2))]
+        if problems:
+            raise ConfigError(problems)
 
     def save(self, path: Path | str) -> None:
         """Write the resolved tree as YAML, atomically; `load_config` reads the same tree back.
@@ -116,16 +140,25 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     parsed, faults = parse_overrides(overrides)
     problems += faults
     if tree is None:
-        raise ConfigError(problems)
+        _refuse(problems)
+        return Config(path, {})
     check = _Checker(path, copy.deepcopy(tree), parsed, problems)
     check.resolve_aliases(tree)
     for override in parsed:
         problems += apply_override(tree, override)
     tree = check.section(SCHEMA, tree, "")
     check.relations(tree)
-    if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
+    _refuse(problems)
     return Config(path, tree)
+
+
+def _refuse(problems: Sequence[str]) -> None:
+    """Raise what is wrong, if anything: each fault once, and of very many the first ones."""
+    lines = list(dict.fromkeys(problems))
+    if len(lines) > _MOST_PROBLEMS:
+        lines = [*lines[:_MOST_PROBLEMS], f"and {len(lines) - _MOST_PROBLEMS} more faults of the configuration"]
+    if lines:
+        raise ConfigError(lines)
 
 
 @dataclass
@@ -140,18 +173,31 @@ class _Checker:
     def fault(self, key: str, message: str) -> None:
         self.problems.append(f"{self.origin(key)}: {message}")
 
-    def unexpected(self, key: str, found: str, expected: str) -> None:
-        origin = self.origin(key)
-        remedy = "" if origin.startswith("-o ") else f"; set it there or with -o {key}=..."
-        self.problems.append(f"{origin}: {found}, expected {expected}{remedy}")
+    def unexpected(self, key: str, found: str, expected: str, *, misread: bool = False) -> None:
+        """Report a value; `misread`: YAML took a text for something else."""
+        setter = self.setter(key)
+        remedy = "" if setter else f"; set it there or with -o {key}=..."
+        if misread:
+            how = f": {quoted(setter.spelling, setter.raw)}" if setter and setter.key == key else ""
+            remedy = f"; put text in quotes{how}"
+        self.problems.append(f"{self.origin(key)}: {found}, expected {expected}{remedy}")
+
+    def setter(self, key: str) -> Override | None:
+        """The override that the value at `key` comes from."""
+        for override in reversed(self.overrides):
+            place, setting = _without_places(key), _without_places(override.key)
+            if (place + ".").startswith(setting + "."):
+                return override
+            if setting.startswith(place + ".") and lookup(self.filed, key) is None:
+                return override
+        return None
 
     def origin(self, key: str) -> str:
         """Where the value at `key` comes from: the override that set it, else the file and the key in it."""
-        for override in reversed(self.overrides):
-            if (key + ".").startswith(override.key + "."):
-                return override.source if key == override.key else f"{override.source}: {key}"
-            if override.key.startswith(key + ".") and lookup(self.filed, key) is None:
-                return f"{override.source}: {key}"
+        override = self.setter(key)
+        if override:
+            whole = _without_places(key) == _without_places(override.key)
+            return override.source if whole else f"{override.source}: {key}"
         spellings = [alias for alias, canonical in ALIASES.items() if canonical == key]
         spellings = [alias for alias in spellings if lookup(self.filed, alias) is not None]
         return f"{self.path}: {spellings[0] if spellings and lookup(self.filed, key) is None else key}"
@@ -175,13 +221,16 @@ class _Checker:
                 continue
             self.problems += apply_override(tree, Override(canonical, value, alias, f"{self.path}: {alias}"))
 
-    def section(self, section: Section, value: Mapping[str, Any], key: str) -> dict[str, Any]:
+    def section(self, section: Section, value: Mapping[str, Any], key: str, owner: str = "") -> dict[str, Any]:
+        """The keys of a section as the program reads them; `owner`: whose they are, where they have no name."""
         prefix = f"{key}." if key else ""
         result: dict[str, Any] = {}
         for name, child in value.items():
             node = section.keys.get(name)
             if node is None:
-                self.unknown(section, value.get("name"), prefix + name, child)
+                self.unknown(
+                    section, owner or (value.get("name") if "name" in section.keys else ""), prefix + name, child
+                )
             elif child is None and (name in section.defaults or name in section.required):
                 continue
             else:
@@ -212,7 +261,8 @@ class _Checker:
             return rule.convert(value)
         except ValueError as error:
             detail = f" ({error})" if str(error) else ""
-            self.unexpected(key, f"found {_short(value)}{detail}", rule.expected)
+            misread = rule.textual and isinstance(value, (bool, int, float))
+            self.unexpected(key, f"found {_short(value)}{detail}", rule.expected, misread=misread)
             return value
 
     def variant(self, variants: Variants, value: dict[str, Any], key: str) -> Any:
@@ -224,20 +274,38 @@ class _Checker:
         return value
 
     def unknown(self, section: Section, owner: Any, key: str, value: Any) -> None:
-        """Name the nearest valid key: that very name in another section, or the most similar one here."""
+        """Say what is meant in its place: what replaced it, the same name elsewhere, or the most similar one here."""
         parent, _, name = key.rpartition(".")
-        prefix = f"{parent}." if parent else ""
+        kind = f"key of {_short(owner, str)}" if owner else "key" if parent else "section"
+        if key in REPLACED:
+            self.fault(key, f"unknown {kind} (with the value {_short(value)}): {REPLACED[key]}")
+        elif len(self.problems) <= _MOST_PROBLEMS:  # the others are not printed, and likeness takes its time
+            hint = self.nearest(section, parent, name, owner)
+            self.fault(key, f"unknown {kind} (with the value {_short(value)}); {hint}")
+        else:
+            self.fault(key, f"unknown {kind}")
+
+    def nearest(self, section: Section, parent: str, name: str, owner: Any) -> str:
+        """A key that is really near, else those that there are."""
+        prefix, key = f"{parent}." if parent else "", f"{parent}.{name}" if parent else name
         elsewhere = [known for known in known_keys() if known.rpartition(".")[2] == name and known != key]
+        if elsewhere and owner not in OPERATORS:
+            return f"nearest valid key: {_most_like(key, elsewhere)}"
         here = [known for known in section.keys if known != "name"]
         here += [alias.removeprefix(prefix) for alias in ALIASES if alias.rpartition(".")[0] == parent]
-        nearest = _most_like(key, elsewhere) if elsewhere else prefix + _most_like(name, here)
-        kind = f"key of {owner}" if "name" in section.keys and owner else "key" if parent else "section"
-        self.fault(key, f"unknown {kind} (with the value {_short(value)}); nearest valid key: {nearest}")
+        spelled = {known.lower(): known for known in here}
+        near = difflib.get_close_matches(name.lower(), spelled, n=1)
+        if near:
+            return f"nearest valid key: {prefix}{spelled[near[0]]}"
+        if not here:
+            return "it takes none"
+        return f"valid here: {', '.join(here[:_MANY])}{' and others' if len(here) > _MANY else ''}"
 
     def relations(self, tree: dict[str, Any]) -> None:
         """Check what concerns two keys at once."""
         self.target(tree)
         for mode in ("Train", "Eval"):
+            self.transforms(tree, mode)
             key = f"{mode}.dataset.ratio_list"
             files, shares = lookup(tree, f"{mode}.dataset.label_file_list"), lookup(tree, key)
             if files and isinstance(files, list) and isinstance(shares, list) and len(files) != len(shares):
@@ -252,6 +320,24 @@ class _Checker:
                 "Optimizer.lr.values",
                 f"found {len(values)} learning rates, expected {len(epochs) + 1}: one more than decay_epochs",
             )
+
+    def transforms(self, tree: dict[str, Any], mode: str) -> None:
+        """Check every transform by itself: its name and its arguments."""
+        entries = lookup(tree, f"{mode}.dataset.transforms")
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) and len(entry) == 1 for entry in entries):
+            return  # which was said already
+        names = [name for entry in entries for name in entry]
+        for index, (entry, name) in enumerate(zip(entries, names)):
+            place = name if names.count(name) == 1 else f"{index}.{name}"
+            options, key = entry[name], f"{mode}.dataset.transforms.{place}"
+            if name not in OPERATORS:
+                near = difflib.get_close_matches(name, OPERATORS, n=1)
+                known = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(OPERATORS)}"
+                self.fault(f"{mode}.dataset.transforms.{index}", f"unknown transform {shortened(name)!r}: {known}")
+            elif isinstance(options, dict):
+                entry[name] = self.section(OPERATORS[name], options, key, name)
+                for argument, fault in argument_faults(name, options):
+                    self.fault(f"{key}.{argument}", fault)
 
     def target(self, tree: dict[str, Any]) -> None:
         """Demand one target where there is any, and call FLOPs by their name here."""
@@ -290,6 +376,10 @@ def _most_like(key: str, candidates: Sequence[str]) -> str:
     return max(candidates, key=lambda known: difflib.SequenceMatcher(None, known.lower(), key.lower()).ratio())
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _without_places(key: str) -> str:
+    """A key without the places of transforms, which may be left out, as 2 in `transforms.2.KeepKeys`."""
+    return re.sub(r"(?<=\.transforms)\.[0-9]+(?=\.)", "", key)
+
+
+def _short(value: Any, show: Callable[[Any], str] = repr) -> str:
+    return shortened(show(value))

@@ -1,0 +1,109 @@
+"""What a list of transforms has to hold, and in which order, for a DB detector to learn from it or to be scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+TRAIN, EVAL = "Train", "Eval"
+# What the loss takes by their places.
+TENSORS = ["image", "threshold_map", "threshold_mask", "shrink_map", "shrink_mask"]
+_ONCE = {
+    TRAIN: (
+        "DecodeImage",
+        "DetLabelEncode",
+        "MakeBorderMap",
+        "MakeShrinkMap",
+        "NormalizeImage",
+        "ToCHWImage",
+        "KeepKeys",
+    ),
+    EVAL: ("DecodeImage", "DetLabelEncode", "DetResizeForTest", "NormalizeImage", "ToCHWImage"),
+}
+_AT_MOST_ONCE = {TRAIN: ("CopyPaste",), EVAL: ("KeepKeys",)}
+_SIZERS = ("EastRandomCropData", "Resize", "SquareResizePad")  # make images of one size
+_CHANGES_LABELS = 2
+_PLACES = {
+    "DecodeImage": 0,
+    "DetLabelEncode": 1,
+    "DetResizeForTest": _CHANGES_LABELS,
+    "MakeBorderMap": 3,
+    "MakeShrinkMap": 3,
+    "NormalizeImage": 3,
+    "ToCHWImage": 4,
+    "KeepKeys": 6,
+}
+Transforms = Sequence[Mapping[str, Any]]
+
+
+def pipeline_faults(transforms: Transforms, mode: str) -> list[str]:
+    """What is wrong with the transforms of `mode`, Train or Eval, taken together; one line each."""
+    named = [(str(name), options or {}) for entry in transforms for name, options in entry.items()]
+    names = [name for name, _ in named]
+    faults = [*_missing(names, mode), *_repeated(names, mode), *_foreign(names, mode)]
+    return faults or [*_order(named), *_together(dict(named), mode)]
+
+
+def copy_paste_faults(transforms: Transforms, taken: int) -> list[str]:
+    """What is wrong with `ext_op_transform_idx`: `taken` operators make the image that `CopyPaste` takes text from."""
+    names = [str(name) for entry in transforms for name in entry]
+    if "CopyPaste" not in names or "DetLabelEncode" not in names:
+        return []
+    low, high = names.index("DetLabelEncode") + 1, names.index("CopyPaste")
+    if low <= taken <= high:
+        return []
+    right = str(low) if low >= high else f"{low} to {high}"
+    return [
+        f"found {taken}, expected {right}: the transforms up to DetLabelEncode, and not CopyPaste itself, "
+        "make the second image that it takes text from"
+    ]
+
+
+def _missing(names: Sequence[str], mode: str) -> list[str]:
+    faults = [f"{name} is missing" for name in _ONCE[mode] if name not in names]
+    if mode == TRAIN and not any(name in _SIZERS for name in names):
+        faults.append(f"nothing brings the images to one size: {', '.join(_SIZERS[:-1])} or {_SIZERS[-1]} is missing")
+    return faults
+
+
+def _repeated(names: Sequence[str], mode: str) -> list[str]:
+    once = (*_ONCE[mode], *_AT_MOST_ONCE[mode])
+    return [f"{name} is there {names.count(name)} times, expected once" for name in once if names.count(name) > 1]
+
+
+def _foreign(names: Sequence[str], mode: str) -> list[str]:
+    """Operators that change what is scored, or give it another size than its labels have."""
+    if mode == TRAIN:
+        return ["DetResizeForTest leaves the labels as they are, expected EastRandomCropData or Resize"] * (
+            "DetResizeForTest" in names
+        )
+    known = (*_ONCE[EVAL], *_AT_MOST_ONCE[EVAL])
+    return [
+        f"{name} changes images or labels that are to be scored as they are: take it out"
+        for name in dict.fromkeys(names)
+        if name not in known
+    ]
+
+
+def _order(named: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
+    """The first operator that stands behind one that has to follow it."""
+    places = [(_place(name, options), name) for name, options in named]
+    for (first, earlier), (second, later) in zip(places, places[1:]):
+        if second < first:
+            hint = ", since its order is chw" if "NormalizeImage" in (earlier, later) and 5 in (first, second) else ""
+            return [f"{later} comes after {earlier}, expected before it{hint}"]
+    return []
+
+
+def _place(name: str, options: Mapping[str, Any]) -> int:
+    if name == "NormalizeImage" and options.get("order", "chw") == "chw":
+        return 5
+    return _PLACES.get(name, _CHANGES_LABELS)
+
+
+def _together(options: Mapping[str, Mapping[str, Any]], mode: str) -> list[str]:
+    """What concerns two arguments at once."""
+    kept = options.get("KeepKeys", {}).get("keep_keys")
+    if mode == TRAIN:
+        return [] if kept == TENSORS else [f"KeepKeys.keep_keys: found {kept}, expected {TENSORS} in this order"]
+    return []
