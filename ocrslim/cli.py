@@ -8,6 +8,7 @@ file imports next to nothing, so that Ctrl-C is answered in one line from the st
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 _RESUMED = ("sensitivity", "prune", "train")
 _TRAINING = ("prune", "train")
+_READS = {
+    **dict.fromkeys(("sensitivity", "merge", "export", "eval", "predict"), ("Eval",)),
+    **dict.fromkeys(("prune", "train"), ("Train", "Eval")),
+}
 _STAGES = {
     "sensitivity": "measure what each layer loses when pruned -> sen.pickle",
     "prune": "prune by sen.pickle and fine-tune -> best_accuracy.pdparams",
@@ -43,6 +48,7 @@ _STAGES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `ocrslim STAGE ...` and return its exit code."""
+    print_anything()
     parser = argparse.ArgumentParser("ocrslim", description="Prune PaddleOCR text detectors and know the cost.")
     parser.add_argument("--version", action="version", version=__version__)
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
@@ -54,9 +60,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_script(stage: str, argv: Sequence[str] | None = None) -> int:
     """Run one stage as a script of its own, with the same arguments."""
+    print_anything()
     parser = argparse.ArgumentParser(description=_STAGES[stage])
     _add_arguments(parser, stage)
     return _guarded(stage, parser.parse_args(argv))
+
+
+def print_anything() -> None:
+    """Have what the terminal's encoding lacks printed as escapes: a name in a message must not end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
@@ -89,8 +103,12 @@ def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str,
     from ocrslim import analysis, prune, stages
     from ocrslim.network import open_engine
     from ocrslim.predict import predict
+    from ocrslim.transforms import build_operators
 
     stages.use_device(config)
+    for mode in _READS.get(stage, ()):
+        if config.get(f"{mode}.dataset.transforms"):
+            build_operators(config, mode)  # what PaddleOCR refuses shows before the long work
     if stage == "predict":
         return predict(open_engine(config), config, arguments.images, arguments.out)
     if stage == "prune" and arguments.dry_run:
@@ -117,6 +135,7 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
     try:
         from ocrslim.config import load_config
 
+        _check_paths(arguments)
         config = load_config(arguments.config, arguments.opt)
         import_paddle(training=stage in _TRAINING and not getattr(arguments, "dry_run", False))
         with Interrupts():
@@ -128,7 +147,7 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
     except BrokenPipeError:  # whoever read our output has gone; nothing more may be flushed into the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
+    except (OSError, MemoryError, RecursionError, UnicodeError) as error:
         return _fail(_explain(error))
     except ImportError as error:
         if _cut_off(error):
@@ -139,7 +158,33 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _explain(error: OSError) -> str:
+def _check_paths(arguments: argparse.Namespace) -> None:
+    """Refuse what cannot be a path before anything is read.
+
+    Raises:
+        OcrSlimError: such an argument, by name.
+    """
+    from ocrslim.utils.text import path_fault
+
+    for name, value in vars(arguments).items():
+        for path in value if isinstance(value, list) else [value]:
+            fault = path_fault(str(path)) if isinstance(path, Path) or name == "config" else None
+            if fault:
+                raise OcrSlimError(f"{name} {str(path)!r}: {fault}; expected a path")
+
+
+def _explain(error: OSError | MemoryError | RecursionError | UnicodeError) -> str:
+    """What the system refused, in a line."""
+    if isinstance(error, MemoryError):
+        return (
+            "this needs more memory than the machine has: lower Train.loader.batch_size_per_card, the sizes in the "
+            "transforms or Prune.cache_gib, or end other programs"
+        )
+    if isinstance(error, RecursionError):
+        return "an input is nested deeper than it can be read: see the files that the configuration names"
+    if isinstance(error, UnicodeError):
+        encoding = sys.getfilesystemencoding()
+        return f"a name has characters that {encoding}, the encoding here, cannot hold ({error}): set LANG=C.UTF-8"
     from ocrslim.artifacts import is_disk_error, write_error
 
     return str(write_error(error.filename, error) if is_disk_error(error) else error)
@@ -159,6 +204,7 @@ def _interrupted(stage: str) -> int:
 
 
 def _fail(message: str) -> int:
+    """Print what is wrong, a line for each fault."""
     for line in message.splitlines():
         print(f"error: {line}", file=sys.stderr)
     return EXIT_CODE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 
 MAX_TEXT = 4096  # characters; also the longest path that Linux takes
@@ -24,3 +25,16 @@ def name_fault(text: str) -> str | None:
     if any(unicodedata.category(character) in _LINE_BREAKING for character in text):
         return "has a line break or another control character"
     return text_fault(text)
+
+
+def path_fault(text: str) -> str | None:
+    """Why `text` cannot be a path here; names from the file system with bytes of another encoding are ones."""
+    if not text.strip():
+        return "it is empty"
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        return "it has a character that no file name can have"
+    if b"\0" in encoded:
+        return "it has a NUL character"
+    return None if len(encoded) <= MAX_TEXT else f"it has {len(encoded):,} bytes, at most {MAX_TEXT:,} are possible"
