@@ -108,6 +108,7 @@ def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str,
     stages.use_device(config)
     for mode in _READS.get(stage, ()):
         if config.get(f"{mode}.dataset.transforms"):
+            config.require_transforms(mode)
             build_operators(config, mode)  # what PaddleOCR refuses shows before the long work
     if stage == "predict":
         return predict(open_engine(config), config, arguments.images, arguments.out)

@@ -334,7 +334,9 @@ class _Checker:
                 near = difflib.get_close_matches(name, OPERATORS, n=1)
                 known = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(OPERATORS)}"
                 self.fault(f"{mode}.dataset.transforms.{index}", f"unknown transform {shortened(name)!r}: {known}")
-            elif isinstance(options, dict):
+            elif options is not None and not isinstance(options, dict):
+                self.unexpected(key, f"found {_short(options)}", "arguments by their names, or nothing")
+            elif options:
                 entry[name] = self.section(OPERATORS[name], options, key, name)
                 for argument, fault in argument_faults(name, options):
                     self.fault(f"{key}.{argument}", fault)

@@ -54,8 +54,9 @@ def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[str]]:
 
 def quoted(key: str, raw: str) -> str:
     """How to give `raw` as text, to be typed in a shell."""
-    text = f"{key}='{raw}'".replace("'", "''") if "'" in raw else f"{key}='{raw}'"
-    return f"-o {shlex.quote(text)}" if set(raw) & set("\"$`\\!'") else f'-o "{text}"'
+    if set(raw) & set("\"\\'"):
+        return "-o " + shlex.quote(f"{key}='" + raw.replace("'", "''") + "'")
+    return f"-o '{key}=\"{raw}\"'"
 
 
 def _form_faults(key: str, equals: str, raw: str) -> list[str]:

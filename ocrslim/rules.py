@@ -221,8 +221,6 @@ def _transforms(value: Any) -> list[dict[str, Any]]:
     for index, item in enumerate(value):
         detail = f"item {index}, counted from 0, is {shortened(repr(item))}"
         refuse_unless(isinstance(item, dict) and len(item) == 1, detail)
-        ((_, options),) = item.items()
-        refuse_unless(options is None or isinstance(options, dict), detail)
     return value
 
 

@@ -27,7 +27,6 @@ def build_operators(config: Config, mode: str) -> list[tuple[str, Operator]]:
     """
     key = f"{mode}.dataset.transforms"
     config.require(key)
-    config.require_transforms(mode)
     operators, problems = [], []
     for position, entry in enumerate(config.get(key)):
         try:

@@ -17,7 +17,7 @@ from ocrslim.utils.text import name_fault
 from ocrslim.utils.yaml_values import TAG, scalar_value, tag_fault
 
 MAX_BYTES = 1 << 20
-MAX_VALUES = 100_000  # with every alias written out
+MAX_VALUES = 20_000  # with every alias written out; PyYAML takes a second for 10,000 of them
 MAX_DEPTH = 50
 
 _START = "start from a file in configs/det"
@@ -64,9 +64,27 @@ def is_read_whole(text: str) -> bool:
     return not text[node.end_mark.index :].strip()
 
 
+class _TooManyError(yaml.YAMLError):
+    """More values than any configuration has."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Stops before a large file has taken minutes."""
+
+    nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.nodes += 1
+        if self.nodes > 2 * MAX_VALUES:  # keys and values
+            raise _TooManyError
+        return super().compose_node(parent, index)
+
+
 def _compose(data: bytes | str, name: str) -> tuple[yaml.Node | None, list[str]]:
     try:
-        return yaml.SafeLoader(data).get_single_node(), []
+        return _Loader(data).get_single_node(), []
+    except _TooManyError:
+        return None, [f"{name}: more than {MAX_VALUES} values; {_START}"]
     except yaml.YAMLError as error:
         return None, [f"{name}{_explain(error)}"]
     except RecursionError:

@@ -25,14 +25,12 @@ from ocrslim.rules import (
 )
 from ocrslim.utils.input_files import shortened
 
-STRIDE = 32  # the network halves an image five times
 MAX_SIDE = 16_384
 MAX_TRIES = 10_000
 _FRACTION = re.compile(r"([0-9.eE+-]+)\s*(?:/\s*([0-9.eE+-]+))?")
 
-SIDE = whole(STRIDE, MAX_SIDE, step=STRIDE)
-LENGTH = whole(STRIDE, MAX_SIDE)
-CROP = pair(SIDE, "width and height")
+SIDE = whole(1, MAX_SIDE)
+LENGTH = whole(32, MAX_SIDE)  # PaddleOCR makes nothing smaller than 32 pixels of an image
 # Below, PaddleOCR tries a million ratios for a box that cannot be shrunk.
 SHRINK = real(0.01, 1, below=True)
 _ANGLES = (-360.0, 360.0)
@@ -205,7 +203,7 @@ OPERATORS: dict[str, Section] = {
     "Resize": Section({"size": pair(SIDE, "height and width")}),
     "EastRandomCropData": Section(
         {
-            "size": CROP,
+            "size": pair(SIDE, "width and height"),
             "max_tries": whole(0, MAX_TRIES),
             "min_crop_side_ratio": ZERO_TO_ONE,
             "keep_ratio": BOOL,

@@ -21,7 +21,9 @@ _ONCE = {
     EVAL: ("DecodeImage", "DetLabelEncode", "DetResizeForTest", "NormalizeImage", "ToCHWImage"),
 }
 _AT_MOST_ONCE = {TRAIN: ("CopyPaste",), EVAL: ("KeepKeys",)}
-_SIZERS = ("EastRandomCropData", "Resize", "SquareResizePad")  # make images of one size
+# What brings images to one size, and which argument says it.
+_SIZERS = {"EastRandomCropData": "size", "Resize": "size", "SquareResizePad": "target_size"}
+STRIDE = 32  # the network halves an image five times
 _CHANGES_LABELS = 2
 _PLACES = {
     "DecodeImage": 0,
@@ -62,7 +64,7 @@ def copy_paste_faults(transforms: Transforms, taken: int) -> list[str]:
 def _missing(names: Sequence[str], mode: str) -> list[str]:
     faults = [f"{name} is missing" for name in _ONCE[mode] if name not in names]
     if mode == TRAIN and not any(name in _SIZERS for name in names):
-        faults.append(f"nothing brings the images to one size: {', '.join(_SIZERS[:-1])} or {_SIZERS[-1]} is missing")
+        faults.append("nothing brings the images to one size: EastRandomCropData is missing")
     return faults
 
 
@@ -102,8 +104,22 @@ def _place(name: str, options: Mapping[str, Any]) -> int:
 
 
 def _together(options: Mapping[str, Mapping[str, Any]], mode: str) -> list[str]:
-    """What concerns two arguments at once."""
-    kept = options.get("KeepKeys", {}).get("keep_keys")
-    if mode == TRAIN:
-        return [] if kept == TENSORS else [f"KeepKeys.keep_keys: found {kept}, expected {TENSORS} in this order"]
-    return []
+    """What concerns an argument because of what follows: the loss, and the network with its sizes."""
+    if mode == EVAL:
+        resize = options["DetResizeForTest"]
+        sides = resize.get("image_shape", [])
+        return _sides("DetResizeForTest.image_shape", sides[: 1 if resize.get("keep_ratio") else 2])
+    last = [name for name in options if name in _SIZERS][-1]
+    size = options[last].get(_SIZERS[last], [])
+    faults = _sides(f"{last}.{_SIZERS[last]}", size if isinstance(size, list) else [size])
+    kept = options["KeepKeys"].get("keep_keys")
+    if kept != TENSORS:
+        faults.append(f"KeepKeys.keep_keys: found {kept}, expected {TENSORS}, in this order")
+    return faults
+
+
+def _sides(key: str, sides: Sequence[int]) -> list[str]:
+    if all(side % STRIDE == 0 for side in sides):
+        return []
+    near = [max(STRIDE, round(side / STRIDE) * STRIDE) for side in sides]
+    return [f"{key}: found {list(sides)}, expected multiples of {STRIDE}, such as {near}"]
