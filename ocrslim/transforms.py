@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import difflib
 import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -113,14 +114,35 @@ def _build(entry: dict[str, Any], global_section: dict[str, Any]) -> tuple[str, 
     ((name, arguments),) = entry.items()
     if not isinstance(getattr(imaug, name, None), type):
         raise ValueError(f"this PaddleOCR has no operator {name!r}")
+    if name == "IaaAugment":
+        _require_augmenters((arguments or {}).get("augmenter_args") or [])
     try:
         with warnings.catch_warnings():  # albumentations leaves arguments that it does not know with a warning
-            warnings.simplefilter("error", UserWarning)
+            warnings.filterwarnings("ignore", category=UserWarning)
+            warnings.filterwarnings("error", message=".*not valid for transform", category=UserWarning)
             return name, create_operators([copy.deepcopy(entry)], global_section)[0]
     except Exception as error:  # foreign constructors: whatever they raise, the user's arguments caused it
         raise ValueError(
             f"{name} refuses its arguments {shortened(repr(arguments))}: {type(error).__name__}: {_one_line(error)}"
         ) from None
+
+
+def _require_augmenters(listed: Sequence[Any]) -> None:
+    """Refuse augmenters that there are none of, by name.
+
+    Raises:
+        ValueError: such a one, with the nearest.
+    """
+    import albumentations
+
+    known = {name for name, kind in vars(albumentations).items() if isinstance(kind, type)}
+    known |= {"Fliplr", "Flipud", "Affine", "Resize"}  # PaddleOCR's names, some of them imgaug's
+    for item in listed:
+        kind = str(item["type"] if isinstance(item, dict) else item[0])
+        if kind not in known:
+            near = difflib.get_close_matches(kind, known, 1)
+            hint = f"did you mean {near[0]}?" if near else "see the documentation of albumentations"
+            raise ValueError(f"IaaAugment: there is no augmenter {kind!r}: {hint}")
 
 
 def _generators(operators: Sequence[Operator]) -> Iterator[Any]:

@@ -103,11 +103,21 @@ def _turn(value: Any) -> Any:
     return real(*_ANGLES).convert(value)
 
 
+def _factor(value: Any) -> Any:
+    if isinstance(value, list):
+        return pair(real(0.01, 10), "", ascending=True).convert(value)
+    return real(0.01, 10).convert(value)
+
+
 # The augmenters that PaddleOCR names itself; others are albumentations' and judged by it.
 _AUGMENTERS: dict[str, dict[str, Rule]] = {
     "Fliplr": {"p": ZERO_TO_ONE},
     "Flipud": {"p": ZERO_TO_ONE},
-    "Affine": {"rotate": Rule("degrees, or two of them", _turn)},
+    "Affine": {
+        "rotate": Rule("degrees, or two of them", _turn),
+        "shear": Rule("degrees, or two of them", _turn),
+        "scale": Rule("a factor from 0.01 to 10, or two of them", _factor),
+    },
     "Resize": {"size": pair(real(0.01, 10), "the smallest and the largest scale", ascending=True)},
 }
 
@@ -120,15 +130,15 @@ def augmenters(value: Any) -> list[Any]:
     """
     refuse_unless(isinstance(value, list) and len(value) <= 100)
     for item in value:
-        kind, arguments = _augmenter(item)
+        kind, arguments = augmenter(item)
         for name, argument in arguments.items():
             rule = _AUGMENTERS.get(kind, {}).get(name)
-            if rule is not None:
+            if rule is not None and not isinstance(argument, dict):  # by axis, as albumentations takes it
                 _check(rule, argument, f"{kind}.{name}")
     return list(value)
 
 
-def _augmenter(item: Any) -> tuple[str, Mapping[str, Any]]:
+def augmenter(item: Any) -> tuple[str, Mapping[str, Any]]:
     """The type and the arguments of one augmenter, which may also be a list of the two."""
     if isinstance(item, list) and len(item) in (1, 2):
         item = dict(zip(("type", "args"), item))

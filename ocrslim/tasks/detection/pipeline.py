@@ -23,6 +23,9 @@ _ONCE = {
 _AT_MOST_ONCE = {TRAIN: ("CopyPaste",), EVAL: ("KeepKeys",)}
 # What brings images to one size, and which argument says it.
 _SIZERS = {"EastRandomCropData": "size", "Resize": "size", "SquareResizePad": "target_size"}
+# What gives images a size of its own making; of the augmenters those that do not.
+_RESIZING = ("IaaAugment", "RandomScaling", "RandomCropFlip", "RandomCropPolyInstances", "RandomRotatePolyInstances")
+_KEEPING = {"Fliplr", "Flipud", "Affine"}
 STRIDE = 32  # the network halves an image five times
 _CHANGES_LABELS = 2
 _PLACES = {
@@ -43,7 +46,7 @@ def pipeline_faults(transforms: Transforms, mode: str) -> list[str]:
     named = [(str(name), options or {}) for entry in transforms for name, options in entry.items()]
     names = [name for name, _ in named]
     faults = [*_missing(names, mode), *_repeated(names, mode), *_foreign(names, mode)]
-    return faults or [*_order(named), *_together(dict(named), mode)]
+    return faults or [*_order(named), *_sized_last(named, mode), *_together(dict(named), mode)]
 
 
 def copy_paste_faults(transforms: Transforms, taken: int) -> list[str]:
@@ -95,6 +98,26 @@ def _order(named: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
             hint = ", since its order is chw" if "NormalizeImage" in (earlier, later) and 5 in (first, second) else ""
             return [f"{later} comes after {earlier}, expected before it{hint}"]
     return []
+
+
+def _sized_last(named: Sequence[tuple[str, Mapping[str, Any]]], mode: str) -> list[str]:
+    """Operators that change the size behind the last one that sets it."""
+    if mode == EVAL:
+        return []
+    last = max(place for place, (name, _) in enumerate(named) if name in _SIZERS)
+    return [
+        f"{name} changes sizes and comes after {named[last][0]}, expected before it"
+        for name, options in named[last + 1 :]
+        if name in _RESIZING and not _keeps_size(options)
+    ]
+
+
+def _keeps_size(options: Mapping[str, Any]) -> bool:
+    """Whether these are the options of an `IaaAugment` that leaves sizes alone."""
+    listed = options.get("augmenter_args")
+    return listed is not None and all(
+        (item.get("type") if isinstance(item, Mapping) else item[0]) in _KEEPING for item in listed
+    )
 
 
 def _place(name: str, options: Mapping[str, Any]) -> int:
