@@ -6,6 +6,7 @@ reason, what JSON has no word for (dates, bytes, sets, infinity), and numbers an
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from pathlib import Path
 from typing import Any
@@ -205,8 +206,9 @@ def _explain(error: yaml.YAMLError) -> str:
 def _remedy(path: Path, error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "; change its owner or mode"
-    if path.is_dir():
-        return f"{_nearest_files(path, path.name)}"
+    with contextlib.suppress(OSError):  # such as for a name that is too long
+        if path.is_dir():
+            return _nearest_files(path, path.name)
     return f"; expected a YAML file, {_START}"
 
 

@@ -9,7 +9,8 @@ import pytest
 
 ORDER = """
     errors utils utils.input_files utils.text utils.yaml_values artifacts progress ranks interrupts startup
-    yamlfile rules tasks tasks.detection tasks.detection.operators tasks.detection.pipeline schema overrides config
+    yamlfile rules tasks tasks.detection tasks.detection.operators tasks.detection.pipeline
+    schema overrides checker config
     models.backbones.mobilenet_v3 models.backbones models.necks.db_fpn models.necks
     models.heads.db_head models.heads models.detector models.names models
     weight_files weights

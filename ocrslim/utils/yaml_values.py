@@ -109,4 +109,5 @@ _SCALARS: dict[str, Callable[[str], Any]] = {
     "float": _real,
     "str": _text,
     "value": _text,  # a lone `=`
+    "merge": _text,  # a lone `<<` that is no key
 }
