@@ -121,7 +121,7 @@ class Checker:
             return rule.convert(value)
         except ValueError as error:
             detail = f" ({error})" if str(error) else ""
-            misread = rule.textual and isinstance(value, (bool, int, float))
+            misread = rule.textual and isinstance(value, (bool, int, float, dict))
             self.unexpected(key, f"found {_short(value)}{detail}", rule.expected, misread=misread)
             return value
 

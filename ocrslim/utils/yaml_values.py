@@ -72,8 +72,8 @@ def _integer(text: str) -> int:
     if ":" in text:
         raise ValueError(f"{_excerpt(text)} is read as a number in base 60; {_QUOTES}")
     if not _INTEGER.fullmatch(text):
-        hint = "; leave out the zeros in front" if re.fullmatch(r"[-+]?0[0-9_]+", text) else f"; {_QUOTES}"
-        raise ValueError(f"{_excerpt(text)} is no decimal whole number{hint}")
+        octal = "leave out the zeros in front, or " if re.fullmatch(r"[-+]?0[0-9_]+", text) else ""
+        raise ValueError(f"{_excerpt(text)} is no decimal whole number; {octal}{_QUOTES}")
     digits = text.replace("_", "")
     value = int(digits, 0) if len(digits) < 80 else _LARGEST + 1
     if abs(value) > _LARGEST:

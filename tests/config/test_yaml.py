@@ -74,6 +74,15 @@ def test_what_is_too_long_ends_in_bounded_time(tmp_path, value, expected):
     assert expected in refusal(tmp_path, f"Global: {{debug: {value}}}\n")
 
 
+def test_a_list_without_end_is_not_read_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(yamlfile, "MAX_VALUES", 100)
+    assert "more than 100 values" in refusal(tmp_path, f"Global: {{debug: [{'1,' * 300}]}}\n")
+
+
+def test_an_escape_that_is_no_character(tmp_path):
+    assert "not valid YAML" in refusal(tmp_path, 'Global: {debug: "\\UFFFFFFFF"}')
+
+
 @pytest.mark.parametrize(
     "key", ["1", "true", "2024-01-01", "!!int 3", "[a, b]", "~", '"a\\0b"', '"\\udfff"', "'a\n\n b'"]
 )
