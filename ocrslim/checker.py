@@ -196,9 +196,10 @@ class Checker:
                 self.fault(f"{mode}.dataset.transforms.{index}", f"unknown transform {shortened(name)!r}: {known}")
             elif options is not None and not isinstance(options, dict):
                 self.unexpected(key, f"found {_short(options)}", "arguments by their names, or nothing")
-            elif options:
-                entry[name] = self.section(OPERATORS[name], options, key, name)
-                for argument, fault in argument_faults(name, options):
+            else:
+                checked = self.section(OPERATORS[name], options or {}, key, name)
+                entry[name] = options if options is None else checked
+                for argument, fault in argument_faults(name, checked):
                     self.fault(f"{key}.{argument}", fault)
 
     def target(self, tree: dict[str, Any]) -> None:

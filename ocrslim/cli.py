@@ -33,6 +33,7 @@ _READS = {
     **dict.fromkeys(("sensitivity", "merge", "export", "eval", "predict"), ("Eval",)),
     **dict.fromkeys(("prune", "train"), ("Train", "Eval")),
 }
+_PATHS = {"config", "images", "out", "sources", "source", "destination"}  # arguments
 _STAGES = {
     "sensitivity": "measure what each layer loses when pruned -> sen.pickle",
     "prune": "prune by sen.pickle and fine-tune -> best_accuracy.pdparams",
@@ -90,13 +91,13 @@ def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
             "--dry-run", action="store_true", help="print the plan, its predicted loss and its costs; change nothing"
         )
     if stage == "predict":
-        parser.add_argument("--images", required=True, type=Path, help="a folder of images, or one image")
-        parser.add_argument("--out", required=True, type=Path, help="folder for drawn images and boxes.json")
+        parser.add_argument("--images", required=True, help="a folder of images, or one image")
+        parser.add_argument("--out", required=True, help="folder for drawn images and boxes.json")
     if stage == "merge":
-        parser.add_argument("sources", nargs="+", type=Path, help="folders that sensitivity wrote into; before -o")
+        parser.add_argument("sources", nargs="+", help="folders that sensitivity wrote into; before -o")
     if stage == "import-weights":
-        parser.add_argument("source", type=Path, help="ONNX file, inference folder or checkpoint; before -o")
-        parser.add_argument("destination", type=Path, help="the .pdparams to write")
+        parser.add_argument("source", help="ONNX file, inference folder or checkpoint; before -o")
+        parser.add_argument("destination", help="the .pdparams to write")
 
 
 def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -160,18 +161,21 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
 
 
 def _check_paths(arguments: argparse.Namespace) -> None:
-    """Refuse what cannot be a path before anything is read.
+    """Make paths of the arguments that are some, before anything is read.
 
     Raises:
-        OcrSlimError: such an argument, by name.
+        OcrSlimError: one cannot be a path; by name.
     """
+    from ocrslim.utils.input_files import shortened
     from ocrslim.utils.text import path_fault
 
-    for name, value in vars(arguments).items():
-        for path in value if isinstance(value, list) else [value]:
-            fault = path_fault(str(path)) if isinstance(path, Path) or name == "config" else None
+    for name in _PATHS & vars(arguments).keys():
+        value = getattr(arguments, name)
+        for text in value if isinstance(value, list) else [value]:
+            fault = path_fault(text)
             if fault:
-                raise OcrSlimError(f"{name} {str(path)!r}: {fault}; expected a path")
+                raise OcrSlimError(f"{name} {shortened(repr(text))}: {fault}; expected a path")
+        setattr(arguments, name, [Path(text) for text in value] if isinstance(value, list) else Path(value))
 
 
 def _explain(error: OSError | MemoryError | RecursionError | UnicodeError) -> str:
