@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ocrslim.config import Config
 
 INTERRUPTED = 130
+_LONGEST = 1200  # characters of a line of an error
 _RESUMED = ("sensitivity", "prune", "train")
 _TRAINING = ("prune", "train")
 _READS = {
@@ -209,9 +210,10 @@ def _interrupted(stage: str) -> int:
 
 
 def _fail(message: str) -> int:
-    """Print what is wrong, a line for each fault."""
+    """Print what is wrong, a line for each fault; a name of thousands of letters loses those in its middle."""
     for line in message.splitlines():
-        print(f"error: {line}", file=sys.stderr)
+        whole = len(line) <= _LONGEST
+        print(f"error: {line if whole else f'{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}'}", file=sys.stderr)
     return EXIT_CODE
 
 

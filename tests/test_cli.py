@@ -13,6 +13,7 @@ import pytest
 
 from ocrslim import cli
 from ocrslim.artifacts import read_json, write_json
+from ocrslim.errors import OcrSlimError
 
 REPO = Path(__file__).resolve().parents[1]
 MAIN = str(REPO / "configs/det/det_mv3_db.yml")
@@ -50,6 +51,15 @@ def test_what_the_system_refuses_is_one_line(capsys, monkeypatch, error, expecte
 
     monkeypatch.setattr(cli, "_run", run)
     assert expected in refused(capsys, "groups", "-c", MAIN)
+
+
+def test_a_long_name_leaves_a_line_that_can_be_read(capsys, monkeypatch):
+    def run(*_):
+        raise OcrSlimError(f"{'x' * 1_000_000}: not found; correct the path")
+
+    monkeypatch.setattr(cli, "_run", run)
+    line = refused(capsys, "groups", "-c", MAIN)
+    assert len(line) < 1300 and line.endswith("correct the path")
 
 
 def test_a_fault_of_this_program_is_no_users_fault(monkeypatch):
