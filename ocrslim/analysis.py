@@ -19,7 +19,7 @@ from ocrslim.loss_table import ADAPTIVE, RECORD, TABLE
 from ocrslim.measurements import JOURNALS, PICTURES, Measurements, open_measurements, read_counts
 from ocrslim.network_input import NetworkMemory
 from ocrslim.plots import SensitivityPicture, draw_sensitivities
-from ocrslim.pruning.patterns import match_groups
+from ocrslim.pruning.patterns import match_groups, require_patterns
 from ocrslim.scoring import load_scored
 from ocrslim.search import Point
 from ocrslim.sensitivity import analyse, conclude, start_processes
@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 def run_sensitivity(config: Config) -> dict[str, Any]:
     """Stage 1: measure every prunable group -> `sen.pickle`, `sen.json` and two pictures."""
     config.require("Architecture", "Eval", "PostProcess")
+    require_patterns(config)
     folder = check_writable(config.save_model_dir)
     method = _method(config)
     with start_processes(method) as processes:
@@ -46,6 +47,7 @@ def run_merge(config: Config, sources: Sequence[Path]) -> dict[str, Any]:
     from paddleslim.prune import merge_sensitive
 
     config.require("Architecture", "Eval", "PostProcess")
+    require_patterns(config)
     folder = check_writable(config.save_model_dir)
     tables = [read_sensitivities(source / TABLE) for source in sources]
     study, groups = _study(config)

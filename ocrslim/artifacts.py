@@ -118,7 +118,9 @@ def write_text(path: Path | str, text: str) -> None:
 
 def write_json(path: Path | str, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_file(path) as stream:  # bytes of a file's name that are no UTF-8 become JSON's own escapes
+        stream.write(text.encode("utf-8", "backslashreplace"))
 
 
 def read_json(path: Path | str, made_by: str) -> dict[str, Any]:

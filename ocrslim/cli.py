@@ -8,6 +8,7 @@ file imports next to nothing, so that Ctrl-C is answered in one line from the st
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -26,8 +27,14 @@ if TYPE_CHECKING:
     from ocrslim.config import Config
 
 INTERRUPTED = 130
+_LONGEST = 1200  # characters of a line of an error
 _RESUMED = ("sensitivity", "prune", "train")
 _TRAINING = ("prune", "train")
+_READS = {
+    **dict.fromkeys(("sensitivity", "merge", "export", "eval", "predict"), ("Eval",)),
+    **dict.fromkeys(("prune", "train"), ("Train", "Eval")),
+}
+_PATHS = {"config", "images", "out", "sources", "source", "destination"}  # arguments
 _STAGES = {
     "sensitivity": "measure what each layer loses when pruned -> sen.pickle",
     "prune": "prune by sen.pickle and fine-tune -> best_accuracy.pdparams",
@@ -43,6 +50,7 @@ _STAGES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `ocrslim STAGE ...` and return its exit code."""
+    print_anything()
     parser = argparse.ArgumentParser("ocrslim", description="Prune PaddleOCR text detectors and know the cost.")
     parser.add_argument("--version", action="version", version=__version__)
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
@@ -54,9 +62,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_script(stage: str, argv: Sequence[str] | None = None) -> int:
     """Run one stage as a script of its own, with the same arguments."""
+    print_anything()
     parser = argparse.ArgumentParser(description=_STAGES[stage])
     _add_arguments(parser, stage)
     return _guarded(stage, parser.parse_args(argv))
+
+
+def print_anything() -> None:
+    """Have what the terminal's encoding lacks printed as escapes: a name in a message must not end a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
@@ -74,21 +90,26 @@ def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
     if stage == "prune":
         parser.add_argument("--dry-run", action="store_true", help="print the plan and its costs; change nothing")
     if stage == "predict":
-        parser.add_argument("--images", required=True, type=Path, help="a folder of images, or one image")
-        parser.add_argument("--out", required=True, type=Path, help="folder for drawn images and boxes.json")
+        parser.add_argument("--images", required=True, help="a folder of images, or one image")
+        parser.add_argument("--out", required=True, help="folder for drawn images and boxes.json")
     if stage == "merge":
-        parser.add_argument("sources", nargs="+", type=Path, help="folders that sensitivity wrote into; before -o")
+        parser.add_argument("sources", nargs="+", help="folders that sensitivity wrote into; before -o")
     if stage == "import-weights":
-        parser.add_argument("source", type=Path, help="ONNX file, inference folder or checkpoint; before -o")
-        parser.add_argument("destination", type=Path, help="the .pdparams to write")
+        parser.add_argument("source", help="ONNX file, inference folder or checkpoint; before -o")
+        parser.add_argument("destination", help="the .pdparams to write")
 
 
 def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
     from ocrslim import analysis, prune, stages
     from ocrslim.network import open_engine
     from ocrslim.predict import predict
+    from ocrslim.transforms import build_operators
 
     stages.use_device(config)
+    for mode in _READS.get(stage, ()):
+        if config.get(f"{mode}.dataset.transforms"):
+            config.require_transforms(mode)
+            build_operators(config, mode)  # what PaddleOCR refuses shows before the long work
     if stage == "predict":
         return predict(open_engine(config), config, arguments.images, arguments.out)
     if stage == "prune" and arguments.dry_run:
@@ -115,6 +136,7 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
     try:
         from ocrslim.config import load_config
 
+        _check_paths(arguments)
         config = load_config(arguments.config, arguments.opt)
         import_paddle(training=stage in _TRAINING and not getattr(arguments, "dry_run", False))
         with Interrupts():
@@ -126,7 +148,7 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
     except BrokenPipeError:  # whoever read our output has gone; nothing more may be flushed into the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
+    except (OSError, MemoryError, RecursionError, UnicodeError) as error:
         return _fail(_explain(error))
     except ImportError as error:
         if _cut_off(error):
@@ -137,7 +159,36 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _explain(error: OSError) -> str:
+def _check_paths(arguments: argparse.Namespace) -> None:
+    """Make paths of the arguments that are some, before anything is read.
+
+    Raises:
+        OcrSlimError: one cannot be a path; by name.
+    """
+    from ocrslim.utils.input_files import shortened
+    from ocrslim.utils.text import path_fault
+
+    for name in _PATHS & vars(arguments).keys():
+        value = getattr(arguments, name)
+        for text in value if isinstance(value, list) else [value]:
+            fault = path_fault(text)
+            if fault:
+                raise OcrSlimError(f"{name} {shortened(repr(text))}: {fault}; expected a path")
+        setattr(arguments, name, [Path(text) for text in value] if isinstance(value, list) else Path(value))
+
+
+def _explain(error: OSError | MemoryError | RecursionError | UnicodeError) -> str:
+    """What the system refused, in a line."""
+    if isinstance(error, MemoryError):
+        return (
+            "this needs more memory than the machine has: lower Train.loader.batch_size_per_card, the sizes in the "
+            "transforms or Prune.cache_gib, or end other programs"
+        )
+    if isinstance(error, RecursionError):
+        return "an input is nested deeper than it can be read: see the files that the configuration names"
+    if isinstance(error, UnicodeError):
+        encoding = sys.getfilesystemencoding()
+        return f"a name has characters that {encoding}, the encoding here, cannot hold ({error}): set LANG=C.UTF-8"
     from ocrslim.artifacts import is_disk_error, write_error
 
     return str(write_error(error.filename, error) if is_disk_error(error) else error)
@@ -157,8 +208,10 @@ def _interrupted(stage: str) -> int:
 
 
 def _fail(message: str) -> int:
+    """Print what is wrong, a line for each fault; a name of thousands of letters loses those in its middle."""
     for line in message.splitlines():
-        print(f"error: {line}", file=sys.stderr)
+        whole = len(line) <= _LONGEST
+        print(f"error: {line if whole else f'{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}'}", file=sys.stderr)
     return EXIT_CODE
 
 

@@ -15,11 +15,7 @@ Operator = Callable[[dict[str, Any]], Any]
 
 
 def improved(operator: Operator) -> Operator:
-    """The stand-in for an operator of PaddleOCR, where there is one; else itself.
-
-    Raises:
-        ValueError: the stand-in does not take the arguments that the operator was built with.
-    """
+    """The stand-in for an operator of PaddleOCR, where there is one; else itself."""
     from ocrslim.ppocr import imaug
 
     stand_ins: dict[type, Callable[[Any], Operator]] = {
@@ -35,15 +31,7 @@ class DecodeImage:
     """PaddleOCR's operator of this name with this project's decoder; keeps the pixels as `decoded` as well."""
 
     def __init__(self, operator: Any):
-        """
-        Args:
-            operator: PaddleOCR's, as built from the configuration.
-
-        Raises:
-            ValueError: it asks for grey images or channels first, which no detector's transforms can take.
-        """
-        if operator.img_mode not in ("BGR", "RGB") or operator.channel_first:
-            raise ValueError("DecodeImage: expected img_mode BGR or RGB, and channel_first false")
+        """`operator`: PaddleOCR's, with `img_mode` BGR or RGB."""
         self._reversed = operator.img_mode == "RGB"
         self._ignore_orientation = bool(operator.ignore_orientation)
 

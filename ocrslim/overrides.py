@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import copy
 import difflib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ocrslim.schema import ALIASES
-from ocrslim.yamlfile import parse_yaml
+from ocrslim.utils.input_files import shortened
+from ocrslim.utils.text import name_fault
+from ocrslim.yamlfile import is_read_whole, parse_yaml
 
 # PaddleOCR's DetResizeForTest obeys the first of these that is there and ignores the others.
 _RESIZE = "DetResizeForTest"
 _RESIZE_MODES = ("image_shape", "limit_side_len", "resize_long")
+_MOST_PARTS = 20  # of a dotted key
+_MOST_SHOWN = 200  # characters of an override in a message
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Override:
     value: Any
     spelling: str
     source: str  # opens messages: `-o Global.seed=3`
+    raw: str = ""  # the value as it was typed
 
 
 def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[str]]:
@@ -31,18 +37,44 @@ def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[str]]:
     overrides: list[Override] = []
     problems: list[str] = []
     for text in texts:
-        source = "-o " + " ".join(text.split())
+        source = "-o " + shortened(" ".join(text.split()), _MOST_SHOWN)
         key, equals, raw = (part.strip() for part in text.partition("="))
-        if not equals or not all(key.split(".")):
-            problems.append(f"{source}: expected Section.key=value, such as Global.epoch_num=10")
-            continue
-        value, faults = parse_yaml(raw, source)
+        faults = [f"{source}: {fault}" for fault in _form_faults(key, equals, raw)]
+        value = None
+        if not faults:
+            value, faults = parse_yaml(raw, source)
+            faults = [_with_quotes(fault, key, raw) for fault in faults]
         problems += faults
         for spelling, item in [] if faults else _spread(key, value):
-            override = Override(ALIASES.get(spelling, spelling), item, spelling, source)
+            override = Override(ALIASES.get(spelling, spelling), item, spelling, source, raw)
             problems += _dispute(overrides, override)
             overrides.append(override)
     return overrides, problems
+
+
+def quoted(key: str, raw: str) -> str:
+    """How to give `raw` as text, to be typed in a shell."""
+    if set(raw) & set("\"\\'"):
+        return "-o " + shlex.quote(f"{key}='" + raw.replace("'", "''") + "'")
+    return f"-o '{key}=\"{raw}\"'"
+
+
+def _form_faults(key: str, equals: str, raw: str) -> list[str]:
+    """What is wrong with the form of an override, before its value is parsed."""
+    fault = name_fault(key)
+    if fault:
+        return [f"the key {fault}"]
+    if not equals or not all(key.split(".")) or key.count(".") >= _MOST_PARTS:
+        return ["expected Section.key=value, such as Global.epoch_num=10"]
+    if raw == "~":
+        return ["YAML reads ~ as nothing; write the path of the home folder out, or leave the value empty"]
+    if not is_read_whole(raw):
+        return [f"YAML reads only a part of the value, since # and & mean something there: {quoted(key, raw)}"]
+    return []
+
+
+def _with_quotes(fault: str, key: str, raw: str) -> str:
+    return f"{fault}: {quoted(key, raw)}" if fault.endswith("in quotes") else fault
 
 
 def _spread(key: str, value: Any) -> list[tuple[str, Any]]:
@@ -95,10 +127,10 @@ def _step(container: Any, part: str) -> tuple[Any, Any]:
     if isinstance(container, dict):
         return container, part
     if not isinstance(container, list):
-        raise ValueError(f"is {container!r}, which has no keys")
+        raise ValueError(f"is {shortened(repr(container))}, which has no keys")
     if part.isdecimal():
-        if int(part) >= len(container):
-            raise ValueError(f"has {len(container)} items, counted from 0: there is no item {part}")
+        if len(part) > 6 or int(part) >= len(container):
+            raise ValueError(f"has {len(container)} items, counted from 0: there is no item {shortened(part)}")
         return container, int(part)
     places = [index for index, item in enumerate(container) if isinstance(item, dict) and part in item]
     if len(places) == 1:
@@ -106,8 +138,9 @@ def _step(container: Any, part: str) -> tuple[Any, Any]:
     if places:
         raise ValueError(f"has {part} {len(places)} times: name one as {places[0]}.{part}, items count from 0")
     names = [str(name) for item in container if isinstance(item, dict) for name in item]
-    nearest = difflib.get_close_matches(part, names, n=1, cutoff=0.0)
-    raise ValueError(f"has no item {part}" + (f"; nearest: {nearest[0]}" if nearest else ""))
+    nearest = difflib.get_close_matches(part, names, n=1)
+    hint = f"; nearest: {nearest[0]}" if nearest else f"; it has {', '.join(names)}" if names else ""
+    raise ValueError(f"has no item {shortened(part)}{hint}")
 
 
 def _without_effect(options: Any, parts: Sequence[str], override: Override) -> list[str]:

@@ -16,6 +16,7 @@ from ocrslim.distill import Distillation
 from ocrslim.event_log import wants_event_log
 from ocrslim.network import load_prunable
 from ocrslim.planning import choose_plan, table_of
+from ocrslim.pruning.patterns import require_patterns
 from ocrslim.pruning.plan import SUFFIX, Plan
 from ocrslim.pruning.surgery import apply_plan
 from ocrslim.ranks import Ranks, joined
@@ -33,6 +34,7 @@ _COLLAPSED = 0.8  # of the unpruned network's score: the receipts were still 5 p
 def run_prune(config: Config) -> dict[str, Any]:
     """Stage 2: plan from the table, surgery, refit, fine-tuning -> a checkpoint with its plan."""
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
+    require_patterns(config)
     wants_event_log(config)
     check_source(config)
     with joined() as ranks:
@@ -75,6 +77,7 @@ def run_dry(config: Config) -> dict[str, Any]:
     With several `Prune.rounds` it is the plan of a single one: what the later ones do, nobody knows before.
     """
     config.require("Architecture")
+    require_patterns(config)
     data, trial = None, None
     if config.prune.target:
         config.require("Train", "Eval", "PostProcess")

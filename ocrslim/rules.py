@@ -8,6 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
+from ocrslim.utils.input_files import shortened
+from ocrslim.utils.text import name_fault, text_fault
+
+MOST = 2**31 - 1  # the largest whole number where nothing smaller has a meaning of its own
+MOST_ITEMS = 10_000
+_TELLING = 10_000  # a bound above this says nothing to those who are far from it
+MOST_EPOCHS = 1_000_000
+MOST_TRANSFORMS = 100
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
@@ -19,6 +27,7 @@ class Rule:
     convert: Callable[[Any], Any]
     optional: bool = False  # an empty value (null) stands for "not set"
     dropped: bool = False  # checked, but left out of the resolved configuration: it decides nothing
+    textual: bool = False  # text, so that what YAML reads as something else has to stand in quotes
 
 
 @dataclass(frozen=True)
@@ -46,31 +55,31 @@ def named(**keys: Node) -> dict[str, Node]:
     return {"name": STRING, **keys}
 
 
-def whole(low: int, high: int | None = None, *, step: int = 1, optional: bool = False) -> Rule:
+def whole(low: int, high: int = MOST, *, step: int = 1, optional: bool = False) -> Rule:
     """An integer from `low` to `high`, both included."""
 
     def convert(value: Any) -> int:
         number = _integer(value)
-        refuse_unless(number >= low and (high is None or number <= high) and number % step == 0)
+        refuse_unless(number >= low and number % step == 0)
+        refuse_unless(number <= high, f"more than {high:,}")
         return number
 
-    bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
+    bounds = f"of at least {low}" if high > _TELLING else f"from {low} to {high}"
     multiple = f", a multiple of {step}" if step > 1 else ""
     return Rule(f"a whole number {bounds}{multiple}", convert, optional)
 
 
-def real(low: float, high: float | None = None, *, above: bool = False, below: bool = False) -> Rule:
+def real(low: float, high: float, *, above: bool = False, below: bool = False, optional: bool = False) -> Rule:
     """A number from `low` to `high`; `above`, `below`: without the bound itself."""
 
     def convert(value: Any) -> float:
         number = to_number(value)
         refuse_unless(number > low if above else number >= low)
-        refuse_unless(high is None or (number < high if below else number <= high))
+        refuse_unless(number < high if below else number <= high)
         return number
 
     lower = f"above {low:g}" if above else f"of at least {low:g}"
-    upper = "" if high is None else f" and {'below' if below else 'at most'} {high:g}"
-    return Rule(f"a number {lower}{upper}", convert)
+    return Rule(f"a number {lower} and {'below' if below else 'at most'} {high:g}", convert, optional)
 
 
 def choice(*options: str | float) -> Rule:
@@ -82,7 +91,19 @@ def choice(*options: str | float) -> Rule:
         return chosen
 
     names = ", ".join(str(option) for option in options)
-    return Rule(names if len(options) == 1 else f"one of {names}", convert)
+    return Rule(names if len(options) == 1 else f"one of {names}", convert, textual=isinstance(options[0], str))
+
+
+def pair(rule: Rule, what: str, *, ascending: bool = False) -> Rule:
+    """A list of two values of `rule`."""
+
+    def convert(value: Any) -> list[Any]:
+        refuse_unless(isinstance(value, list) and len(value) == 2)
+        first, second = (rule.convert(item) for item in value)
+        refuse_unless(not ascending or first <= second, "the first is larger than the second")
+        return [first, second]
+
+    return Rule(f"{what}: two, each {rule.expected}", convert)
 
 
 def refuse_unless(condition: bool, detail: str = "") -> None:
@@ -93,19 +114,30 @@ def refuse_unless(condition: bool, detail: str = "") -> None:
 
 def to_number(value: Any) -> int | float:
     """Return `value` as a finite number; YAML 1.1 reads `1e-3` as text, people mean the number."""
-    if isinstance(value, str) and _NUMBER.fullmatch(value):
+    if isinstance(value, str) and len(value) < 100 and _NUMBER.fullmatch(value):
         value = float(value)
-    refuse_unless(isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value))
+    refuse_unless(isinstance(value, (int, float)) and not isinstance(value, bool))
+    refuse_unless(-(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value), "beyond 64 bits")
     return value
 
 
 def _text(value: Any) -> str:
     refuse_unless(isinstance(value, str) and value.strip() != "")
+    fault = name_fault(value)
+    refuse_unless(fault is None, f"it {fault}")
     return value
+
+
+def _path(value: Any) -> str:
+    text = _text(value)
+    refuse_unless(not text.startswith("~"), "only a shell knows ~: write the path of the home folder out")
+    return text
 
 
 def _characters(value: Any) -> str:
     refuse_unless(isinstance(value, str) and value != "")
+    fault = text_fault(value, most=100)
+    refuse_unless(fault is None, f"it {fault}")
     return value
 
 
@@ -120,31 +152,33 @@ def _integer(value: Any) -> int:
 
 
 def _texts(value: Any) -> list[str]:
-    items = [value] if isinstance(value, str) else value
-    refuse_unless(isinstance(items, list))
-    return [_text(item) for item in items]
+    return [_text(item) for item in _items([value] if isinstance(value, str) else value)]
 
 
-def _some_texts(value: Any) -> list[str]:
-    items = _texts(value)
+def _some_paths(value: Any) -> list[str]:
+    items = [_path(item) for item in _items([value] if isinstance(value, str) else value)]
     refuse_unless(len(items) > 0)
     return items
 
 
+def _items(value: Any) -> list[Any]:
+    refuse_unless(isinstance(value, list))
+    refuse_unless(len(value) <= MOST_ITEMS, f"{len(value):,} items, at most {MOST_ITEMS:,} make sense")
+    return value
+
+
 def _numbers(value: Any) -> list[int | float]:
-    refuse_unless(isinstance(value, list) and len(value) > 0)
+    refuse_unless(len(_items(value)) > 0)
     return [to_number(item) for item in value]
 
 
 def _rates(value: Any) -> list[int | float]:
-    rates = _numbers(value)
-    refuse_unless(all(rate >= 0 for rate in rates))
-    return rates
+    return [RATE.convert(rate) for rate in _numbers(value)]
 
 
 def _epochs(value: Any) -> list[int | float]:
     epochs = _numbers(value)
-    refuse_unless(epochs[0] > 0 and _ascending(epochs))
+    refuse_unless(epochs[0] > 0 and epochs[-1] <= MOST_EPOCHS and _ascending(epochs))
     return epochs
 
 
@@ -154,7 +188,7 @@ def _ascending(numbers: list[int | float]) -> bool:
 
 def _ratios(value: Any) -> list[float]:
     ratios = [float(number) for number in _numbers(value)]
-    refuse_unless(all(0 < ratio < 1 for ratio in ratios))
+    refuse_unless(all(0.001 <= ratio <= 0.999 for ratio in ratios))
     refuse_unless(_ascending([*ratios]), "not ascending, or one twice")
     return ratios
 
@@ -166,28 +200,27 @@ def _shares(value: Any) -> Any:
 
 
 def _shard(value: Any) -> str:
-    found = re.fullmatch(r"\s*(\d+)\s*/\s*(\d+)\s*", _text(value))
+    found = re.fullmatch(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", _text(value))
     refuse_unless(found is not None and 1 <= int(found[1]) <= int(found[2]))
     return f"{int(found[1])}/{int(found[2])}" if found else ""
 
 
 def _eval_step(value: Any) -> Any:
     if not isinstance(value, list):
-        refuse_unless(_integer(value) >= 1)
+        refuse_unless(1 <= _integer(value) <= MOST)
         return value
     refuse_unless(len(value) == 2)
     start, every = (_integer(item) for item in value)
-    refuse_unless(start >= 0 and every >= 1)
+    refuse_unless(0 <= start <= MOST and 1 <= every <= MOST)
     return [start, every]
 
 
 def _transforms(value: Any) -> list[dict[str, Any]]:
     refuse_unless(isinstance(value, list) and len(value) > 0)
+    refuse_unless(len(value) <= MOST_TRANSFORMS, f"{len(value)} items, at most {MOST_TRANSFORMS} make sense")
     for index, item in enumerate(value):
-        detail = f"item {index}, counted from 0, is {item!r}"
+        detail = f"item {index}, counted from 0, is {shortened(repr(item))}"
         refuse_unless(isinstance(item, dict) and len(item) == 1, detail)
-        ((_, options),) = item.items()
-        refuse_unless(options is None or isinstance(options, dict), detail)
     return value
 
 
@@ -210,23 +243,28 @@ COMPUTED = Rule("anything", lambda value: value, optional=True, dropped=True)
 NOTHING = Rule("nothing: detection has no such part", _never, optional=True)
 BOOL = Rule("true or false", _flag)
 NO_ASF = Rule("false: adaptive scale fusion (DB++) is not supported", _false, optional=True, dropped=True)
-STRING = Rule("text", _text)
-CHARACTERS = Rule("one or more characters", _characters)
-PATH = Rule("a path", _text, optional=True)
-PATTERNS = Rule("a pattern or a list of patterns over parameter names, such as ['conv1*', 'neck.*']", _texts)
-LABEL_FILES = Rule("a label file or a list of label files", _some_texts)
+STRING = Rule("text", _text, textual=True)
+CHARACTERS = Rule("one or more characters", _characters, textual=True)
+FOLDER = Rule("a path", _path, textual=True)
+PATH = Rule("a path", _path, optional=True, textual=True)
+PATTERNS = Rule(
+    "a pattern or a list of patterns over parameter names, such as ['conv1*', 'neck.*']", _texts, textual=True
+)
+LABEL_FILES = Rule("a label file or a list of label files", _some_paths, textual=True)
 TRANSFORMS = Rule("a list of transforms, each a mapping with its name as only key", _transforms)
 FRACTION = real(0, 1, above=True, below=True)
 PART = Rule(f"{FRACTION.expected}: the fraction to remove", FRACTION.convert, optional=True)
 ZERO_TO_ONE = real(0, 1)
-POSITIVE = real(0, above=True)
-NOT_NEGATIVE = real(0)
 BELOW_ONE = real(0, 1, below=True)
+RATE = real(0, 100)  # of learning
+WEIGHT = real(0, 1e6)  # of a part of a loss
+TINY = real(0, 1, above=True)  # added so that nothing is divided by zero
+EPOCH_NUM = real(0, MOST_EPOCHS)
 ONE_IMAGE = Rule("1: images are evaluated one by one, each at its own size", _one)
 SHARES = Rule("the fraction of each label file to use, above 0 and at most 1", _shares)
-RATIOS = Rule("a list of fractions between 0 and 1, ascending, such as [0.1, 0.3, 0.5]", _ratios)
-SHARD = Rule("which part of how many, such as 2/8", _shard, optional=True)
-MINUTES = Rule("minutes, more than 0", POSITIVE.convert, optional=True)
+RATIOS = Rule("a list of fractions from 0.001 to 0.999, ascending, such as [0.1, 0.3, 0.5]", _ratios)
+SHARD = Rule("which part of how many, such as 2/8", _shard, optional=True, textual=True)
+MINUTES = Rule("minutes, more than 0 and at most 1000000", real(0, 1e6, above=True).convert, optional=True)
 EVAL_STEP = Rule("[first, every] in batches, or one whole number of at least 1", _eval_step)
 EPOCHS = Rule("a list of epochs above 0, ascending", _epochs)
-RATES = Rule("a list of learning rates, one more than decay_epochs", _rates)
+RATES = Rule(f"a list of learning rates, one more than decay_epochs, each {RATE.expected}", _rates)

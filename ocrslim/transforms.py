@@ -6,7 +6,7 @@ import contextlib
 import copy
 import difflib
 import random
-import re
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,10 +16,7 @@ from ocrslim.config import Config
 from ocrslim.errors import ConfigError
 from ocrslim.image_files import ImageError
 from ocrslim.operators import CopyPaste, Operator, improved
-
-# PaddleOCR evaluates these parameters as Python: let names and fractions through, never a call.
-_EVALUATED = ("scale", "inter_type", "gtc_encode")
-_HARMLESS = re.compile(r"[\w.+-]+(\s*/\s*[\w.+-]+)?")
+from ocrslim.utils.input_files import shortened
 
 
 def build_operators(config: Config, mode: str) -> list[tuple[str, Operator]]:
@@ -116,21 +113,37 @@ def _build(entry: dict[str, Any], global_section: dict[str, Any]) -> tuple[str, 
     from ocrslim.ppocr import create_operators, imaug
 
     ((name, arguments),) = entry.items()
-    known = [n for n, v in vars(imaug).items() if isinstance(v, type) and v.__module__.startswith("ppocr.")]
-    if name not in known:
-        near = difflib.get_close_matches(str(name), known, 1)
-        hint = f"did you mean {near[0]}?" if near else "see ppocr.data.imaug for what there is"
-        raise ValueError(f"PaddleOCR has no operator {name!r}: {hint}")
-    for key in _EVALUATED:
-        value = (arguments or {}).get(key)
-        if isinstance(value, str) and not _HARMLESS.fullmatch(value.strip()):
-            raise ValueError(f"{name}.{key}: {value!r}, expected a number, a fraction or a name")
+    if not isinstance(getattr(imaug, name, None), type):
+        raise ValueError(f"this PaddleOCR has no operator {name!r}")
+    if name == "IaaAugment":
+        _require_augmenters((arguments or {}).get("augmenter_args") or [])
     try:
-        return name, create_operators([copy.deepcopy(entry)], global_section)[0]
+        with warnings.catch_warnings():  # albumentations leaves arguments that it does not know with a warning
+            warnings.filterwarnings("ignore", category=UserWarning)
+            warnings.filterwarnings("error", message=".*not valid for transform", category=UserWarning)
+            return name, create_operators([copy.deepcopy(entry)], global_section)[0]
     except Exception as error:  # foreign constructors: whatever they raise, the user's arguments caused it
         raise ValueError(
-            f"{name} refuses its arguments {arguments!r}: {type(error).__name__}: {_one_line(error)}"
+            f"{name} refuses its arguments {shortened(repr(arguments))}: {type(error).__name__}: {_one_line(error)}"
         ) from None
+
+
+def _require_augmenters(listed: Sequence[Any]) -> None:
+    """Refuse augmenters that there are none of, by name.
+
+    Raises:
+        ValueError: such a one, with the nearest.
+    """
+    import albumentations
+
+    known = {name for name, kind in vars(albumentations).items() if isinstance(kind, type)}
+    known |= {"Fliplr", "Flipud", "Affine", "Resize"}  # PaddleOCR's names, some of them imgaug's
+    for item in listed:
+        kind = str(item["type"] if isinstance(item, dict) else item[0])
+        if kind not in known:
+            near = difflib.get_close_matches(kind, known, 1)
+            hint = f"did you mean {near[0]}?" if near else "see the documentation of albumentations"
+            raise ValueError(f"IaaAugment: there is no augmenter {kind!r}: {hint}")
 
 
 def _generators(operators: Sequence[Operator]) -> Iterator[Any]:
@@ -145,4 +158,4 @@ def _generators(operators: Sequence[Operator]) -> Iterator[Any]:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or "no reason given"
+    return shortened(" ".join(str(error).split()), 300) or "no reason given"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 ORDER = """
-    errors utils utils.input_files artifacts progress ranks interrupts startup
-    yamlfile rules schema overrides config
+    errors utils utils.input_files utils.text utils.yaml_values artifacts progress ranks interrupts startup
+    yamlfile rules tasks tasks.detection tasks.detection.operators tasks.detection.pipeline
+    schema overrides checker config
     models.backbones.mobilenet_v3 models.backbones models.necks.db_fpn models.necks
     models.heads.db_head models.heads models.detector models.names models
     weight_files weights

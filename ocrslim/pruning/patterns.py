@@ -8,11 +8,51 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ocrslim.config import Config
 from ocrslim.errors import ConfigError
 from ocrslim.graph.groups import INPUT, ChannelGraph, Group, Member
+from ocrslim.models import build_model
 from ocrslim.models.names import to_public
 
 logger = logging.getLogger(__name__)
+
+_EXAMPLES = 5
+_EVERYTHING = "*"
+
+
+def require_patterns(config: Config) -> None:
+    """Refuse patterns of `Prune.layers` and `Prune.skip` that match no parameter of the architecture.
+
+    Takes a fraction of a second, so that a slip of the pen is found before images are read or anything is measured;
+    what matches, but cannot be pruned, shows when the channel groups are known.
+
+    Raises:
+        ConfigError: such patterns; one line each.
+    """
+    options = config.prune
+    patterns = {"Prune.layers": options.layers, "Prune.skip": options.skip}
+    if all(pattern == _EVERYTHING for of_key in patterns.values() for pattern in of_key):
+        return
+    architecture = config.section("Architecture")
+    keys = list(build_model(architecture).state_dict())
+    problems = [
+        f"{key}: {pattern!r} matches no layer of this network; {_hint(pattern, keys, architecture)}"
+        for key, of_key in patterns.items()
+        for pattern in of_key
+        if not any(matches([pattern], name, architecture) for name in keys)
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def _hint(pattern: str, keys: Sequence[str], architecture: Mapping[str, Any]) -> str:
+    """A name that is really near, else some that there are."""
+    names = [to_public(key, architecture) for key in keys if key.endswith(".weight")]
+    near = difflib.get_close_matches(pattern, [*names, *keys], n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    some = ", ".join(names[:: max(1, len(names) // _EXAMPLES)][:_EXAMPLES])
+    return f"its layers have names such as {some}; the command groups lists them"
 
 
 def match_groups(graph: ChannelGraph, patterns: Sequence[str], architecture: Mapping[str, Any], key: str) -> list[str]:
@@ -53,11 +93,9 @@ def _why_unknown(name: str, keys: Sequence[str], graph: ChannelGraph, architectu
     for layer, reason in graph.unprunable.items():
         if matches([name], layer, architecture):
             return f"cannot be pruned: {reason}"
-    names = [to_public(key, architecture) for key in keys]
-    nearest = difflib.get_close_matches(name, [*names, *keys], n=1, cutoff=0.0)
-    if not nearest:
+    if not keys:
         return "is no layer's name: this network has no prunable layer"
-    return f"is no layer's name; did you mean {nearest[0]!r}?"
+    return f"is no layer's name; {_hint(name, keys, architecture)}"
 
 
 def losing(group: Group) -> list[Member]:
