@@ -1,0 +1,19 @@
+"""The families of cases: each a module with `cases()`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from ..case import Case, distinct
+from . import checkpoints, configurations, controls
+
+FAMILIES: dict[str, Callable[[], Iterable[Case]]] = {
+    "checkpoints": checkpoints.cases,
+    "configurations": configurations.cases,
+    "controls": controls.cases,
+}
+
+
+def all_cases(families: Sequence[str] | None = None) -> list[Case]:
+    """The cases of some families, or of all."""
+    return distinct(case for name in families or sorted(FAMILIES) for case in FAMILIES[name]())
