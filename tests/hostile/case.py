@@ -140,4 +140,6 @@ def distinct(cases: Iterable[Case]) -> list[Case]:
 
 def slug(text: str, most: int = 60) -> str:
     """`text` as a part of a case's name."""
-    return re.sub(r"[^A-Za-z0-9_.,=+-]+", "-", text).strip("-")[:most]
+    for mark, plain in ((", ", ","), (": ", "="), ("=[", "="), ("={", "=")):
+        text = text.replace(mark, plain)
+    return re.sub(r"[^A-Za-z0-9_.,=+-]+", "-", re.sub(r"[\[\]{}]", "", text)).strip("-")[:most]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from ..case import Case, distinct
-from . import checkpoints, configurations, controls
+from . import checkpoints, configurations, controls, images, labels, settings
 
 FAMILIES: dict[str, Callable[[], Iterable[Case]]] = {
     "checkpoints": checkpoints.cases,
     "configurations": configurations.cases,
     "controls": controls.cases,
+    "images": images.cases,
+    "labels": labels.cases,
+    "settings": settings.cases,
 }
 
 
