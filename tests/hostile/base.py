@@ -9,6 +9,8 @@ import copy
 import importlib.util
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -202,6 +204,24 @@ def _real(base: Base) -> Path:
     return base.run("real", "real.pdparams", words, ("v2.onnx", "v2.onnx"), ("real.yml", "c.yml"))
 
 
+_PIR = """
+import paddle
+paddle.seed(1)
+network = paddle.nn.Sequential(paddle.nn.Conv2D(3, 4, 3, padding=1), paddle.nn.ReLU(),
+                               paddle.nn.Conv2D(4, 1, 3, padding=1), paddle.nn.Sigmoid())
+spec = [paddle.static.InputSpec([None, 3, None, None], "float32", name="x")]
+paddle.jit.save(paddle.jit.to_static(network, input_spec=spec, full_graph=True), "pir/inference")
+"""
+
+
+def _pir(base: Base) -> Path:
+    """A small network in the format of Paddle 3, written by Paddle itself."""
+    (base.folder / "pir").mkdir()
+    words = [sys.executable, "-W", "ignore", "-c", _PIR]
+    subprocess.run(words, cwd=base.folder, check=True, capture_output=True)
+    return base.folder / "pir"
+
+
 def _pruned(base: Base) -> Path:
     materials = (("real.yml", "c.yml"), ("real.pdparams", "w.pdparams"), ("analysis", "out"))
     return base.run("pruned", "out", ["prune", "-c", "c.yml"], *materials)
@@ -222,6 +242,7 @@ _MAKERS: dict[str, Callable[[Base], Path]] = {
     "small.pdparams": _small_inside(".pdparams"),
     "exported": _made("export", "exported", "small.pdparams", config="c.yml"),
     "real.pdparams": _real,
+    "pir": _pir,
     "exported-real": _made("export", "exported", "real.pdparams"),
     "analysis": _made("sensitivity", "out", "real.pdparams"),
     "pruned": _pruned,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from ..case import Case, distinct
-from . import checkpoints, configurations, controls, images, labels, settings
+from . import checkpoints, configurations, controls, images, labels, programs, settings, states, tables
 
 FAMILIES: dict[str, Callable[[], Iterable[Case]]] = {
     "checkpoints": checkpoints.cases,
@@ -13,7 +13,10 @@ FAMILIES: dict[str, Callable[[], Iterable[Case]]] = {
     "controls": controls.cases,
     "images": images.cases,
     "labels": labels.cases,
+    "programs": programs.cases,
     "settings": settings.cases,
+    "states": states.cases,
+    "tables": tables.cases,
 }
 
 

@@ -79,3 +79,17 @@ def flipped(data: bytes, place: Place, bits: int, start: int = 0, end: int | Non
         where = place.rng.randrange(start, min(end or len(found), len(found)))
         found[where] ^= 1 << place.rng.randrange(8)
     return bytes(found)
+
+
+# how a whole file is damaged
+Change = Callable[[bytes, Place], bytes]
+DAMAGES: dict[str, Change] = {
+    "empty": lambda data, place: b"",
+    "cut-at-a-quarter": lambda data, place: data[: len(data) // 4],
+    "cut-at-half": lambda data, place: data[: len(data) // 2],
+    "cut-at-three-quarters": lambda data, place: data[: len(data) * 3 // 4],
+    "cut-before-the-end": lambda data, place: data[:-3],
+    "zeros": lambda data, place: bytes(len(data)),
+    "random": lambda data, place: place.rng.randbytes(len(data)),
+    "text": lambda data, place: b"<html>404</html>",
+}
