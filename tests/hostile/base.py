@@ -214,6 +214,13 @@ paddle.jit.save(paddle.jit.to_static(network, input_spec=spec, full_graph=True),
 """
 
 
+def _shared(base: Base) -> Path:
+    folder = Path(__file__).resolve().parents[3] / "shared/cases"
+    if not folder.is_dir():
+        raise Unavailable("test data not found: ../shared/cases")
+    return folder
+
+
 def _pir(base: Base) -> Path:
     """A small network in the format of Paddle 3, written by Paddle itself."""
     (base.folder / "pir").mkdir()
@@ -243,6 +250,7 @@ _MAKERS: dict[str, Callable[[Base], Path]] = {
     "exported": _made("export", "exported", "small.pdparams", config="c.yml"),
     "real.pdparams": _real,
     "pir": _pir,
+    "shared": _shared,
     "exported-real": _made("export", "exported", "real.pdparams"),
     "analysis": _made("sensitivity", "out", "real.pdparams"),
     "pruned": _pruned,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from ..case import Case, distinct
-from . import checkpoints, configurations, controls, images, labels, programs, settings, states, tables
+from . import checkpoints, configurations, controls, images, labels, programs, settings, silent, states, tables
 
 FAMILIES: dict[str, Callable[[], Iterable[Case]]] = {
     "checkpoints": checkpoints.cases,
@@ -15,6 +15,7 @@ FAMILIES: dict[str, Callable[[], Iterable[Case]]] = {
     "labels": labels.cases,
     "programs": programs.cases,
     "settings": settings.cases,
+    "silent": silent.cases,
     "states": states.cases,
     "tables": tables.cases,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,13 +30,11 @@ Maker = Callable[[Path], None]
 
 
 def _socket(path: Path) -> None:
-    here = Path.cwd()  # names of sockets are short
-    os.chdir(path.parent)
-    try:
-        with socket.socket(socket.AF_UNIX) as made:
-            made.bind(path.name)
-    finally:
-        os.chdir(here)
+    short = Path(tempfile.mkdtemp(prefix="s-")) / "s"  # names of sockets are short
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(short))
+    short.rename(path)
+    short.parent.rmdir()
 
 
 def _sparse(path: Path) -> None:
