@@ -50,11 +50,7 @@ class Runner:
         self._server.__exit__()
 
     def run(self, case: Case) -> Result:
-        """Run one case; one that seems to hang is run again, since another program may have held it up."""
-        result = self._once(case)
-        return self._once(case) if result.judged.verdict == "hang" else result
-
-    def _once(self, case: Case) -> Result:
+        """Run one case."""
         self._count += 1
         folder = self._scratch / f"c{self._count}"
         for name in ("work", "tmp", "home"):

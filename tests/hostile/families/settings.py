@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -55,9 +56,12 @@ _TEXTS = {
 def cases() -> Iterator[Case]:
     """Each option alone; transforms left out, twice and out of order; bad words on the command line."""
     yield from keys.cases()
-    for number, (option, stage, names) in enumerate(OPTIONS):
-        name = slug(f"{number}-{stage}-{option}", 110)
-        yield Case(FAMILY, name, _given(stage, option), Refused(names))
+    used: Counter[str] = Counter()
+    for option, stage, names in OPTIONS:
+        name = slug(f"{stage}-{option.replace('.dataset.transforms', '')}", 90)
+        used[name] += 1
+        number = f"-{used[name]}" if used[name] > 1 else ""
+        yield Case(FAMILY, name + number, _given(stage, option), Refused(names))
     for name, text in _TEXTS.items():
         yield Case(FAMILY, f"option-{name}", _given("eval", text), Refused(r"-o|Global|eval"))
     yield from _transforms()
