@@ -55,7 +55,7 @@ class Server:
         """Run `ocrslim ARGV` in `folder/work`, with a temporary folder and a home of its own beside that.
 
         Args:
-            seconds: of processor time, or of waiting; more of the latter where the machine is busy.
+            seconds: of processor time, or of sleep; five times as many in all.
             most: bytes of memory, of the command and of the processes that it starts, together.
         """
         request = {

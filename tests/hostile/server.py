@@ -21,6 +21,7 @@ from typing import Any
 
 LOOK_SECONDS = 0.004  # between two looks at a child
 WEIGH_SECONDS = 0.05  # between two looks at its memory
+PATIENCE = 5  # times as long may it take where other programs have the processors
 PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 
 
@@ -51,36 +52,53 @@ def _load(root: str) -> Any:
 
 
 def _serve(run: Any, request: dict[str, Any]) -> dict[str, Any]:
-    start = time.monotonic()
+    watch = Watch(request["seconds"], request["bytes"])
     child = os.fork()
     if child == 0:
         os.setsid()
         _be_the_child(run, request)
-    killed, most, spent, weighed = None, 0, 0.0, 0.0
     while True:
         pid, status, usage = os.wait4(child, os.WNOHANG)
-        if pid:
-            break
-        now = time.monotonic()
-        if now - weighed > WEIGH_SECONDS:
-            weighed, members = now, _session(child)
-            most = max(most, sum(_resident(pid) for pid in members))
-            spent = max(spent, sum(members.values()))
-        if most > request["bytes"] or spent > request["seconds"] or now - start > request["seconds"] * _share():
-            killed = "memory" if most > request["bytes"] else "hang"
-            _kill(child)
-            pid, status, usage = os.wait4(child, 0)
+        if pid or watch.exceeded(child):
             break
         time.sleep(LOOK_SECONDS)
-    seconds = time.monotonic() - start
+    if not pid:
+        _kill(child)
+        _, status, usage = os.wait4(child, 0)
     return {
         "code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
         "signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
-        "seconds": round(seconds, 3),
-        "bytes": max(most, usage.ru_maxrss * 1024),
-        "killed": killed,
-        "left_running": 0 if killed else _end_the_rest(child),
+        "seconds": round(time.monotonic() - watch.start, 3),
+        "bytes": max(watch.bytes, usage.ru_maxrss * 1024),
+        "killed": watch.verdict,
+        "left_running": 0 if watch.verdict else _end_the_rest(child),
     }
+
+
+class Watch:
+    """What a command has used: memory, processor time, and time in which all of it slept."""
+
+    def __init__(self, seconds: float, most: int):
+        self.start = self._looked = time.monotonic()
+        self.bytes = 0
+        self.verdict: str | None = None
+        self._seconds, self._most, self._busy, self._asleep = seconds, most, 0.0, 0.0
+
+    def exceeded(self, leader: int) -> bool:
+        """Whether it is too much: then `verdict` says of what. On a busy machine, only waiting for it costs nothing."""
+        now = time.monotonic()
+        if now - self._looked < WEIGH_SECONDS:
+            return False
+        members = _session(leader)
+        self.bytes = max(self.bytes, sum(_resident(pid) for pid in members))
+        self._busy = max(self._busy, sum(seconds for _, seconds in members.values()))
+        self._asleep += (now - self._looked) * all(state == "S" for state, _ in members.values())
+        self._looked = now
+        if self.bytes > self._most:
+            self.verdict = "memory"
+        elif max(self._busy, self._asleep) > self._seconds or now - self.start > self._seconds * PATIENCE:
+            self.verdict = "hang"
+        return self.verdict is not None
 
 
 def _be_the_child(run: Any, request: dict[str, Any]) -> None:
@@ -107,13 +125,8 @@ def _be_the_child(run: Any, request: dict[str, Any]) -> None:
         os._exit(code if isinstance(code, int) else int(code is not None))
 
 
-def _share() -> float:
-    """How many programs share a processor: on a busy machine an innocent command takes so much longer."""
-    return min(6.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
-
-
-def _session(leader: int) -> dict[int, float]:
-    """The processes of a child's session, itself and what it started, with the seconds of processor time of each."""
+def _session(leader: int) -> dict[int, tuple[str, float]]:
+    """The processes of a child's session, itself and what it started: state, seconds of processor time."""
     found = {}
     for folder in Path("/proc").iterdir():
         name = folder.name
@@ -121,7 +134,7 @@ def _session(leader: int) -> dict[int, float]:
             with contextlib.suppress(OSError, IndexError, ValueError):
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
                 if int(fields[3]) == leader and fields[0] != "Z":
-                    found[int(name)] = sum(map(int, fields[11:15])) / TICKS
+                    found[int(name)] = fields[0], sum(map(int, fields[11:15])) / TICKS
     return found
 
 
