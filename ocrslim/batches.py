@@ -26,8 +26,8 @@ from ocrslim.config import Config
 from ocrslim.errors import ConfigError, DataError, TrainingError
 from ocrslim.image_files import ImageError, read_image
 from ocrslim.labelled import LabelledSet
-from ocrslim.operators import IgnoreCollapsed, Operator
 from ocrslim.ranks import launched
+from ocrslim.stand_in_operators import IgnoreCollapsed, Operator
 from ocrslim.transforms import TransformError, build_operators, run, seeded, uncropped
 
 logger = logging.getLogger(__name__)

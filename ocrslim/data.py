@@ -20,7 +20,7 @@ from ocrslim.image_files import ImageError, read_image
 from ocrslim.labelled import LabelledSet, scan
 from ocrslim.labels import Sample
 from ocrslim.network_input import NetworkMemory, Size
-from ocrslim.operators import DecodeImage, DetResizeForTest, Operator
+from ocrslim.stand_in_operators import DecodeImage, DetResizeForTest, Operator
 from ocrslim.store import GIB, ArrayStore
 from ocrslim.transforms import TransformError, build_operators, run
 

@@ -15,7 +15,7 @@ import numpy as np
 from ocrslim.config import Config
 from ocrslim.errors import ConfigError
 from ocrslim.image_files import ImageError
-from ocrslim.operators import CopyPaste, Operator, improved
+from ocrslim.stand_in_operators import CopyPaste, Operator, improved
 from ocrslim.utils.input_files import shortened
 
 
