@@ -1,10 +1,10 @@
-# make setup | demo | test | lint | format
+# make setup | demo | test | test-hostile | lint | format
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint format clean
+.PHONY: setup demo test test-hostile lint format clean
 
 setup: $(STAMP)
 
@@ -22,6 +22,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# wrong inputs by the hundred, and kills: by hand, about 20 minutes; writes docs/robustness.md and benchmarks/hostile.json
+test-hostile: setup
+	PYTHONPATH=tests $(BIN)/python -m hostile.run --against . --as after --kills 40 --jobs 2
 
 lint: setup
 	$(BIN)/ruff format --check .

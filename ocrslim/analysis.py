@@ -12,10 +12,12 @@ import paddle
 from ocrslim import report
 from ocrslim.artifacts import check_writable, hash_value, read_sensitivities
 from ocrslim.config import Config
-from ocrslim.data import scan_evaluation
+from ocrslim.data import EvalSet, scan_evaluation
+from ocrslim.engines import DygraphEngine
 from ocrslim.errors import ArtifactError
 from ocrslim.loss_table import ADAPTIVE, RECORD, TABLE
 from ocrslim.measurements import JOURNALS, PICTURES, Measurements, open_measurements, read_counts
+from ocrslim.network_input import NetworkMemory
 from ocrslim.plots import SensitivityPicture, draw_sensitivities
 from ocrslim.pruning.patterns import match_groups, require_patterns
 from ocrslim.scoring import load_scored
@@ -72,6 +74,7 @@ def _study(config: Config) -> tuple[Study, list[str]]:
     scored = load_scored(config)
     groups = match_groups(scored.graph, config.prune.layers, config.section("Architecture"), "Prune.layers")
     labelled = scan_evaluation(config)
+    NetworkMemory(DygraphEngine(scored.model)).require(*EvalSet(labelled, config).largest)
     hashes = {
         **scored.hashes(),
         "evaluation data": labelled.fingerprint(),

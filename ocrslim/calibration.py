@@ -11,7 +11,7 @@ import paddle
 from paddle import Tensor, nn
 
 from ocrslim.config import Config
-from ocrslim.data import LabelledSet, preprocess, train_loader
+from ocrslim.data import LabelledSet, Preprocessor, train_loader
 from ocrslim.errors import DataError, TrainingError
 from ocrslim.graph.trace import as_it_was
 from ocrslim.losses import build_loss
@@ -74,11 +74,11 @@ def calibration_inputs(config: Config, labelled: LabelledSet) -> list[np.ndarray
             f"on, expected at least {MIN_RECOVER_IMAGES} and better 40: layers refitted to so few would fit nothing "
             "else; name more images, or set Prune.recover to false and Prune.criterion to fpgm"
         )
-    load = preprocess(config)
+    load = Preprocessor(config)
     rng = np.random.default_rng(config.seed)
     count, order = config.prune.recover_images, rng.permutation(len(labelled))
     chosen = np.resize(order, count).tolist()
-    images = (load(labelled.samples[index].path)[0] for index in chosen)
+    images = (load(labelled.samples[index].path).image for index in chosen)
     return [_cut_out(image, rng) for image in progress_bar(images, total=count, desc="calibration", unit="img")]
 
 

@@ -88,9 +88,7 @@ def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON at the end")
     if stage == "prune":
-        parser.add_argument(
-            "--dry-run", action="store_true", help="print the plan, its predicted loss and its costs; change nothing"
-        )
+        parser.add_argument("--dry-run", action="store_true", help="print the plan and its costs; change nothing")
     if stage == "predict":
         parser.add_argument("--images", required=True, help="a folder of images, or one image")
         parser.add_argument("--out", required=True, help="folder for drawn images and boxes.json")

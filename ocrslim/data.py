@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,21 @@ from ocrslim.artifacts import hash_bytes
 from ocrslim.batches import TrainLoader, train_loader
 from ocrslim.config import Config
 from ocrslim.errors import ConfigError, DataError
-from ocrslim.labelled import LabelledSet, is_intact, read_image, scan
+from ocrslim.image_files import ImageError, read_image
+from ocrslim.labelled import LabelledSet, scan
 from ocrslim.labels import Sample
+from ocrslim.network_input import NetworkMemory, Size
+from ocrslim.operators import DecodeImage, DetResizeForTest, Operator
 from ocrslim.store import GIB, ArrayStore
-from ocrslim.transforms import build_operators, run
+from ocrslim.transforms import TransformError, build_operators, run
 
 __all__ = [
     "EvalItem",
     "EvalSet",
     "LabelledSet",
+    "Preprocessor",
     "Sample",
     "TrainLoader",
-    "preprocess",
     "scan",
     "scan_evaluation",
     "train_loader",
@@ -99,6 +103,12 @@ class EvalSet:
             return image
 
     @property
+    def largest(self) -> tuple[str, Size, Size]:
+        """Name, size and size for the network of the image that becomes largest; nothing is decoded for it."""
+        sizes = ((s.name, s.size, _size_for_network(self._operators, s.size)) for s in self._samples)
+        return max(sizes, key=lambda entry: math.prod(entry[2]))
+
+    @property
     def pixels(self) -> int:
         """Pixels of all images as the network takes them."""
         for index in range(len(self)):
@@ -109,14 +119,14 @@ class EvalSet:
     def _load(self, sample: Sample) -> tuple[EvalItem, np.ndarray]:
         # PaddleOCR's encoder drops an image without boxes: a stand-in takes their place and goes afterwards
         label = sample.label if sample.boxes else _NO_TEXT
-        content = read_image(sample.path)
+        content = _content(sample.path)
         if hash_bytes(content) != sample.digest:
             raise DataError(f"{sample.path}: has changed since this run began: run the command again")
         data = {"img_path": str(sample.path), "label": label, "image": content}
         try:
             data = run(self._operators, data)
-        except ValueError as fault:
-            raise DataError(f"{sample.path}: {fault}; check the image or Eval.dataset.transforms") from None
+        except TransformError as fault:
+            raise _refusal(sample.path, fault) from None
         image, shape = _network_input(data)
         polys = [np.asarray(polygon, dtype=np.float32) for polygon in _get(data, "polys")][: sample.boxes]
         ignore = np.asarray(_get(data, "ignore_tags"), dtype=bool)[: sample.boxes]
@@ -129,8 +139,7 @@ def scan_evaluation(config: Config) -> LabelledSet:
     Raises:
         DataError: there is nothing to score.
     """
-    labelled = scan(config, "Eval")
-    logger.info(labelled.summary())
+    labelled = scan(config, "Eval").announce()
     if not any(sample.care for sample in labelled.samples):
         raise DataError(
             f"Eval.dataset.label_file_list: no text box in {len(labelled.samples)} images that is not "
@@ -139,26 +148,72 @@ def scan_evaluation(config: Config) -> LabelledSet:
     return labelled
 
 
-def preprocess(config: Config) -> Callable[[Path | str], tuple[np.ndarray, np.ndarray]]:
-    """The `Eval` transforms for an image without a label.
+@dataclass(frozen=True)
+class Prepared:
+    """An image without a label, ready for the network.
 
-    Returns:
-        A function of an image's path giving image, float32 [1, 3, H, W], and shape, float32 [1, 4]; it
-        raises `DataError` for a file that is missing or not an image.
+    Attributes:
+        pixels: uint8 [H, W, 3], blue green red: what was decoded, and what boxes belong to.
+        image: float32 [1, 3, H, W].
+        shape: float32 [1, 4]: height and width of `pixels`, scale y and x from there to `image`.
     """
-    operators = [op for name, op in build_operators(config, "Eval") if not _needs_label(name)]
 
-    def load(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
-        path = Path(path)
-        content = read_image(path)
-        if not is_intact(content):
-            raise DataError(f"{path}: not a readable image (damaged or of unknown format): replace or remove it")
+    pixels: np.ndarray
+    image: np.ndarray
+    shape: np.ndarray
+
+
+class Preprocessor:
+    """The `Eval` transforms, for images without a label."""
+
+    def __init__(self, config: Config, memory: NetworkMemory | None = None):
+        """
+        Args:
+            memory: of the engine that the images are for; None where they are for none, or cut to pieces.
+
+        Raises:
+            ConfigError: PaddleOCR does not know or refuses a transform.
+        """
+        self._memory = memory
+        operators = [op for name, op in build_operators(config, "Eval") if not _needs_label(name)]
+        self._decode = [op for op in operators if isinstance(op, DecodeImage)][:1]
+        self._others = [op for op in operators if op not in self._decode]
+
+    def __call__(self, path: Path | str) -> Prepared:
+        """Read the image at `path`.
+
+        Raises:
+            DataError: missing, not an image, damaged, or too large for the memory there is.
+        """
+        content = _content(path)
         try:
-            return _network_input(run(operators, {"img_path": str(path), "image": content}))
-        except ValueError as fault:
-            raise DataError(f"{path}: {fault}; check the image or Eval.dataset.transforms") from None
+            data = run(self._decode, {"img_path": str(path), "image": content})
+            if self._memory is not None:
+                size = _get(data, "image").shape[:2]
+                self._memory.require(str(path), size, _size_for_network(self._others, size))
+            data = run(self._others, data)
+        except TransformError as fault:
+            raise _refusal(path, fault) from None
+        image, shape = _network_input(data)
+        return Prepared(_get(data, "decoded"), image, shape)
 
-    return load
+
+def _refusal(path: Path | str, fault: TransformError) -> DataError:
+    if fault.operator == DecodeImage.__name__:
+        return DataError(f"{path}: {fault.reason}; replace or remove the image")
+    return DataError(f"{path}: {fault}; check the image or Eval.dataset.transforms")
+
+
+def _content(path: Path | str) -> bytes:
+    try:
+        return read_image(path)
+    except ImageError as error:
+        raise DataError(f"{path}: {error}; put the image there") from None
+
+
+def _size_for_network(operators: Sequence[Operator], size: Size) -> Size:
+    resizes = (operator for operator in operators if isinstance(operator, DetResizeForTest))
+    return next((resize.size_of(size) for resize in resizes), size)
 
 
 def _needs_label(name: str) -> bool:

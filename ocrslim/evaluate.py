@@ -15,6 +15,7 @@ from ocrslim.data import EvalSet
 from ocrslim.engines import Engine, InferenceEngine
 from ocrslim.errors import ConfigError
 from ocrslim.metrics import DetMetric
+from ocrslim.network_input import NetworkMemory
 from ocrslim.progress import progress_bar
 
 PostProcess = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
@@ -49,7 +50,11 @@ def evaluate(engine: Engine, images: EvalSet, post_process: PostProcess, desc: s
 
     Returns:
         precision, recall and hmean, each 0..1.
+
+    Raises:
+        DataError: an image takes more memory than there is.
     """
+    NetworkMemory(engine).require(*images.largest)
     metric = DetMetric()
     with progress_bar(range(len(images)), inner=True, desc=desc, unit="img") as bar:
         for index in bar:

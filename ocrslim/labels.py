@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,13 @@ import cv2
 import numpy as np
 
 from ocrslim.errors import DataError
+from ocrslim.utils.input_files import GIB, MIB, open_regular, parse_json, shortened
 
 MIN_SIDE = 3  # pixels; a thinner box cannot be learned or found, and breaks PaddleOCR's border map
 MAX_COORDINATE = 100_000  # pixels; beyond any image, and PaddleOCR's maps would ask for all the memory
+MAX_POINTS = 1000  # of one box; curved text has a dozen, and comparing outlines takes time by their product
+MAX_LINE = 16 * MIB
+MAX_BYTES = 4 * GIB
 DONT_CARE = ("*", "###")
 
 _EXPECTED = 'expected NAME<TAB>[{"transcription": "text", "points": [[x, y], [x, y], [x, y], [x, y]]}, ...]'
@@ -28,10 +33,20 @@ _EXPECTED = 'expected NAME<TAB>[{"transcription": "text", "points": [[x, y], [x,
 
 @dataclass(frozen=True)
 class Sample:
-    """One image and its label; `label` is JSON text as PaddleOCR's `DetLabelEncode` takes it.
+    """One image and its label.
 
-    boxes and care count all boxes and those that are not "don't care"; digest is the SHA-256 of the
-    file, empty until the image has been scanned.
+    Attributes:
+        name: as the label file has it.
+        path: of the image.
+        label: JSON text as PaddleOCR's `DetLabelEncode` takes it.
+        boxes: all boxes.
+        care: boxes that are not "don't care".
+        tiny: boxes with a side under `MIN_SIDE` pixels, which do not count.
+        place: label file and line, for messages.
+        source: index of the label file.
+        size: height and width as decoded, in pixels; (0, 0) until the image has been scanned.
+        digest: SHA-256 of the image file; empty until it has been scanned, or where it cannot be read.
+        fault: why the image cannot be read; empty where it can.
     """
 
     name: str
@@ -40,27 +55,41 @@ class Sample:
     boxes: int
     care: int
     tiny: int
+    place: str = ""
+    source: int = 0
+    size: tuple[int, int] = (0, 0)
     digest: str = ""
+    fault: str = ""
 
 
 def read_labels(dataset: dict[str, Any], mode: str, seed: int) -> list[Sample]:
-    """Parse the label files named in a `dataset` section, thinned by `ratio_list`, images not yet looked at.
+    """Parse the label files named in a `dataset` section, images not yet looked at.
+
+    For evaluation the lines are thinned by `ratio_list`, always to the same ones; a training draws anew in every
+    epoch (`LabelledSet.of_epoch`).
 
     Raises:
         DataError: a folder, file or line is missing or broken.
     """
     folder, files = _locate(dataset, mode)
-    ratios = dataset.get("ratio_list", 1.0)
+    ratios = [1.0] * len(files) if mode == "Train" else shares(dataset)
     samples = []
-    for file, ratio in zip(files, ratios if isinstance(ratios, list) else [ratios] * len(files)):
-        lines = _read_lines(file, mode)
+    for source, (file, ratio) in enumerate(zip(files, ratios)):
+        lines = list(_read_lines(file, mode))
         if ratio < 1:
             rows = sorted(random.Random(seed).sample(range(len(lines)), round(len(lines) * ratio)))
             lines = [lines[row] for row in rows]
-        samples += _parse_lines(file, lines, folder, dataset.get("delimiter") or "\t")
+        samples += _parse_lines(file, source, lines, folder, dataset.get("delimiter") or "\t")
     if not samples:
         raise DataError(f"{mode}.dataset.ratio_list {dataset.get('ratio_list')}: leaves no image; raise it")
     return samples
+
+
+def shares(dataset: dict[str, Any]) -> list[float]:
+    """The fraction of each label file that `ratio_list` asks for."""
+    files, ratios = dataset["label_file_list"], dataset.get("ratio_list", 1.0)
+    count = 1 if isinstance(files, str) else len(files)
+    return [float(ratio) for ratio in ratios] if isinstance(ratios, list) else [float(ratios)] * count
 
 
 def _locate(dataset: dict[str, Any], mode: str) -> tuple[Path, list[Path]]:
@@ -72,7 +101,7 @@ def _locate(dataset: dict[str, Any], mode: str) -> tuple[Path, list[Path]]:
             f"there, or redirect with {_redirect(mode)}"
         )
     for file in files:
-        if not Path(file).is_file():
+        if not Path(file).exists():
             raise DataError(
                 f"{mode}.dataset.label_file_list: file {file} not found: put a label file there (one line an "
                 f"image: {_EXPECTED[9:]}, names relative to {folder}), or redirect with {_redirect(mode)}"
@@ -84,31 +113,46 @@ def _redirect(mode: str) -> str:
     return f"-o {mode}.dataset.data_dir=FOLDER {mode}.dataset.label_file_list=[FILE]"
 
 
-def _read_lines(file: Path, mode: str) -> list[tuple[int, str]]:
-    """Return (line number, text) of the lines that are not blank."""
+def _read_lines(file: Path, mode: str) -> Iterator[tuple[int, str]]:
+    """Yield (line number, text) of the lines that are not blank."""
+    empty = True
     try:
-        data = file.read_bytes()
+        with open_regular(file) as stream:
+            number, read = 0, 0
+            while data := stream.readline(MAX_LINE + 1):
+                number, read = number + 1, read + len(data)
+                if len(data) > MAX_LINE or read > MAX_BYTES:
+                    most = f"{MAX_LINE >> 20} MiB a line and {MAX_BYTES >> 30} GiB a file"
+                    raise DataError(f"{file}, line {number}: too long, expected at most {most}: is it a label file?")
+                line = _decoded(file, number, data)
+                if line.strip():
+                    empty = False
+                    yield number, line
     except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}; change its mode or name another") from None
+        raise DataError(
+            f"{file}: cannot be read: {error.strerror}; name a label file, or change the mode of this one"
+        ) from None
+    if empty:
+        raise DataError(f"{file}: empty: write one line an image ({_EXPECTED[9:]}), or redirect with {_redirect(mode)}")
+
+
+def _decoded(file: Path, number: int, data: bytes) -> str:
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
-        number = data.count(b"\n", 0, error.start) + 1
         raise DataError(
             f"{file}, line {number}: byte 0x{data[error.start]:02x} is not UTF-8: save the file as UTF-8 "
             "(iconv -t UTF-8), or check that it is a label file at all"
         ) from None
-    lines = [(n, line.rstrip("\r")) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if not lines:
-        raise DataError(f"{file}: empty: write one line an image ({_EXPECTED[9:]}), or redirect with {_redirect(mode)}")
-    return lines
 
 
-def _parse_lines(file: Path, lines: list[tuple[int, str]], folder: Path, delimiter: str) -> list[Sample]:
+def _parse_lines(file: Path, source: int, lines: list[tuple[int, str]], folder: Path, delimiter: str) -> list[Sample]:
     samples, faults = [], []
     for number, line in lines:
         try:
-            samples.append(_parse_line(line, folder, delimiter))
+            name, label, boxes, care, tiny = _parse_line(line, delimiter)
+            place = f"{file}, line {number}"
+            samples.append(Sample(name, folder / name, label, boxes, care, tiny, place, source))
         except ValueError as fault:
             faults.append(f"line {number}: {fault}")
     if faults:
@@ -117,19 +161,21 @@ def _parse_lines(file: Path, lines: list[tuple[int, str]], folder: Path, delimit
     return samples
 
 
-def _parse_line(line: str, folder: Path, delimiter: str) -> Sample:
+def _parse_line(line: str, delimiter: str) -> tuple[str, str, int, int, int]:
+    """Name of the image, its label as JSON, and the numbers of boxes, of those that count and of tiny ones."""
     name, found, rest = line.partition(delimiter)
     if not found:
-        raise ValueError(f"no {'tab' if delimiter == chr(9) else repr(delimiter)} in {_short(line)}, {_EXPECTED}")
+        raise ValueError(f"no {'tab' if delimiter == chr(9) else repr(delimiter)} in {shortened(line)}, {_EXPECTED}")
     text = rest.split(delimiter)[0]
     try:
-        boxes = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ValueError(f"not JSON after the name: {_short(text)}, {_EXPECTED}") from None
+        boxes = parse_json(text)
+    except ValueError as error:
+        reason = "" if isinstance(error, json.JSONDecodeError) else f" ({shortened(str(error))})"
+        raise ValueError(f"not JSON after the name{reason}: {shortened(text)}, {_EXPECTED}") from None
     if not name.strip() or "\0" in name:
         raise ValueError(f"no image name before the label, {_EXPECTED}")
     if not isinstance(boxes, list):
-        raise ValueError(f"the label is {_short(text)}, not a list of boxes, {_EXPECTED}")
+        raise ValueError(f"the label is {shortened(text)}, not a list of boxes, {_EXPECTED}")
     plain, tiny = [], 0
     for position, box in enumerate(boxes, 1):
         transcription, points = _check_box(box, position)
@@ -137,19 +183,21 @@ def _parse_line(line: str, folder: Path, delimiter: str) -> Sample:
             transcription, tiny = "###", tiny + 1
         plain.append({"transcription": transcription, "points": points})
     care = sum(box["transcription"] not in DONT_CARE for box in plain)
-    return Sample(name, folder / name, json.dumps(plain, ensure_ascii=False), len(plain), care, tiny)
+    return name, json.dumps(plain, ensure_ascii=False), len(plain), care, tiny
 
 
 def _check_box(box: Any, position: int) -> tuple[str, list[list[float]]]:
     for key in ("transcription", "points"):
         if not isinstance(box, dict) or key not in box:
-            raise ValueError(f"box {position} has no {key!r}: {_short(json.dumps(box))}, {_EXPECTED}")
+            raise ValueError(f"box {position} has no {key!r}: {shortened(json.dumps(box))}, {_EXPECTED}")
     transcription, points = box["transcription"], box["points"]
     if not isinstance(transcription, (str, int, float)):
-        raise ValueError(f"box {position}: transcription {_short(json.dumps(transcription))} is not text")
+        raise ValueError(f"box {position}: transcription {shortened(json.dumps(transcription))} is not text")
+    if isinstance(points, list) and len(points) > MAX_POINTS:
+        raise ValueError(f"box {position}: {len(points)} points, expected at most {MAX_POINTS}")
     if not isinstance(points, list) or len(points) < 4 or not all(_is_point(point) for point in points):
         raise ValueError(
-            f"box {position}: points {_short(json.dumps(points))}, expected at least 4 points [x, y] "
+            f"box {position}: points {shortened(json.dumps(points))}, expected at least 4 points [x, y] "
             f"of finite numbers within {MAX_COORDINATE} pixels"
         )
     return str(transcription), points
@@ -170,7 +218,3 @@ def is_tiny(points: list[list[float]]) -> bool:
     corners = np.asarray(points, dtype=np.float32)
     side = min(*cv2.minAreaRect(corners)[1], *np.ptp(corners, axis=0))
     return bool(side < MIN_SIDE - 1e-3)
-
-
-def _short(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else text[:most] + "..."

@@ -40,6 +40,7 @@ class Choice:
     Attributes:
         before, after: costs of the network and of the pruned one, by their shapes.
         latency: milliseconds on one thread, where they are the target: `before`, `predicted`, and `measured`.
+        refitted: whether layers are refitted before training, so that the losses of merely cut ones predict nothing.
     """
 
     plan: Plan
@@ -47,6 +48,7 @@ class Choice:
     before: Cost
     after: Cost
     latency: Mapping[str, float] = field(default_factory=dict)
+    refitted: bool = False
 
     def left(self, kind: str) -> float:
         """The fraction that is left of the MACs, the parameters or the measured latency."""
@@ -55,7 +57,10 @@ class Choice:
         return float(getattr(self.after, kind) / getattr(self.before, kind))
 
     def to_json(self) -> dict[str, Any]:
-        """Ratios, single losses and reasons by public name, predicted losses, MACs and parameters before and after."""
+        """Ratios, single losses and reasons by public name, predicted losses, MACs and parameters before and after.
+
+        Losses are predicted for a network that is trained as it was cut; None where layers are refitted first.
+        """
         chosen, architecture = self.selection, self.plan.architecture
 
         def public(values: Any) -> dict[str, Any]:
@@ -65,7 +70,7 @@ class Choice:
             "ratios": public(chosen.ratios),
             "losses": public(chosen.losses),
             "skipped": public(chosen.skipped),
-            "predicted_loss": {"summed": chosen.summed_loss, "joint": chosen.joint_loss},
+            "predicted_loss": (None if self.refitted else {"summed": chosen.summed_loss, "joint": chosen.joint_loss}),
             "macs": [self.before.macs, self.after.macs],
             "params": [self.before.params, self.after.params],
             **({"latency_ms": dict(self.latency)} if self.latency else {}),
@@ -123,7 +128,8 @@ def _choices(scored: Scored, table: Sensitivities, powers: Sequence[float]) -> l
     def made(selection: Selection, latency: Mapping[str, float] | None = None) -> Choice:
         cuts = pruner.cuts(selection.ratios)
         plan = Plan(architecture, cuts, selection.ratios, selection.skipped, options.criterion, origin)
-        return Choice(plan, selection, measure_cost(scored.graph), measure_cost(scored.graph, cuts), latency or {})
+        before, after = measure_cost(scored.graph), measure_cost(scored.graph, cuts)
+        return Choice(plan, selection, before, after, latency or {}, options.recover)
 
     if options.target is None:
         return [made(select(scored.graph, table, options, architecture))]
@@ -151,10 +157,16 @@ def _best(choices: Sequence[Choice], trial: Trial | None) -> Choice:
 
 
 def _print_losses(choice: Choice, errors: bool) -> None:
-    """What is expected to be lost, with a warning where it is much; nobody knows it of `errors`."""
+    """Print what is expected to be lost, with a warning where it is much; for refitted layers, why it is not known."""
     summed, joint = choice.selection.summed_loss, choice.selection.joint_loss
     if errors:
         print(f"\nthe refitted layers' outputs will be off by {summed:.1%} of their variance, all errors added up")
+        return
+    if choice.refitted:
+        print(
+            "\nlayers are refitted before training (Prune.recover), so the losses above, of layers merely cut, do not "
+            "add up to a prediction: the score that is printed before training starts is what counts"
+        )
         return
     print(
         f"\npredicted loss before training: {summed:.4f} if the layers' losses only add up, "

@@ -21,10 +21,11 @@ with warnings.catch_warnings(), np.errstate():
     from ppocr.data import imaug
     from ppocr.data.imaug import create_operators, transform
     from ppocr.postprocess import build_post_process
+    from ppocr.utils.utility import alpha_to_color
 
 _logger = logging.getLogger("ppocr")
 _logger.handlers.clear()
 _logger.setLevel(logging.WARNING)
 _logger.propagate = True
 
-__all__ = ["build_post_process", "create_operators", "imaug", "transform"]
+__all__ = ["alpha_to_color", "build_post_process", "create_operators", "imaug", "transform"]

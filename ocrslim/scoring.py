@@ -115,8 +115,7 @@ def load_scored(config: Config, training: LabelledSet | None = None) -> Scored:
         training = None
     elif training is None:
         config.require("Train", *(["Loss"] if config.prune.criterion == TAYLOR else []))
-        training = scan(config, "Train")
-        logger.info(training.summary())
+        training = scan(config, "Train").announce()
     network = load_prunable(config)
     return Scored(network.model, detector_graph(network.model), config, training, network.plan)
 

@@ -19,8 +19,9 @@ import paddle
 from ocrslim import finetune, report
 from ocrslim.artifacts import check_writable, hash_arrays
 from ocrslim.config import Config
-from ocrslim.data import EvalSet, LabelledSet, preprocess, scan, scan_evaluation
+from ocrslim.data import EvalSet, LabelledSet, Preprocessor, scan, scan_evaluation
 from ocrslim.distill import Distillation
+from ocrslim.engines import DygraphEngine
 from ocrslim.errors import ConfigError
 from ocrslim.evaluate import evaluate, post_processor
 from ocrslim.event_log import wants_event_log
@@ -28,6 +29,7 @@ from ocrslim.export import export
 from ocrslim.models import build_model
 from ocrslim.models.names import to_public
 from ocrslim.network import load_network, refuse_pruned, scoring_engine
+from ocrslim.network_input import NetworkMemory
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import Plan
 from ocrslim.ranks import Ranks, joined
@@ -119,7 +121,7 @@ def run_export(config: Config) -> dict[str, Any]:
         )
     network = load_network(config)
     with _photograph(config) as path:
-        image, _ = preprocess(config)(path)
+        image = Preprocessor(config, NetworkMemory(DygraphEngine(network.model)))(path).image
     plan = None if network.plan is None else network.plan.hash()
     origin = {"source": str(network.report.source), "weights": hash_arrays(state_arrays(network.model)), "plan": plan}
     exported = export(network.model, config, Path(target), image, origin)
@@ -163,17 +165,10 @@ def run_import(config: Config, source: Path, destination: Path) -> dict[str, Any
     print(f"{loaded.source} ({loaded.kind}) -> {destination}")
     return {"checkpoint": str(destination), "kind": loaded.kind, "initialised": list(loaded.initialised)}
 
-    """The images to train on and those to score on, said in a line each."""
-    training = scan(config, "Train")
-    logger.info(training.summary())
-    return training, scan_evaluation(config)
-
 
 def scan_both(config: Config) -> tuple[LabelledSet, LabelledSet]:
     """The images to train on and those to score on, said in a line each."""
-    training = scan(config, "Train")
-    logger.info(training.summary())
-    return training, scan_evaluation(config)
+    return scan(config, "Train").announce(), scan_evaluation(config)
 
 
 def fit_network(

@@ -30,6 +30,8 @@ def import_paddle(training: bool = False) -> None:
             of thousands of pages in every step, a tenth of a training's time.
     """
     os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a damaged image is one line of ours
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "178956970")  # for formats whose header Pillow cannot read
     # images of a dozen sizes take more kernels than oneDNN keeps by itself
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
     if training and _MKL not in os.environ and slow_mkl():
@@ -38,6 +40,7 @@ def import_paddle(training: bool = False) -> None:
     if training and "malloc" not in os.environ.get("GLIBC_TUNABLES", ""):
         keep_memory()
     warnings.filterwarnings("ignore", message=_NOISE)
+    warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")  # beyond twice that it fails
     import paddle
 
     paddle.disable_signal_handler()

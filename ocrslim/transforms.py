@@ -7,18 +7,17 @@ import copy
 import difflib
 import random
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ocrslim.config import Config
 from ocrslim.errors import ConfigError
+from ocrslim.image_files import ImageError
+from ocrslim.operators import CopyPaste, Operator, improved
 from ocrslim.tasks.detection.operators import OPERATORS
 from ocrslim.utils.input_files import shortened
-
-Operator = Callable[[dict[str, Any]], Any]
 
 
 def build_operators(config: Config, mode: str) -> list[tuple[str, Operator]]:
@@ -32,7 +31,8 @@ def build_operators(config: Config, mode: str) -> list[tuple[str, Operator]]:
     operators, problems = [], []
     for position, entry in enumerate(config.get(key)):
         try:
-            operators.append(_build(entry, config.section("Global")))
+            name, operator = _build(entry, config.section("Global"))
+            operators.append((name, improved(operator)))
         except ValueError as problem:
             problems.append(f"{key}[{position}]: {problem}")
     if problems:
@@ -40,21 +40,37 @@ def build_operators(config: Config, mode: str) -> list[tuple[str, Operator]]:
     return operators
 
 
+class TransformError(ValueError):
+    """An operator failed, or gave a sample up.
+
+    Attributes:
+        operator: its name.
+        reason: what it said.
+        gave_up: whether it found nothing to work on, which chance may mend, instead of failing.
+    """
+
+    def __init__(self, operator: str, reason: str, gave_up: bool = False):
+        super().__init__(f"{operator} finds nothing to work on" if gave_up else f"{operator}: {reason}")
+        self.operator, self.reason, self.gave_up = operator, reason, gave_up
+
+
 def run(operators: Sequence[Operator], data: dict[str, Any]) -> dict[str, Any]:
     """Pass `data` through `operators`.
 
     Raises:
-        ValueError: an operator failed or gave the sample up; the message says which and why.
+        TransformError: an operator failed or gave the sample up; the message says which and why.
     """
     for operator in operators:
         name = type(operator).__name__
         try:
             with np.errstate(divide="ignore", invalid="ignore"):  # PaddleOCR's maps divide by zero on purpose
                 data = operator(data)
+        except ImageError as error:
+            raise TransformError(name, str(error)) from None
         except (Exception, SystemExit) as error:  # foreign code; its resize even calls sys.exit
-            raise ValueError(f"{name}: {type(error).__name__}: {_one_line(error)}") from None
+            raise TransformError(name, f"{type(error).__name__}: {_one_line(error)}") from None
         if data is None:
-            raise ValueError(f"{name} finds nothing to work on")
+            raise TransformError(name, "", gave_up=True)
     return data
 
 
@@ -79,28 +95,13 @@ def seeded(operators: Sequence[Operator], *key: int) -> Iterator[None]:
         np.random.set_state(states[1])
 
 
-class IgnoreCollapsed:
-    """Marks boxes that a crop has shrunk to a line or a point as "don't care".
-
-    PaddleOCR's `MakeBorderMap` fails on them, and `MakeShrinkMap` ignores them a moment later anyway.
-    """
-
-    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        tags = np.array(data["ignore_tags"], dtype=bool)
-        for position, polygon in enumerate(data["polys"]):
-            pixels = np.trunc(np.asarray(polygon)).astype(np.float32)
-            tags[position] |= min(cv2.minAreaRect(pixels)[1]) < 1
-        data["ignore_tags"] = tags
-        return data
-
-
 def uncropped(operators: Sequence[Operator]) -> list[Operator]:
     """The same operators without chance: no augmentation, and the whole image instead of a crop."""
     from ocrslim.ppocr import imaug
 
     calm: list[Operator] = []
     for operator in operators:
-        if isinstance(operator, (imaug.IaaAugment, imaug.CopyPaste)):
+        if isinstance(operator, (imaug.IaaAugment, CopyPaste)):
             continue
         if isinstance(operator, imaug.EastRandomCropData):
             operator = copy.copy(operator)

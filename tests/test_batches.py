@@ -17,8 +17,11 @@ from small_dataset import TRAIN, data, filled, message, rectangle, text
 
 from ocrslim.data import scan, train_loader
 from ocrslim.errors import ConfigError, DataError
+from ocrslim.ppocr import imaug as paddle_operators
 
 __all__ = ["data", "filled"]
+
+PaddleCopyPaste = paddle_operators.CopyPaste
 
 
 def arrays(loader):
@@ -163,6 +166,57 @@ def test_copy_paste_gets_another_sample(filled):
     labelled = scan(config, "Train")
     first = arrays(train_loader(config, labelled, 0))
     assert len(first) == 4 and same(arrays(train_loader(config, labelled, 0)), first)
+
+
+def with_copy_paste(data):
+    data.trees["Train"] = [*TRAIN[:2], {"CopyPaste": {"objects_paste_ratio": 1.0}}, *TRAIN[2:]]
+    return data.config()
+
+
+@pytest.mark.parametrize("more", [[], [text(rectangle(5, 60, 40, 12), "quad")]], ids=["polygons", "one of each"])
+def test_copy_paste_takes_boxes_with_four_corners_and_leaves_polygons(data, more, monkeypatch, caplog):
+    """PaddleOCR's cut-out of a box wants four corners; every sample was used whole instead."""
+    polygon = [[20, 20], [50, 18], [80, 20], [80, 40], [50, 38], [20, 40]]
+    for number in range(4):
+        data.add(f"{number}.png", [text(polygon, "curved"), *more])
+    config = with_copy_paste(data)
+    pasted, paste = [], PaddleCopyPaste.__call__
+
+    def watched(self, sample):
+        pasted.append(sample["ext_data"][0]["texts"])
+        return paste(self, sample)
+
+    monkeypatch.setattr(PaddleCopyPaste, "__call__", watched)
+    loader = train_loader(config, scan(config, "Train"), 0)
+    assert len(arrays(loader)) == 2 and loader.retried == 0 and not loader.failures
+    assert all(texts == ["quad"] for texts in pasted) and bool(pasted) == bool(more)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_operator_that_fails_names_itself_with_the_number_of_samples(filled, monkeypatch, caplog, workers):
+    from ocrslim.ppocr import imaug
+
+    def broken(self, sample):
+        raise ZeroDivisionError("no good")
+
+    config = filled.config(f"Train.loader.num_workers={workers}")
+    labelled = scan(config, "Train")
+    monkeypatch.setattr(imaug.IaaAugment, "__call__", broken)
+    loader = train_loader(config, labelled, 0)
+    with caplog.at_level("INFO"):
+        assert len(arrays(loader)) == 4
+    assert loader.failures == {"IaaAugment": 7} and loader.retried == 0
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "IaaAugment failed on 7 samples (IaaAugment: ZeroDivisionError: no good)" in record.message
+
+
+def test_an_epoch_reads_the_part_that_ratio_list_draws(filled):
+    config = filled.config("Train.dataset.ratio_list=[0.5]", "Train.loader.batch_size_per_card=1")
+    labelled = scan(config, "Train")
+    first, again, second = (train_loader(config, labelled, epoch) for epoch in (0, 0, 1))
+    assert len(first) == len(second) == 4
+    assert same(arrays(first), arrays(again)) and not same(arrays(again), arrays(second))
 
 
 INTERRUPTED = """

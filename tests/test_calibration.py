@@ -10,7 +10,7 @@ import pytest
 
 from ocrslim.calibration import _cut_out, calibration_inputs, weight_gradients
 from ocrslim.config import load_config
-from ocrslim.data import preprocess, scan, train_loader
+from ocrslim.data import Preprocessor, scan, train_loader
 from ocrslim.errors import DataError, TrainingError
 from ocrslim.losses import build_loss
 from ocrslim.models import build_model
@@ -138,7 +138,7 @@ def test_cut_outs_are_images_as_evaluation_sees_them(config):
     assert {one.shape for one in inputs} == {(1, 3, 480, 480)} and {one.dtype for one in inputs} == {
         np.dtype("float32")
     }
-    whole = preprocess(config)(labelled.samples[0].path)[0]
+    whole = Preprocessor(config)(labelled.samples[0].path).image
     known = set(np.round(whole, 4).ravel().tolist())
     assert any(set(np.round(one, 4).ravel().tolist()) - {0.0} <= known for one in inputs), "normalised alike"
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small_dataset import EVAL, data, filled, message, rectangle, spoil
 
-from ocrslim.data import EvalSet, preprocess, scan
+from ocrslim.data import EvalSet, Preprocessor, scan
 from ocrslim.errors import ConfigError
 
 __all__ = ["data", "filled"]
@@ -86,15 +86,15 @@ def test_an_image_that_vanishes_after_the_scan_is_named(filled):
 def test_preprocess_gives_what_the_evaluation_set_gives(filled):
     images = EvalSet(scan(filled.config(), "Eval"), filled.config())
     item = images[1]
-    image, shape = preprocess(filled.config())(item.path)
-    np.testing.assert_array_equal(image, images.image(1))
-    np.testing.assert_array_equal(shape, item.shape)
+    prepared = Preprocessor(filled.config())(item.path)
+    np.testing.assert_array_equal(prepared.image, images.image(1))
+    np.testing.assert_array_equal(prepared.shape, item.shape)
 
 
 @pytest.mark.parametrize("how", ["missing", "empty", "text", "truncated"])
 def test_preprocess_names_a_bad_image(filled, how):
     spoil(filled, "2.png", how)
-    assert str(filled.images / "2.png") in message(preprocess(filled.config()), filled.images / "2.png")
+    assert str(filled.images / "2.png") in message(Preprocessor(filled.config()), filled.images / "2.png")
 
 
 @pytest.mark.parametrize(

@@ -186,8 +186,8 @@ def test_one_rank_writes_and_speaks(runs: Path) -> None:
 @pytest.mark.parametrize("count", [24, 25, 26, 29])
 def test_an_epoch_is_shared_out(count: int, drop: bool) -> None:
     loader = {"batch_size_per_card": 3, "drop_last": drop}
-    together = _batches(count, {**loader, "batch_size_per_card": 6}, 5, 2, (0, 1))
-    parts = [_batches(count, loader, 5, 2, (rank, 2)) for rank in range(2)]
+    together = _batches(range(count), {**loader, "batch_size_per_card": 6}, 5, 2, (0, 1))
+    parts = [_batches(range(count), loader, 5, 2, (rank, 2)) for rank in range(2)]
     assert [len(batch) for batch in parts[0]] == [len(batch) for batch in parts[1]]
     read = [first + second for first, second in zip(*parts)]
     assert len(read) == len(together) or drop

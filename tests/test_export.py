@@ -15,7 +15,7 @@ from ocrslim import engines
 from ocrslim import export as export_module
 from ocrslim.artifacts import read_json
 from ocrslim.config import load_config
-from ocrslim.data import preprocess
+from ocrslim.data import Preprocessor
 from ocrslim.engines import ONEDNN, ONEDNN_FUSED, PLAIN, DygraphEngine, InferenceEngine, find_inference_model
 from ocrslim.errors import ArtifactError, ExportError, WeightsError
 from ocrslim.evaluate import post_processor
@@ -47,7 +47,7 @@ def source(config):
 
 @pytest.fixture(scope="module")
 def image(config, page):
-    return preprocess(config)(page)[0]
+    return Preprocessor(config)(page).image
 
 
 @pytest.fixture(scope="module")
@@ -194,8 +194,8 @@ def test_paddleocrs_text_detector_finds_the_boxes_of_the_source(exported, source
             TextDetector(arguments)
         return
     found, _ = TextDetector(arguments)(cv2.imread(str(page)))
-    tensor, shape = preprocess(config)(page)
-    expected = post_processor(config)(DygraphEngine(source)(tensor), shape)
+    prepared = Preprocessor(config)(page)
+    expected = post_processor(config)(DygraphEngine(source)(prepared.image), prepared.shape)
     assert len(found) == len(expected) > 2
 
     def centres(boxes):

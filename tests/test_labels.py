@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import cv2
@@ -103,11 +104,60 @@ def test_thin_boxes_become_dont_care(data):
     assert labelled.tiny == 3 and "3 boxes with a side under 3 pixels count as don't care" in labelled.summary()
 
 
-def test_ratio_list_takes_a_part_that_depends_on_the_seed_alone(filled):
-    names = [s.name for s in scan(filled.config("Train.dataset.ratio_list=[0.5]"), "Train").samples]
-    again = [s.name for s in scan(filled.config("Train.dataset.ratio_list=[0.5]"), "Train").samples]
-    other = scan(filled.config("Train.dataset.ratio_list=[0.5]", "Global.seed=6"), "Train").samples
+def test_ratio_list_thins_an_evaluation_by_the_seed_alone(filled):
+    names = [s.name for s in scan(filled.config("Eval.dataset.ratio_list=[0.5]"), "Eval").samples]
+    again = [s.name for s in scan(filled.config("Eval.dataset.ratio_list=[0.5]"), "Eval").samples]
+    other = scan(filled.config("Eval.dataset.ratio_list=[0.5]", "Global.seed=6"), "Eval").samples
     assert len(names) == 4 and names == again and names != [s.name for s in other]
+
+
+def test_ratio_list_draws_a_training_anew_in_each_epoch_by_seed_and_epoch(filled):
+    labelled = scan(filled.config("Train.dataset.ratio_list=[0.5]"), "Train")
+    epochs = [labelled.of_epoch(5, epoch) for epoch in range(8)]
+    assert len(labelled) == 7 and all(len(set(epoch)) == 4 for epoch in epochs)
+    assert set().union(*epochs) == set(range(7)), "in the end every image is seen"
+    assert epochs == [labelled.of_epoch(5, epoch) for epoch in range(8)]
+    assert epochs != [labelled.of_epoch(6, epoch) for epoch in range(8)]
+    assert "each epoch draws 4 of the images anew" in labelled.summary()
+
+
+def test_ratio_list_holds_for_each_label_file_by_itself(filled):
+    second = filled.folder / "second.txt"
+    for number in range(4):
+        filled.add(f"more{number}.png", [text(rectangle(10, 20, 60, 18))])
+    lines = filled.labels.read_text().splitlines(keepends=True)
+    filled.labels.write_text("".join(lines[:7]))
+    second.write_text("".join(lines[7:]))
+    files = f"Train.dataset.label_file_list=['{filled.labels}','{second}']"
+    labelled = scan(filled.config(files, "Train.dataset.ratio_list=[1.0,0.5]"), "Train")
+    chosen = labelled.of_epoch(5, 3)
+    assert chosen[:7] == list(range(7)) and len(chosen) == 9 and set(chosen[7:]) < set(range(7, 11))
+    everything = scan(filled.config(files), "Train")
+    assert everything.of_epoch(5, 3) == list(range(11)) and everything.fingerprint() != labelled.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        pytest.param(200_000, "200000 points, expected at most 1000", id="without end"),
+        pytest.param(1001, "1001 points", id="one more"),
+    ],
+)
+def test_an_outline_without_end_is_refused(data, points, expected):
+    corners = [[position % 100, position // 100 % 80] for position in range(points)]
+    data.add("a.png", [text(corners)])
+    assert expected in message(scan, data.config(), "Eval")
+
+
+def test_a_label_file_that_is_a_pipe_is_not_waited_for(data):
+    os.mkfifo(data.labels)
+    assert "a named pipe, expected a regular file" in message(scan, data.config(), "Eval")
+
+
+def test_a_line_without_end_is_refused(data, monkeypatch):
+    monkeypatch.setattr("ocrslim.labels.MAX_LINE", 1000)
+    data.labels.write_bytes(b"x" * 5000)
+    assert "line 1: too long" in message(scan, data.config(), "Eval")
 
 
 @pytest.mark.parametrize("how", ["missing", "empty", "text", "truncated"])
@@ -117,8 +167,10 @@ def test_an_unreadable_image_is_left_out_and_named(data, how, suffix):
         data.add(f"{number}.{suffix}", [text(rectangle(10, 20, 60, 18))])
     spoil(data, f"7.{suffix}", how)
     labelled = scan(data.config(), "Eval")
-    assert labelled.left_out == (f"7.{suffix}",) and len(labelled) == 99
-    assert f"left out as unreadable: 1 (7.{suffix})" in labelled.summary()
+    reasons = {"missing": "No such file", "empty": "an empty file", "text": "not an image", "truncated": "damaged"}
+    (left_out,) = labelled.left_out
+    assert left_out.startswith(f"7.{suffix}: ") and reasons[how] in left_out and len(labelled) == 99
+    assert f"left out as unreadable: 1 ({left_out})" in labelled.summary()
 
 
 def test_more_than_one_percent_unreadable_stops(data):
@@ -127,12 +179,14 @@ def test_more_than_one_percent_unreadable_stops(data):
     spoil(data, "7.png", "text")
     spoil(data, "8.png", "missing")
     found = message(scan, data.config(), "Train")
-    assert "2 of 100 images" in found and "7.png, 8.png" in found and "1%" in found
+    assert "2 of 100 images" in found and "7.png: not an image" in found and "8.png: cannot be read" in found
+    assert "1%" in found
 
 
 def test_one_unreadable_of_few_images_stops(filled):
     spoil(filled, "3.png", "truncated")
-    assert "1 of 7 images" in message(scan, filled.config(), "Eval")
+    found = message(scan, filled.config(), "Eval")
+    assert "1 of 7 images" in found and "3.png: damaged" in found
 
 
 def test_images_without_text_are_for_evaluation_only(filled):

@@ -14,7 +14,7 @@ ORDER = """
     models.backbones.mobilenet_v3 models.backbones models.necks.db_fpn models.necks
     models.heads.db_head models.heads models.detector models.names models
     weight_files weights
-    labels labelled ppocr transforms batches store data
+    ppocr image_files labels label_faults network_input operators transforms labelled batches store data
     metrics engines evaluate
     graph graph.groups graph.program graph.coupling graph.rules graph.rules_channelwise graph.rules_joins
     graph.rules_layers graph.rules_shape

@@ -1,0 +1,153 @@
+"""How large an image becomes for the network, and what memory that takes: known before anything is computed."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import math
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from ocrslim.errors import DataError
+from ocrslim.utils.input_files import GIB
+
+logger = logging.getLogger(__name__)
+
+Size = tuple[int, int]  # height, width
+
+TRANSFORM_BYTES = 60  # a pixel of the network's input: three channels, as float32 in three steps, and their source
+SMALL = 4_000_000  # pixels of an input that needs no thought
+WORTH_SAYING = 2 * GIB
+_PROBE_SHAPE = (1, 3, 64, 96)
+_SPARE = 1.2  # what the allocator keeps beside what the network asks for
+_UNKNOWN = 1000.0  # bytes a pixel where no probe tells; DBFPN with 256 channels takes 780
+_CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")
+_REMEDY = "make it smaller with -o 'Eval.dataset.transforms.DetResizeForTest={limit_side_len: 960, limit_type: max}'"
+
+
+def input_size(resize: Any, size: Size) -> Size:
+    """What PaddleOCR's operator `DetResizeForTest` makes of an image, without making it.
+
+    Args:
+        resize: the operator, as built.
+        size: of the image.
+    """
+    height, width = size
+    if height + width < 64:
+        height, width = max(32, height), max(32, width)
+    if resize.resize_type == 1:
+        fixed_height, fixed_width = resize.image_shape
+        if resize.keep_ratio is True:
+            fixed_width = math.ceil(width * fixed_height / height / 32) * 32
+        return int(fixed_height), int(fixed_width)
+    if resize.resize_type == 2:
+        ratio = resize.resize_long / max(height, width)
+        return _padded(height * ratio), _padded(width * ratio)
+    ratio = _ratio(resize.limit_type, resize.limit_side_len, (height, width))
+    return _rounded(height * ratio), _rounded(width * ratio)
+
+
+def _ratio(limit_type: str, limit: float, size: Size) -> float:
+    side = min(size) if limit_type == "min" else max(size)
+    fits = {"max": side <= limit, "min": side >= limit}.get(limit_type, False)
+    return 1.0 if fits else limit / side
+
+
+def _rounded(side: float) -> int:
+    return max(round(int(side) / 32) * 32, 32)
+
+
+def _padded(side: float) -> int:
+    return -(-int(side) // 128) * 128
+
+
+def available_memory() -> int:
+    """Bytes that this process can still get: of the machine, of its container, or by its own limit (ulimit -v)."""
+    available = psutil.virtual_memory().available
+    most = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if most != resource.RLIM_INFINITY:
+        available = min(available, most - psutil.Process().memory_info().vms)
+    with contextlib.suppress(OSError, ValueError):  # no cgroup of version 2, or no limit ("max")
+        most, used = (int(Path(name).read_text(encoding="ascii")) for name in _CGROUP)
+        available = min(available, most - used)
+    return available
+
+
+def require_memory_to_transform(size: Size, becomes: Size) -> None:
+    """Refuse an image whose input would not even fit into memory by itself.
+
+    Raises:
+        ValueError: saying how large it becomes.
+    """
+    need, available = TRANSFORM_BYTES * math.prod(becomes), available_memory()
+    if need > available:
+        raise ValueError(_told(size, becomes, need, available))
+
+
+class NetworkMemory:
+    """The memory that an engine takes for images of a size."""
+
+    def __init__(self, engine: Callable[[np.ndarray], np.ndarray]):
+        """`engine` is run on a small image once, where an image is large enough to ask."""
+        self._engine = engine
+        self._per_pixel: float | None = None
+
+    def require(self, name: str, size: Size, becomes: Size) -> None:
+        """Say so where an image takes much memory, and refuse it where it takes more than there is.
+
+        Args:
+            name: of the image, for messages.
+            size: of the image.
+            becomes: of the network's input.
+
+        Raises:
+            DataError: there is not so much memory.
+        """
+        pixels = math.prod(becomes)
+        if pixels <= SMALL:
+            return
+        need, available = int(pixels * self._bytes_per_pixel()), available_memory()
+        if need > available:
+            raise DataError(f"{name}: {_told(size, becomes, need, available)}")
+        if need > WORTH_SAYING:
+            _say_once(f"{name}: {_told(size, becomes, need)}")
+
+    def _bytes_per_pixel(self) -> float:
+        """What the network takes for a pixel of its input; the same at every size."""
+        if self._per_pixel is None:
+            measured = _peak(lambda: self._engine(np.zeros(_PROBE_SHAPE, np.float32))) / math.prod(_PROBE_SHAPE[2:])
+            self._per_pixel = _SPARE * measured + TRANSFORM_BYTES
+        return self._per_pixel
+
+
+def _peak(run: Callable[[], Any]) -> float:
+    """Bytes that Paddle's allocator gave out at the same time during `run`, beyond what it had before."""
+    from paddle.base import core
+
+    try:
+        before = core.host_memory_stat_current_value("Allocated", 0)
+        core.host_memory_stat_reset_peak_value("Allocated", 0)
+        run()
+        return core.host_memory_stat_peak_value("Allocated", 0) - before
+    except Exception as error:  # an engine that takes other shapes only, a Paddle without these figures
+        logger.debug("memory is not measured: %s", error)
+        return _UNKNOWN * math.prod(_PROBE_SHAPE[2:])
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    logger.warning(text)
+
+
+def _told(size: Size, becomes: Size, need: int, available: int | None = None) -> str:
+    there = "" if available is None else f", and {available / GIB:.1f} GiB are free"
+    return (
+        f"{size[1]}x{size[0]} pixels become {becomes[1]}x{becomes[0]} for the network, "
+        f"which takes about {need / GIB:.1f} GiB of memory{there}; {_REMEDY}"
+    )
