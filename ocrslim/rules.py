@@ -14,6 +14,7 @@ from ocrslim.utils.text import name_fault, text_fault
 MOST = 2**31 - 1  # the largest whole number where nothing smaller has a meaning of its own
 MOST_ITEMS = 10_000
 _TELLING = 10_000  # a bound above this says nothing to those who are far from it
+_SMALLEST = 1e-30  # about what remains of a number that is multiplied in 32 bits
 MOST_EPOCHS = 1_000_000
 MOST_TRANSFORMS = 100
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
@@ -118,6 +119,7 @@ def to_number(value: Any) -> int | float:
         value = float(value)
     refuse_unless(isinstance(value, (int, float)) and not isinstance(value, bool))
     refuse_unless(-(2**63) <= value < 2**63 if isinstance(value, int) else math.isfinite(value), "beyond 64 bits")
+    refuse_unless(value == 0 or abs(value) >= _SMALLEST, f"nearer to 0 than {_SMALLEST:g}, which counts as 0")
     return value
 
 

@@ -16,6 +16,7 @@ from ocrslim.config import Config
 from ocrslim.errors import ConfigError
 from ocrslim.image_files import ImageError
 from ocrslim.stand_in_operators import CopyPaste, Operator, improved
+from ocrslim.tasks.detection.operators import OPERATORS
 from ocrslim.utils.input_files import shortened
 
 
@@ -113,7 +114,7 @@ def _build(entry: dict[str, Any], global_section: dict[str, Any]) -> tuple[str, 
     from ocrslim.ppocr import create_operators, imaug
 
     ((name, arguments),) = entry.items()
-    if not isinstance(getattr(imaug, name, None), type):
+    if name not in OPERATORS or not isinstance(getattr(imaug, name, None), type):
         raise ValueError(f"this PaddleOCR has no operator {name!r}")
     if name == "IaaAugment":
         _require_augmenters((arguments or {}).get("augmenter_args") or [])

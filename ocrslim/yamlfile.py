@@ -219,4 +219,5 @@ def _nearest_files(folder: Path, name: str) -> str:
         return f"; the folder {folder} does not exist either"
     if not files:
         return f"; {folder} holds no .yml file"
-    return f"; nearest in {folder}: {', '.join(difflib.get_close_matches(name, files, n=3, cutoff=0.0))}"
+    near = difflib.get_close_matches(name, files, n=3)
+    return f"; nearest in {folder}: {', '.join(near)}" if near else f"; {folder} holds {', '.join(files[:3])}"

@@ -44,6 +44,7 @@ def refusal(*overrides: str) -> str:
         "Optimizer.regularizer.factor=1e30",
         "Optimizer.epsilon=1e30",
         "Optimizer.clip_norm=1e300",
+        "Optimizer.clip_norm=1e-300",
         "PostProcess.thresh=0",
         "PostProcess.thresh=1",
         "PostProcess.box_thresh=1",
