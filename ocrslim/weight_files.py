@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.artifacts import unpickle_arrays
 from ocrslim.errors import WeightsError
+from ocrslim.formats.safe_pickle import read_pickle
 
 Arrays = dict[str, np.ndarray]
 Shapes = dict[str, tuple[int, ...]]
@@ -114,7 +114,7 @@ def some(items: Iterable[str], limit: int = 3) -> str:
 def _read_checkpoint(path: Path) -> Arrays:
     expected = "expected a checkpoint written by PaddleOCR or ocrslim: copy or download it again"
     try:
-        table = unpickle_arrays(path.read_bytes())
+        table = read_pickle(path)
     except pickle.UnpicklingError as error:
         raise WeightsError(f"{path}: not a checkpoint: {error}; {expected}") from None
     if not isinstance(table, dict):
