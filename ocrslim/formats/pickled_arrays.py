@@ -153,8 +153,13 @@ def _ordered(pairs: Any = ()) -> dict[Any, Any]:
 
 
 def is_key(value: Any) -> bool:
-    """Whether `value` may be the key of a dictionary: whoever made it, it is hashed and compared in bounded time."""
-    return value is None or type(value) in (str, bytes, int, float, bool)
+    """Whether `value` may be the key of a dictionary: whoever made it, it is hashed and compared in bounded time.
+
+    Of integers without bound there are as many as one likes with the same hash.
+    """
+    if type(value) is int:
+        return value.bit_length() < 64
+    return value is None or type(value) in (str, bytes, float, bool)
 
 
 def _tuple(items: Any) -> tuple[Any, ...]:

@@ -198,6 +198,7 @@ FORGED = {
     "an array that grows": (_array() + b"K\x01a", "appends to a ndarray"),
     "entries of a tuple": (b")K\x01a", "appends to a tuple"),
     "a tuple for a key": (b"})K\x01s", "a tuple for a key"),
+    "a large number for a key": (b"}\x8a\x09" + b"\x01" * 9 + b"K\x01s", "a int for a key"),
     "an array for a key": (b"}" + _array() + b"K\x01s", "a ndarray for a key"),
     "a list of one that is no pair": (b"ccollections\nOrderedDict\n](K\x01eK\x01a\x85R", "else than pairs"),
     "text that is not latin1": (b"c_codecs\nencode\n" + _text("€") + _text("latin1") + b"\x86R", "not latin1"),
