@@ -70,13 +70,12 @@ class LegacyProgram:
         return LegacyProgram(parse_message(framework_pb2.ProgramDesc, read_file(path, MOST_BYTES)))
 
     def parameters(self) -> dict[str, Shape]:
-        """Shapes of the parameters, by name."""
-        return {
-            variable.name: known_shape(variable.name, variable.type.dense_tensor.tensor.dims)
-            for block in self.description.blocks
-            for variable in block.vars
-            if variable.persistable and variable.type.type == _TENSOR
-        }
+        """Shapes of the parameters, by name; raises FormatFault for one without a name or with an impossible shape."""
+        found = {}
+        for variable in (variable for block in self.description.blocks for variable in block.vars):
+            if variable.persistable and variable.type.type == _TENSOR:
+                found[_name(variable)] = known_shape(variable.name, variable.type.dense_tensor.tensor.dims)
+        return found
 
     def check(self) -> Shape:
         """Demand that the program is whole and computes tensors alone; the shape of its input.
@@ -94,20 +93,28 @@ class LegacyProgram:
         return _input_shape(block, variables)
 
 
+def _name(variable: Any) -> str:
+    name = variable.name
+    if not isinstance(name, str) or name in ("", _NOTHING):  # bytes where they are no UTF-8
+        raise FormatFault(f"it has a variable without a name ({shown(name)})")
+    return name
+
+
 def _variables(block: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for variable in block.vars:
-        if variable.name in found or not variable.name or variable.name == _NOTHING:
-            raise FormatFault(f"the variable {shown(variable.name)!r} is there twice or has no name")
-        found[variable.name] = variable
+        name = _name(variable)
+        if name in found:
+            raise FormatFault(f"the variable {shown(name)} is there twice")
+        found[name] = variable
         kind = variable.type.type
         if kind == _TENSOR:
             tensor = variable.type.dense_tensor.tensor
             if not variable.type.HasField("dense_tensor") or tensor.data_type not in _DATA_TYPES:
-                raise FormatFault(f"{shown(variable.name)} has the data type {tensor.data_type}, which is no number's")
-            free_shape(variable.name, tensor.dims)
+                raise FormatFault(f"{shown(name)} has the data type {tensor.data_type}, which is no number's")
+            free_shape(name, tensor.dims)
         elif kind not in (_FEED, _FETCH):
-            raise FormatFault(f"{shown(variable.name)} is a variable of type {kind}, expected a tensor")
+            raise FormatFault(f"{shown(name)} is a variable of type {kind}, expected a tensor")
     return found
 
 

@@ -39,7 +39,7 @@ def read_onnx(data: bytes) -> dict[str, np.ndarray]:
     for node in graph.node:
         if node.op_type == "Constant" and node.output:
             tensors.update((node.output[0], a.t) for a in node.attribute if a.name == "value" and a.HasField("t"))
-    return {name: _array(name, tensor) for name, tensor in tensors.items() if tensor.data_type in _TYPES}
+    return {str(name): _array(name, tensor) for name, tensor in tensors.items() if tensor.data_type in _TYPES}
 
 
 def _array(name: str, tensor: Any) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from ocrslim.formats.faults import FormatFault
 
-MOST_VALUES = 4_000_000
+MOST_VALUES = 1_000_000
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
 
