@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import io
 import json
 import math
 import os
@@ -14,11 +13,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ocrslim.errors import ArtifactError
+from ocrslim.formats.safe_pickle import read_pickle
+from ocrslim.utils.input_files import MIB
 
 Sensitivities = dict[str, dict[float, float]]
 
@@ -167,63 +168,6 @@ def hash_arrays(arrays: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-class _RefusedGlobal(pickle.UnpicklingError):
-    pass
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Admits containers, strings and numbers only: a pickle that names any object is refused, never run."""
-
-    admitted: ClassVar[Mapping[tuple[str, str], Any]] = {}
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self.admitted[module, name]
-        except KeyError:
-            raise _RefusedGlobal(f"it refers to {module}.{name}") from None
-
-
-def _encode_latin1(text: str, encoding: str) -> bytes:
-    if encoding not in ("latin1", "latin-1"):
-        raise _RefusedGlobal(f"it encodes text as {encoding}")
-    return text.encode("latin1")
-
-
-class _ArrayUnpickler(_PlainUnpickler):
-    """Admits NumPy arrays as well: what `paddle.save` writes for a state dict."""
-
-    _reconstruct = np.zeros(0).__reduce__()[0]
-    admitted: ClassVar[Mapping[tuple[str, str], Any]] = {
-        ("collections", "OrderedDict"): dict,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-        ("numpy.core.multiarray", "scalar"): np.float64(0).__reduce__()[0],
-        ("numpy._core.multiarray", "scalar"): np.float64(0).__reduce__()[0],
-        ("_codecs", "encode"): _encode_latin1,
-    }
-
-
-def unpickle_plain(data: bytes) -> Any:
-    """Unpickle containers, strings and numbers; raises `pickle.UnpicklingError` for anything else."""
-    return _unpickle(_PlainUnpickler, data)
-
-
-def unpickle_arrays(data: bytes) -> Any:
-    """Unpickle containers, strings, numbers and NumPy arrays; raises `pickle.UnpicklingError` otherwise."""
-    return _unpickle(_ArrayUnpickler, data)
-
-
-def _unpickle(unpickler: type[_PlainUnpickler], data: bytes) -> Any:
-    try:
-        return unpickler(io.BytesIO(data), encoding="latin1").load()
-    except _RefusedGlobal:
-        raise
-    except Exception as error:  # a damaged pickle can raise nearly anything
-        raise pickle.UnpicklingError(f"it is truncated or damaged ({error})") from None
-
-
 def write_sensitivities(path: Path | str, table: Sensitivities) -> None:
     """Write `{name: {ratio: loss}}` as PaddleSlim reads it, with plain `str` and `float` only."""
     plain = {str(k): {float(r): float(v) for r, v in losses.items()} for k, losses in table.items()}
@@ -240,7 +184,7 @@ def read_sensitivities(path: Path | str) -> Sensitivities:
     path = Path(path)
     remedy = "delete it and run sensitivity_anal.py again"
     try:
-        table = unpickle_plain(path.read_bytes())
+        table = read_pickle(path, most=64 * MIB, arrays=False)
     except FileNotFoundError:
         raise ArtifactError(
             f"{path}: not found: run sensitivity_anal.py with the same configuration first, "

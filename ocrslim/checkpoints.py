@@ -18,8 +18,9 @@ from typing import Any
 
 from paddle import nn
 
-from ocrslim.artifacts import atomic_file, hash_arrays, unpickle_arrays, write_json
+from ocrslim.artifacts import atomic_file, hash_arrays, write_json
 from ocrslim.errors import TrainingError
+from ocrslim.formats.safe_pickle import read_pickle
 from ocrslim.history import Progress
 from ocrslim.snapshots import Arrays, Snapshot, check_finite
 from ocrslim.weights import save_checkpoint, state_arrays
@@ -104,7 +105,7 @@ def load_state(path: Path) -> TrainingState:
         TrainingError: missing, damaged, or not written by ocrslim.
     """
     try:
-        content = unpickle_arrays(path.read_bytes())
+        content = read_pickle(path)
     except OSError as error:
         raise TrainingError(
             f"{path}: cannot be read ({error.strerror}); expected the state of a training run: "

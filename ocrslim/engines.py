@@ -12,14 +12,37 @@ import paddle
 from paddle import nn
 
 from ocrslim.errors import WeightsError, last_line
-from ocrslim.weight_files import read_weight_file
+from ocrslim.formats.program_check import check_program
+from ocrslim.inference.first_load import check_first_load
+from ocrslim.inference.predictor import (
+    ONEDNN,
+    ONEDNN_FUSED,
+    PARAMS_FILE,
+    PLAIN,
+    open_predictor,
+    params_of,
+    run_predictor,
+)
+from ocrslim.weight_files import read_weight_file, require_finite
+
+__all__ = [
+    "LEGACY_MODEL",
+    "MODEL_FILES",
+    "ONEDNN",
+    "ONEDNN_FUSED",
+    "PARAMS_FILE",
+    "PIR_MODEL",
+    "PLAIN",
+    "DygraphEngine",
+    "Engine",
+    "InferenceEngine",
+    "find_inference_model",
+    "is_inference_folder",
+]
 
 logger = logging.getLogger(__name__)
 
 LEGACY_MODEL, PIR_MODEL = MODEL_FILES = ("inference.pdmodel", "inference.json")
-PARAMS_FILE = "inference.pdiparams"
-# the kernels that an InferenceEngine runs: Paddle's own, oneDNN's, or oneDNN's only in layers that Paddle fuses for it
-PLAIN, ONEDNN, ONEDNN_FUSED = "paddle_inference", "paddle_inference_onednn", "paddle_inference_onednn_fused"
 
 
 class Engine(Protocol):
@@ -52,19 +75,21 @@ class InferenceEngine:
         kernels: `PLAIN`, `ONEDNN` or `ONEDNN_FUSED`; settled by the first image.
     """
 
-    def __init__(self, folder: Path | str, threads: int = 1, onednn: bool = False):
+    def __init__(self, folder: Path | str, threads: int = 1, onednn: bool = False, own: bool = False):
         """
         Args:
             folder: holds `inference.pdmodel` (legacy) or `inference.json` (PIR) and `inference.pdiparams`.
             threads: CPU threads of the predictor.
             onednn: use oneDNN's kernels where they run; several times faster, equal up to rounding.
+            own: this process has just written the model. Any other is checked and loaded elsewhere first, as Paddle
+                ends the process on what is damaged, and runs whatever a program holds.
 
         Raises:
-            WeightsError: the folder holds no such model, or Paddle cannot load it.
+            WeightsError: the folder holds no such model, or one that is not run, or Paddle cannot load it.
         """
         self._model = find_inference_model(folder)
         self._threads = threads
-        read_weight_file(folder)  # Paddle ends the process on a damaged file, so it is read here first
+        self._shape = None if own else _checked(self._model)
         self.kernels = ONEDNN if onednn else PLAIN
         self._others = [ONEDNN_FUSED, PLAIN] if onednn else []
         self._predictor = self._load()
@@ -88,29 +113,22 @@ class InferenceEngine:
     def _load(self) -> Any:
         from paddle import inference
 
-        config = inference.Config(str(self._model), str(self._model.with_name(PARAMS_FILE)))
-        config.disable_glog_info()
-        config.set_cpu_math_library_num_threads(self._threads)
-        if self.kernels == PLAIN:  # oneDNN is on by default since Paddle 3
-            config.disable_mkldnn()
-        else:
-            config.enable_mkldnn()
-        if self.kernels == ONEDNN_FUSED:
-            config.delete_pass("onednn_placement_pass")
+        if self._shape is not None:
+            check_first_load(self._model, self._shape, self.kernels)
+        config = inference.Config(str(self._model), str(params_of(self._model)))
         try:
-            return inference.create_predictor(config)
+            return open_predictor(inference, config, self._threads, self.kernels)
         except Exception as error:  # Paddle raises many types for a damaged file
             raise self._error("cannot load it", error) from None
 
     def _run(self, image: np.ndarray) -> np.ndarray:
-        names = self._predictor.get_input_names(), self._predictor.get_output_names()
-        if not all(names):
-            raise ValueError("it has no input or no output")
-        feed = self._predictor.get_input_handle(names[0][0])
-        feed.reshape(image.shape)
-        feed.copy_from_cpu(np.ascontiguousarray(image, dtype=np.float32))
-        self._predictor.run()
-        return self._predictor.get_output_handle(names[1][0]).copy_to_cpu()
+        found = run_predictor(self._predictor, image)
+        expected = (image.shape[0], 1, *image.shape[2:])
+        if found.shape != expected or found.dtype != np.float32:
+            raise ValueError(
+                f"it gives {found.dtype} {list(found.shape)}, expected a text map, float32 {list(expected)}"
+            )
+        return found
 
     def _fall_back(self, error: Exception) -> None:
         failed, self.kernels = self.kernels, self._others.pop(0)
@@ -125,6 +143,16 @@ class InferenceEngine:
             f"{self._model}: Paddle Inference {what} ({last_line(error)}): export it again; "
             f"what a newer paddlepaddle wrote may need that version (this is {paddle.__version__})"
         )
+
+
+def _checked(model: Path) -> tuple[int, ...]:
+    """The input shape of a model from elsewhere, after all that can be seen without running it."""
+    try:
+        shape = check_program(model)
+    except OSError as error:
+        raise WeightsError(f"{model}: cannot be read: {error.strerror or error}: check the file") from None
+    require_finite(read_weight_file(model))
+    return shape
 
 
 def is_inference_folder(path: Path | str) -> bool:

@@ -100,7 +100,7 @@ def verify(model: nn.Layer, folder: Path, image: np.ndarray) -> dict[str, float]
     expected = DygraphEngine(model)(image)
     differences = {}
     for onednn in (False, True):
-        engine = InferenceEngine(folder, onednn=onednn)
+        engine = InferenceEngine(folder, onednn=onednn, own=True)
         difference = _difference(engine(image), expected)
         if engine.kernels not in differences:
             differences[engine.kernels] = difference

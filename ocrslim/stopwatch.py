@@ -55,7 +55,7 @@ class Stopwatch:
         """The network as it is now, exported and loaded; it has run once, so that its kernels are settled."""
         with tempfile.TemporaryDirectory() as place:
             save_inference(self._model, Path(place) / "inference")
-            engine = InferenceEngine(place, threads=THREADS, onednn=True)
+            engine = InferenceEngine(place, threads=THREADS, onednn=True, own=True)
             engine(self._image)
         return engine
 

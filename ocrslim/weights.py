@@ -21,7 +21,7 @@ from paddle import nn
 
 from ocrslim.artifacts import atomic_file
 from ocrslim.errors import WeightsError
-from ocrslim.weight_files import CHECKPOINT, Arrays, WeightFile, read_weight_file, resolve_checkpoint, some
+from ocrslim.weight_files import CHECKPOINT, Arrays, WeightFile, not_finite, read_weight_file, resolve_checkpoint, some
 
 __all__ = [
     "BackboneReport",
@@ -298,10 +298,7 @@ def _checked(path: Path, key: str, array: np.ndarray) -> np.ndarray:
         array = array.astype(np.float32)
     wrong = array.size - int(np.isfinite(array).sum())
     if wrong:
-        raise WeightsError(
-            f"{path}: {key} holds {wrong} NaN or infinite values of {array.size}, expected finite numbers: "
-            "use an earlier checkpoint, from before the training diverged"
-        )
+        raise WeightsError(not_finite(path, key, wrong, array.size))
     return array
 
 

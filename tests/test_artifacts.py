@@ -51,7 +51,7 @@ class Bomb:
         (pickle.dumps({"w": {1.5: 0.2}}), "ratio '1.5'"),
         (pickle.dumps({"w": {0.1: float("nan")}}), "nan"),
         (pickle.dumps({"w": {0.1: True}}), "True"),
-        (pickle.dumps({"w": {0.1: 10**400}}), "not a finite number"),
+        (pickle.dumps({"w": {0.1: 10**400}}), "a number of 1,329 bits"),
     ],
     ids="bomb nested-bomb numpy cut empty text list flat number-key text-ratio ratio nan bool huge".split(),
 )
@@ -64,15 +64,6 @@ def test_anything_but_a_table_is_refused_by_name_and_not_run(tmp_path, monkeypat
     assert str(path) in str(caught.value) and says in str(caught.value)
     assert "sensitivity_anal.py" in str(caught.value)
     assert not (tmp_path / "bomb-went-off").exists()
-
-
-def test_arrays_are_admitted_but_no_other_object(tmp_path):
-    state = {"w": np.arange(6, dtype="float32").reshape(2, 3), "n": np.float32(2)}
-    for protocol in (2, 4):
-        loaded = artifacts.unpickle_arrays(pickle.dumps(state, protocol=protocol))
-        np.testing.assert_array_equal(loaded["w"], state["w"])
-    with pytest.raises(pickle.UnpicklingError, match="system"):
-        artifacts.unpickle_arrays(pickle.dumps({"w": Bomb()}))
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 
 ORDER = """
-    errors utils utils.input_files utils.text utils.yaml_values artifacts progress ranks interrupts startup
+    errors utils utils.input_files utils.text utils.yaml_values
+    formats formats.faults formats.pickled_arrays formats.nesting formats.safe_pickle
+    formats.protobuf formats.tensor_shapes formats.operations formats.legacy_program formats.pir_program
+    formats.program_check formats.paddle_tensors formats.onnx_weights artifacts progress ranks interrupts startup
     yamlfile rules tasks tasks.detection tasks.detection.operators tasks.detection.pipeline
     schema overrides checker config
     models.backbones.mobilenet_v3 models.backbones models.necks.db_fpn models.necks
     models.heads.db_head models.heads models.detector models.names models
     weight_files weights
     ppocr image_files labels label_faults network_input stand_in_operators transforms labelled batches store data
-    metrics engines evaluate
+    metrics inference inference.predictor inference.first_load engines evaluate
     graph graph.groups graph.program graph.coupling graph.rules graph.rules_channelwise graph.rules_joins
     graph.rules_layers graph.rules_shape
     graph.build graph.trace

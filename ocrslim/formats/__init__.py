@@ -1,0 +1,1 @@
+"""Files of others' formats, read without trust: pickles and Paddle's programs."""
