@@ -26,6 +26,7 @@ from ocrslim.config import Config
 from ocrslim.engines import LEGACY_MODEL, PARAMS_FILE, PIR_MODEL, PLAIN, DygraphEngine, InferenceEngine
 from ocrslim.errors import ArtifactError, ExportError
 from ocrslim.graph.trace import as_it_was
+from ocrslim.interrupts import postponed
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +187,7 @@ def _biases_that_fuse() -> Iterator[None]:
 
 def _trace_and_write(model: nn.Layer, prefix: Path) -> None:
     spec = [paddle.static.InputSpec(shape=[None, 3, None, None], dtype="float32", name="x")]
-    with as_it_was(model, training=False):
+    with postponed(), as_it_was(model, training=False):
         paddle.jit.save(paddle.jit.to_static(model, input_spec=spec, full_graph=True), str(prefix))
 
 
