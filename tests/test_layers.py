@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ORDER = """
-    errors utils utils.input_files artifacts progress ranks interrupts startup
+    errors utils utils.input_files utils.fields artifacts progress ranks interrupts startup
     yamlfile rules schema overrides config
     models.backbones.mobilenet_v3 models.backbones models.necks.db_fpn models.necks
     models.heads.db_head models.heads models.detector models.names models
