@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import math
@@ -19,9 +20,12 @@ import numpy as np
 
 from ocrslim.errors import ArtifactError
 from ocrslim.formats.safe_pickle import read_pickle
-from ocrslim.utils.input_files import MIB
+from ocrslim.utils.input_files import MIB, open_regular, parse_json, read_file, shortened
 
 Sensitivities = dict[str, dict[float, float]]
+_LONG_PATH = 240
+_SCRATCH = "ocrslim-"
+MOST_JSON, _MOST_TABLE = 64 * MIB, 64 * MIB  # bytes; those of the largest networks have less than one MiB
 
 _DISK_ERRORS = {
     errno.ENOSPC: "the disk is full: free some space",
@@ -40,9 +44,35 @@ def write_error(path: Path | str | None, error: OSError) -> ArtifactError:
     """Return `error`, met while writing `path`, as a message with its remedy."""
     path = path or "output"
     remedy = _DISK_ERRORS.get(error.errno or 0, str(error.strerror or error))
+    link = _dead_link(path)
+    if link is not None:
+        remedy = f"{link} is a link that leads nowhere: remove it, or choose another path"
     return ArtifactError(
-        f"{path}: cannot be written: {remedy}, and run the command again; what was written before is intact"
+        f"{named(path)}: cannot be written: {remedy}, and run the command again; what was written before is intact"
     )
+
+
+def named(path: Path | str) -> str:
+    """`path` in a message: a line can bear so much, and no character that ends it."""
+    text = str(path)
+    text = text if len(text) <= _LONG_PATH else f"{text[: _LONG_PATH // 2]}...{text[-_LONG_PATH // 2 :]}"
+    return text if text.isprintable() else repr(text)
+
+
+def _dead_link(path: Path | str) -> str | None:
+    """The part of `path` that is a link to nothing, or to itself; None where there is none."""
+    for part in (Path(path), *Path(path).parents):
+        if os.path.lexists(part):
+            return named(part) if os.path.islink(part) and not os.path.exists(part) else None
+    return None
+
+
+def same_place(one: Path | str, other: Path | str) -> bool:
+    """Whether two paths lead to one place, whether anything is there or not."""
+    try:
+        return os.path.realpath(one) == os.path.realpath(other)
+    except ValueError:  # a NUL: nothing can be there
+        return False
 
 
 def is_disk_error(error: OSError) -> bool:
@@ -54,28 +84,61 @@ def is_disk_error(error: OSError) -> bool:
 def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
     """Open a binary file that takes the name `path` only after it is complete and on the disk.
 
+    What kills amid earlier writes of the same file have left goes.
+
     Raises:
         ArtifactError: the folder cannot be made or written to, or the disk is full; `path` is as it was.
     """
     path = Path(path)
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
+        _make_folder(path.parent)
+        remove_leftovers(path.parent, glob.escape(path.name))
+        handle, temporary = _unfinished(path)
         with os.fdopen(handle, "wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        temporary = None
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+            temporary = None
     except OSError as error:
         raise write_error(path, error) from error
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 temporary.unlink()
+
+
+def _unfinished(path: Path) -> tuple[int, Path]:
+    """A new file beside `path`, open and locked, so that nobody takes it for what a kill has left."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        if _lock(handle) and os.path.lexists(name):  # it may have been swept before it was locked
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    """Lock an open file or folder until it is closed; whether nobody else has. True where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:  # not a Unix
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except ValueError:  # a NUL, or a character that the file system's encoding lacks
+        raise OSError(errno.EINVAL, "the path has a character that no path can have") from None
 
 
 def _umask() -> int:
@@ -85,13 +148,73 @@ def _umask() -> int:
 
 
 def remove_leftovers(folder: Path, *names: str) -> None:
-    """Delete the unfinished files and folders that a kill amid a write of `names` (globs) left in `folder`."""
+    """Delete the unfinished files and folders that a kill amid a write of `names` (globs) left in `folder`.
+
+    What a live process is writing is locked, and stays.
+    """
     for name in names:
         for path in folder.glob(f".{name}.????????"):
+            _remove_unused(path)
+
+
+def _remove_unused(path: Path) -> None:
+    with contextlib.suppress(OSError):  # it has gone meanwhile, or is not ours to remove
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            if not _lock(handle):
+                return
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                path.unlink(missing_ok=True)
+                path.unlink()
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def locked_folder(parent: Path, prefix: str) -> Iterator[Path]:
+    """A new folder in `parent`, removed at the end of the block; while it is in use no other process sweeps it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+    handle = os.open(folder, os.O_RDONLY)
+    _lock(handle)
+    try:
+        yield folder
+    finally:
+        os.close(handle)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder of the system's temporary ones; those that killed processes have left go.
+
+    Raises:
+        ArtifactError: it cannot be made.
+    """
+    parent = Path(tempfile.gettempdir())
+    for path in parent.glob(f"{_SCRATCH}????????"):
+        _remove_unused(path)
+    try:
+        with locked_folder(parent, _SCRATCH) as folder:
+            yield folder
+    except OSError as error:
+        raise write_error(error.filename or parent, error) from error
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """Open a regular file for reading and appending; it is made where it is missing.
+
+    Raises:
+        OSError: it cannot be, or something else than a file stands there.
+    """
+    if path.exists():
+        open_regular(path).close()
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o666)
+    return os.fdopen(handle, "r+b", buffering=0)
 
 
 def check_writable(folder: Path | str) -> Path:
@@ -102,7 +225,7 @@ def check_writable(folder: Path | str) -> Path:
     """
     folder = Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder)
         with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"ocrslim")
             probe.flush()
@@ -128,18 +251,24 @@ def read_json(path: Path | str, made_by: str) -> dict[str, Any]:
     """Read a JSON object written by this project; `made_by` names the command that writes it.
 
     Raises:
-        ArtifactError: the file is missing, truncated or not a JSON object.
+        ArtifactError: the file is missing, no file, too large, truncated or not a JSON object.
     """
     path = Path(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(read_file(path, MOST_JSON))
     except FileNotFoundError:
-        raise ArtifactError(f"{path}: not found: it is written by {made_by}; run that first") from None
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path}: not readable as JSON ({error}): delete it and run {made_by} again") from None
+        raise ArtifactError(f"{named(path)}: not found: it is written by {made_by}; run that first") from None
+    except OSError as error:
+        raise ArtifactError(
+            f"{named(path)}: cannot be read ({error.strerror}): remove it and run {made_by} again"
+        ) from None
+    except ValueError as error:
+        raise ArtifactError(
+            f"{named(path)}: not readable as JSON ({error}): delete it and run {made_by} again"
+        ) from None
     if not isinstance(value, dict):
         raise ArtifactError(
-            f"{path}: holds a {type(value).__name__}, expected a JSON object: delete it and run {made_by} again"
+            f"{named(path)}: holds a {type(value).__name__}, expected a JSON object: delete it and run {made_by} again"
         )
     return value
 
@@ -184,24 +313,24 @@ def read_sensitivities(path: Path | str) -> Sensitivities:
     path = Path(path)
     remedy = "delete it and run sensitivity_anal.py again"
     try:
-        table = read_pickle(path, most=64 * MIB, arrays=False)
+        table = read_pickle(path, most=_MOST_TABLE, arrays=False)
     except FileNotFoundError:
         raise ArtifactError(
-            f"{path}: not found: run sensitivity_anal.py with the same configuration first, "
+            f"{named(path)}: not found: run sensitivity_anal.py with the same configuration first, "
             "or name the file with -o Prune.sen_file=PATH"
         ) from None
     except OSError as problem:
         raise ArtifactError(
-            f"{path}: cannot be read ({problem.strerror}), expected a file: name it with -o Prune.sen_file=PATH"
+            f"{named(path)}: cannot be read ({problem.strerror}), expected a file: name it with -o Prune.sen_file=PATH"
         ) from None
     except pickle.UnpicklingError as problem:
         raise ArtifactError(
-            f"{path}: not a sensitivity table: {problem}; expected {{name: {{ratio: loss}}}} "
+            f"{named(path)}: not a sensitivity table: {problem}; expected {{name: {{ratio: loss}}}} "
             f"of strings and numbers: {remedy}"
         ) from None
     fault = _table_fault(table)
     if fault:
-        raise ArtifactError(f"{path}: not a sensitivity table: {fault}: {remedy}")
+        raise ArtifactError(f"{named(path)}: not a sensitivity table: {fault}: {remedy}")
     return {name: {float(r): float(v) for r, v in losses.items()} for name, losses in table.items()}
 
 
@@ -210,7 +339,8 @@ def _table_fault(table: Any) -> str | None:
         return f"it holds a {type(table).__name__}, expected a dictionary"
     for name, losses in table.items():
         if not isinstance(name, str) or not isinstance(losses, dict):
-            return f"entry {name!r} is not a layer with its losses"
+            return f"entry {shortened(repr(name))} is not a layer with its losses"
+        name = shortened(name)
         for ratio, loss in losses.items():
             if not _is_number(ratio) or not 0 < ratio < 1:
                 return f"{name}: ratio {str(ratio)[:40]!r} is not a number between 0 and 1"

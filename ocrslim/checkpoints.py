@@ -16,18 +16,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from paddle import nn
 
-from ocrslim.artifacts import atomic_file, hash_arrays, write_json
+from ocrslim.artifacts import atomic_file, hash_arrays, named, write_json
 from ocrslim.errors import TrainingError
 from ocrslim.formats.safe_pickle import read_pickle
 from ocrslim.history import Progress
 from ocrslim.snapshots import Arrays, Snapshot, check_finite
+from ocrslim.utils.fields import Field, shown
+from ocrslim.utils.input_files import GIB, parse_json, shortened
 from ocrslim.weights import save_checkpoint, state_arrays
 
 SCHEMA = 1
 STATE_SUFFIX, WEIGHTS_SUFFIX = ".pdopt", ".pdparams"
 LATEST, BEST = "latest", "best_accuracy"
+_PICKLE = b"\x80"  # first byte of all that pickle writes by a protocol that it has used for twenty years
+_MOST = 16 * GIB
 _PARTS = ("weights", "optimizer", "average")
 
 
@@ -105,39 +110,59 @@ def load_state(path: Path) -> TrainingState:
         TrainingError: missing, damaged, or not written by ocrslim.
     """
     try:
-        content = read_pickle(path)
+        content = read_pickle(path, most=_MOST)
     except OSError as error:
         raise TrainingError(
-            f"{path}: cannot be read ({error.strerror}); expected the state of a training run: "
+            f"{named(path)}: cannot be read ({error.strerror}); expected the state of a training run: "
             "check Global.checkpoints and Global.save_model_dir"
         ) from None
     except pickle.UnpicklingError as error:
-        raise _not_a_state(path, str(error)) from None
+        raise not_a_state(path, str(error)) from None
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise _not_a_state(path, "it was not written by this version of ocrslim")
+        raise not_a_state(path, "it was not written by this version of ocrslim")
     try:
-        good = content.get("good")
-        return TrainingState(
-            **_parts(path, content),
-            path=path,
-            fingerprint=content["fingerprint"],
-            good=None if good is None else Snapshot(**_parts(path, good)),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _not_a_state(path, f"{type(error).__name__}: {error}") from None
+        return _state(path, Field(content))
+    except ValueError as fault:
+        raise not_a_state(path, str(fault)) from None
 
 
-def _parts(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+def _state(path: Path, content: Field) -> TrainingState:
+    fingerprint = content["fingerprint"].mapping()
+    _require_plain(fingerprint)
+    good = content["good"] if "good" in content else None
+    return TrainingState(
+        **_parts(content), path=path, fingerprint=fingerprint, good=None if good is None else Snapshot(**_parts(good))
+    )
+
+
+def _parts(content: Field) -> dict[str, Any]:
     """The fields of a snapshot; a file from before there were averages has none."""
-    arrays = {part: dict(content.get(part, {}) if part == "average" else content[part]) for part in _PARTS}
-    if content["digest"] != _digest(arrays):
-        raise _not_a_state(path, "its content does not have the hash it was written with")
+    present = [part for part in _PARTS if part != "average" or part in content]
+    arrays: dict[str, Arrays] = {**dict.fromkeys(_PARTS, {}), **{part: _arrays(content[part]) for part in present}}
+    if content["digest"].value != _digest(arrays):
+        raise ValueError("its content does not have the hash it was written with")
     return {"progress": Progress.from_json(content["progress"]), **arrays}
 
 
-def _not_a_state(path: Path, reason: str) -> TrainingError:
+def _arrays(content: Field) -> Arrays:
+    for _, field in content.items():
+        if not isinstance(field.value, np.ndarray) or field.value.dtype.kind not in "fiub":
+            raise field.fault("an array of numbers")
+    return dict(content.mapping())
+
+
+def _require_plain(value: dict[str, Any]) -> None:
+    """Refuse what JSON could not hold, or holds too deeply to be compared."""
+    try:
+        parse_json(json.dumps(value, allow_nan=False))
+    except (TypeError, RecursionError, ValueError) as error:
+        raise ValueError(f"its fingerprint is no plain value ({shortened(str(error))})") from None
+
+
+def not_a_state(path: Path, reason: str) -> TrainingError:
+    """The error of a file that is not the state of a training run, or a damaged one."""
     return TrainingError(
-        f"{path}: not the state of a training run: {reason}; to start from its weights, name the .pdparams "
+        f"{named(path)}: not the state of a training run: {reason}; to start from its weights, name the .pdparams "
         "beside it in Global.pretrain_weights; to start over in this folder, add -o Global.overwrite=true"
     )
 
@@ -149,13 +174,15 @@ def check_shapes(state: TrainingState, model: nn.Layer) -> None:
         TrainingError: naming the first array that differs.
     """
     expected = {key: tuple(array.shape) for key, array in state_arrays(model).items()}
-    found = {key: tuple(array.shape) for key, array in state.weights.items()}
-    for key in sorted(expected.keys() | found.keys()):
-        if expected.get(key) != found.get(key):
-            raise TrainingError(
-                f"{state.path}: {key} has shape {found.get(key)}, expected {expected.get(key)}: "
-                "it is the state of another network; choose another -o Global.save_model_dir= or -o Global.checkpoints="
-            )
+    snapshots = [state, *([state.good] if state.good is not None else [])]
+    for arrays in filter(None, [one for snapshot in snapshots for one in (snapshot.weights, snapshot.average)]):
+        found = {key: tuple(array.shape) for key, array in arrays.items()}
+        for key in sorted(expected.keys() | found.keys()):
+            if expected.get(key) != found.get(key):
+                raise TrainingError(
+                    f"{state.path}: {shortened(key)} has shape {found.get(key)}, expected {expected.get(key)}: it is "
+                    "the state of another network; choose another -o Global.save_model_dir= or -o Global.checkpoints="
+                )
 
 
 def first_difference(there: Any, here: Any, place: str = "") -> str | None:
@@ -176,10 +203,8 @@ def first_difference(there: Any, here: Any, place: str = "") -> str | None:
 
 
 def _short(value: Any) -> str:
-    text = str(value)
-    if re.fullmatch(r"[0-9a-f]{64}", text):
-        return text[:12]
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    text = shown(value) if isinstance(value, int) else str(value)
+    return text[:12] if re.fullmatch(r"[0-9a-f]{64}", text) else shortened(text)
 
 
 def plain(value: Any) -> Any:

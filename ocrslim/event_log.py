@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from ocrslim.artifacts import check_writable, write_error
 from ocrslim.config import Config
 from ocrslim.errors import ConfigError, last_line
 from ocrslim.history import Evaluation, Progress
+from ocrslim.utils.input_files import MIB, open_regular
 
 FOLDER, PATTERN = "vdl", "vdlrecords.*"
 _TRAIN, _EVAL = "TRAIN/", "EVAL/"
 _LENGTH = 8  # bytes in front of a record, which hold its size
+_LONGEST = MIB  # bytes of a record; those of a number have about 60
 
 
 def wants_event_log(config: Config) -> bool:
@@ -100,21 +102,35 @@ class EventLog:
 
 
 def _cut(path: Path, progress: Progress) -> None:
-    """Cut off what a log holds beyond `progress`, and what a kill has left of a record."""
+    """Cut off what a log holds beyond `progress`, and what a kill has left of a record.
+
+    Raises:
+        ArtifactError: it is no file, or cannot be written.
+    """
     from visualdl.proto.record_pb2 import Record
-    from visualdl.reader.record_reader import RecordReader
 
     evaluated = progress.history[-1].step if progress.history else -1
     kept = 0
-    for content in RecordReader(str(path)).get_all():
-        try:
-            (entry,) = Record.FromString(content).values
-        except Exception:  # protobuf's own error, or no entry: the rest of a record
-            break
-        if entry.id > (evaluated if entry.tag.startswith(_EVAL) else progress.step):
-            break
-        kept += _LENGTH + len(content)
     try:
+        for content in _records(path):
+            try:
+                (entry,) = Record.FromString(content).values
+            except Exception:  # protobuf's own error, or no entry: the rest of a record
+                break
+            if entry.id > (evaluated if entry.tag.startswith(_EVAL) else progress.step):
+                break
+            kept += _LENGTH + len(content)
         os.truncate(path, kept)
     except OSError as error:
         raise write_error(path, error) from error
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    """The records of a log, as far as they are whole; VisualDL's own reader takes any length for true."""
+    with open_regular(path) as stream:
+        while len(header := stream.read(_LENGTH)) == _LENGTH:
+            length = int.from_bytes(header, "little")
+            content = stream.read(min(length, _LONGEST + 1))
+            if length > _LONGEST or len(content) < length:
+                return
+            yield content

@@ -7,9 +7,10 @@ only then given its name.
 from __future__ import annotations
 
 import contextlib
+import glob
 import logging
+import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,20 @@ import yaml
 from paddle import nn
 from paddle.base.layer_helper import LayerHelper
 
-from ocrslim.artifacts import check_writable, remove_leftovers, write_error, write_json, write_text
+from ocrslim.artifacts import (
+    check_writable,
+    locked_folder,
+    named,
+    remove_leftovers,
+    write_error,
+    write_json,
+    write_text,
+)
 from ocrslim.config import Config
 from ocrslim.engines import LEGACY_MODEL, PARAMS_FILE, PIR_MODEL, PLAIN, DygraphEngine, InferenceEngine
 from ocrslim.errors import ArtifactError, ExportError
 from ocrslim.graph.trace import as_it_was
+from ocrslim.interrupts import postponed
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +44,7 @@ LEGACY, PIR = "legacy", "pir"
 MODELS = {LEGACY: LEGACY_MODEL, PIR: PIR_MODEL}
 FILES = (*MODELS.values(), PARAMS_FILE, f"{PARAMS_FILE}.info", "inference.yml", "export.json")
 _FORMER = ".old"
+_CHOOSE = "choose an empty folder, or one that is not there yet, with -o Global.save_inference_dir=PATH"
 # a name that PaddleOCR 3's TextDetection knows: it refuses models of any other
 DEFAULT_MODEL_NAME = "PP-OCRv3_mobile_det"
 
@@ -70,7 +81,7 @@ def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, ori
         ExportError: the exported model differs from `model` by more than `TOLERANCE`.
         ArtifactError: `folder` cannot be written, or holds files that are not an export's.
     """
-    folder = folder.resolve() if folder.is_symlink() else folder
+    folder = _target(folder)
     _check_target(folder)
     with _staging(folder) as staged:
         kind = save_inference(model, staged / "inference")
@@ -186,41 +197,58 @@ def _biases_that_fuse() -> Iterator[None]:
 
 def _trace_and_write(model: nn.Layer, prefix: Path) -> None:
     spec = [paddle.static.InputSpec(shape=[None, 3, None, None], dtype="float32", name="x")]
-    with as_it_was(model, training=False):
+    with postponed(), as_it_was(model, training=False):
         paddle.jit.save(paddle.jit.to_static(model, input_spec=spec, full_graph=True), str(prefix))
+
+
+def _target(folder: Path) -> Path:
+    """The folder that `folder` names: where it is a link, what that leads to.
+
+    Raises:
+        ArtifactError: no folder can be there.
+    """
+    if "\0" in str(folder):
+        raise ArtifactError(f"{named(folder)}: has a NUL, which no path can have: {_CHOOSE}")
+    if not os.path.islink(folder):
+        return folder
+    target = Path(os.path.realpath(folder))
+    if target.is_symlink():  # that is where a circle of links ends up
+        raise ArtifactError(f"{named(folder)}: is a link in a circle of links: {_CHOOSE}")
+    return target
 
 
 def _check_target(folder: Path) -> None:
     check_writable(folder.parent)
-    _restore_former(folder)
-    if folder.exists() and not folder.is_dir():
-        raise ArtifactError(f"{folder}: is a file, expected a folder: choose another Global.save_inference_dir")
-    if folder.is_mount():
-        raise ArtifactError(f"{folder}: is a mount point, which cannot be replaced: choose a folder inside it")
-    foreign = sorted(p.name for p in folder.iterdir() if p.name not in FILES) if folder.is_dir() else []
+    try:
+        _restore_former(folder)
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise ArtifactError(f"{named(folder)}: is no folder: {_CHOOSE}")
+        if folder.is_mount():
+            raise ArtifactError(f"{named(folder)}: is a mount point, which cannot be replaced: choose a folder in it")
+        foreign = sorted(p.name for p in folder.iterdir() if p.name not in FILES) if folder.is_dir() else []
+    except OSError as error:
+        raise write_error(folder, error) from error
     if foreign:
         raise ArtifactError(
-            f"{folder}: holds other files ({', '.join(foreign[:5])}), which an export would mix with: "
-            "choose an empty folder with -o Global.save_inference_dir=PATH"
+            f"{named(folder)}: holds other files ({', '.join(map(named, foreign[:5]))}), which an export would mix "
+            f"with: {_CHOOSE}"
         )
 
 
 @contextlib.contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    remove_leftovers(folder.parent, folder.name)
-    staged = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    remove_leftovers(folder.parent, glob.escape(folder.name))
     try:
-        staged.chmod(0o755)
-        yield staged
+        with locked_folder(folder.parent, f".{folder.name}.") as staged:
+            staged.chmod(0o755)
+            yield staged
     except OSError as error:
         raise write_error(folder, error) from error
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _restore_former(folder: Path) -> None:
     """Give an export its name back that a kill took away between the two moves of `_put_in_place`."""
-    for former in folder.parent.glob(f".{folder.name}.????????{_FORMER}"):
+    for former in folder.parent.glob(f".{glob.escape(folder.name)}.????????{_FORMER}"):
         if folder.exists():
             shutil.rmtree(former, ignore_errors=True)
         else:

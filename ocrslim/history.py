@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ocrslim.metrics import METRICS
+from ocrslim.utils.fields import Field
+
 POINTS = 512  # of a curve at most; even, as neighbours are put together
 RECENT = 100  # losses that the running median is of
+_LARGEST = 3.5e38  # what float32 holds
+_MOST_ROLLBACKS = 1000  # far beyond what a run is given; each halves the learning rate
 
 
 @dataclass(frozen=True)
@@ -158,8 +162,71 @@ class Progress:
         )
 
     @staticmethod
-    def from_json(content: Mapping[str, Any]) -> Progress:
-        content = dict(content)
-        best, curve = content.pop("best"), Curve(**content.pop("curve", {}))
-        history = [Evaluation(**entry) for entry in content.pop("history")]
-        return Progress(best=Evaluation(**best) if best else None, history=history, curve=curve, **content)
+    def from_json(content: Field) -> Progress:
+        """What `asdict` made of a progress.
+
+        Raises:
+            ValueError: a value that no run can have, or values that do not belong together.
+        """
+        steps = content["steps"].whole(1)
+        history = [_evaluation(entry, steps) for entry in content["history"].list()]
+        best, digest = content["best"], content["best_weights"]
+        progress = Progress(
+            steps=steps,
+            step=content["step"].whole(0, steps),
+            evaluated=content["evaluated"].whole(-1, steps),
+            best=None if best.value is None else _evaluation(best, steps),
+            best_weights=None if digest.value is None else digest.text(),
+            history=history,
+            loss_sum=content["loss_sum"].number(-_LARGEST * steps, _LARGEST * steps),
+            loss_count=content["loss_count"].whole(0, steps),
+            seconds=content["seconds"].number(0),
+            recent=[loss.number(-_LARGEST, _LARGEST) for loss in content["recent"].list(RECENT)]
+            if "recent" in content
+            else [],
+            curve=_curve(content["curve"], steps) if "curve" in content else Curve(),
+            rollbacks=content["rollbacks"].whole(0, _MOST_ROLLBACKS) if "rollbacks" in content else 0,
+            loss_scale=_loss_scale(content["loss_scale"]) if "loss_scale" in content else {},
+        )
+        if progress.evaluated > progress.step or (progress.evaluated >= 0 and not history):
+            raise ValueError(f"{content.place}: its evaluations do not belong to step {progress.step}")
+        if progress.finished and progress.best is None:
+            raise ValueError(f"{content.place}: a finished run without its best evaluation")
+        return progress
+
+
+def _evaluation(entry: Field, steps: int) -> Evaluation:
+    loss = entry["loss"]
+    return Evaluation(
+        step=entry["step"].whole(0, steps),
+        epoch=entry["epoch"].whole(0, steps),
+        metrics=_metrics(entry["metrics"]),
+        loss=None if loss.value is None else loss.number(-_LARGEST, _LARGEST),
+    )
+
+
+def _metrics(content: Field) -> dict[str, float]:
+    found = {name: value.number(0, 1) for name, value in content.items()}
+    if not found.keys() >= set(METRICS):
+        raise content.fault(f"a dictionary with {', '.join(METRICS)}")
+    return found
+
+
+def _curve(content: Field, steps: int) -> Curve:
+    return Curve(
+        every=content["every"].whole(1, 2 * steps),
+        points=[_point(point, steps) for point in content["points"].list(POINTS)],
+        total=content["total"].number(-_LARGEST * steps, _LARGEST * steps),
+        count=content["count"].whole(0, steps),
+    )
+
+
+def _point(content: Field, steps: int) -> list[float]:
+    numbers = content.list(3)
+    if len(numbers) != 3:
+        raise content.fault("a step, its loss and its rate")
+    return [numbers[0].whole(0, steps), numbers[1].number(-_LARGEST, _LARGEST), numbers[2].number(0, _LARGEST)]
+
+
+def _loss_scale(content: Field) -> dict[str, float]:
+    return {name: value.number() for name, value in content.items()}

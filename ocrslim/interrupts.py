@@ -15,6 +15,30 @@ from ocrslim.ranks import launched
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+@contextlib.contextmanager
+def postponed() -> Iterator[None]:
+    """Put SIGINT and SIGTERM off until the end of the block, every one of them.
+
+    For calls in which Paddle calls Python back, as it does for each operator that it traces: there it loses what a
+    handler raises, goes on with half an operator, or crashes. Outside the main thread it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    previous = {number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
+    for number in previous:
+        signal.signal(number, lambda number, _: caught.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if caught:
+            signal.raise_signal(caught[0])
+
+
 class Interrupts:
     """Raises `KeyboardInterrupt` on SIGINT and SIGTERM, but after what is `held()`, not within it.
 

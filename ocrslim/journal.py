@@ -9,16 +9,21 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from ocrslim.artifacts import write_error
+from ocrslim.artifacts import open_to_append, write_error
 from ocrslim.errors import ArtifactError
 from ocrslim.metrics import ImageCounts
+from ocrslim.utils.fields import Field
+from ocrslim.utils.input_files import GIB, MIB, open_regular, parse_json
 
 SCHEMA = 1
+_MOST, _LONGEST = GIB, 64 * MIB  # bytes of a journal, and of one of its lines
+_MOST_BOXES = 10**9  # of an image, and images
+_BLOCK = MIB
 Counts = list[ImageCounts]
 
 
@@ -48,8 +53,7 @@ class Journal:
         """
         self.path = path
         try:
-            _cut_at_last_line(path)
-            if not path.stat().st_size:
+            if not _cut_at_last_line(path):
                 self._write({"journal": SCHEMA, **header})
         except OSError as error:
             raise write_error(path, error) from error
@@ -68,18 +72,29 @@ class Journal:
             raise write_error(self.path, error) from error
 
     def _write(self, value: Mapping[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(value, ensure_ascii=False) + "\n")
-            stream.flush()
+        with open_to_append(self.path) as stream:
+            stream.write((json.dumps(value, ensure_ascii=False) + "\n").encode("utf-8"))
             os.fsync(stream.fileno())
 
 
-def _cut_at_last_line(path: Path) -> None:
-    path.touch()
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole < len(data):
-        os.truncate(path, whole)
+def _cut_at_last_line(path: Path) -> int:
+    """Cut off what follows the last whole line; bytes that are left. The file is made where it is missing."""
+    with open_to_append(path) as stream:
+        end = whole = stream.seek(0, os.SEEK_END)
+        while whole and not (found := _last_line_end(stream, whole)):
+            whole -= min(whole, _BLOCK)
+        whole = found if whole else 0
+        if whole < end:
+            stream.truncate(whole)
+        return whole
+
+
+def _last_line_end(stream: IO[bytes], end: int) -> int:
+    """Where the last line that ends within the `_BLOCK` bytes before `end` does; 0 where none does."""
+    start = max(0, end - _BLOCK)
+    stream.seek(start)
+    at = stream.read(end - start).rfind(b"\n") + 1
+    return start + at if at else 0
 
 
 def read_journal(path: Path, remedy: str) -> tuple[dict[str, Any], list[Entry]]:
@@ -88,29 +103,47 @@ def read_journal(path: Path, remedy: str) -> tuple[dict[str, Any], list[Entry]]:
     Both are empty where not even the header is whole: a process was killed, or another one is just writing it.
 
     Raises:
-        ArtifactError: damaged, with `remedy`.
+        ArtifactError: damaged, or no file, with `remedy`.
     """
     try:
-        data = path.read_bytes()
-        lines = data[: data.rfind(b"\n") + 1].decode("utf-8").split("\n")[:-1]
-        if not lines:
+        lines = _lines(path)
+        first = next(lines, None)
+        if first is None:
             return {}, []
-        header, *rest = [json.loads(line) for line in lines]
-        if header.pop("journal") != SCHEMA:
-            raise ValueError("of another version")
-        return header, [_entry(line) for line in rest]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        header = dict(Field(parse_json(first)).mapping())
+        Field(header)["journal"].whole(SCHEMA, SCHEMA)
+        del header["journal"]
+        return header, [_entry(Field(parse_json(line), f"line {number}")) for number, line in enumerate(lines, 2)]
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}): {remedy}") from None
+    except ValueError as error:
         raise ArtifactError(f"{path}: not a journal of this version, or damaged ({error}): {remedy}") from None
 
 
-def _entry(line: Mapping[str, Any]) -> Entry:
-    columns = [[int(number) for number in line[name]] for name in ("gt", "pred", "matched")]
-    if len({len(column) for column in columns}) != 1 or min((min(c, default=0) for c in columns), default=0) < 0:
-        raise ValueError("counts that do not belong together")
-    layer, ratio, start = line["layer"], float(line["ratio"]), int(line["start"])
-    if not (layer is None or isinstance(layer, str)) or not 0 <= ratio < 1 or start < 0:
-        raise ValueError("a line without layer, ratio and start")
-    return Entry(layer, ratio, start, [ImageCounts(*numbers) for numbers in zip(*columns)])
+def _lines(path: Path) -> Iterator[bytes]:
+    """Whole lines, one after the other."""
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > _MOST:
+            raise ValueError(f"it has {size:,} bytes, expected at most {_MOST:,}")
+        while (line := stream.readline(_LONGEST)).endswith(b"\n"):
+            yield line
+        if len(line) == _LONGEST:
+            raise ValueError(f"a line of more than {_LONGEST:,} bytes")
+
+
+def _entry(line: Field) -> Entry:
+    columns = [line[name].wholes(0, _MOST_BOXES) for name in ("gt", "pred", "matched")]
+    if len({len(column) for column in columns}) != 1:
+        raise ValueError(f"{line.place} has counts of unequal numbers of images")
+    counts = [ImageCounts(*numbers) for numbers in zip(*columns)]
+    if any(one.matched > min(one.gt, one.pred) for one in counts):
+        raise ValueError(f"{line.place} has more pairs than boxes")
+    layer = None if line["layer"].value is None else line["layer"].text()
+    ratio = line["ratio"].number(0, 1)
+    if ratio == 1:
+        raise line["ratio"].fault("less than 1")
+    return Entry(layer, ratio, line["start"].whole(0, _MOST_BOXES), counts)
 
 
 def joined(entries: Iterable[Entry]) -> dict[tuple[str | None, float], Counts]:

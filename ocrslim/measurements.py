@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ocrslim.artifacts import Sensitivities, read_json, read_sensitivities, write_json, write_sensitivities
+from ocrslim.artifacts import Sensitivities, read_sensitivities, write_error, write_json, write_sensitivities
 from ocrslim.errors import ArtifactError
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.journal import Counts, Entry, Journal, joined, read_journal
-from ocrslim.loss_table import MADE_BY, RECORD, REMEASURE, SCHEMA, TABLE, check_names, check_record
+from ocrslim.loss_table import (
+    RECORD,
+    REMEASURE,
+    SCHEMA,
+    TABLE,
+    check_names,
+    check_record,
+    group_hashes,
+    read_record,
+    told_changed,
+)
 from ocrslim.metrics import ImageCounts, scores_of
 from ocrslim.models.names import to_public
 from ocrslim.pruning.select import loss_of
 from ocrslim.search import Search
+from ocrslim.utils.fields import shown
+
+logger = logging.getLogger(__name__)
 
 JOURNAL = "sen.jsonl"
 JOURNALS = "sen*.jsonl"
@@ -40,9 +56,14 @@ class Identity:
     images: int
     hashes: Mapping[str, str]
 
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """Hash of each channel group, by public name."""
+        return group_hashes(self.graph, self.architecture)
+
     def header(self) -> dict[str, Any]:
         """First line of a journal."""
-        return {"metric": self.metric, "images": self.images, "hashes": dict(self.hashes)}
+        return {"metric": self.metric, "images": self.images, "hashes": dict(self.hashes), "groups": self.groups}
 
 
 @dataclass
@@ -88,7 +109,7 @@ class Measurements:
         if not counts:
             return
         if self._appending is None:
-            self._appending = Journal(self.folder / self.journal, self.identity.header())
+            self._appending = Journal(_own_journal(self.folder, self.journal, self.identity), self.identity.header())
         self._appending.append(Entry(layer, ratio, start, counts))
         self.counts.setdefault((layer, ratio), [])[start:] = counts
 
@@ -112,6 +133,7 @@ class Measurements:
             "baseline": scores_of(self.baseline),
             "images": self.identity.images,
             "hashes": dict(self.identity.hashes),
+            "groups": self.identity.groups,
             "unprunable": {to_public(key, architecture): why for key, why in graph.unprunable.items()},
             **facts,
             "layers": layers,
@@ -167,23 +189,39 @@ def open_measurements(
     if found is not None and not (overwrite and finished(found)):
         return found
     for path in (*folder.glob(JOURNALS), *(folder / name for name in (TABLE, RECORD, *PICTURES))):
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:  # a folder of that name, for one
+            raise write_error(path, error) from error
     return Measurements(folder, identity, journal)
 
 
 def _read(folder: Path, identity: Identity, journal: str) -> Measurements:
     record_path = folder / RECORD
-    record = read_json(record_path, MADE_BY) if record_path.exists() else {}
-    if record:
-        check_record(record, identity.hashes, record_path, REMEASURE)
+    record, changed = {}, set()
+    if os.path.lexists(record_path):
+        record = read_record(record_path, REMEASURE)
+        changed = check_record(record, identity.hashes, record_path, REMEASURE, identity.groups)
+    if changed:
+        logger.warning("%s: %s than this run's: these are measured anew", record_path, told_changed(changed))
+        record["layers"] = {name: layer for name, layer in record.get("layers", {}).items() if name not in changed}
     counts = read_counts(sorted(folder.glob(JOURNALS)), identity)
     found = Measurements(folder, identity, journal, counts, record)
-    _check_table(folder, identity, found)
+    _check_table(folder, identity, found, changed)
     return found
 
 
+def _own_journal(folder: Path, name: str, identity: Identity) -> Path:
+    """Where this process appends: another file than one that was begun with other channel groups."""
+    path = folder / name
+    header, _ = read_journal(path, REMEASURE) if path.exists() else ({}, [])
+    if not header or header.get("hashes") == dict(identity.hashes):
+        return path
+    return path.with_suffix(f".{identity.hashes.get('channel groups', 'other')[:8]}{path.suffix}")
+
+
 def read_counts(journals: Sequence[Path], identity: Identity) -> dict[tuple[str | None, float], Counts]:
-    """What the journals hold together.
+    """What the journals hold together; layers that had other channel groups when they were measured are left out.
 
     Raises:
         ArtifactError: one is damaged, or of something else.
@@ -193,29 +231,41 @@ def read_counts(journals: Sequence[Path], identity: Identity) -> dict[tuple[str 
         header, more = read_journal(path, REMEASURE)
         if not header:
             continue
-        check_header(header, identity, path)
-        check_names({entry.layer: {} for entry in more if entry.layer}, identity.graph, identity.architecture, path)
-        entries += more
+        changed = check_header(header, identity, path)
+        kept = [entry for entry in more if entry.layer not in changed]
+        check_names({entry.layer: {} for entry in kept if entry.layer}, identity.graph, identity.architecture, path)
+        beyond = next((entry for entry in kept if entry.start + len(entry.counts) > identity.images), None)
+        if beyond is not None:
+            raise ArtifactError(
+                f"{path}: damaged: images {beyond.start} to {beyond.start + len(beyond.counts)} of "
+                f"{identity.images}: {REMEASURE}"
+            )
+        entries += kept
     return {key: counts[: identity.images] for key, counts in joined(entries).items()}
 
 
-def check_header(header: Mapping[str, Any], identity: Identity, path: Path) -> None:
-    """Refuse a journal of something else.
+def check_header(header: Mapping[str, Any], identity: Identity, path: Path) -> set[str]:
+    """Refuse a journal of something else; the layers that had other channel groups.
 
     Raises:
         ArtifactError: naming what differs.
     """
-    record = {"schema": SCHEMA, "hashes": header.get("hashes"), "baseline": dict.fromkeys("prf", 0), "seconds": 0}
-    check_record(record, identity.hashes, path, REMEASURE)
+    measured = {"hashes": header.get("hashes"), **({"groups": header["groups"]} if "groups" in header else {})}
+    record = {"schema": SCHEMA, "baseline": dict.fromkeys("prf", 0), "seconds": 0, **measured}
+    changed = check_record(record, identity.hashes, path, REMEASURE, identity.groups)
     for key, here in (("metric", identity.metric), ("images", identity.images)):
         if header.get(key) != here:
-            raise ArtifactError(f"{path}: measured with {key} {header.get(key)}, this run has {here}: {REMEASURE}")
+            there = header.get(key)
+            told = there if isinstance(there, str) and there.isidentifier() and len(there) < 20 else shown(there)
+            raise ArtifactError(f"{path}: measured with {key} {told}, this run has {here}: {REMEASURE}")
+    return changed
 
 
-def _check_table(folder: Path, identity: Identity, found: Measurements) -> None:
-    """Refuse a table that nothing here explains: it would be written over."""
+def _check_table(folder: Path, identity: Identity, found: Measurements, changed: Collection[str]) -> None:
+    """Refuse a table that nothing here explains, but for layers that are measured anew: it would be written over."""
     path = folder / TABLE
-    table = read_sensitivities(path) if path.exists() else {}
+    table = read_sensitivities(path) if os.path.lexists(path) else {}
+    table = {name: losses for name, losses in table.items() if name not in changed}
     check_names(table, identity.graph, identity.architecture, path)
     known = found.table
     lost = [name for name, losses in table.items() if set(losses) - set(known.get(name, {}))]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 
+METRICS = ("precision", "recall", "hmean")
 _NEAR = 1e-6  # how close to a threshold the slower, exactly PaddleOCR's, formula is asked
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,12 +28,15 @@ from ocrslim.pruning.surgery import apply_plan
 from ocrslim.scoring import Scored, load_scored
 from ocrslim.sharing import share_of
 from ocrslim.trials import Trials
+from ocrslim.utils.fields import Field
 from ocrslim.weights import save_checkpoint
 
 logger = logging.getLogger(__name__)
 
 _WEIGHTS, _RECORD = "pruned.pdparams", "round.json"
 _LEAST = 1e-3  # of the cost, to be removed in a round where the one before has removed too much already
+
+_SMALLEST, _LARGEST = 1e-9, 10.0  # of a cost, that a round can have left
 
 
 @dataclass(frozen=True)
@@ -133,10 +137,15 @@ def _done(path: Path, request: str, overwrite: bool) -> dict[str, Any] | None:
     Raises:
         ArtifactError: it is of another one.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
-    record = read_json(path, "ocrslim prune")
-    if record.get("request") == request:
+    try:
+        record = read_json(path, "ocrslim prune")
+        _check_record(Field(record))
+    except (ArtifactError, ValueError) as fault:
+        logger.warning("%s: damaged, the round is done anew: %s", path, fault)
+        return None
+    if record["request"] == request:
         return record
     if overwrite:
         return None
@@ -144,3 +153,11 @@ def _done(path: Path, request: str, overwrite: bool) -> dict[str, Any] | None:
         f"{path}: a round of another run (other weights, table, images or settings); choose another "
         "-o Global.save_model_dir=, or do it anew with -o Global.overwrite=true"
     )
+
+
+def _check_record(record: Field) -> None:
+    for name in ("request", "plan"):
+        record[name].text()
+    record["left"].number(_SMALLEST, _LARGEST)
+    for name in ("macs", "params"):
+        record[name].whole(1)

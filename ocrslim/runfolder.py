@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +19,7 @@ from ocrslim.artifacts import (
     hash_arrays,
     hash_value,
     remove_leftovers,
+    same_place,
     write_error,
     write_json,
 )
@@ -40,12 +43,14 @@ from ocrslim.precision import mixed
 from ocrslim.pruning.plan import SUFFIX as PLAN_SUFFIX
 from ocrslim.pruning.plan import Plan
 from ocrslim.recorder import CURVES
+from ocrslim.utils.input_files import MIB, open_regular
 from ocrslim.weights import read_weights
 
 logger = logging.getLogger(__name__)
 
 RANKS = "processes"  # in a fingerprint
 _EPOCH = "iter_epoch_"
+CONFIG, TRIALS = "config.yml", "trials.json"
 
 
 @dataclass(frozen=True)
@@ -120,7 +125,7 @@ class Run:
 
     def _own(self) -> TrainingState | None:
         path = self.folder / f"{LATEST}{STATE_SUFFIX}"
-        if not path.exists():
+        if not os.path.lexists(path):
             self._refuse_foreign()
             return None
         try:
@@ -168,7 +173,7 @@ class Run:
 
     def owns(self, state: TrainingState | None) -> bool:
         """Whether `state` lies in the run's own folder."""
-        return state is not None and state.path.parent.resolve() == self.folder.resolve()
+        return state is not None and same_place(state.path.parent, self.folder)
 
     def begin(self, state: TrainingState | None) -> None:
         """Make the folder this run's: leave nothing of another, write `config.yml` and the plan.
@@ -182,10 +187,10 @@ class Run:
             ArtifactError: it cannot be written to.
         """
         check_writable(self.folder)
-        remove_leftovers(self.folder, f"{LATEST}*", f"{BEST}*", f"{_EPOCH}*", CURVES)
+        remove_leftovers(self.folder, f"{LATEST}*", f"{BEST}*", f"{_EPOCH}*", CURVES, CONFIG, TRIALS)
         if not self.owns(state) and self._own() is None:
             self._clear()
-        self.config.save(self.folder / "config.yml")
+        self.config.save(self.folder / CONFIG)
         if self.plan is not None:
             weights = {path.stem for path in self._files() if path.suffix == WEIGHTS_SUFFIX}
             for stem in sorted({LATEST, *weights}):
@@ -255,7 +260,7 @@ class Run:
     def fetch_best(self, best: BestWeights, progress: Progress) -> None:
         """Complete `best_accuracy.*` here from the weights that `find_best` found."""
         target = self.folder / f"{BEST}{WEIGHTS_SUFFIX}"
-        if best.path.resolve() != target.resolve():
+        if not same_place(best.path, target):
             if self.plan is not None:
                 self.plan.save(target.with_name(f"{BEST}{PLAN_SUFFIX}"))
             _copy(best.path, target)
@@ -289,7 +294,7 @@ def check_source(config: Config) -> None:
             continue
         path = _with_suffix(name, WEIGHTS_SUFFIX)
         ours = path.name.startswith((f"{LATEST}.", f"{BEST}.", _EPOCH))
-        if ours and path.parent.resolve() == config.save_model_dir.resolve():
+        if ours and same_place(path.parent, config.save_model_dir):
             raise TrainingError(
                 f"{key}: {path} lies in Global.save_model_dir and would be replaced by this run; expected "
                 "another folder to write to: choose another -o Global.save_model_dir=..."
@@ -302,10 +307,9 @@ def _with_suffix(name: str, suffix: str) -> Path:
     stem = path.name
     for known in (WEIGHTS_SUFFIX, STATE_SUFFIX):
         stem = stem.removesuffix(known)
-    return path.with_name(f"{stem}{suffix}")
+    return path.parent / f"{stem}{suffix}"
 
 
 def _copy(source: Path, target: Path) -> None:
-    data = source.read_bytes()
-    with atomic_file(target) as stream:
-        stream.write(data)
+    with open_regular(source) as data, atomic_file(target) as stream:
+        shutil.copyfileobj(data, stream, MIB)

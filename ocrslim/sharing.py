@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from ocrslim.artifacts import open_to_append, write_error
 from ocrslim.errors import ConfigError
 
 T = TypeVar("T")
@@ -81,13 +82,21 @@ def share_of(shard: str | None, environment: Mapping[str, str] | None = None) ->
 
 @contextlib.contextmanager
 def alone(folder: Path, share: Share) -> Iterator[None]:
-    """Keep the other ranks from writing the common files in `folder` within the block."""
+    """Keep the other ranks from writing the common files in `folder` within the block.
+
+    Raises:
+        ArtifactError: the file that they wait for cannot be made.
+    """
     if not share.one_folder:
         yield
         return
     import fcntl
 
-    with (folder / _LOCK).open("w") as lock:
+    try:
+        lock = open_to_append(folder / _LOCK)
+    except OSError as error:
+        raise write_error(folder / _LOCK, error) from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

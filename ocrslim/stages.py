@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import paddle
 
 from ocrslim import finetune, report
-from ocrslim.artifacts import check_writable, hash_arrays
+from ocrslim.artifacts import check_writable, hash_arrays, scratch_folder
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet, Preprocessor, scan, scan_evaluation
 from ocrslim.distill import Distillation
@@ -225,8 +224,8 @@ def _photograph(config: Config) -> Iterator[Path]:
     import skimage
     from PIL import Image
 
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / "page.png"
+    with scratch_folder() as folder:
+        copy = folder / "page.png"
         with Image.open(Path(skimage.__file__).parent / "data" / "page.png") as image:
             image.save(copy, icc_profile=None)  # libpng complains of its colour profile
         yield copy

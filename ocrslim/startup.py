@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import os
 import platform
+import signal
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -41,9 +44,23 @@ def import_paddle(training: bool = False) -> None:
         keep_memory()
     warnings.filterwarnings("ignore", message=_NOISE)
     warnings.filterwarnings("ignore", message="Image size .* could be decompression bomb")  # beyond twice that it fails
-    import paddle
+    with _terminated_later():
+        import paddle
 
-    paddle.disable_signal_handler()
+        paddle.disable_signal_handler()
+
+
+@contextlib.contextmanager
+def _terminated_later() -> Iterator[None]:
+    """Put SIGTERM off: Paddle's handler, which its import installs, asks for memory, and can wait for ever for that."""
+    if not hasattr(signal, "pthread_sigmask"):  # not a Unix
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def keep_memory() -> None:

@@ -6,14 +6,13 @@ fast, and other layers matter there; and how much of an export is fused, Paddle 
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from paddle import nn
 
+from ocrslim.artifacts import scratch_folder
 from ocrslim.engines import InferenceEngine
 from ocrslim.export import save_inference
 from ocrslim.graph.groups import ChannelGraph
@@ -53,8 +52,8 @@ class Stopwatch:
 
     def _exported(self) -> InferenceEngine:
         """The network as it is now, exported and loaded; it has run once, so that its kernels are settled."""
-        with tempfile.TemporaryDirectory() as place:
-            save_inference(self._model, Path(place) / "inference")
+        with scratch_folder() as place:
+            save_inference(self._model, place / "inference")
             engine = InferenceEngine(place, threads=THREADS, onednn=True, own=True)
             engine(self._image)
         return engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from ocrslim.checkpoints import WEIGHTS_SUFFIX, TrainingState
+from ocrslim.checkpoints import WEIGHTS_SUFFIX, TrainingState, not_a_state
 from ocrslim.errors import TrainingError
 from ocrslim.runfolder import RANKS, BestWeights, Run
 
@@ -18,11 +18,17 @@ def shared_out(state: TrainingState, ranks: int, steps: int, steps_per_epoch: in
     Args:
         steps: of the whole run, by that many processes.
         steps_per_epoch: the same of an epoch.
+
+    Raises:
+        TrainingError: it has another number of steps than a run of its fingerprint.
     """
-    before = int(state.fingerprint.get(RANKS, 1))
+    epochs = steps // steps_per_epoch
+    before, there = state.fingerprint.get(RANKS, 1), state.progress.steps
+    if there % epochs or (before == ranks and there != steps) or not isinstance(before, int):
+        raise not_a_state(state.path, f"progress.steps is {there}, expected {steps}, the steps of this run")
     if before == ranks:
         return state
-    old = state.progress.steps * steps_per_epoch // steps
+    old = there // epochs
     logger.warning(
         "%s: processes that train: %d until now, %d from here on: a step takes as many batches, an epoch has %d steps, "
         "not %d; learning rates are not scaled, and the weights will not be those of a run that was not stopped",

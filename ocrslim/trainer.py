@@ -131,12 +131,13 @@ class Trainer:
         return -(-self.progress.step // self.steps_per_epoch)
 
     def train(self) -> None:
-        """Do the steps that are left."""
+        """Do the steps that are left; of a finished run, make what a kill behind its last step has kept from it."""
         if self.progress.finished:
             if self.elsewhere:
                 self.save()
             elif self.ranks.first:
                 self.saver.publish(self.progress, self.steps_per_epoch)
+            self.recorder.draw(self.progress)
             return
         tell_precision(self.run.config)
         if self.stepper.average is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -18,10 +20,12 @@ from ocrslim.network import Network, load_prunable
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.recover import recover
 from ocrslim.pruning.surgery import apply_plan
+from ocrslim.runfolder import TRIALS
 from ocrslim.runtime.engine import Engines
+from ocrslim.utils.fields import Field
 from ocrslim.weights import state_arrays
 
-_FILE = "trials.json"
+logger = logging.getLogger(__name__)
 
 
 class Trials:
@@ -37,7 +41,7 @@ class Trials:
     def __init__(self, config: Config, teacher: Network, data: tuple[LabelledSet, LabelledSet], keep: bool = True):
         self._config, self._teacher, self._keep = config, teacher, keep
         self._training, self._evaluation = data
-        self._path = config.save_model_dir / _FILE
+        self._path = config.save_model_dir / TRIALS
         self._request = self._identity()
         self._refitted: dict[str, dict[str, np.ndarray]] = {}  # weights by the hash of the plan
 
@@ -94,9 +98,10 @@ class Trials:
 
     def _known(self) -> dict[str, float]:
         """What the file has; {} where it is missing or damaged: it can be found again."""
-        if not self._path.is_file():
+        if not os.path.lexists(self._path):
             return {}
         try:
-            return {str(key): float(value) for key, value in read_json(self._path, "ocrslim prune").items()}
-        except (ArtifactError, TypeError, ValueError):
+            return {key: value.number(0, 1) for key, value in Field(read_json(self._path, "ocrslim prune")).items()}
+        except (ArtifactError, ValueError) as fault:
+            logger.warning("%s: damaged, scored anew: %s", self._path, fault)
             return {}

@@ -136,3 +136,68 @@ def test_hashes_see_every_bit_and_no_order():
     assert artifacts.hash_arrays({"a": b}) != artifacts.hash_arrays({"a": b.reshape(2)})
     assert artifacts.hash_value({"x": 1, "y": 2}) == artifacts.hash_value({"y": 2, "x": 1})
     assert artifacts.hash_bytes(b"ab", b"c") != artifacts.hash_bytes(b"a", b"bc")
+
+
+def test_what_another_process_is_writing_is_not_swept(tmp_path):
+    path = tmp_path / "sen.pickle"
+    with artifacts.atomic_file(path) as stream:
+        stream.write(b"half of it")
+        artifacts.remove_leftovers(tmp_path, "*")
+        artifacts.write_text(path, "of another process")
+    assert path.read_bytes() == b"half of it" and [p.name for p in tmp_path.iterdir()] == ["sen.pickle"]
+    with artifacts.locked_folder(tmp_path, ".export.") as folder:
+        artifacts.remove_leftovers(tmp_path, "export")
+        assert folder.is_dir()
+    assert not folder.exists()
+
+
+def test_a_write_sweeps_what_kills_amid_earlier_ones_left_of_the_same_file(tmp_path):
+    for name in (".a[1].yml.abcd_123", ".a1.yml.abcd_123", ".a[1].yml.kept"):
+        (tmp_path / name).touch()
+    artifacts.write_text(tmp_path / "a[1].yml", "x")
+    assert {p.name for p in tmp_path.iterdir()} == {"a[1].yml", ".a1.yml.abcd_123", ".a[1].yml.kept"}
+
+
+def test_a_temporary_folder_that_a_kill_has_left_goes_with_the_next_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts.tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "ocrslim-abcd_123").mkdir()
+    (tmp_path / "ocrslim-abcd_123/inference.json").touch()
+    with artifacts.scratch_folder() as first, artifacts.scratch_folder() as second:
+        assert {p.name for p in tmp_path.iterdir()} == {first.name, second.name}
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_no_file_is_refused_before_it_is_read(tmp_path):
+    for name, make in {
+        "pipe": os.mkfifo,
+        "zeros": lambda path: path.symlink_to("/dev/zero"),
+        "circle": lambda path: path.symlink_to(path.name),
+        "endless": lambda path: (path.touch(), os.truncate(path, 1 << 42)),
+        "folder": lambda path: path.mkdir(),
+        "deep": lambda path: path.write_text("[" * 100_000),
+    }.items():
+        path = tmp_path / name
+        make(path)
+        for read in (lambda path: artifacts.read_json(path, "this"), artifacts.read_sensitivities):
+            with pytest.raises(ArtifactError, match=name) as caught:
+                read(path)
+            assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        pytest.param("circle", "circle is a link that leads nowhere", id="circle of links"),
+        pytest.param("circle/inner", "circle is a link that leads nowhere", id="below a circle of links"),
+        pytest.param("dangling", "dangling is a link that leads nowhere", id="dangling link"),
+        pytest.param("a\0b", "a character that no path can have", id="NUL"),
+        pytest.param("x" * 5000, "too long", id="long"),
+    ],
+)
+def test_a_place_that_cannot_be_written_to_is_told_in_a_short_line(tmp_path, name, says):
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "dangling").symlink_to("nowhere/at/all")
+    for write in (artifacts.check_writable, lambda path: artifacts.write_text(path / "file", "")):
+        with pytest.raises(ArtifactError, match=says) as caught:
+            write(tmp_path / name)
+        assert len(str(caught.value)) < 600 and "\n" not in str(caught.value) and "\0" not in str(caught.value)

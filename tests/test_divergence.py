@@ -19,6 +19,7 @@ from ocrslim.errors import TrainingError
 from ocrslim.history import POINTS, RECENT, Curve, Progress
 from ocrslim.plots.training import TrainingPicture
 from ocrslim.stepper import Stepper
+from ocrslim.utils.fields import Field
 
 __all__ = ["images", "no_images"]  # fixtures
 
@@ -71,15 +72,15 @@ def test_a_curve_has_bounded_length_and_loses_no_step() -> None:
 
 
 def test_progress_survives_json_and_reads_that_of_older_versions() -> None:
-    progress = Progress(steps=9)
+    progress = Progress(steps=2 * RECENT)
     for step in range(RECENT + 50):
         progress.add_step(step / 7, 0.1)
     assert len(progress.recent) == RECENT and progress.recent[-1] == (RECENT + 49) / 7
     content = plain(asdict(progress))
-    assert Progress.from_json(content) == progress
+    assert Progress.from_json(Field(content)) == progress
     for key in ("recent", "curve", "rollbacks", "loss_scale"):
         del content[key]
-    assert Progress.from_json(content).step == progress.step
+    assert Progress.from_json(Field(content)).step == progress.step
 
 
 @pytest.fixture

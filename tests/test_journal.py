@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from ocrslim import journal
 from ocrslim.errors import ArtifactError
 from ocrslim.journal import Entry, Journal, joined, read_journal
 from ocrslim.metrics import ImageCounts
@@ -25,9 +26,9 @@ def path(tmp_path):
 
 @pytest.fixture
 def written(path):
-    journal = Journal(path, HEADER)
-    journal.append(FIRST)
-    journal.append(SECOND)
+    one = Journal(path, HEADER)
+    one.append(FIRST)
+    one.append(SECOND)
     return path
 
 
@@ -66,6 +67,11 @@ DAMAGED = {
     "no counts": b'{"layer": "conv1", "ratio": 0.1, "start": 0}',
     "columns of unequal length": b'{"layer": "c", "ratio": 0.1, "start": 0, "gt": [1], "pred": [1, 2], "matched": [1]}',
     "negative counts": b'{"layer": "c", "ratio": 0.1, "start": 0, "gt": [1], "pred": [-1], "matched": [1]}',
+    "counts beyond any image": b'{"layer": "c", "ratio": 0.1, "start": 0, "gt": [1e30], "pred": [1], "matched": [1]}',
+    "half a box": b'{"layer": "c", "ratio": 0.1, "start": 0, "gt": [1.5], "pred": [1], "matched": [1]}',
+    "more pairs than boxes": b'{"layer": "c", "ratio": 0.1, "start": 0, "gt": [1], "pred": [1], "matched": [2]}',
+    "nested deeply": b"[" * 100_000,
+    "a number of 5000 digits": b'{"layer": "c", "ratio": 0.1, "start": 1' + b"0" * 5000 + b"}",
     "ratio of everything": b'{"layer": "c", "ratio": 1.0, "start": 0, "gt": [1], "pred": [1], "matched": [1]}',
     "ratio not a number": b'{"layer": "c", "ratio": NaN, "start": 0, "gt": [1], "pred": [1], "matched": [1]}',
     "start before the first": b'{"layer": "c", "ratio": 0.1, "start": -1, "gt": [1], "pred": [1], "matched": [1]}',
@@ -89,8 +95,24 @@ def test_a_journal_of_another_version_is_refused(path, header):
         read_journal(path, REMEDY)
 
 
+def test_a_pipe_in_the_place_of_the_journal_is_neither_read_nor_waited_for(path):
+    os.mkfifo(path)
+    with pytest.raises(ArtifactError, match=r"sen\.jsonl: cannot be read \(it is a named pipe.*measure anew"):
+        read_journal(path, REMEDY)
+    with pytest.raises(ArtifactError, match=r"sen\.jsonl: cannot be written: it is a named pipe"):
+        Journal(path, HEADER)
+
+
+def test_what_a_kill_cut_off_is_found_however_long_it_is(written, monkeypatch):
+    monkeypatch.setattr(journal, "_BLOCK", 7)
+    whole = written.read_bytes()
+    written.write_bytes(whole + b"x" * 100)
+    Journal(written, HEADER)
+    assert written.read_bytes() == whole
+
+
 def test_a_full_disk_is_told_and_costs_only_the_line(written, monkeypatch):
-    journal, before = Journal(written, HEADER), written.read_bytes()
+    one, before = Journal(written, HEADER), written.read_bytes()
 
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -98,7 +120,7 @@ def test_a_full_disk_is_told_and_costs_only_the_line(written, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         with pytest.raises(ArtifactError, match=r"sen\.jsonl: .*disk is full"):
-            journal.append(FIRST)
+            one.append(FIRST)
     written.write_bytes(written.read_bytes()[:-7])  # what came to the disk of the line
     Journal(written, HEADER).append(SECOND)
     assert written.read_bytes().startswith(before)

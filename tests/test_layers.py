@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ORDER = """
-    errors utils utils.input_files utils.text utils.yaml_values
+    errors utils utils.input_files utils.text utils.yaml_values utils.fields
     formats formats.faults formats.pickled_arrays formats.nesting formats.safe_pickle
     formats.protobuf formats.tensor_shapes formats.operations formats.legacy_program formats.pir_program
     formats.program_check formats.paddle_tensors formats.onnx_weights artifacts progress ranks interrupts startup

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from types import SimpleNamespace
 
 import pytest
 
 from ocrslim.artifacts import write_sensitivities
 from ocrslim.errors import ArtifactError
-from ocrslim.loss_table import check_names, check_record, load_table
+from ocrslim.loss_table import check_names, check_record, group_hashes, load_table
 from ocrslim.pruning.select import ratio_by_loss
 
 ARCHITECTURE = {"Backbone": {"name": "MobileNetV3"}}
@@ -60,9 +61,8 @@ def test_a_table_of_something_else_is_refused_naming_it(tmp_path, what):
 
 
 def test_a_changed_criterion_is_told_with_both_values(tmp_path):
-    with pytest.raises(
-        ArtifactError, match=r"other weights and criterion than this run's \(criterion: fpgm there, l1 here\): again"
-    ):
+    told = r"\(weights, by Global.pretrained_model: w there, v here; criterion: fpgm there, l1 here\)"
+    with pytest.raises(ArtifactError, match=rf"other weights and criterion than this run's {told}: again"):
         check_record(RECORD, {"weights": "v", "criterion": "l1"}, tmp_path, "again")
 
 
@@ -74,6 +74,30 @@ def test_a_changed_criterion_is_told_with_both_values(tmp_path):
 def test_a_damaged_record_is_refused_with_a_remedy(tmp_path, damage):
     with pytest.raises(ArtifactError, match=r"sen\.json: damaged.*sensitivity_anal\.py"):
         load(written(tmp_path, **damage))
+
+
+def test_a_table_of_other_channel_groups_is_refused_where_a_layer_of_it_has_them(tmp_path):
+    hashes, groups = {**HASHES, "channel groups": "whole"}, group_hashes(GRAPH, ARCHITECTURE)
+    path = written(tmp_path, hashes={**hashes, "channel groups": "then"}, groups={**groups, "another.weight": "0"})
+    assert set(load(path, hashes)) == {EXPAND, NECK}
+    path = written(
+        tmp_path, hashes={**hashes, "channel groups": "then"}, groups={**groups, "neck.in2_conv.weight": "0"}
+    )
+    with pytest.raises(ArtifactError, match=r"sen\.json: .*other channel groups of neck\.in2_conv\.weight than this"):
+        load(path, hashes)
+    path = written(tmp_path, hashes={**hashes, "channel groups": "then"})
+    with pytest.raises(
+        ArtifactError, match=r"other channel groups than this run's \(channel groups: then there, whole"
+    ):
+        load(path, hashes)
+
+
+def test_a_record_that_is_no_file_is_refused_before_it_is_read(tmp_path):
+    path = written(tmp_path)
+    (tmp_path / "sen.json").unlink()
+    os.mkfifo(tmp_path / "sen.json")
+    with pytest.raises(ArtifactError, match=r"sen\.json: cannot be read \(it is a named pipe"):
+        load(path)
 
 
 def test_a_table_without_its_record_is_taken_with_a_word(tmp_path, caplog):

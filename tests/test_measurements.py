@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -187,6 +188,69 @@ def test_journals_of_several_processes_are_read_together(folder):
     (folder / "sen.rank2.jsonl").touch()  # of one that is just beginning
     first.refresh()
     assert set(opened(folder).table) == {NECK, EXPAND}
+
+
+def with_groups(**groups):
+    """The identity of a run whose channel groups are others than before, or the same."""
+    known = identity(**{"channel groups": str(sorted(groups.items()))})
+    known.graph.groups.update({key: groups.get(place, 1) for place, key in zip(("neck", "expand", "first"), KEYS)})
+    return known
+
+
+@pytest.fixture
+def traced_otherwise(tmp_path):
+    """Measured by a run that had found another group for the neck."""
+    measured = opened(tmp_path, with_groups(neck=2))
+    measured.add(None, 0.0, 0, BASELINE)
+    measured.add(NECK, 0.3, 0, WORSE)
+    measured.add(EXPAND, 0.3, 0, WORSE)
+    save(measured)
+    return tmp_path
+
+
+def test_layers_of_other_channel_groups_are_measured_anew_and_the_rest_is_not_lost(traced_otherwise, caplog):
+    found = opened(traced_otherwise, with_groups())
+    assert set(found.table) == {EXPAND} and f"other channel groups of {NECK} than this run's" in caplog.text
+    found.add(NECK, 0.3, 0, BASELINE)
+    save(found)
+    again = opened(traced_otherwise, with_groups())
+    assert again.counts[NECK, 0.3] == BASELINE and again.counts[EXPAND, 0.3] == WORSE
+    assert len(list(traced_otherwise.glob("sen*.jsonl"))) == 2, "no journal holds counts of two kinds"
+    assert opened(traced_otherwise, with_groups(neck=2)).counts[NECK, 0.3] == WORSE
+
+
+def test_where_only_layers_that_were_not_measured_differ_nothing_is_measured_anew(traced_otherwise):
+    assert set(opened(traced_otherwise, with_groups(neck=2, first=3)).table) == {NECK, EXPAND}
+
+
+def test_an_older_file_that_cannot_tell_its_groups_apart_is_refused_in_a_line(traced_otherwise):
+    for path in traced_otherwise.glob("sen.json*"):
+        head, *rest = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
+        content = json.loads(head)
+        del content["groups"]
+        path.write_text("\n".join([json.dumps(content), *rest, ""]))
+    assert set(opened(traced_otherwise, with_groups(neck=2)).table) == {NECK, EXPAND}
+    with pytest.raises(ArtifactError, match=r"sen\.json: measured with other channel groups than this run's \(channel"):
+        opened(traced_otherwise, with_groups())
+
+
+@pytest.mark.parametrize("name", ["sen.json", "sen.jsonl", "sen.pickle"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "endless"])
+def test_what_is_no_file_is_refused_before_it_is_read(folder, name, kind):
+    path = folder / name
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        with path.open("wb") as stream:
+            stream.truncate(1 << 42)
+    with pytest.raises(ArtifactError, match=name) as caught:
+        opened(folder)
+    assert "expected" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_what_is_not_there_adds_nothing(folder):

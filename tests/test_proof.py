@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import traceback
 
 import numpy as np
 import paddle
@@ -12,6 +14,7 @@ import pytest
 from paddle import nn
 
 from ocrslim.errors import GraphError, PlanError
+from ocrslim.graph.trace import traced
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.proof import channel_graph
 from ocrslim.pruning.pruners import ChannelPruner
@@ -201,6 +204,60 @@ def test_randomness_is_said_and_not_taken_for_a_fault(caplog):
     assert len(graph.groups) == 2 and "differ from run to run" in caplog.text
     graph = channel_graph(network(lambda x: nn.functional.dropout(shuffled_by_shape(x), 0.5)), SHAPE)
     assert list(graph.groups) == ["second.weight"] and "differ from run to run" in graph.unprunable["first.weight"]
+
+
+def test_rounding_that_differs_from_run_to_run_is_no_randomness(caplog):
+    """Sums of several threads have no fixed order; a network whose groups depended on that had other ones each time."""
+    runs = []
+
+    def trembling(x):
+        runs.append(None)
+        return shuffled_by_shape(x) * (1 + 1e-6 * (len(runs) % 2))
+
+    graph = channel_graph(network(trembling), SHAPE)
+    assert list(graph.groups) == ["first.weight", "second.weight"] and not caplog.text
+
+
+def test_memory_that_does_not_suffice_is_no_fault_of_the_network():
+    def greedy(x):
+        if x.shape[1] < 8:
+            raise MemoryError
+        return x
+
+    with pytest.raises(MemoryError):
+        channel_graph(network(greedy), SHAPE)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_signal_within_a_trace_is_answered_behind_it(monkeypatch, training):
+    """Paddle asks Python for the place of each operator; what a handler raised there, it lost, with a parameter."""
+    asked, extract = [], traceback.extract_stack
+
+    def interrupted(*given, **named):
+        asked.append(None)
+        if len(asked) in (3, 8):
+            signal.raise_signal(signal.SIGINT)
+        return extract(*given, **named)
+
+    model = network(nn.ReLU())
+    monkeypatch.setattr(traceback, "extract_stack", interrupted)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        traced(model, [SHAPE], training=training)
+    assert len(asked) > 8 and signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_signal_within_a_proof_is_no_fault_of_the_network():
+    def interrupted(x):
+        if x.shape[1] < 8:
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:  # as Paddle does
+                raise RuntimeError("interrupted") from None
+        return x
+
+    with pytest.raises(KeyboardInterrupt):
+        channel_graph(network(interrupted), SHAPE)
 
 
 def test_values_that_overflow_by_random_weights_are_tried_with_the_networks_own():

@@ -48,6 +48,54 @@ def test_a_finished_run_says_so(images: Path, tmp_path: Path, caplog) -> None:
 
 
 @pytest.mark.usefixtures("no_images")
+def test_what_a_kill_behind_the_last_step_has_kept_from_being_made_is_made(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    config = make_config(images, out)
+    plan = plan_of(config)
+    run(config, plan=plan)
+    kept = {path.name for path in out.iterdir()}
+    assert kept >= {"training.png", "config.yml", "latest.json", "latest.plan.json", "best_accuracy.json"}
+    for name in kept - {"latest.pdopt", "best_accuracy.pdparams"}:
+        (out / name).unlink()
+    for name in (".config.yml.abcd_123", ".training.png.abcd_123", ".trials.json.abcd_123", ".latest.pdopt.abcd_123"):
+        (out / name).touch()
+    run(config, plan=plan, evaluate=stop_after(0))
+    assert {path.name for path in out.iterdir()} == kept
+
+
+@pytest.mark.usefixtures("no_images")
+@pytest.mark.parametrize("kind", ["pipe", "folder", "zeros", "endless"])
+def test_a_state_that_is_no_file_is_refused_before_it_is_read(images: Path, tmp_path: Path, kind: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    path = out / "latest.pdopt"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "zeros":
+        path.symlink_to("/dev/zero")
+    else:
+        path.touch()
+        os.truncate(path, 1 << 42)
+    with pytest.raises(TrainingError, match=r"latest\.pdopt: (cannot be read|not the state)"):
+        run(make_config(images, out))
+
+
+@pytest.mark.usefixtures("no_images")
+def test_a_state_with_another_number_of_steps_than_its_run_has_is_refused(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    config = make_config(images, out)
+    with pytest.raises(KeyboardInterrupt):
+        run(config, evaluate=stop_after(2, KeyboardInterrupt))
+    content = pickle.loads((out / "latest.pdopt").read_bytes())
+    content["progress"]["steps"] = 10**9
+    (out / "latest.pdopt").write_bytes(pickle.dumps(content, protocol=4))
+    with pytest.raises(TrainingError, match=r"progress\.steps is 1000000000, expected 12"):
+        run(config)
+
+
+@pytest.mark.usefixtures("no_images")
 @pytest.mark.parametrize(
     ("override", "message"),
     [

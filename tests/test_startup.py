@@ -94,3 +94,19 @@ def test_in_training_memory_is_kept_and_not_asked_for_again(stage: str, tunables
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
     pages = int(done.stdout.split()[-1])
     assert pages < 100 if kept else pages > 10_000
+
+
+def test_a_process_told_to_end_while_paddle_is_imported_ends_behind_it(tmp_path: Path) -> None:
+    """Paddle's own handler asks for memory, and waited for ever where it came amid such a call."""
+    (tmp_path / "paddle.py").write_text(
+        "import os, signal\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('handled', flush=True))\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+        "def disable_signal_handler(): signal.signal(signal.SIGTERM, signal.SIG_DFL); print('restored', flush=True)\n"
+    )
+    code = "from ocrslim.startup import import_paddle; import_paddle(); print('went on', flush=True)"
+    paths = os.pathsep.join([str(tmp_path), str(Path(startup.__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (-15, "restored\n"), done.stderr

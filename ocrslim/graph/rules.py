@@ -83,6 +83,8 @@ def apply(op: Op, coupling: Coupling) -> None:
         known(op, coupling)
     except NotFollowedError as why:
         stop(op, coupling, f"operator {op}: {why}")
+    except MemoryError:
+        raise
     except Exception:  # an operator in a form nobody thought of: its channels stay, the others go on
         logger.debug("rule for %s failed", op, exc_info=True)
         stop(op, coupling, f"operator {op} is used in a way that its rule does not know")

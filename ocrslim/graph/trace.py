@@ -19,6 +19,7 @@ from ocrslim.errors import GraphError, last_line
 from ocrslim.graph.build import build_graph
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.graph.program import Op, Program, Value
+from ocrslim.interrupts import postponed
 
 logger = logging.getLogger(__name__)
 
@@ -55,17 +56,20 @@ def trace(model: nn.Layer, *input_shapes: Shape) -> ChannelGraph:
 
 
 def traced(model: nn.Layer, input_shapes: Sequence[Shape], training: bool) -> Program:
-    """The program of `model` in one of its modes.
+    """The program of `model` in one of its modes; a signal is put off until it is there.
 
     Raises:
         GraphError: Paddle cannot trace it.
+        MemoryError: memory does not suffice, which says nothing of the network.
     """
     dtype = floating_type(model)
     specs = [paddle.static.InputSpec(list(shape), dtype, f"x{i}") for i, shape in enumerate(input_shapes)]
-    with as_it_was(model, training), paddle.pir_utils.DygraphPirGuard():
+    with postponed(), as_it_was(model, training), paddle.pir_utils.DygraphPirGuard():
         try:
             static = paddle.jit.to_static(model, input_spec=specs, full_graph=True)
             concrete = static.forward.concrete_program
+        except MemoryError:
+            raise
         except Exception as error:  # anything that the network's own code raises
             raise GraphError(
                 f"{type(model).__name__}: cannot be traced with {described(input_shapes)} ({last_line(error)}): "

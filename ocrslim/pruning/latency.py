@@ -15,6 +15,7 @@ The samples are kept by machine, so that they are measured once: `$XDG_CACHE_HOM
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,10 +30,15 @@ from ocrslim.artifacts import hash_value, read_json, write_json
 from ocrslim.errors import ArtifactError
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.pruning.counts import MACS, ProductCost, product_cost
+from ocrslim.utils.fields import Field
+
+logger = logging.getLogger(__name__)
 
 SAMPLES = 36  # networks that are timed: a few for each rate, and for the noise
 BLOCKS = (1, 8, 16)  # output channels that a processor may compute at a time
 _SCHEMA = 5
+_LEAST = 1e-9  # of a time: nothing takes none
+_MOST_UNITS = 1_000_000  # of a group
 _ROUNDING = 1e-6  # of a block: lengths are means over units, and have rounding errors
 Removed = Mapping[str, int]  # units that go from groups, by name
 
@@ -173,18 +179,26 @@ def drawn(choices: Mapping[str, Sequence[int]]) -> list[dict[str, int]]:
 def load_table(machine: Mapping[str, Any]) -> LatencyTable | None:
     """The table kept for `machine`; None where there is none, or it is damaged: it is then measured again."""
     table = LatencyTable(machine)
-    if not table.path.is_file():
+    if not os.path.lexists(table.path):
         return None
     try:
-        content = read_json(table.path, "ocrslim prune")
-        if content["schema"] != _SCHEMA or content["machine"] != dict(machine):
+        content = Field(read_json(table.path, "ocrslim prune"))
+        if content["schema"].value != _SCHEMA or content["machine"].value != dict(machine):
             return None
-        table.full = float(content["full_ms"])
-        table.samples = [({str(n): int(k) for n, k in removed.items()}, float(p)) for removed, p in content["samples"]]
-        table.plans = {str(plan): float(part) for plan, part in content["plans"].items()}
-    except (ArtifactError, KeyError, TypeError, ValueError, AttributeError):
+        table.full = content["full_ms"].number(_LEAST)
+        table.samples = [_sample(one) for one in content["samples"].list(SAMPLES)]
+        table.plans = {plan: part.number(_LEAST) for plan, part in content["plans"].items()}
+    except (ArtifactError, ValueError) as fault:
+        logger.warning("latency: %s: damaged, measured anew: %s", table.path, fault)
         return None
-    return table if table.full > 0 else None
+    return table
+
+
+def _sample(field: Field) -> tuple[dict[str, int], float]:
+    pair = field.list(2)
+    if len(pair) != 2:
+        raise field.fault("what went, and the time of what was left")
+    return {name: count.whole(0, _MOST_UNITS) for name, count in pair[0].items()}, pair[1].number(_LEAST)
 
 
 def cache_folder() -> Path:

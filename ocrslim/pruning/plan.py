@@ -14,8 +14,11 @@ from typing import Any
 from ocrslim.artifacts import hash_value, read_json, write_json
 from ocrslim.errors import PlanError
 from ocrslim.models.names import to_public, to_state_key
+from ocrslim.utils.fields import Field, shown
 
 SCHEMA = 1
+_AXES = tuple("01234567")
+_MOST_ENTRIES = 10_000_000  # along an axis
 SUFFIX = ".plan.json"
 
 
@@ -115,45 +118,59 @@ class Plan:
         """Read a plan.
 
         Raises:
-            ArtifactError: missing or not JSON.
+            ArtifactError: missing, no file, or not JSON.
             PlanError: JSON, but not a plan of this version.
         """
         content = read_json(path, "pruning_and_finetune.py")
         if content.get("schema") != SCHEMA:
             raise PlanError(
-                f"{path}: schema {content.get('schema')!r}, expected {SCHEMA}: prune again with this version of ocrslim"
+                f"{path}: schema {shown(content.get('schema'))}, expected {SCHEMA}: prune again with this version of "
+                "ocrslim"
             )
         try:
-            return _from_json(content)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return _from_json(Field(content))
+        except ValueError as error:
             raise PlanError(
-                f"{path}: not a pruning plan ({type(error).__name__}: {error}): restore the file "
-                "that pruning_and_finetune.py wrote, or prune again"
+                f"{path}: not a pruning plan ({error}): restore the file that pruning_and_finetune.py wrote, or prune "
+                "again"
             ) from None
 
 
-def _from_json(content: Mapping[str, Any]) -> Plan:
-    architecture = content["architecture"]
-    cuts = [
-        _checked(Cut(to_state_key(name, architecture), int(axis), int(cut["size"]), tuple(cut["keep"])))
-        for name, axes in content["layers"].items()
-        for axis, cut in axes.items()
-    ]
+def _from_json(plan: Field) -> Plan:
+    architecture = _architecture(plan["architecture"])
+
+    def keyed(field: Field) -> list[tuple[str, Field]]:
+        return [(to_state_key(name, architecture), value) for name, value in field.items()]
+
+    cuts = tuple(_cut(key, axis, cut) for key, axes in keyed(plan["layers"]) for axis, cut in axes.items())
+    if len({(cut.key, cut.axis) for cut in cuts}) < len(cuts):
+        raise ValueError("layers: one of them has two names, and stands there twice")
     return Plan(
         architecture=architecture,
-        cuts=tuple(cuts),
-        ratios={to_state_key(n, architecture): float(r) for n, r in content["ratios"].items()},
-        skipped={to_state_key(n, architecture): str(r) for n, r in content["skipped"].items()},
-        criterion=str(content["criterion"]),
-        origin=dict(content["origin"]),
+        cuts=cuts,
+        ratios={key: value.number(0, 1) for key, value in keyed(plan["ratios"])},
+        skipped={key: value.text() for key, value in keyed(plan["skipped"])},
+        criterion=plan["criterion"].text(),
+        origin={what: value.text() for what, value in plan["origin"].items()},
     )
 
 
-def _checked(cut: Cut) -> Cut:
-    ascending = all(isinstance(i, int) for i in cut.keep) and list(cut.keep) == sorted(set(cut.keep))
-    if not ascending or not cut.keep or cut.keep[0] < 0 or cut.keep[-1] >= cut.size:
-        raise ValueError(f"{cut.key}, axis {cut.axis}: keep is not an ascending selection of {cut.size} indices")
-    return cut
+def _architecture(field: Field) -> dict[str, Any]:
+    """An `Architecture` section, as far as names depend on it."""
+    for part in ("Backbone", "Neck", "Head"):
+        if field.mapping().get(part) is not None:
+            field[part].mapping()
+    return field.mapping()
+
+
+def _cut(key: str, axis: str, field: Field) -> Cut:
+    if axis not in _AXES:
+        raise ValueError(f"{field.place} is no axis of a parameter, expected one from 0 to {len(_AXES) - 1}")
+    size = field["size"].whole(1, _MOST_ENTRIES)
+    keep = tuple(field["keep"].wholes(0, size - 1))
+    if not keep or any(after <= before for before, after in zip(keep, keep[1:])):
+        raise ValueError(f"{field.place}.keep is not an ascending selection of {size} indices")
+    return Cut(key, int(axis), size, keep)
 
 
 def _nested(cut: Cut, before: Cut | None) -> Cut:
