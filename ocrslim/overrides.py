@@ -43,7 +43,7 @@ def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[str]]:
         value = None
         if not faults:
             value, faults = parse_yaml(raw, source)
-            faults = [_with_quotes(fault, key, raw) for fault in faults]
+            faults = [_with_quotes(fault.replace(", line 1, column 1:", ":", 1), key, raw) for fault in faults]
         problems += faults
         for spelling, item in [] if faults else _spread(key, value):
             override = Override(ALIASES.get(spelling, spelling), item, spelling, source, raw)
@@ -74,7 +74,8 @@ def _form_faults(key: str, equals: str, raw: str) -> list[str]:
 
 
 def _with_quotes(fault: str, key: str, raw: str) -> str:
-    return f"{fault}: {quoted(key, raw)}" if fault.endswith("in quotes") else fault
+    """How to quote what was read as something else, unless a tag asked for that."""
+    return f"{fault}: {quoted(key, raw)}" if fault.endswith("in quotes") and not raw.startswith("!") else fault
 
 
 def _spread(key: str, value: Any) -> list[tuple[str, Any]]:

@@ -157,6 +157,12 @@ def _texts(value: Any) -> list[str]:
     return [_text(item) for item in _items([value] if isinstance(value, str) else value)]
 
 
+def _some_texts(value: Any) -> list[str]:
+    items = _texts(value)
+    refuse_unless(len(items) > 0)
+    return items
+
+
 def _some_paths(value: Any) -> list[str]:
     items = [_path(item) for item in _items([value] if isinstance(value, str) else value)]
     refuse_unless(len(items) > 0)
@@ -252,6 +258,7 @@ PATH = Rule("a path", _path, optional=True, textual=True)
 PATTERNS = Rule(
     "a pattern or a list of patterns over parameter names, such as ['conv1*', 'neck.*']", _texts, textual=True
 )
+SOME_PATTERNS = Rule(PATTERNS.expected, _some_texts, textual=True)
 LABEL_FILES = Rule("a label file or a list of label files", _some_paths, textual=True)
 TRANSFORMS = Rule("a list of transforms, each a mapping with its name as only key", _transforms)
 FRACTION = real(0, 1, above=True, below=True)

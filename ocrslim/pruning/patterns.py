@@ -17,6 +17,7 @@ from ocrslim.models.names import to_public
 logger = logging.getLogger(__name__)
 
 _EXAMPLES = 5
+_NAMED = 12  # more names than these do not help
 _EVERYTHING = "*"
 
 
@@ -104,8 +105,9 @@ def losing(group: Group) -> list[Member]:
 
 
 def _choice(keys: Iterable[str], architecture: Mapping[str, Any]) -> str:
-    names = ", ".join(to_public(name, architecture) for name in keys)
-    return f"expected glob patterns over: {names}" if names else "this network has none"
+    names = [to_public(name, architecture) for name in keys]
+    more = f" and {len(names) - _NAMED} more, which the command groups lists" if len(names) > _NAMED else ""
+    return f"expected glob patterns over: {', '.join(names[:_NAMED])}{more}" if names else "this network has none"
 
 
 def matches(patterns: Sequence[str], name: str, architecture: Mapping[str, Any]) -> bool:

@@ -53,6 +53,7 @@ def refusal(*overrides: str) -> str:
         "Prune.ratios=[1e-300,0.5]",
         "Prune.ratios=[0.5,0.99999999]",
         "Prune.cache_gib=1e300",
+        "Prune.layers=[]",
         "Prune.budget_minutes=1e300",
         "Prune.workers=1000000",
         "Prune.align=100000",
