@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 _RESUMED = ("sensitivity", "prune", "train")
 _TRAINING = ("prune", "train")
+_READING = ("sensitivity", "export", "eval", "predict")
 _STAGES = {
     "sensitivity": "measure what each layer loses when pruned -> sen.pickle",
     "prune": "prune by sen.pickle and fine-tune -> best_accuracy.pdparams",
@@ -87,10 +88,12 @@ def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
 
 def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
     from ocrslim import analysis, prune, stages
-    from ocrslim.network import open_engine
+    from ocrslim.network import open_engine, untrained
     from ocrslim.predict import predict
 
     stages.use_device(config)
+    if stage in _READING or getattr(arguments, "dry_run", False):
+        config = untrained(config)
     if stage == "predict":
         return predict(open_engine(config), config, arguments.images, arguments.out)
     if stage == "prune" and arguments.dry_run:
