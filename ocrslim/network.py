@@ -23,6 +23,7 @@ from ocrslim.models import build_model
 from ocrslim.pruning.plan import SUFFIX, Plan
 from ocrslim.pruning.surgery import apply_plan, settle
 from ocrslim.runtime.engine import Engines
+from ocrslim.weight_files import EXPORTED
 from ocrslim.weights import LoadReport, load_weights, resolve_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -142,8 +143,9 @@ def refuse_pruned(source: Path) -> None:
 
 def _plan_path(source: Path | str) -> Path | None:
     """Where the plan of a checkpoint lies; None for sources that have none."""
-    if Path(source).is_dir() or Path(source).suffix == ".onnx":
-        return None
+    with contextlib.suppress(OSError):  # who reads it says what is wrong
+        if Path(source).is_dir() or Path(source).suffix in EXPORTED:
+            return None
     checkpoint = resolve_checkpoint(source)
     return checkpoint.with_name(checkpoint.name.removesuffix(".pdparams") + SUFFIX)
 

@@ -22,7 +22,7 @@ from ocrslim.artifacts import check_writable, hash_arrays
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet, preprocess, scan, scan_evaluation
 from ocrslim.distill import Distillation
-from ocrslim.errors import ArtifactError, ConfigError
+from ocrslim.errors import ArtifactError, ConfigError, WeightsError
 from ocrslim.evaluate import evaluate, post_processor
 from ocrslim.event_log import wants_event_log
 from ocrslim.export import export
@@ -36,7 +36,7 @@ from ocrslim.runfolder import check_source
 from ocrslim.runtime.engine import Engines
 from ocrslim.scoring import NOMINAL_SHAPE, detector_graph
 from ocrslim.weight_files import read_weight_file
-from ocrslim.weights import init_backbone, load_weights, save_checkpoint, state_arrays
+from ocrslim.weights import init_backbone, load_weights, read_weights, save_checkpoint, state_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -168,11 +168,8 @@ def run_import(config: Config, source: Path, destination: Path) -> dict[str, Any
     paddle.seed(config.seed)
     model = build_model(config.section("Architecture"))
     loaded = load_weights(model, source)
-    with tempfile.TemporaryDirectory() as folder:
-        made = save_checkpoint(model, Path(folder) / "imported.pdparams"), Path(folder) / "imported.yml"
-        config.save(made[1])
-        if not config.overwrite:
-            _require_same(zip((destination, settings), made))
+    if not config.overwrite:
+        _require_same(destination, settings, model, config)
     save_checkpoint(model, destination)
     config.save(settings)
     print(f"{loaded.source} ({loaded.kind}) -> {destination}")
@@ -189,14 +186,25 @@ def _require_other_files(targets: Iterable[Path], sources: Iterable[Path]) -> No
                 raise ArtifactError(f"{target}: the import reads from it ({source}), expected a file of its own")
 
 
-def _require_same(files: Iterable[tuple[Path, Path]]) -> None:
-    """Refuse to replace a file by one of another content; the same command may be repeated."""
-    for target, made in files:
-        if target.exists() and not filecmp.cmp(target, made, shallow=False):
+def _require_same(weights: Path, settings: Path, model: paddle.nn.Layer, config: Config) -> None:
+    """Refuse to replace files by others of another content; the same command may be repeated."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / settings.name
+        config.save(made)
+        same = not settings.exists() or filecmp.cmp(settings, made, shallow=False)
+    for path, fits in ((weights, not weights.exists() or _holds(weights, model)), (settings, same)):
+        if not fits:
             raise ArtifactError(
-                f"{target}: is there already, with another content, and the import would replace it: choose another "
+                f"{path}: is there already, with another content, and the import would replace it: choose another "
                 "name, or replace it with -o Global.overwrite=true"
             )
+
+
+def _holds(path: Path, model: paddle.nn.Layer) -> bool:
+    try:
+        return hash_arrays(read_weights(path)) == hash_arrays(state_arrays(model))
+    except WeightsError:
+        return False
 
 
 def scan_both(config: Config) -> tuple[LabelledSet, LabelledSet]:

@@ -15,7 +15,7 @@ ORDER = """
     yamlfile rules schema overrides config
     models.backbones.mobilenet_v3 models.backbones models.necks.db_fpn models.necks
     models.heads.db_head models.heads models.detector models.names models
-    weight_files weights
+    weight_files weight_remedies weights
     labels labelled ppocr transforms batches store data
     metrics inference inference.predictor inference.first_load engines evaluate
     graph graph.groups graph.program graph.coupling graph.rules graph.rules_channelwise graph.rules_joins
