@@ -35,6 +35,7 @@ _READS = {
     **dict.fromkeys(("prune", "train"), ("Train", "Eval")),
 }
 _PATHS = {"config", "images", "out", "sources", "source", "destination"}  # arguments
+_READING = ("sensitivity", "export", "eval", "predict")
 _STAGES = {
     "sensitivity": "measure what each layer loses when pruned -> sen.pickle",
     "prune": "prune by sen.pickle and fine-tune -> best_accuracy.pdparams",
@@ -101,7 +102,7 @@ def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
 
 def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
     from ocrslim import analysis, prune, stages
-    from ocrslim.network import open_engine
+    from ocrslim.network import open_engine, untrained
     from ocrslim.predict import predict
     from ocrslim.transforms import build_operators
 
@@ -110,6 +111,8 @@ def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str,
         if config.get(f"{mode}.dataset.transforms"):
             config.require_transforms(mode)
             build_operators(config, mode)  # what PaddleOCR refuses shows before the long work
+    if stage in _READING or getattr(arguments, "dry_run", False):
+        config = untrained(config)
     if stage == "predict":
         return predict(open_engine(config), config, arguments.images, arguments.out)
     if stage == "prune" and arguments.dry_run:

@@ -32,11 +32,13 @@ class Config:
     """A configuration that has passed every check.
 
     `tree` holds plain dictionaries, lists and scalars that JSON can say, no object twice; aliases are
-    resolved to `Global.pretrained_model` and `Eval.loader.batch_size_per_card`, defaults filled in.
+    resolved to `Global.pretrained_model` and `Eval.loader.batch_size_per_card`, defaults filled in. `given` are the
+    keys that `-o` set.
     """
 
     path: Path
     tree: dict[str, Any]
+    given: frozenset[str] = frozenset()
 
     def section(self, name: str) -> dict[str, Any]:
         """Return a copy of the section `name` (dotted names reach deeper); {} where it is absent."""
@@ -80,7 +82,7 @@ class Config:
         for key, value in values.items():
             *sections, name = key.split(".")
             lookup(tree, ".".join(sections))[name] = value
-        return Config(self.path, tree)
+        return Config(self.path, tree, self.given)
 
     def require(self, *keys: str) -> None:
         """Demand that every one of `keys` is set; `"Train"` and `"Eval"` stand for the parts they need.
@@ -142,7 +144,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     check.relations(tree)
     if problems:
         raise ConfigError(_few(problems))
-    return Config(path, tree)
+    return Config(path, tree, frozenset(override.key for override in parsed))
 
 
 def _few(problems: Sequence[str]) -> list[str]:

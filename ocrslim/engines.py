@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from pathlib import Path
@@ -157,7 +158,9 @@ def _checked(model: Path) -> tuple[int, ...]:
 
 def is_inference_folder(path: Path | str) -> bool:
     """Whether `path` is a folder with an exported model in it."""
-    return any((Path(path) / name).is_file() for name in MODEL_FILES)
+    with contextlib.suppress(OSError):  # who reads it says what is wrong
+        return any((Path(path) / name).is_file() for name in MODEL_FILES)
+    return False
 
 
 def find_inference_model(folder: Path | str) -> Path:

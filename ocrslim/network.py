@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,7 +23,12 @@ from ocrslim.models import build_model
 from ocrslim.pruning.plan import SUFFIX, Plan
 from ocrslim.pruning.surgery import apply_plan, settle
 from ocrslim.runtime.engine import Engines
+from ocrslim.weight_files import EXPORTED
 from ocrslim.weights import LoadReport, load_weights, resolve_checkpoint
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINTS, WEIGHTS = "Global.checkpoints", "Global.pretrained_model"
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,50 @@ class Network:
     model: nn.Layer
     plan: Plan | None
     report: LoadReport
+
+
+def untrained(config: Config) -> Config:
+    """`config` for a command that trains nothing: its weights are those that `Global.checkpoints` names, if it does.
+
+    PaddleOCR reads `checkpoints` first there. Here weights that were named are not left unread in silence: see
+    `which_counts`.
+
+    Raises:
+        ConfigError: `Global.checkpoints` and `Global.pretrained_model` name different weights in the same place.
+    """
+    checkpoint, weights = config.get(CHECKPOINTS), config.weights
+    if not checkpoint or (weights and _stem(checkpoint) == _stem(weights)):
+        return config
+    if weights and which_counts(config, CHECKPOINTS, WEIGHTS) == WEIGHTS:
+        return config
+    return config.changed({WEIGHTS: checkpoint})
+
+
+def which_counts(config: Config, one: str, other: str) -> str:
+    """Of two keys that name different weights, the one that `-o` names, which is said.
+
+    Raises:
+        ConfigError: `-o` names both or none.
+    """
+    chosen = [key for key in (one, other) if key in config.given]
+    if len(chosen) != 1:
+        raise ConfigError(
+            f"{config.path}: {one} is {config.get(one)} and {other} is {config.get(other)}, expected one of them: "
+            f"clear the other with -o {other}= or -o {one}="
+        )
+    unread = other if chosen[0] == one else one
+    logger.info(
+        "%s: %s counts, as -o names it; %s: %s is not read",
+        chosen[0],
+        config.get(chosen[0]),
+        unread,
+        config.get(unread),
+    )
+    return chosen[0]
+
+
+def _stem(name: str) -> str:
+    return os.path.realpath(name.removesuffix(".pdparams"))
 
 
 def load_network(config: Config) -> Network:
@@ -92,8 +143,9 @@ def refuse_pruned(source: Path) -> None:
 
 def _plan_path(source: Path | str) -> Path | None:
     """Where the plan of a checkpoint lies; None for sources that have none."""
-    if Path(source).is_dir() or Path(source).suffix == ".onnx":
-        return None
+    with contextlib.suppress(OSError):  # who reads it says what is wrong
+        if Path(source).is_dir() or Path(source).suffix in EXPORTED:
+            return None
     checkpoint = resolve_checkpoint(source)
     return checkpoint.with_name(checkpoint.name.removesuffix(".pdparams") + SUFFIX)
 

@@ -7,9 +7,10 @@ first, the long work last.
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet, Preprocessor, scan, scan_evaluation
 from ocrslim.distill import Distillation
 from ocrslim.engines import DygraphEngine
-from ocrslim.errors import ConfigError
+from ocrslim.errors import ArtifactError, ConfigError, WeightsError
 from ocrslim.evaluate import evaluate, post_processor
 from ocrslim.event_log import wants_event_log
 from ocrslim.export import export
 from ocrslim.models import build_model
 from ocrslim.models.names import to_public
-from ocrslim.network import load_network, refuse_pruned, scoring_engine
+from ocrslim.network import WEIGHTS, load_network, refuse_pruned, scoring_engine, which_counts
 from ocrslim.network_input import NetworkMemory
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import Plan
@@ -35,9 +36,12 @@ from ocrslim.ranks import Ranks, joined
 from ocrslim.runfolder import check_source
 from ocrslim.runtime.engine import Engines
 from ocrslim.scoring import NOMINAL_SHAPE, detector_graph
-from ocrslim.weights import init_backbone, load_weights, save_checkpoint, state_arrays
+from ocrslim.weight_files import read_weight_file
+from ocrslim.weights import init_backbone, load_weights, read_weights, save_checkpoint, state_arrays
 
 logger = logging.getLogger(__name__)
+
+_BACKBONE = "Global.init_backbone"
 
 
 def use_device(config: Config) -> None:
@@ -95,12 +99,12 @@ def run_train(config: Config) -> dict[str, Any]:
 
 def _starting_network(config: Config) -> tuple[paddle.nn.Layer, Plan | None]:
     """The network that `train` starts from, and the plan that it is pruned by, if it is."""
-    if config.weights:
+    backbone = config.get(_BACKBONE)
+    if config.weights and not (backbone and which_counts(config, _BACKBONE, WEIGHTS) == _BACKBONE):
         network = load_network(config)
         return network.model, network.plan
     paddle.seed(config.seed)
     model = build_model(config.section("Architecture"))
-    backbone = config.get("Global.init_backbone")
     if backbone:
         taken = init_backbone(model, backbone)
         logger.info("%s: %d arrays taken, %d left out", backbone, len(taken.loaded), len(taken.left_out))
@@ -150,19 +154,58 @@ def run_eval(config: Config) -> dict[str, Any]:
 
 
 def run_import(config: Config, source: Path, destination: Path) -> dict[str, Any]:
-    """Convert an ONNX file, an inference folder or a checkpoint to a `.pdparams` of this architecture."""
+    """Convert an ONNX file, an inference folder or a checkpoint to a `.pdparams` of this architecture.
+
+    Beside it lies its configuration, of the same name with `.yml`. What is there already and is something else is
+    replaced only with `Global.overwrite`, and what the command reads from never.
+    """
     config.require("Architecture")
     if destination.suffix != ".pdparams":
         destination = destination.with_name(destination.name + ".pdparams")
+    settings = destination.with_suffix(".yml")
+    refuse_pruned(source)
+    _require_other_files((destination, settings), (read_weight_file(source).path, config.path))
     check_writable(destination.parent)
     paddle.seed(config.seed)
     model = build_model(config.section("Architecture"))
-    refuse_pruned(source)
     loaded = load_weights(model, source)
+    if not config.overwrite:
+        _require_same(destination, settings, model, config)
     save_checkpoint(model, destination)
-    config.save(destination.with_suffix(".yml"))
+    config.save(settings)
     print(f"{loaded.source} ({loaded.kind}) -> {destination}")
     return {"checkpoint": str(destination), "kind": loaded.kind, "initialised": list(loaded.initialised)}
+
+
+def _require_other_files(targets: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Refuse to write over what the import reads from, be it by another name, or over what is no file."""
+    for target in filter(Path.exists, targets):
+        if not target.is_file():
+            raise ArtifactError(f"{target}: is there and is no file, expected a file to write: choose another")
+        for source in sources:
+            if source.exists() and target.samefile(source):
+                raise ArtifactError(f"{target}: the import reads from it ({source}), expected a file of its own")
+
+
+def _require_same(weights: Path, settings: Path, model: paddle.nn.Layer, config: Config) -> None:
+    """Refuse to replace files by others of another content; the same command may be repeated."""
+    with scratch_folder() as folder:
+        made = folder / settings.name
+        config.save(made)
+        same = not settings.exists() or filecmp.cmp(settings, made, shallow=False)
+    for path, fits in ((weights, not weights.exists() or _holds(weights, model)), (settings, same)):
+        if not fits:
+            raise ArtifactError(
+                f"{path}: is there already, with another content, and the import would replace it: choose another "
+                "name, or replace it with -o Global.overwrite=true"
+            )
+
+
+def _holds(path: Path, model: paddle.nn.Layer) -> bool:
+    try:
+        return hash_arrays(read_weights(path)) == hash_arrays(state_arrays(model))
+    except WeightsError:
+        return False
 
 
 def scan_both(config: Config) -> tuple[LabelledSet, LabelledSet]:

@@ -11,7 +11,7 @@ import io
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from paddle import nn
 from ocrslim.artifacts import atomic_file
 from ocrslim.errors import WeightsError
 from ocrslim.weight_files import CHECKPOINT, Arrays, WeightFile, not_finite, read_weight_file, resolve_checkpoint, some
+from ocrslim.weight_remedies import remedy
 
 __all__ = [
     "BackboneReport",
@@ -40,10 +41,6 @@ logger = logging.getLogger(__name__)
 _PARAMETER = re.compile(r"(?P<type>[a-z0-9_]+?)_(?P<number>\d+)\.(?P<slot>[wb]_\d+)(_deepcopy_\d+)?")
 _STUDENT = "Student."
 _BACKBONE = "backbone."
-_REMEDY = (
-    "use the configuration that these weights were trained with; "
-    "a pruned checkpoint also needs its .plan.json beside it"
-)
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,8 @@ def load_weights(model: nn.Layer, source: str | Path) -> LoadReport:
         absent = _absent_layers(model, file)
         expected -= absent
         arrays = _by_number(file, {key: tensor for key, tensor in state.items() if key in expected})
-    _require_match(file.path, arrays, {key: tuple(state[key].shape) for key in state if key in expected})
+    shapes = {key: tuple(state[key].shape) for key in state if key in expected}
+    _require_match(file.path, arrays, shapes, lambda: remedy(file, arrays, shapes))
     _assign(state, {key: _checked(file.path, key, arrays[key]) for key in arrays})
     initialised = tuple(key for key in state if key not in expected)
     if initialised:
@@ -134,7 +132,7 @@ def init_backbone(model: nn.Layer, source: str | Path) -> BackboneReport:
     left_out.update({key: "not in the model" for key in found if key not in state})
     if not fits:
         raise WeightsError(
-            f"{file.path}: no layer fits this backbone: it holds {some(sorted(file.arrays)) or 'nothing'}, "
+            f"{file.path}: no layer fits this backbone: it holds {some(sorted(file.arrays)) or 'no arrays'}, "
             f"expected keys such as {next(iter(state))}: choose weights of the same backbone and scale"
         )
     _assign(state, fits)
@@ -230,7 +228,8 @@ def _by_number(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arrays:
     if not theirs:
         raise WeightsError(
             f"{file.path}: no weights named as Paddle names them (conv2d_0.w_0): it holds "
-            f"{some(file.arrays) or 'no arrays'}: use a model exported from Paddle, without fused layers"
+            f"{some(file.arrays) or 'no arrays'}: use the model as paddle2onnx made it; simplified or optimised, its "
+            "layers are fused and have lost their names"
         )
     keys = {}
     for kind, layers in theirs.items():
@@ -270,7 +269,9 @@ def _backbone_arrays(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Ar
     return {_BACKBONE + name[len(prefix) :]: array for name, array in file.arrays.items() if name.startswith(prefix)}
 
 
-def _require_match(path: Path, arrays: Arrays, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _require_match(
+    path: Path, arrays: Arrays, shapes: Mapping[str, tuple[int, ...]], remedy: Callable[[], str]
+) -> None:
     missing = [key for key in shapes if key not in arrays]
     extra = [key for key in arrays if key not in shapes]
     other = [key for key in shapes if key in arrays and arrays[key].shape != shapes[key]]
@@ -286,7 +287,7 @@ def _require_match(path: Path, arrays: Arrays, shapes: Mapping[str, tuple[int, .
         faults.append(f"{len(other)} of another shape ({details})")
     raise WeightsError(
         f"{path}: not weights of this architecture: {len(arrays)} arrays found, {len(shapes)} expected; "
-        f"{'; '.join(faults)}: {_REMEDY}"
+        f"{'; '.join(faults)}: {remedy()}"
     )
 
 

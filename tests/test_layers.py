@@ -16,7 +16,7 @@ ORDER = """
     schema overrides checker config
     models.backbones.mobilenet_v3 models.backbones models.necks.db_fpn models.necks
     models.heads.db_head models.heads models.detector models.names models
-    weight_files weights
+    weight_files weight_remedies weights
     ppocr image_files labels label_faults network_input stand_in_operators transforms labelled batches store data
     metrics inference inference.predictor inference.first_load engines evaluate
     graph graph.groups graph.program graph.coupling graph.rules graph.rules_channelwise graph.rules_joins

@@ -616,3 +616,155 @@ def test_state_arrays_are_copies():
     arrays["neck.in2_conv.weight"][:] = 0
     assert np.abs(state_arrays(model)["neck.in2_conv.weight"]).max() > 0
     assert json.dumps(sorted(arrays)) == json.dumps(sorted(model.state_dict()))
+
+
+# What helps
+
+
+def _classifier():
+    """A backbone's own checkpoint as PaddleClas writes it: its layers, and those that classify."""
+    table = {key.removeprefix("backbone."): value for key, value in _backbone(state_arrays(build_model(V2))).items()}
+    return {**table, "fc.weight": np.zeros((1280, 1000), "f4"), "fc.bias": np.zeros(1000, "f4")}
+
+
+@pytest.mark.parametrize("prefix", ["", "backbone."])
+def test_a_backbone_given_as_a_network_is_told_to_start_one(prefix, tmp_path):
+    path = _write(tmp_path / "pretrained.pdparams", {prefix + key: value for key, value in _classifier().items()})
+    model = build_model(V2)
+    check_refused(lambda: load_weights(model, path), "a backbone's weights", f"Global.init_backbone={path}", "train")
+    assert init_backbone(model, path).loaded
+
+
+def test_a_classifier_of_other_layers_is_told_so_too(tmp_path):
+    path = _write(tmp_path / "a.pdparams", {"blocks.1.weight": np.zeros(3, "f4"), "fc.bias": np.zeros(1000, "f4")})
+    check_refused(lambda: load_weights(build_model(V2), path), "a backbone's weights", "Global.init_backbone")
+
+
+@pytest.mark.parametrize("address", ["https://paddleocr.bj.bcebos.com/x.pdparams", "http://a.b/c.tar", "S3://b/c.onnx"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_an_address_is_not_taken_for_a_path(kind, address):
+    for read in (read_weights, resolve_checkpoint):
+        check_refused(lambda read=read: read(kind(address)), "an address", "nothing is fetched", "download it")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config"),
+    [
+        (V2, "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"),
+        (V3, "configs/det/ch_PP-OCRv3/ch_PP-OCRv3_det_student.yml"),
+        ({**WITH_SE, "Neck": {"name": "DBFPN", "out_channels": 256}}, "configs/det/det_mv3_db.yml"),
+    ],
+)
+def test_the_configuration_that_fits_is_named(architecture, config, tmp_path):
+    path = save_checkpoint(build_model(architecture), tmp_path / "a.pdparams")
+    other = V3 if architecture is V2 else V2
+    check_refused(lambda: load_weights(build_model(other), path), f"it has the layers of {config}")
+
+
+def test_a_pruned_checkpoint_without_its_plan_says_what_is_missing(checkpoint, tmp_path):
+    table = {key: value[:2] if key.startswith("neck.p2") else value for key, value in checkpoint[1].items()}
+    path = _write(tmp_path / "a.pdparams", table)
+    check_refused(lambda: load_weights(build_model(V2), path), "narrower", ".plan.json")
+
+
+def _folded(v3_onnx, path, rename=lambda name: name):
+    """The file as an optimiser leaves it: no batch norms."""
+    onnx = pytest.importorskip("onnx")
+    arrays = {name: array for name, array in read_weights(v3_onnx).items() if "batch_norm" not in name}
+    tensors = [onnx.numpy_helper.from_array(array, rename(name)) for name, array in arrays.items()]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [], tensors)), str(path))
+    return path
+
+
+def test_folded_batch_norms_are_told(v3_onnx, tmp_path):
+    path = _folded(v3_onnx, tmp_path / "folded.onnx")
+    check_refused(
+        lambda: load_weights(build_model(V3), path), "batch norms are folded", "cannot be undone", ".pdparams"
+    )
+
+
+def test_an_optimised_model_without_paddle_s_names_is_told(v3_onnx, tmp_path):
+    path = _folded(v3_onnx, tmp_path / "optimised.onnx", lambda name: f"/Conv/{name.replace('.', '/')}")
+    check_refused(lambda: load_weights(build_model(V3), path), "no weights named as Paddle", "optimised")
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"PK\x03\x04" + bytes(60), ["a zip archive", "PyTorch"]),
+        (b"\x1f\x8b\x08" + bytes(60), ["gzip"]),
+        (b"model/".ljust(257, b"\0") + b"ustar" + bytes(250), ["a tar archive", "tar -xf"]),
+        (b"\n<!DOCTYPE html><title>404</title>", ["a web page", "again"]),
+        (b"version https://git-lfs.github.com/spec/v1\n", ["Git LFS"]),
+    ],
+)
+def test_another_file_called_a_checkpoint_is_told_by_what_it_is(data, words, tmp_path):
+    path = tmp_path / "best.pdparams"
+    path.write_bytes(data)
+    check_refused(lambda: read_weights(path), path, *words)
+
+
+# What is no file, and names that are no names
+
+
+@pytest.mark.parametrize("kind", ["pipe", "/dev/zero", "/dev/null", "loop", "dangling link", "/proc/self/mem"])
+@pytest.mark.parametrize("suffix", [".pdparams", ".onnx", ".pdiparams"])
+def test_what_is_no_file_is_refused_unread(kind, suffix, tmp_path):
+    path = tmp_path / f"weights{suffix}"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"loop": path, "dangling link": tmp_path / "nowhere"}.get(kind, kind))
+    check_refused(lambda: read_weights(path), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "\udcff", "a/" * 3000])
+def test_a_path_that_no_file_can_have_is_one_line(name):
+    for suffix in ("", ".pdparams", ".onnx"):
+        check_refused(lambda suffix=suffix: read_weights(name + suffix))
+
+
+def test_keys_that_cannot_be_printed_are_escaped(checkpoint, tmp_path):
+    table = {**checkpoint[1], "a\nb\x00": np.zeros(1, "f4"), "x" * 5000: np.zeros(1, "f4")}
+    message = check_refused(lambda: load_weights(build_model(V2), _write(tmp_path / "a.pdparams", table)), r"a\nb\x00")
+    assert len(message) < 600
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.update(external_data=True), "lies in another file"),
+        (lambda t: t.update(dims=[1 << 40, 1 << 40]), "has the size"),
+        (lambda t: t.update(dims=[-1]), "has the size -1"),
+        (lambda t: t.update(dims=[7]), "4 values, its shape [7] asks for 7"),
+        (lambda t: t.update(dims=[1] * 40), "40 axes"),
+    ],
+)
+def test_an_onnx_tensor_is_what_its_bytes_are(change, words, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    tensor = onnx.numpy_helper.from_array(np.zeros((2, 2), "f4"), "conv2d_0.w_0")
+    changes = {}
+    change(changes)
+    if "dims" in changes:
+        del tensor.dims[:]
+        tensor.dims.extend(changes["dims"])
+    else:
+        tensor.data_location = 1
+        tensor.external_data.add(key="location", value="../../../etc/passwd")
+    path = tmp_path / "a.onnx"
+    graph = onnx.helper.make_graph([], "g", [], [], [tensor])
+    path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+    check_refused(lambda: read_weights(path), path, words)
+
+
+def test_an_onnx_file_of_millions_of_messages_is_counted_before_it_is_parsed(tmp_path):
+    path = tmp_path / "a.onnx"
+    inner = b"\x2a\x00" * 1_100_000  # initializers, each empty
+    path.write_bytes(
+        b"\x3a"
+        + bytes(
+            [0x80 | len(inner) & 0x7F, 0x80 | len(inner) >> 7 & 0x7F, 0x80 | len(inner) >> 14 & 0x7F, len(inner) >> 21]
+        )
+        + inner
+    )
+    check_refused(lambda: read_weights(path), "more than 1,000,000 values")
