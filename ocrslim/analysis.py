@@ -15,8 +15,8 @@ from ocrslim.config import Config
 from ocrslim.data import EvalSet, scan_evaluation
 from ocrslim.engines import DygraphEngine
 from ocrslim.errors import ArtifactError
-from ocrslim.loss_table import ADAPTIVE, RECORD, TABLE
-from ocrslim.measurements import JOURNALS, PICTURES, Measurements, open_measurements, read_counts
+from ocrslim.loss_table import ADAPTIVE, RECORD, TABLE, check_names
+from ocrslim.measurements import JOURNALS, PICTURES, Measurements, check_readable, open_measurements, read_counts
 from ocrslim.network_input import NetworkMemory
 from ocrslim.plots import SensitivityPicture, draw_sensitivities
 from ocrslim.pruning.patterns import match_groups, require_patterns
@@ -35,6 +35,8 @@ def run_sensitivity(config: Config) -> dict[str, Any]:
     config.require("Architecture", "Eval", "PostProcess")
     require_patterns(config)
     folder = check_writable(config.save_model_dir)
+    if not config.overwrite:
+        check_readable(folder)
     method = _method(config)
     with start_processes(method) as processes:
         study, groups = _study(config)
@@ -50,8 +52,12 @@ def run_merge(config: Config, sources: Sequence[Path]) -> dict[str, Any]:
     require_patterns(config)
     folder = check_writable(config.save_model_dir)
     tables = [read_sensitivities(source / TABLE) for source in sources]
+    for source in (*sources, *(() if config.overwrite else (folder,))):
+        check_readable(source)
     study, groups = _study(config)
     identity = study.identity()
+    for source, table in zip(sources, tables):
+        check_names(table, identity.graph, identity.architecture, source / TABLE)
     measured = open_measurements(folder, identity, lambda _: True, overwrite=config.overwrite)
     journals = [path for source in sources for path in _journals(source)]
     for (layer, ratio), counts in read_counts(journals, identity).items():

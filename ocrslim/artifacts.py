@@ -63,7 +63,7 @@ def _dead_link(path: Path | str) -> str | None:
     """The part of `path` that is a link to nothing, or to itself; None where there is none."""
     for part in (Path(path), *Path(path).parents):
         if os.path.lexists(part):
-            return named(part) if os.path.islink(part) and not os.path.exists(part) else None
+            return named(part) if part.is_symlink() and not part.exists() else None
     return None
 
 

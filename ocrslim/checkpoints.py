@@ -129,16 +129,15 @@ def load_state(path: Path) -> TrainingState:
 def _state(path: Path, content: Field) -> TrainingState:
     fingerprint = content["fingerprint"].mapping()
     _require_plain(fingerprint)
-    good = content["good"] if "good" in content else None
-    return TrainingState(
-        **_parts(content), path=path, fingerprint=fingerprint, good=None if good is None else Snapshot(**_parts(good))
-    )
+    good = Snapshot(**_parts(content["good"])) if "good" in content else None
+    return TrainingState(**_parts(content), path=path, fingerprint=fingerprint, good=good)
 
 
 def _parts(content: Field) -> dict[str, Any]:
     """The fields of a snapshot; a file from before there were averages has none."""
-    present = [part for part in _PARTS if part != "average" or part in content]
-    arrays: dict[str, Arrays] = {**dict.fromkeys(_PARTS, {}), **{part: _arrays(content[part]) for part in present}}
+    no_average: Arrays = {}
+    optional = {"average": no_average} if "average" not in content else {}
+    arrays = {part: optional[part] if part in optional else _arrays(content[part]) for part in _PARTS}
     if content["digest"].value != _digest(arrays):
         raise ValueError("its content does not have the hash it was written with")
     return {"progress": Progress.from_json(content["progress"]), **arrays}

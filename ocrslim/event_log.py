@@ -70,11 +70,25 @@ class EventLog:
 
         self.close()
         check_writable(self._folder)
-        path = max(self._folder.glob(PATTERN), default=None)
+        path = self.check()
         if path is not None:
             _cut(path, progress)
         with contextlib.redirect_stdout(io.StringIO()):  # it would say that a file is there
             self._writer = LogWriter(str(self._folder), file_name="" if path is None else path.name)
+
+    def check(self) -> Path | None:
+        """The log that is there, None where there is none; to be asked before any work.
+
+        Raises:
+            ArtifactError: something else than a file has its name.
+        """
+        path = max(self._folder.glob(PATTERN), default=None)
+        if path is not None:
+            try:
+                open_regular(path).close()
+            except OSError as error:
+                raise write_error(path, error) from error
+        return path
 
     def step(self, step: int, losses: Mapping[str, float], rate: float) -> None:
         """Enter a step: the loss, its parts and the learning rate."""

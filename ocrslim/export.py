@@ -209,7 +209,11 @@ def _target(folder: Path) -> Path:
     """
     if "\0" in str(folder):
         raise ArtifactError(f"{named(folder)}: has a NUL, which no path can have: {_CHOOSE}")
-    if not os.path.islink(folder):
+    try:
+        is_link = folder.is_symlink()
+    except OSError as error:  # a name that is too long
+        raise write_error(folder, error) from error
+    if not is_link:
         return folder
     target = Path(os.path.realpath(folder))
     if target.is_symlink():  # that is where a circle of links ends up

@@ -196,6 +196,20 @@ def open_measurements(
     return Measurements(folder, identity, journal)
 
 
+def check_readable(folder: Path) -> None:
+    """Refuse damaged measurements, before the minutes that it takes to know whether they are of the same study.
+
+    Raises:
+        ArtifactError: naming the file and what is wrong with it.
+    """
+    for path in sorted(folder.glob(JOURNALS)):
+        read_journal(path, REMEASURE)
+    if os.path.lexists(folder / RECORD):
+        read_record(folder / RECORD, REMEASURE)
+    if os.path.lexists(folder / TABLE):
+        read_sensitivities(folder / TABLE)
+
+
 def _read(folder: Path, identity: Identity, journal: str) -> Measurements:
     record_path = folder / RECORD
     record, changed = {}, set()

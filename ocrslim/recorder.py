@@ -76,8 +76,14 @@ class Recorder:
 
 
 def build_recorder(config: Config, folder: Path, metric: str, first: bool) -> Recorder:
-    """What `config` asks for; nothing is recorded but on the first of several processes (`first`)."""
+    """What `config` asks for; nothing is recorded but on the first of several processes (`first`).
+
+    Raises:
+        ArtifactError: something else than a file has the name of the log.
+    """
     events = EventLog(folder, metric) if first and wants_event_log(config) else None
+    if events is not None and not config.overwrite:
+        events.check()
     return Recorder(folder, metric, events, draws=first)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -188,6 +189,22 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "vdl").write_text("")
     with pytest.raises(ArtifactError, match="vdl"):
         EventLog(tmp_path, "hmean").open(Progress(steps=1))
+
+
+@pytest.mark.usefixtures("no_images")
+@pytest.mark.parametrize("kind", ["pipe", "folder", "circle", "nothing", "zeros"])
+def test_a_log_that_is_no_file_is_told_before_anything_is_written(images: Path, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "out/vdl/vdlrecords.1.log"
+    path.parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to({"circle": path.name, "nothing": "nowhere", "zeros": "/dev/zero"}[kind])
+    with pytest.raises(ArtifactError, match=r"vdlrecords\.1\.log"):
+        run(make_config(images, tmp_path / "out", VDL))
+    assert [one.name for one in (tmp_path / "out").iterdir()] == ["vdl"]
 
 
 @pytest.mark.parametrize("stage", [stages.run_train, prune.run_prune])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,41 @@ def test_a_folder_with_other_files_is_refused(tmp_path, source, config, image):
     with pytest.raises(ArtifactError, match=r"thesis\.tex"):
         export(source, config, tmp_path, image, {})
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        pytest.param("circle", "circle: is a link in a circle of links: choose", id="circle of links"),
+        pytest.param("circle/inner", "circle is a link that leads nowhere: remove it", id="below a circle"),
+        pytest.param("file", "file: is no folder: choose", id="file"),
+        pytest.param("link", "file: is no folder: choose", id="link to a file"),
+        pytest.param("pipe", "pipe: is no folder: choose", id="pipe"),
+        pytest.param("file/inner", "a file stands where the folder should be", id="below a file"),
+        pytest.param("a\0b", "has a NUL, which no path can have", id="NUL"),
+        pytest.param("x" * 300, "too long", id="long"),
+    ],
+)
+def test_what_cannot_be_the_folder_of_an_export_is_told_before_any_work(tmp_path, name, says):
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(ArtifactError, match=says) as caught:
+        export(None, None, tmp_path / name, None, {})
+    assert "\n" not in str(caught.value) and "\0" not in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_unfinished_exports_are_swept_by_their_own_name_alone(tmp_path, monkeypatch):
+    """A name may hold what is a pattern to others."""
+    for name in (".run[1].abcd_123", ".run1.abcd_123"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(export_module, "save_inference", lambda *_: pytest.fail("reached"))
+    with pytest.raises(pytest.fail.Exception):
+        export(None, None, tmp_path / "run[1]", None, {})
+    assert [path.name for path in tmp_path.iterdir()] == [".run1.abcd_123"]
 
 
 def test_paddleocrs_text_detector_finds_the_boxes_of_the_source(exported, source, config, page):
