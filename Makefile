@@ -23,7 +23,7 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
-# wrong inputs by the hundred, and kills: by hand, about 20 minutes; writes docs/robustness.md and benchmarks/hostile.json
+# wrong inputs by the hundred, and kills: by hand, about half an hour; writes docs/robustness.md and benchmarks/hostile.json
 test-hostile: setup
 	PYTHONPATH=tests $(BIN)/python -m hostile.run --against . --as after --kills 40 --jobs 2
 

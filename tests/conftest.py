@@ -19,7 +19,10 @@ _PROCESSES = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
 if _PROCESSES:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(_PROCESSES))))
 # A file is one process's: those that take longest begin, so that no process waits for another's last one.
-_LONG = ("test_workflow", "test_rounds", "test_runner", "test_vision_models", "test_paddleslim", "test_sharing")
+_LONG = (
+    *("test_workflow", "test_rounds", "test_runner", "test_vision_models", "test_paddleslim", "test_sharing"),
+    "test_hostile",
+)
 V2_CONFIG = REPO / "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
 
 

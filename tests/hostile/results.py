@@ -67,12 +67,14 @@ def kills_table(record: Mapping[str, Any]) -> str:
 def _table(record: Mapping[str, Any], part: str, verdicts: list[str]) -> str:
     labels = [label for label in LABELS if label in record]
     rows = sorted({name for label in labels for name in record[label][part]})
-    shown = [v for v in verdicts if any(v in record[label][part].get(row, {}) for label in labels for row in rows)]
+    found = {verdict for label in labels for row in rows for verdict in record[label][part].get(row, {})}
+    shown = [verdict for verdict in verdicts if verdict in found or verdict == "executed"]
     lines = [f"| {' | '.join(['', 'number', *shown])} |", "|" + "---|" * (len(shown) + 2)]
     for row in [*rows, "together"]:
         counts = {label: _of(record[label][part], row, rows) for label in labels}
         number = max((sum(count.values()) for count in counts.values()), default=0)
-        cells = [_cell([counts[label][verdict] if label in counts else None for label in LABELS]) for verdict in shown]
+        numbers = [[counts[label][verdict] if label in counts else None for label in LABELS] for verdict in shown]
+        cells = [_cell(pair, zeros=row == "together") for pair in numbers]
         lines.append(f"| {' | '.join([row, str(number), *cells])} |")
     revisions = ", ".join(f"{label}: revision {record[label]['revision']}" for label in labels)
     return "\n".join([*lines, "", f"({revisions}; each cell: before / after.)"])
@@ -84,9 +86,11 @@ def _of(part: Mapping[str, Mapping[str, int]], row: str, rows: Sequence[str]) ->
     return sum((Counter(part.get(name, {})) for name in rows), Counter())
 
 
-def _cell(numbers: Sequence[int | None]) -> str:
+def _cell(numbers: Sequence[int | None], zeros: bool) -> str:
     known = [number for number in numbers if number is not None]
-    return "" if not any(known) else " / ".join("?" if number is None else str(number) for number in numbers)
+    return (
+        "" if not any(known) and not zeros else " / ".join("?" if number is None else str(number) for number in numbers)
+    )
 
 
 def _replaced(note: str, name: str, table: str) -> str:

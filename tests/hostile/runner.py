@@ -17,6 +17,7 @@ from .verdict import Judged, judge, listing
 
 SEED = 15
 SKIPPED = "skipped"
+_CACHES = ("home/.cache", "home/.config", "home/.visualdl")  # of matplotlib and VisualDL
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def _listings(folder: Path) -> dict[str, tuple[object, ...]]:
     found = {}
     for name in ("work", "tmp", "home"):
         found.update({f"{name}/{key}": value for key, value in listing(folder / name).items()})
-    return {key: value for key, value in found.items() if not key.startswith(("home/.cache", "home/.config"))}
+    return {key: value for key, value in found.items() if not key.startswith(_CACHES)}
 
 
 def clean(text: str, *folders: Path) -> str:

@@ -49,7 +49,7 @@ SPREAD = {
         plan-100000-deep event-log-lengths import-onto-its-source
     """,
     "silent": "checkpoints-beside-pretrained-eval transparent-png-eval jpeg-with-a-film-behind-eval",
-    "tables": "sen.pickle-forged-2-to-the-60-leaves-dry-run",
+    "tables": "sen.pickle-forged-2-to-the-60-leaves-prune",
     "controls": """
         eval predict weights-of-protocol-4 weights-without-suffix configuration-with-an-anchor labels-with-crlf
         labels-with-boxes-that-do-not-count images-webp everything-behind-links train-goes-on

@@ -33,7 +33,6 @@ MOST_LINES, LONGEST_LINE = 3, 600
 _ERROR = re.compile(r"^(ocrslim[\w -]*: )?error: ")
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\)|C\+\+ Traceback|Fatal Python error")
 _HASHED = 64 << 20
-_CACHES = (".cache", ".config")  # of matplotlib and the like, in the command's home
 
 
 @dataclass(frozen=True)

@@ -208,9 +208,7 @@ def _copy_paste(corners: int) -> Prepare:
         boxes = [[{**box, "points": more(box["points"])} for box in boxes_of(n)] for n in range(4)]
         place.write("pages/label.txt", "".join(label_line(f"p{n}.png", boxes[n]) for n in range(4)))
         transforms: list[dict[str, Any]] = [*TRAIN[:3], _SIX, *TRAIN[3:]]
-        return command(
-            "train", f"Train.dataset.transforms={json.dumps(transforms)}", "Train.dataset.ext_op_transform_idx=3"
-        )
+        return command("train", f"Train.dataset.transforms={json.dumps(transforms)}")
 
     return prepare
 

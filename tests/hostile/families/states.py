@@ -238,7 +238,7 @@ def _plans() -> Iterator[Case]:
     for name, edit in _PLAN_EDITS.items():
         yield Case(FAMILY, f"plan-{name}", _plan(edit), names, needs=needs)
     for name, text in _PLAN_TEXTS.items():
-        yield Case(FAMILY, f"plan-{name}", _plan_of(lambda data, text=text: text.encode()), names, needs=needs)
+        yield Case(FAMILY, f"plan-{name}", _plan_beside(text), Refused(r"plan\.json"))
     for name, change in DAMAGES.items():
         damaged = _plan_of(lambda data, change=change: change(data, None))  # type: ignore[arg-type]
         if name != "random":
@@ -246,6 +246,17 @@ def _plans() -> Iterator[Case]:
     for kind in NO_FILES:
         prepare = _is(_PLAN, kind, _PRUNED, "pruned", "real.yml")
         yield Case(FAMILY, f"plan-is-a-{kind}", prepare, names, needs=needs)
+
+
+def _plan_beside(text: str) -> Prepare:
+    """A plan beside weights that were never pruned."""
+
+    def prepare(place: Place) -> list[str]:
+        place.standard()
+        place.write("w.plan.json", text)
+        return command("eval")
+
+    return prepare
 
 
 def _plan_of(change: Callable[[bytes], bytes]) -> Prepare:

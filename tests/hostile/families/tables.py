@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .. import forging as f
-from ..case import Case, Place, Prepare, Refused, command
+from ..case import Case, Either, Expectation, Place, Prepare, Refused, Works, command
 from .common import DAMAGES, NO_FILES, replace_by
 
 FAMILY = "tables"
@@ -180,12 +180,17 @@ def _case(file: str, name: str, change: Callable[[bytes], bytes], stage: str) ->
         path.write_bytes(change(path.read_bytes()))
         return _STAGES[stage]
 
-    return Case(FAMILY, f"{file}-{name}-{stage}", prepare, Refused(_names(file, stage)), needs=_NEEDS)
+    return Case(FAMILY, f"{file}-{name}-{stage}", prepare, _expected(file, stage), needs=_NEEDS)
 
 
-def _names(file: str, stage: str) -> str:
-    """The file; where a folder is merged, the file or the journal that does not explain it."""
-    return rf"{_NAMES[file]}|sen\.jsonl" if stage == "merge" else _NAMES[file]
+def _expected(file: str, stage: str, kind: str = "") -> Expectation:
+    """A refusal that names the file; where a folder is merged, the file or the journal that does not explain it.
+
+    An analysis may as well make its record anew from its journal, and a link to nothing is as good as no file.
+    """
+    refused = Refused(rf"{_NAMES[file]}|sen\.jsonl" if stage == "merge" else _NAMES[file])
+    harmless = (file == "sen.json" and stage == "sensitivity") or (file != "sen.pickle" and kind == "link-to-nothing")
+    return Either((refused, Works())) if harmless else refused
 
 
 def _folder(place: Place) -> None:
@@ -194,9 +199,8 @@ def _folder(place: Place) -> None:
 
 
 def _no_file(file: str, kind: str, stage: str) -> Case:
-    return Case(
-        FAMILY, f"{file}-is-a-{kind}-{stage}", _replaced(file, kind, stage), Refused(_names(file, stage)), needs=_NEEDS
-    )
+    name = f"{file}-is-a-{kind}-{stage}"
+    return Case(FAMILY, name, _replaced(file, kind, stage), _expected(file, stage, kind), needs=_NEEDS)
 
 
 def _replaced(file: str, kind: str, stage: str) -> Prepare:
