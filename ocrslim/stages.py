@@ -188,17 +188,19 @@ def _require_other_files(targets: Iterable[Path], sources: Iterable[Path]) -> No
 
 
 def _require_same(weights: Path, settings: Path, model: paddle.nn.Layer, config: Config) -> None:
-    """Refuse to replace files by others of another content; the same command may be repeated."""
+    """Refuse to replace files, but for those that the same import has written before."""
+    if not weights.exists() and not settings.exists():
+        return
     with scratch_folder() as folder:
         made = folder / settings.name
         config.save(made)
-        same = not settings.exists() or filecmp.cmp(settings, made, shallow=False)
-    for path, fits in ((weights, not weights.exists() or _holds(weights, model)), (settings, same)):
-        if not fits:
-            raise ArtifactError(
-                f"{path}: is there already, with another content, and the import would replace it: choose another "
-                "name, or replace it with -o Global.overwrite=true"
-            )
+        same = settings.exists() and filecmp.cmp(settings, made, shallow=False)
+    if not (same and weights.exists() and _holds(weights, model)):
+        there = weights if weights.exists() else settings
+        raise ArtifactError(
+            f"{there}: is there already, and not by this import, which would replace it: choose another name, "
+            "or replace it with -o Global.overwrite=true"
+        )
 
 
 def _holds(path: Path, model: paddle.nn.Layer) -> bool:

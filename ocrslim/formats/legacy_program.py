@@ -83,9 +83,11 @@ class LegacyProgram:
         Raises:
             FormatFault: naming the first thing that is not so.
         """
-        if len(self.description.blocks) != 1 or self.description.blocks[0].idx != 0:
+        if len(self.description.blocks) != 1:
             raise FormatFault(f"it has {len(self.description.blocks)} blocks, expected one: no control flow is run")
         block = self.description.blocks[0]
+        if block.idx != 0 or block.parent_idx != -1:  # Paddle looks for names in a parent, for ever in its own
+            raise FormatFault(f"its block is number {block.idx} in block {block.parent_idx}, expected 0 in none (-1)")
         variables = _variables(block)
         defined = {name for name, variable in variables.items() if variable.persistable}
         for place, operation in enumerate(block.ops):

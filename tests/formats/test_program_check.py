@@ -148,6 +148,7 @@ LEGACY = {
         "not declared",
     ),
     "another block": (lambda d: d.blocks.add(idx=1, parent_idx=0), "2 blocks, expected one"),
+    "a block inside itself": (lambda d: setattr(d.blocks[0], "parent_idx", 0), "number 0 in block 0"),
     "no block": (lambda d: d.ClearField("blocks"), "0 blocks"),
     "a variable twice": (lambda d: d.blocks[0].vars.append(d.blocks[0].vars[0]), "there twice"),
     "no input": (lambda d: d.blocks[0].ops.pop(0), "which nothing before it makes"),

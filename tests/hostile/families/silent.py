@@ -166,7 +166,7 @@ def _drawn(place: Place, ended: Ended) -> str | None:
     """Whether text was found in each picture, and drawn on the picture as people see it."""
     for path in sorted((place.work / "seen").glob("*.png")):
         image = cv2.imread(str(path))
-        if image.shape != (HEIGHT, WIDTH, 3) or not 128 < np.median(image):
+        if image.shape != (HEIGHT, WIDTH, 3) or not np.median(image) > 128:
             return f"{path.name}: drawn on {image.shape}, of which the middle is {np.median(image):.0f}"
     return finds_text(place, ended)
 
