@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import kills as killing
+from .runner import SKIPPED
 from .verdict import OK, VERDICTS
 
 REPO = Path(__file__).resolve().parents[2]
@@ -29,7 +30,9 @@ def save(label: str, root: Path, seed: int, entries: Entries, kills: Entries) ->
         "families": _counts(entries, "family"),
         "kills": _counts(kills, "stage"),
         "not as they should be": {
-            f"{entry['family']}/{entry['name']}": entry["verdict"] for entry in entries if entry["verdict"] != OK
+            f"{entry['family']}/{entry['name']}": entry["verdict"]
+            for entry in entries
+            if entry["verdict"] not in (OK, SKIPPED)
         },
     }
     text = json.dumps({name: record[name] for name in LABELS if name in record}, indent=1, ensure_ascii=True)
@@ -68,7 +71,7 @@ def _table(record: Mapping[str, Any], part: str, verdicts: list[str]) -> str:
     labels = [label for label in LABELS if label in record]
     rows = sorted({name for label in labels for name in record[label][part]})
     found = {verdict for label in labels for row in rows for verdict in record[label][part].get(row, {})}
-    shown = [verdict for verdict in verdicts if verdict in found or verdict == "executed"]
+    shown = [verdict for verdict in [*verdicts, SKIPPED] if verdict in found or verdict == "executed"]
     lines = [f"| {' | '.join(['', 'number', *shown])} |", "|" + "---|" * (len(shown) + 2)]
     for row in [*rows, "together"]:
         counts = {label: _of(record[label][part], row, rows) for label in labels}
