@@ -94,6 +94,7 @@ class Case:
         prepare: puts the files into a fresh folder, in which the command will run; returns the command's words.
         control: whether the input is good: commands that refuse everything fail these.
         needs: materials without which the case is left out.
+        machine: bytes of addresses that the command may have (`ulimit -v`): a machine of that size; None for no limit.
     """
 
     family: str
@@ -102,6 +103,7 @@ class Case:
     expect: Expectation
     control: bool = False
     needs: tuple[str, ...] = ()
+    machine: int | None = None
 
     @property
     def id(self) -> str:

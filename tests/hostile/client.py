@@ -51,12 +51,20 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self._stop()
 
-    def run(self, argv: Sequence[str], folder: Path, seconds: float = SECONDS, most: int = BYTES) -> Ended:
+    def run(
+        self,
+        argv: Sequence[str],
+        folder: Path,
+        seconds: float = SECONDS,
+        most: int = BYTES,
+        machine: int | None = None,
+    ) -> Ended:
         """Run `ocrslim ARGV` in `folder/work`, with a temporary folder and a home of its own beside that.
 
         Args:
             seconds: of processor time, or of sleep; five times as many in all.
             most: bytes of memory, of the command and of the processes that it starts, together.
+            machine: bytes of addresses that it may have; None for no limit.
         """
         request = {
             "argv": list(argv),
@@ -66,6 +74,7 @@ class Server:
             "env": {"TMPDIR": str(folder / "tmp"), "HOME": str(folder / "home"), "COLUMNS": "120"},
             "seconds": seconds,
             "bytes": most,
+            "machine": machine,
         }
         answer = self._ask(request)
         texts = {name: _text(folder / f"{name}.txt") for name in ("out", "err")}

@@ -64,7 +64,7 @@ class Runner:
         except Unavailable as reason:
             return Result(case, Judged(SKIPPED, str(reason)), 0.0, 0)
         before = _listings(folder)
-        ended = self._server.run(argv, folder)
+        ended = self._server.run(argv, folder, machine=case.machine)
         judged = judge(case, place, ended, before, _listings(folder))
         judged = Judged(judged.verdict, clean(judged.detail, folder, self._scratch))
         if judged.verdict != "ok" and self.keep:

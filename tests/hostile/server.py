@@ -11,6 +11,7 @@ import contextlib
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -108,6 +109,8 @@ def _be_the_child(run: Any, request: dict[str, Any]) -> None:
     for handle, name in ((0, os.devnull), (1, request["out"]), (2, request["err"])):
         flags = os.O_RDONLY if handle == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         os.dup2(os.open(name, flags, 0o644), handle)
+    if request["machine"]:
+        resource.setrlimit(resource.RLIMIT_AS, (request["machine"], request["machine"]))
     code: Any = 70
     try:
         code = run(request["argv"])

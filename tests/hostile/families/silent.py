@@ -17,6 +17,7 @@ from ..case import Case, Either, Expectation, Place, Prepare, Refused, Works, co
 from ..client import Ended
 from ..pictures import encoded, turned_jpeg
 from .checkpoints import plain_state
+from .images import SMALL_MACHINE
 
 FAMILY = "silent"
 _RIGHT = Works({"hmean": 1.0, "images": 4})
@@ -261,7 +262,7 @@ def _shared() -> Iterator[Case]:
     yield Case(FAMILY, "shared-copypaste-polygon", _of_shared(words), pasted, needs=("shared",))
     strip = command("predict", whole, more=("--images", "cases/narrow_strip/line.png", "--out", "seen"))
     refused = Either((Refused(r"limit_side_len|memory|GB|GiB|52768"), Works()))
-    yield Case(FAMILY, "shared-narrow-strip", _of_shared(strip), refused, needs=("shared",))
+    yield Case(FAMILY, "shared-narrow-strip", _of_shared(strip), refused, needs=("shared",), machine=SMALL_MACHINE)
 
 
 def _of_shared(words: list[str]) -> Prepare:
