@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import logging
 import multiprocessing
 import os
 import signal
 import sys
-import threading
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -25,6 +23,7 @@ import paddle
 from ocrslim.config import Config
 from ocrslim.errors import ConfigError, DataError, TrainingError
 from ocrslim.image_files import ImageError, read_image
+from ocrslim.interrupts import postponed
 from ocrslim.labelled import LabelledSet
 from ocrslim.ranks import launched
 from ocrslim.stand_in_operators import IgnoreCollapsed, Operator
@@ -114,11 +113,11 @@ class TrainLoader:
         pool = ProcessPoolExecutor(self._workers, context, _start_worker, (self._dataset, stop))
         waiting = iter(self._batches)
         try:
-            with _signals_held():
+            with postponed():
                 ahead = deque(pool.submit(_work, batch) for batch in islice(waiting, 2 * self._workers))
             while ahead:
                 yield ahead.popleft().result()
-                with _signals_held():
+                with postponed():
                     ahead.extend(pool.submit(_work, batch) for batch in islice(waiting, 1))
         except BrokenProcessPool:
             raise TrainingError(
@@ -126,7 +125,7 @@ class TrainLoader:
                 "and run again to resume"
             ) from None
         finally:
-            with _signals_held():
+            with postponed():
                 stop.value = True
                 pool.shutdown(cancel_futures=True)
 
@@ -241,28 +240,6 @@ def _collate(items: list[_Item]) -> _Batch:
         Counter(operator for item in items if (operator := item.failed[0])),
         {operator: reason for item in reversed(items) for operator, reason in [item.failed] if operator},
     )
-
-
-@contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """Put Ctrl-C and SIGTERM off to the end of the block: a pool begun or ended by halves hangs.
-
-    A signal mask would not do: one of Paddle's threads would take the signal and Python still tell the main
-    thread of it.
-    """
-    caught: list[int] = []
-    previous: dict[int, Any] = {}
-    try:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(number) not in (None, signal.SIG_IGN):
-                    previous[number] = signal.signal(number, lambda number, _: caught.append(number))
-        yield
-    finally:
-        for held, handler in previous.items():
-            signal.signal(held, handler)
-    if caught:
-        signal.raise_signal(caught[0])
 
 
 class _Worker:

@@ -20,7 +20,9 @@ def postponed() -> Iterator[None]:
     """Put SIGINT and SIGTERM off until the end of the block, every one of them.
 
     For calls in which Paddle calls Python back, as it does for each operator that it traces: there it loses what a
-    handler raises, goes on with half an operator, or crashes. Outside the main thread it does nothing.
+    handler raises, goes on with half an operator, or crashes. And for a pool of processes, which hangs where it is
+    begun or ended by halves. A signal mask would not do: one of Paddle's threads would take the signal, and Python
+    still tell the main thread of it. Outside the main thread it does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
