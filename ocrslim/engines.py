@@ -123,13 +123,7 @@ class InferenceEngine:
             raise self._error("cannot load it", error) from None
 
     def _run(self, image: np.ndarray) -> np.ndarray:
-        found = run_predictor(self._predictor, image)
-        expected = (image.shape[0], 1, *image.shape[2:])
-        if found.shape != expected or found.dtype != np.float32:
-            raise ValueError(
-                f"it gives {found.dtype} {list(found.shape)}, expected a text map, float32 {list(expected)}"
-            )
-        return found
+        return run_predictor(self._predictor, image)
 
     def _fall_back(self, error: Exception) -> None:
         failed, self.kernels = self.kernels, self._others.pop(0)
@@ -154,6 +148,27 @@ def _checked(model: Path) -> tuple[int, ...]:
         raise WeightsError(f"{model}: cannot be read: {error.strerror or error}: check the file") from None
     require_finite(read_weight_file(model))
     return shape
+
+
+def open_detector(folder: Path | str) -> Engine:
+    """An exported folder as a detector, whoever exported it.
+
+    Raises:
+        WeightsError: as `InferenceEngine`; when it is run, also where the model gives something else than a text map.
+    """
+    engine = InferenceEngine(folder)
+
+    def run(image: np.ndarray) -> np.ndarray:
+        found = engine(image)
+        expected = (image.shape[0], 1, *image.shape[2:])
+        if found.shape != expected or found.dtype != np.float32:
+            raise WeightsError(
+                f"{folder}: not a text detector: for an image of shape {list(image.shape)} it gives {found.dtype} "
+                f"{list(found.shape)}, expected a text map, float32 {list(expected)}: name an exported detector"
+            )
+        return found
+
+    return run
 
 
 def is_inference_folder(path: Path | str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ocrslim.metrics import METRICS
@@ -168,6 +168,9 @@ class Progress:
         Raises:
             ValueError: a value that no run can have, or values that do not belong together.
         """
+        unknown = content.mapping().keys() - {entry.name for entry in fields(Progress)}
+        if unknown:
+            raise ValueError(f"{min(unknown)} is nothing that a progress has")
         steps = content["steps"].whole(1)
         history = [_evaluation(entry, steps) for entry in content["history"].list()]
         best, digest = content["best"], content["best_weights"]

@@ -125,7 +125,10 @@ def scan(config: Config, mode: str) -> LabelledSet:
         )
     portions = tuple(shares(dataset)) if mode == "Train" else ()
     transforms = tuple(dataset["transforms"])
-    return LabelledSet(mode, readable, transforms, left_out, textless, tiny, portions, tuple(remarks))
+    labelled = LabelledSet(mode, readable, transforms, left_out, textless, tiny, portions, tuple(remarks))
+    if not labelled.of_epoch(config.seed, 0):
+        raise DataError(f"{mode}.dataset.ratio_list {dataset['ratio_list']}: leaves no image; raise it")
+    return labelled
 
 
 def _ignores_orientation(transforms: Sequence[Mapping[str, Any]]) -> bool:

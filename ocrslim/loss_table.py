@@ -26,6 +26,7 @@ MADE_BY = "sensitivity_anal.py"
 REMEASURE = "choose another folder with -o Global.save_model_dir=PATH, or measure anew with -o Global.overwrite=true"
 _GROUPS = "channel groups"
 _RATIO = re.compile(r"\d*\.?\d+(e-\d+)?")
+_MOST_TOLD = 3  # differences in a message
 _WHERE = {  # what decides a hash, for people
     "weights": "Global.pretrained_model",
     "architecture": "Architecture",
@@ -133,8 +134,12 @@ def check_record(
     if differ == [_GROUPS] and groups and there:
         return {name for name in {*groups, *there} if groups.get(name) != there.get(name)}
     if differ:
-        values = "; ".join(_difference(what, known.get(what), hashes[what]) for what in differ)
-        raise ArtifactError(f"{path}: measured with other {' and '.join(differ)} than this run's ({values}): {remedy}")
+        told = differ[:_MOST_TOLD]
+        values = "; ".join(_difference(what, known.get(what), hashes[what]) for what in told)
+        more = f" and {len(differ) - len(told)} more" if differ[_MOST_TOLD:] else ""
+        raise ArtifactError(
+            f"{path}: measured with other {' and '.join(told)}{more} than this run's ({values}): {remedy}"
+        )
     return set()
 
 

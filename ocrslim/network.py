@@ -17,7 +17,7 @@ from paddle import nn
 from ocrslim.artifacts import hash_value
 from ocrslim.config import Config
 from ocrslim.data import EvalSet
-from ocrslim.engines import DygraphEngine, Engine, InferenceEngine, is_inference_folder
+from ocrslim.engines import DygraphEngine, Engine, is_inference_folder, open_detector
 from ocrslim.errors import ConfigError, PlanError
 from ocrslim.models import build_model
 from ocrslim.pruning.plan import SUFFIX, Plan
@@ -173,13 +173,13 @@ def _short(architecture: Mapping[str, Any]) -> str:
 def open_engine(config: Config) -> Engine:
     """What `Global.pretrain_weights` names, ready to run: an exported folder as it is, or a network in dygraph."""
     if config.weights and is_inference_folder(config.weights):
-        return InferenceEngine(config.weights)
+        return open_detector(config.weights)
     return DygraphEngine(load_network(config).model)
 
 
 def scoring_engine(config: Config) -> Callable[[EvalSet], AbstractContextManager[Engine]]:
     """As `open_engine`, for images that are known: a network runs on the fast runtime where that pays."""
     if config.weights and is_inference_folder(config.weights):
-        engine = InferenceEngine(config.weights)
+        engine = open_detector(config.weights)
         return lambda _: contextlib.nullcontext(engine)
     return Engines(load_network(config).model).engine

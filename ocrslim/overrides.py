@@ -53,7 +53,9 @@ def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[str]]:
 
 
 def quoted(key: str, raw: str) -> str:
-    """How to give `raw` as text, to be typed in a shell."""
+    """How to give `raw` as text, to be typed in a shell; of a long one only how."""
+    if len(raw) > _MOST_SHOWN:
+        raw = "..."
     if set(raw) & set("\"\\'"):
         return "-o " + shlex.quote(f"{key}='" + raw.replace("'", "''") + "'")
     return f"-o '{key}=\"{raw}\"'"

@@ -33,9 +33,9 @@ _COLLAPSED = 0.8  # of the unpruned network's score: the receipts were still 5 p
 
 def run_prune(config: Config) -> dict[str, Any]:
     """Stage 2: plan from the table, surgery, refit, fine-tuning -> a checkpoint with its plan."""
+    wants_event_log(config)
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     require_patterns(config)
-    wants_event_log(config)
     check_source(config)
     with joined() as ranks:
         return _prune(config, ranks)

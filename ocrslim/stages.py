@@ -86,8 +86,8 @@ def run_train(config: Config) -> dict[str, Any]:
 
     A pruned checkpoint is trained on as it is, with its plan.
     """
-    config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     wants_event_log(config)
+    config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     check_source(config)
     with joined() as ranks:
         if ranks.first:

@@ -121,6 +121,11 @@ def test_ratio_list_draws_a_training_anew_in_each_epoch_by_seed_and_epoch(filled
     assert "each epoch draws 4 of the images anew" in labelled.summary()
 
 
+def test_a_ratio_list_that_leaves_no_image_is_named(filled):
+    config = filled.config("Train.dataset.ratio_list=[0.0001]")
+    assert "Train.dataset.ratio_list [0.0001]: leaves no image" in message(scan, config, "Train")
+
+
 def test_ratio_list_holds_for_each_label_file_by_itself(filled):
     second = filled.folder / "second.txt"
     for number in range(4):

@@ -97,7 +97,7 @@ OPTIONS: list[tuple[str, str, str]] = [
         )
     ],
     *[
-        (f"Global.save_inference_dir={value}", "export", "save_inference_dir|folder|/|c.yml|holds")
+        (f"Global.save_inference_dir={value}", "export", "save_inference_dir|folder|/|c.yml|holds|loop")
         for value in ("c.yml", "c.yml/out", "pages", ".", "/", "/proc/out", "/dev/null", "loop", "loop/inside", "''")
     ],
     *[(f"Global.infer_img={value}", "export", "infer_img") for value in ("17", "[a]", "{a: 1}", "true")],

@@ -144,7 +144,9 @@ def cases() -> Iterator[Case]:
     for number, (name, data) in enumerate(tables.items()):
         yield _case("sen.pickle", name, lambda _, data=data: data, readers[number % 3])
     for number, (name, edit) in enumerate(_RECORDS.items()):
-        yield _case("sen.json", name, _edited(edit), ("dry-run", "prune")[number % 2])
+        # a table may be pruned by that was measured on other images; an analysis of these cannot go on from it
+        stage = "sensitivity" if name == "other-data" else ("dry-run", "prune")[number % 2]
+        yield _case("sen.json", name, _edited(edit), stage)
     for number, (name, text) in enumerate(_RECORD_TEXTS.items()):
         yield _case("sen.json", name, lambda _, text=text: text.encode(), ("dry-run", "sensitivity")[number % 2])
     for number, (name, line) in enumerate(_LINES.items()):
