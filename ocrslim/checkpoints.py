@@ -114,7 +114,8 @@ def load_state(path: Path) -> TrainingState:
     except OSError as error:
         raise TrainingError(
             f"{named(path)}: cannot be read ({error.strerror}); expected the state of a training run: "
-            "check Global.checkpoints and Global.save_model_dir"
+            "check Global.checkpoints and Global.save_model_dir; to start from weights alone, name them in "
+            "Global.pretrain_weights"
         ) from None
     except pickle.UnpicklingError as error:
         raise not_a_state(path, str(error)) from None
