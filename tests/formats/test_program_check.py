@@ -15,7 +15,7 @@ import paddle
 import pytest
 from small_export import FORMATS, Tiny, export
 
-from ocrslim.engines import InferenceEngine
+from ocrslim.engines import InferenceEngine, open_detector
 from ocrslim.errors import WeightsError
 from ocrslim.formats.program_check import check_program, read_program
 from ocrslim.inference.first_load import check_first_load
@@ -258,7 +258,7 @@ def test_a_program_with_two_inputs_or_another_image_is_refused(model, tmp_path):
 def test_an_output_that_is_no_map_is_named(tmp_path):
     folder = export(Tiny(channels=2), tmp_path / "two", legacy=False)
     with pytest.raises(WeightsError, match=r"float32 \[1, 2, 32, 64\], expected a text map, float32 \[1, 1, 32, 64\]"):
-        InferenceEngine(folder)(IMAGE)
+        open_detector(folder)(IMAGE)
 
 
 def test_weights_that_are_no_numbers_are_named_before_they_run(tmp_path):
