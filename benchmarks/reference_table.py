@@ -18,7 +18,8 @@ import json
 import sys
 from pathlib import Path
 
-from ocrslim.artifacts import read_json, read_sensitivities
+from ocrslim.artifacts import read_json
+from ocrslim.formats.sensitivity_table import read_sensitivities
 from ocrslim.models.names import to_state_key
 
 TOLERANCE = 1e-6

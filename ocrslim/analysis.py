@@ -10,11 +10,12 @@ from typing import Any
 import paddle
 
 from ocrslim import report
-from ocrslim.artifacts import check_writable, hash_value, read_sensitivities
+from ocrslim.artifacts import check_writable, hash_value
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, scan_evaluation
 from ocrslim.engines import DygraphEngine
 from ocrslim.errors import ArtifactError
+from ocrslim.formats.sensitivity_table import read_sensitivities
 from ocrslim.loss_table import ADAPTIVE, RECORD, TABLE, check_names
 from ocrslim.measurements import JOURNALS, PICTURES, Measurements, check_readable, open_measurements, read_counts
 from ocrslim.network_input import NetworkMemory
@@ -24,8 +25,8 @@ from ocrslim.scoring import load_scored
 from ocrslim.search import Point
 from ocrslim.sensitivity import analyse, conclude, start_processes
 from ocrslim.sharing import Share, share_of
-from ocrslim.store import GIB
 from ocrslim.study import Method, Study
+from ocrslim.utils.input_files import GIB
 
 logger = logging.getLogger(__name__)
 

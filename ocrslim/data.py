@@ -21,8 +21,9 @@ from ocrslim.labelled import LabelledSet, scan
 from ocrslim.labels import Sample
 from ocrslim.network_input import NetworkMemory, Size
 from ocrslim.stand_in_operators import DecodeImage, DetResizeForTest, Operator
-from ocrslim.store import GIB, ArrayStore
+from ocrslim.store import ArrayStore
 from ocrslim.transforms import TransformError, build_operators, run
+from ocrslim.utils.input_files import GIB
 
 __all__ = [
     "EvalItem",

@@ -20,10 +20,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ocrslim.ppocr import alpha_to_color
-from ocrslim.utils.input_files import MIB, read_file
+from ocrslim.utils.input_files import MAX_PIXELS, MIB, read_file
 
 MAX_BYTES = 512 * MIB
-MAX_PIXELS = 2 * 89_478_485  # Pillow's own limit, beyond which it takes a small file for a decompression bomb
 
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 to 8 exchange height and width
 _CAMERA_FORMATS = ("JPEG", "MPO")

@@ -63,8 +63,22 @@ class Fault:
     first: str
 
 
-def box_faults(sample: Sample, size: tuple[int, int], turned: bool) -> tuple[Fault, ...]:
-    """The faults in the label of one image.
+@dataclass(frozen=True)
+class Look:
+    """What a look at the label of one image, beside the image, has shown.
+
+    Attributes:
+        faults: of each kind that there is.
+        end: where the boxes end, as a fraction of the image's width or height, whichever is larger; None where there
+            are fewer than two, which say nothing about where boxes usually lie.
+    """
+
+    faults: tuple[Fault, ...] = ()
+    end: float | None = None
+
+
+def look_at(sample: Sample, size: tuple[int, int], turned: bool) -> Look:
+    """Compare the label of one image with the image.
 
     Args:
         size: height and width of the image as it is decoded.
@@ -73,7 +87,7 @@ def box_faults(sample: Sample, size: tuple[int, int], turned: bool) -> tuple[Fau
     boxes = json.loads(sample.label)
     rings = [np.asarray(box["points"], dtype=np.float64) for box in boxes]
     if not rings:
-        return ()
+        return Look()
     fractions = _fractions(rings)
     stored = size[::-1] if turned else None
     misplaced = np.array([_outside(ring, size) for ring in rings]) & ~fractions
@@ -86,11 +100,12 @@ def box_faults(sample: Sample, size: tuple[int, int], turned: bool) -> tuple[Fau
         FRACTIONS: fractions,
         TWICE: _repeated(rings) & ~fractions,
     }
-    return tuple(
+    faults = tuple(
         Fault(kind, int(mask.sum()), f"{sample.place}, box {1 + int(mask.argmax())}{_quoted(boxes, mask)}")
         for kind, mask in masks.items()
         if mask.any()
     )
+    return Look(faults, _end(rings, size) if len(rings) > 1 else None)
 
 
 def line_faults(samples: Sequence[Sample]) -> tuple[Fault, ...]:
@@ -136,12 +151,14 @@ def judged(mode: str, faults: Mapping[str, Fault], boxes: int) -> list[str]:
     return lines
 
 
-def in_one_corner(mode: str, samples: Sequence[Sample]) -> list[str]:
+def in_one_corner(mode: str, ends: Sequence[float]) -> list[str]:
     """A line where the boxes of nearly all images end far from the right and lower borders.
 
     Labels made for a smaller copy of the images look like that, and nothing else in them is wrong.
+
+    Args:
+        ends: of each image with several boxes, as `Look` has it.
     """
-    ends = [_end(sample) for sample in samples if sample.boxes > 1]
     if len(ends) < _SOME_IMAGES or np.quantile(ends, 0.9) >= CORNER:
         return []
     return [
@@ -150,10 +167,8 @@ def in_one_corner(mode: str, samples: Sequence[Sample]) -> list[str]:
     ]
 
 
-def _end(sample: Sample) -> float:
-    """Where the boxes of an image end, as a fraction of its width or height, whichever is larger."""
-    corners = np.concatenate([np.asarray(box["points"], dtype=np.float64) for box in json.loads(sample.label)])
-    return float((corners.max(axis=0) / sample.size[::-1]).max())
+def _end(rings: Sequence[np.ndarray], size: tuple[int, int]) -> float:
+    return float((np.concatenate(rings).max(axis=0) / size[::-1]).max())
 
 
 def _fractions(rings: Sequence[np.ndarray]) -> np.ndarray:

@@ -16,7 +16,7 @@ from ocrslim.artifacts import hash_bytes, hash_value
 from ocrslim.config import Config
 from ocrslim.errors import DataError
 from ocrslim.image_files import ImageError, decode_image, read_image
-from ocrslim.label_faults import Fault, box_faults, in_one_corner, judged, line_faults, summed
+from ocrslim.label_faults import Look, in_one_corner, judged, line_faults, look_at, summed
 from ocrslim.labels import MIN_SIDE, Sample, read_labels, shares
 from ocrslim.progress import progress_bar
 from ocrslim.utils.input_files import shortened
@@ -104,15 +104,16 @@ def scan(config: Config, mode: str) -> LabelledSet:
     dataset = config.section(f"{mode}.dataset")
     samples = read_labels(dataset, mode, config.seed)
     ignore_orientation = _ignores_orientation(dataset["transforms"])
-    scanned, found = [], line_faults(samples)
-    for sample, faults in _in_threads(lambda sample: _scan_image(sample, ignore_orientation), samples, mode):
+    scanned, found, ends = [], [*line_faults(samples)], []
+    for sample, look in _in_threads(lambda sample: _scan_image(sample, ignore_orientation), samples, mode):
         scanned.append(sample)
-        found += faults
+        found += look.faults
+        ends += [] if look.end is None else [look.end]
     readable = tuple(sample for sample in scanned if sample.digest)
     left_out = tuple(f"{shortened(sample.name, 100)}: {sample.fault}" for sample in scanned if not sample.digest)
     _require_most(mode, dataset, len(samples), left_out)
     remarks = judged(mode, summed(found), sum(sample.boxes for sample in readable))
-    remarks += in_one_corner(mode, readable)
+    remarks += in_one_corner(mode, ends)
     tiny = sum(sample.tiny for sample in readable)
     textless: tuple[str, ...] = ()
     if mode == "Train":
@@ -145,21 +146,21 @@ def _require_most(mode: str, dataset: Mapping[str, Any], count: int, left_out: S
         )
 
 
-def _scan_image(sample: Sample, ignore_orientation: bool) -> tuple[Sample, tuple[Fault, ...]]:
-    """The sample with size and digest, or with the reason why it has none; and the faults of its label."""
+def _scan_image(sample: Sample, ignore_orientation: bool) -> tuple[Sample, Look]:
+    """The sample with size and digest, or with the reason why it has none; and a look at its label."""
     try:
         data = read_image(sample.path)
         decoded = decode_image(data, ignore_orientation)
     except ImageError as error:
-        return replace(sample, fault=str(error)), ()
+        return replace(sample, fault=str(error)), Look()
     height, width = decoded.pixels.shape[:2]
-    faults = box_faults(sample, (height, width), decoded.turned)
-    return replace(sample, size=(height, width), digest=hash_bytes(data)), faults
+    look = look_at(sample, (height, width), decoded.turned)
+    return replace(sample, size=(height, width), digest=hash_bytes(data)), look
 
 
 def _in_threads(
-    work: Callable[[Sample], tuple[Sample, tuple[Fault, ...]]], items: list[Sample], mode: str
-) -> Iterable[tuple[Sample, tuple[Fault, ...]]]:
+    work: Callable[[Sample], tuple[Sample, Look]], items: list[Sample], mode: str
+) -> Iterable[tuple[Sample, Look]]:
     found = _threads().map(work, items)  # what is left is cancelled when this generator is closed, by Ctrl-C as well
     yield from progress_bar(found, total=len(items), desc=f"{mode}: checking images", unit="img")
 

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ocrslim.artifacts import Sensitivities, hash_value
+from ocrslim.artifacts import hash_value
+from ocrslim.formats.sensitivity_table import Sensitivities
 from ocrslim.progress import progress_bar
 from ocrslim.pruning.latency import SAMPLES, LatencyCost, LatencyTable, describe_machine, measured_table
 from ocrslim.pruning.plan import Cut

@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from ocrslim.artifacts import Sensitivities, hash_value, read_json, read_sensitivities
+from ocrslim.artifacts import hash_value, read_json
 from ocrslim.errors import ArtifactError
+from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.metrics import METRICS
 from ocrslim.models.names import to_public, to_state_key

@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ocrslim.artifacts import Sensitivities, read_sensitivities, write_error, write_json, write_sensitivities
+from ocrslim.artifacts import write_error, write_json
 from ocrslim.errors import ArtifactError
+from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities, write_sensitivities
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.journal import Counts, Entry, Journal, joined, read_journal
 from ocrslim.loss_table import (

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ocrslim import loss_table, report
-from ocrslim.artifacts import Sensitivities, hash_value
+from ocrslim.artifacts import hash_value
 from ocrslim.config import Config
 from ocrslim.errors import PlanError
+from ocrslim.formats.sensitivity_table import Sensitivities
 from ocrslim.latency_goal import LATENCY, LatencyGoal
 from ocrslim.models.names import to_public
 from ocrslim.pruning.cost import Cost, measure_cost

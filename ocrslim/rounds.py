@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ocrslim.analysis import run_sensitivity
-from ocrslim.artifacts import check_writable, hash_value, read_json, read_sensitivities, write_json
+from ocrslim.artifacts import check_writable, hash_value, read_json, write_json
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet
 from ocrslim.errors import ArtifactError, ConfigError
+from ocrslim.formats.sensitivity_table import read_sensitivities
 from ocrslim.planning import choose_plan, table_of
 from ocrslim.pruning.criteria import RECONSTRUCTION
 from ocrslim.pruning.plan import SUFFIX

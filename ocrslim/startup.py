@@ -12,6 +12,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from ocrslim.utils.input_files import MAX_PIXELS
+
 logger = logging.getLogger(__name__)
 
 _NOISE = r"No ccache found|Setuptools is replacing|.*pkg_resources|Found 'dict' in given outputs"
@@ -34,7 +36,7 @@ def import_paddle(training: bool = False) -> None:
     """
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")  # a damaged image is one line of ours
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", "178956970")  # for formats whose header Pillow cannot read
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))  # for formats whose header Pillow cannot read
     # images of a dozen sizes take more kernels than oneDNN keeps by itself
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
     if training and _MKL not in os.environ and slow_mkl():

@@ -16,8 +16,6 @@ import numpy as np
 
 logger = logging.getLogger(__name__)
 
-GIB = 1 << 30
-
 
 @dataclass(frozen=True)
 class _Spilled:

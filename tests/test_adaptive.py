@@ -10,9 +10,10 @@ import pytest
 from sensitivity_case import FAST, HASHES, PUBLIC, entries, images_once, study_of, traced_once
 
 from ocrslim import analysis, sensitivity
-from ocrslim.artifacts import read_json, read_sensitivities, write_json, write_sensitivities
+from ocrslim.artifacts import read_json, write_json
 from ocrslim.config import load_config
 from ocrslim.errors import ArtifactError
+from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
 from ocrslim.loss_table import load_table
 from ocrslim.planning import choose_plan
 from ocrslim.pruning.select import ratio_by_loss

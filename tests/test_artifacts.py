@@ -15,16 +15,17 @@ import pytest
 
 from ocrslim import artifacts
 from ocrslim.errors import ArtifactError
+from ocrslim.formats import sensitivity_table
 
 TABLE = {"conv1_weights": {0.1: 0.25, 0.2: -0.125}, "neck.p2_conv.weight": {0.5: 1.0}}
 
 
 def test_a_table_comes_back_and_paddleslim_reads_it(tmp_path):
     path = tmp_path / "sen.pickle"
-    artifacts.write_sensitivities(path, {"w": {np.float64(0.1): np.float32(0.5)}})
-    assert artifacts.read_sensitivities(path) == {"w": {0.1: 0.5}}
-    artifacts.write_sensitivities(path, TABLE)
-    assert artifacts.read_sensitivities(path) == TABLE
+    sensitivity_table.write_sensitivities(path, {"w": {np.float64(0.1): np.float32(0.5)}})
+    assert sensitivity_table.read_sensitivities(path) == {"w": {0.1: 0.5}}
+    sensitivity_table.write_sensitivities(path, TABLE)
+    assert sensitivity_table.read_sensitivities(path) == TABLE
     from paddleslim.prune import load_sensitivities
 
     assert load_sensitivities(str(path)) == TABLE
@@ -60,7 +61,7 @@ def test_anything_but_a_table_is_refused_by_name_and_not_run(tmp_path, monkeypat
     path = tmp_path / "sen.pickle"
     path.write_bytes(content)
     with pytest.raises(ArtifactError) as caught:
-        artifacts.read_sensitivities(path)
+        sensitivity_table.read_sensitivities(path)
     assert str(path) in str(caught.value) and says in str(caught.value)
     assert "sensitivity_anal.py" in str(caught.value)
     assert not (tmp_path / "bomb-went-off").exists()
@@ -103,9 +104,9 @@ def test_a_file_in_the_way_of_a_folder_is_named(tmp_path):
 def test_kill_during_a_write_never_shows_a_half_file(tmp_path):
     """A writer killed with SIGKILL at a random moment: the reader finds the old table or the new one."""
     path = tmp_path / "sen.pickle"
-    artifacts.write_sensitivities(path, {"w": {0.1: 0.0}})
+    sensitivity_table.write_sensitivities(path, {"w": {0.1: 0.0}})
     program = f"""
-        from ocrslim.artifacts import write_sensitivities
+        from ocrslim.formats.sensitivity_table import write_sensitivities
         print("ready", flush=True)
         for i in range(10**6):
             write_sensitivities({str(path)!r}, {{f"w{{j}}": {{0.1: float(i)}} for j in range(3000)}})
@@ -118,7 +119,7 @@ def test_kill_during_a_write_never_shows_a_half_file(tmp_path):
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        assert len({losses[0.1] for losses in artifacts.read_sensitivities(path).values()}) == 1
+        assert len({losses[0.1] for losses in sensitivity_table.read_sensitivities(path).values()}) == 1
 
 
 def test_what_a_kill_left_behind_is_swept_and_nothing_else(tmp_path):
@@ -178,7 +179,7 @@ def test_a_file_that_is_no_file_is_refused_before_it_is_read(tmp_path):
     }.items():
         path = tmp_path / name
         make(path)
-        for read in (lambda path: artifacts.read_json(path, "this"), artifacts.read_sensitivities):
+        for read in (lambda path: artifacts.read_json(path, "this"), sensitivity_table.read_sensitivities):
             with pytest.raises(ArtifactError, match=name) as caught:
                 read(path)
             assert "\n" not in str(caught.value)

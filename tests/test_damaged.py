@@ -16,10 +16,11 @@ import pytest
 from training import images, make_config, no_images, plan_of, run, stop_after
 
 from ocrslim import rounds, trials
-from ocrslim.artifacts import write_json, write_sensitivities
+from ocrslim.artifacts import write_json
 from ocrslim.checkpoints import load_state
 from ocrslim.errors import ArtifactError, OcrSlimError
 from ocrslim.event_log import EventLog
+from ocrslim.formats.sensitivity_table import write_sensitivities
 from ocrslim.history import Progress
 from ocrslim.journal import read_journal
 from ocrslim.loss_table import load_table

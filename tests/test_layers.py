@@ -9,9 +9,11 @@ import pytest
 
 ORDER = """
     errors utils utils.input_files utils.text utils.yaml_values utils.fields
+    artifacts
     formats formats.faults formats.pickled_arrays formats.nesting formats.safe_pickle
     formats.protobuf formats.tensor_shapes formats.operations formats.legacy_program formats.pir_program
-    formats.program_check formats.paddle_tensors formats.onnx_weights artifacts progress ranks interrupts startup
+    formats.program_check formats.paddle_tensors formats.onnx_weights formats.sensitivity_table
+    progress ranks interrupts startup
     yamlfile rules tasks tasks.detection tasks.detection.operators tasks.detection.pipeline
     schema overrides checker config
     models.backbones.mobilenet_v3 models.backbones models.necks.db_fpn models.necks

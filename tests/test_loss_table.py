@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from ocrslim.artifacts import write_sensitivities
 from ocrslim.errors import ArtifactError
+from ocrslim.formats.sensitivity_table import write_sensitivities
 from ocrslim.loss_table import check_names, check_record, group_hashes, load_table
 from ocrslim.pruning.select import ratio_by_loss
 

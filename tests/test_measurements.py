@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from ocrslim.artifacts import read_json, read_sensitivities, write_sensitivities
+from ocrslim.artifacts import read_json
 from ocrslim.errors import ArtifactError
+from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
 from ocrslim.journal import Entry, Journal
 from ocrslim.measurements import Identity, open_measurements
 from ocrslim.metrics import ImageCounts

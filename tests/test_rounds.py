@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ocrslim import prune, rounds
-from ocrslim.artifacts import read_sensitivities, write_sensitivities
 from ocrslim.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError
+from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
 from ocrslim.network import load_network, load_prunable
 from ocrslim.planning import choose_plan
 from ocrslim.prune import run_prune

@@ -25,9 +25,10 @@ from sensitivity_case import (
 )
 
 from ocrslim import analysis, scoring, sensitivity
-from ocrslim.artifacts import read_json, read_sensitivities
+from ocrslim.artifacts import read_json
 from ocrslim.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError, DataError, GraphError
+from ocrslim.formats.sensitivity_table import read_sensitivities
 from ocrslim.journal import Journal
 from ocrslim.pruning.select import loss_of
 from ocrslim.sensitivity import Method, analyse

@@ -18,9 +18,10 @@ import pytest
 from sensitivity_case import GROUPS, PLAIN, PUBLIC, RATIOS, entries, images_once, study, undisturbed
 
 from ocrslim import analysis, cli, scoring
-from ocrslim.artifacts import read_json, read_sensitivities, write_sensitivities
+from ocrslim.artifacts import read_json
 from ocrslim.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError
+from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
 from ocrslim.loss_table import ADAPTIVE, EXACT
 from ocrslim.sensitivity import analyse
 from ocrslim.sharing import Share, alone, share_of

@@ -10,8 +10,8 @@ import paddle
 import pytest
 from hand_built import concat, depthwise, flattened, grouped_by_block, plain, residual, transposed
 
-from ocrslim.artifacts import read_sensitivities
 from ocrslim.errors import ArtifactError, PlanError
+from ocrslim.formats.sensitivity_table import read_sensitivities
 from ocrslim.graph.groups import ChannelGraph, Layer
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.pruners import ChannelPruner

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sensitivity_case import images_once
 
-from ocrslim.artifacts import read_sensitivities
+from ocrslim.formats.sensitivity_table import read_sensitivities
 
 SCRIPTS = {
     "sensitivity": "sensitivity_anal.py",

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.artifacts import Sensitivities
 from ocrslim.config import PruneOptions
 from ocrslim.errors import PlanError
+from ocrslim.formats.sensitivity_table import Sensitivities
 from ocrslim.graph.groups import ChannelGraph, Group
 from ocrslim.models.names import to_public
 from ocrslim.pruning.counts import CostOfCounts, product_cost

@@ -21,8 +21,8 @@ import numpy as np
 from paddle import nn
 from paddle.optimizer import Optimizer
 
-from ocrslim.artifacts import read_sensitivities, write_sensitivities
 from ocrslim.errors import PlanError
+from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
 from ocrslim.graph.groups import ChannelGraph, Group, Member
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.criteria import paddleslim_class

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 MIB = 1 << 20
 GIB = 1 << 30
 MAX_JSON_DEPTH = 100
+MAX_PIXELS = 2 * 89_478_485  # Pillow's own limit, beyond which it takes a small file for a decompression bomb
 
 _KINDS = (
     (stat.S_ISDIR, "a folder"),

@@ -53,7 +53,7 @@ def refusal(folder: Path, mode: str, transforms: list[dict]) -> str:
 
 @pytest.mark.parametrize("mode", ["Train", "Eval"])
 def test_the_usual_lists_are_complete(tmp_path, mode):
-    loaded(tmp_path, mode, OF[mode])
+    assert loaded(tmp_path, mode, OF[mode]).get(f"{mode}.dataset.transforms")
 
 
 @pytest.mark.parametrize("path", sorted((REPO / "configs").rglob("*.yml")), ids=lambda path: path.stem)
@@ -87,7 +87,7 @@ EPOCHS = {"shrink_ratio": 0.4, "total_epoch": 500}
     ],
 )
 def test_what_paddleocrs_configurations_have_is_accepted(tmp_path, mode, transforms):
-    loaded(tmp_path, mode, transforms)
+    assert loaded(tmp_path, mode, transforms).get(f"{mode}.dataset.transforms")
 
 
 NEEDED = {mode: [name for entry in OF[mode] for name in entry if name != "IaaAugment"] for mode in OF}
