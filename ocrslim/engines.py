@@ -39,6 +39,7 @@ __all__ = [
     "InferenceEngine",
     "find_inference_model",
     "is_inference_folder",
+    "open_detector",
 ]
 
 logger = logging.getLogger(__name__)

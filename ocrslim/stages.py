@@ -36,7 +36,6 @@ from ocrslim.ranks import Ranks, joined
 from ocrslim.runfolder import check_source
 from ocrslim.runtime.engine import Engines
 from ocrslim.scoring import NOMINAL_SHAPE, detector_graph
-from ocrslim.weight_files import read_weight_file
 from ocrslim.weights import init_backbone, load_weights, read_weights, save_checkpoint, state_arrays
 
 logger = logging.getLogger(__name__)
@@ -164,11 +163,11 @@ def run_import(config: Config, source: Path, destination: Path) -> dict[str, Any
         destination = destination.with_name(destination.name + ".pdparams")
     settings = destination.with_suffix(".yml")
     refuse_pruned(source)
-    _require_other_files((destination, settings), (read_weight_file(source).path, config.path))
-    check_writable(destination.parent)
     paddle.seed(config.seed)
     model = build_model(config.section("Architecture"))
     loaded = load_weights(model, source)
+    _require_other_files((destination, settings), (loaded.source, config.path))
+    check_writable(destination.parent)
     if not config.overwrite:
         _require_same(destination, settings, model, config)
     save_checkpoint(model, destination)
