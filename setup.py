@@ -32,5 +32,5 @@ setup(
     ],
     # Global.use_visualdl; a requirement of nobody else: it brings a web server, pandas and more
     extras_require={"visualdl": ["visualdl>=2.5.3,<3"]},
-    entry_points={"console_scripts": ["ocrslim = ocrslim.cli:main"]},
+    entry_points={"console_scripts": ["ocrslim = ocrslim.cli.main:main"]},
 )

@@ -38,7 +38,7 @@ from accuracy_spots import as_json, comparisons, spots_of
 from machine import REPO, describe, now, revision
 from processes import Journal, environment, run_logged
 
-from ocrslim.artifacts import write_text
+from ocrslim.utils.files import write_text
 from ocrslim.demo import package_weights
 
 OUTPUT = REPO / "output/accuracy_benchmark"

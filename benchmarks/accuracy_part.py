@@ -37,9 +37,9 @@ def main() -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("ocrslim").setLevel(logging.INFO)
     options = parse()
-    from ocrslim.config import load_config
+    from ocrslim.config.config import load_config
     from ocrslim.errors import EXIT_CODE, OcrSlimError
-    from ocrslim.startup import import_paddle
+    from ocrslim.utils.paddle_setup import import_paddle
 
     try:
         config = load_config(options.config, options.opt)
@@ -89,8 +89,8 @@ def _run(options: argparse.Namespace, config: Any) -> Answer:
 
 def counts_of(engine: Any, config: Any, images: Any) -> list[Any]:
     """`ImageCounts` of each image."""
-    from ocrslim.evaluate import post_processor
-    from ocrslim.metrics import DetMetric
+    from ocrslim.tasks.detection.post_process import post_processor
+    from ocrslim.tasks.detection.metric import DetMetric
 
     metric, post_process, found = DetMetric(), post_processor(config), []
     for index in range(len(images)):
@@ -102,9 +102,9 @@ def counts_of(engine: Any, config: Any, images: Any) -> list[Any]:
 
 def scored(model: Any, config: Any) -> Answer:
     """Counts and scores on the evaluation images, checked against dygraph on two of them."""
-    from ocrslim.data import EvalSet, scan_evaluation
-    from ocrslim.metrics import scores_of
-    from ocrslim.runtime.engine import Engines
+    from ocrslim.data.eval_set import EvalSet, scan_evaluation
+    from ocrslim.tasks.detection.metric import scores_of
+    from ocrslim.inference.auto_engine import Engines
 
     images = EvalSet(scan_evaluation(config), config)
     with Engines(model).engine(images) as engine:
@@ -119,7 +119,7 @@ def held_against_dygraph(engine: Any, model: Any, images: Any) -> list[float]:
     Raises:
         SystemExit: it is more than rounding.
     """
-    from ocrslim.engines import DygraphEngine
+    from ocrslim.inference.engines import DygraphEngine
 
     reference, found = DygraphEngine(model), []
     for index in range(min(_CHECKED, len(images))):
@@ -132,12 +132,12 @@ def held_against_dygraph(engine: Any, model: Any, images: Any) -> list[float]:
 
 def recover(config: Any) -> Answer:
     """Our network before training, chosen, cut and refitted as `ocrslim prune` does -> `pruned.pdparams`, its plan."""
-    from ocrslim.network import load_prunable
-    from ocrslim.planning import choose_plan
+    from ocrslim.pruning.loading import load_prunable
+    from ocrslim.selection.chooser import choose_plan
     from ocrslim.pruning.surgery import apply_plan
-    from ocrslim.scoring import load_scored
-    from ocrslim.stages import scan_both
-    from ocrslim.trials import Trials
+    from ocrslim.pruning.prunable import load_scored
+    from ocrslim.data.eval_set import scan_both
+    from ocrslim.selection.candidates import Trials
 
     data = scan_both(config)
     teacher, network = load_prunable(config), load_scored(config, data[0])
@@ -153,7 +153,7 @@ def recover(config: Any) -> Answer:
 def keep(model: Any, plan: Any, config: Any) -> Answer:
     """Write `pruned.pdparams` with its plan; what it scores on the images that choices are made by."""
     from ocrslim.pruning.plan import SUFFIX
-    from ocrslim.weights import save_checkpoint
+    from ocrslim.models.weights import save_checkpoint
 
     folder = config.save_model_dir
     folder.mkdir(parents=True, exist_ok=True)
@@ -171,8 +171,9 @@ def speed(config: Any, stage: str) -> Answer:
 
     By this process's CPU time on one thread: other programs do not change it much.
     """
-    from ocrslim import prune, stages
-    from ocrslim.display import Display
+    from ocrslim.commands import prune
+    from ocrslim.commands import stages
+    from ocrslim.training.monitoring.console import Display
 
     marks: list[float] = []
     steps: list[int] = []
@@ -196,10 +197,10 @@ def speed(config: Any, stage: str) -> Answer:
 
 def latency(config: Any, unpruned: str, passes: int) -> Answer:
     """Milliseconds of a pass through the exports of the pruned and the unpruned network, in turns."""
-    from ocrslim.engines import InferenceEngine
-    from ocrslim.evaluate import times_in_turns
-    from ocrslim.network import load_network
-    from ocrslim.scoring import NOMINAL_SHAPE
+    from ocrslim.inference.engines import InferenceEngine
+    from ocrslim.inference.latency import times_in_turns
+    from ocrslim.pruning.loading import load_network
+    from ocrslim.pruning.prunable import NOMINAL_SHAPE
 
     network = load_network(config)
     image = np.random.default_rng(0).standard_normal(NOMINAL_SHAPE).astype(np.float32)
@@ -215,8 +216,8 @@ def latency(config: Any, unpruned: str, passes: int) -> Answer:
 
 def _exported(config: Any, weights: str, folder: Path) -> Path:
     """An inference model of a checkpoint, as `ocrslim export` makes it."""
-    from ocrslim.config import Config
-    from ocrslim.stages import run_export
+    from ocrslim.config.config import Config
+    from ocrslim.commands.export import run_export
 
     tree = json.loads(json.dumps(config.tree))
     tree["Global"] |= {"pretrained_model": str(weights), "save_inference_dir": str(folder)}
@@ -240,12 +241,12 @@ def _compared(full: list[float], part: list[float]) -> Answer:
 
 def score(config: Any, options: argparse.Namespace) -> Answer:
     """A final network on the test images; entered in the ledger before they are read."""
-    from ocrslim.artifacts import hash_arrays
-    from ocrslim.models import build_model
-    from ocrslim.network import load_network
+    from ocrslim.utils.hashing import hash_arrays
+    from ocrslim.models.factory import build_model
+    from ocrslim.pruning.loading import load_network
     from ocrslim.pruning.cost import measure_cost
-    from ocrslim.scoring import detector_graph
-    from ocrslim.weights import state_arrays
+    from ocrslim.pruning.prunable import detector_graph
+    from ocrslim.models.weights import state_arrays
 
     network = load_network(config)
     weights = hash_arrays(state_arrays(network.model))

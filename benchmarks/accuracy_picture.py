@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ocrslim.artifacts import atomic_file
+from ocrslim.utils.files import atomic_file
 
 DPI = 130
 _INK, _FAINT = "#1a1a1a", "#6a6a6a"

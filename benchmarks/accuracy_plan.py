@@ -22,7 +22,7 @@ RESIZE = {"sroie": "{limit_side_len: 960, limit_type: max}", "icdar2015": "{imag
 EVALUATIONS = 8  # of a training, beside those before its first and after its last step
 LATENCY, MACS = "latency", "macs"
 ONE_CORE = ("speed", "train")  # on one thread: another training can run beside it, and takes nothing from its budget
-_OCRSLIM, _PART = ("-m", "ocrslim.cli"), ("benchmarks/accuracy_part.py",)
+_OCRSLIM, _PART = ("-m", "ocrslim"), ("benchmarks/accuracy_part.py",)
 # seconds to estimate by
 _SECONDS = {"weights": 10, "table": 400, "prune": 90, "speed": 180, "latency": 60, "score": 90}
 _EVALUATING = 30

@@ -29,10 +29,10 @@ import zoo
 from oracle import RATIOS, TOGETHER, judge, sample
 from paddle import nn
 
-from ocrslim.artifacts import write_json
+from ocrslim.utils.files import write_json
 from ocrslim.graph.groups import ChannelGraph
-from ocrslim.graph.trace import trace
-from ocrslim.pruning.proof import channel_graph
+from ocrslim.graph.frontends.dygraph import trace
+from ocrslim.pruning.channel_graph import channel_graph
 
 REPO = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_suffix(".json")

@@ -32,7 +32,7 @@ from machine import REPO, describe, now, revision
 from processes import Journal, environment, run_logged
 from sensitivity_plan import DATA, NINE, Part, listing_parts, plan
 
-from ocrslim.artifacts import write_text
+from ocrslim.utils.files import write_text
 
 OUTPUT = REPO / "output/sensitivity_benchmark"
 PART = REPO / "benchmarks/sensitivity_part.py"

@@ -17,11 +17,11 @@ NOMINAL_PIXELS = 736 * 1280
 
 def groups(request: Answer) -> Answer:
     """Our groups by state-dict key, in the network's order, and the network's MACs at 736x1280."""
-    from ocrslim.startup import import_paddle
+    from ocrslim.utils.paddle_setup import import_paddle
 
     config = configuration(request)
     import_paddle()
-    from ocrslim.scoring import load_scored
+    from ocrslim.pruning.prunable import load_scored
 
     graph = load_scored(config).graph
     return {"groups": list(graph.groups), "macs": graph.macs}
@@ -39,8 +39,8 @@ class _Marks:
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """Mark while in the block."""
-        from ocrslim.measurements import Measurements
-        from ocrslim.workers import ProcessWorkers
+        from ocrslim.sensitivity.results.store import Measurements
+        from ocrslim.sensitivity.workers.pool import ProcessWorkers
 
         add, set_up = Measurements.add, ProcessWorkers.set_up
 
@@ -64,11 +64,11 @@ class _Marks:
 def measure(request: Answer) -> Answer:
     """Our analysis as the command runs it, without the pictures."""
     config = configuration(request)
-    from ocrslim.startup import import_paddle
+    from ocrslim.utils.paddle_setup import import_paddle
 
     import_paddle()
-    from ocrslim import analysis
-    from ocrslim.sensitivity import analyse, start_processes
+    from ocrslim.sensitivity import run as analysis
+    from ocrslim.sensitivity.analyzer import analyse, start_processes
 
     method, marks = analysis._method(config), _Marks()
     with marks.watching(), start_processes(method) as processes:
@@ -100,7 +100,7 @@ def _by_image(measured: Any, public: dict[str, str]) -> dict[str, list[list[int]
     """Counts of the complete points in the order of the label file."""
     import numpy as np
 
-    from ocrslim.sensitivity import _ORDER_SEED
+    from ocrslim.sensitivity.analyzer import _ORDER_SEED
 
     images = measured.identity.images
     place = np.argsort(np.random.default_rng(_ORDER_SEED).permutation(images)).tolist()
@@ -117,11 +117,11 @@ def _arithmetic(study: Any, public: dict[str, str], points: Sequence[Any]) -> di
     By layers as the channel graph counts them, scaled to the mean size of an image; what reuse leaves is the part
     behind the division at its default price, and once for each layer and image the part in front.
     """
-    from ocrslim.data import EvalSet
-    from ocrslim.graph.trace import traced
+    from ocrslim.data.eval_set import EvalSet
+    from ocrslim.graph.frontends.dygraph import traced
     from ocrslim.pruning.cost import measure_cost
-    from ocrslim.runtime.variants import RuntimeNetwork
-    from ocrslim.weights import state_arrays
+    from ocrslim.inference.incremental.network import RuntimeNetwork
+    from ocrslim.models.weights import state_arrays
 
     images = EvalSet(study.labelled, study.config, memory=0)
     began = time.monotonic()

@@ -20,7 +20,7 @@ def _pruner(config: Any) -> tuple[Any, Any]:
 
     Two things make it run on paddlepaddle 3.1.1: FLAGS_enable_pir_api=0 in the environment, and one alias.
     """
-    from ocrslim.startup import import_paddle
+    from ocrslim.utils.paddle_setup import import_paddle
 
     import_paddle()
     from paddle.base.dygraph import base
@@ -28,7 +28,7 @@ def _pruner(config: Any) -> tuple[Any, Any]:
     base._to_static_mode_guard_ = base.to_static_mode_guard  # the name that PaddleSlim knows it by
     from paddleslim.dygraph import FPGMFilterPruner
 
-    from ocrslim.network import load_prunable
+    from ocrslim.pruning.loading import load_prunable
 
     model = load_prunable(config).model
     model.train()  # so that it sees the branch that only training runs, as in PaddleOCR's script
@@ -53,7 +53,7 @@ def measure(request: Answer) -> Answer:
     `sensitive` always measures 0.1 .. 0.9. Ratios that are not wanted are put into its table beforehand, and it
     skips what it has; what an interrupted run measured is put there too.
     """
-    from ocrslim.data import EvalSet, scan_evaluation
+    from ocrslim.data.eval_set import EvalSet, scan_evaluation
 
     config = configuration(request)
     folder = Path(request["folder"])
@@ -104,8 +104,8 @@ class _Evaluation:
     """
 
     def __init__(self, model: Any, images: Any, config: Any, path: Path, points: Sequence[tuple[str, float]]):
-        from ocrslim.engines import DygraphEngine
-        from ocrslim.evaluate import post_processor
+        from ocrslim.inference.engines import DygraphEngine
+        from ocrslim.tasks.detection.post_process import post_processor
 
         self._engine, self._images, self._path = DygraphEngine(model), images, path
         self._post_process = post_processor(config)
@@ -124,7 +124,7 @@ class _Evaluation:
         self._last = time.monotonic()
 
     def __call__(self) -> float:
-        from ocrslim.evaluate import evaluate
+        from ocrslim.evaluation.evaluator import evaluate
 
         self._found = []
         score = evaluate(self._engine, self._images, self._keep)["hmean"]
@@ -139,8 +139,8 @@ class _Evaluation:
         return found
 
     def _take(self, score: float, seconds: float) -> None:
-        from ocrslim.metrics import DetMetric
-        from ocrslim.pruning.select import loss_of
+        from ocrslim.tasks.detection.metric import DetMetric
+        from ocrslim.pruning.loss_rules import loss_of
 
         counts = [list(DetMetric().update(f, item.polys, item.ignore)) for f, item in zip(self._found, self._images)]
         if self._score is None:  # the first evaluation is the unpruned network

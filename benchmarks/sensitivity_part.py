@@ -50,7 +50,7 @@ def point(group: str, ratio: float) -> str:
 
 def configuration(request: Answer) -> Any:
     """The shipped configuration with the request's images, layers, ratios and mode."""
-    from ocrslim.config import load_config
+    from ocrslim.config.config import load_config
     from ocrslim.demo import SHIPPED_CONFIG, package_weights
 
     folder, data = Path(request["folder"]), SHARED / request["data"]
@@ -91,13 +91,13 @@ def peak(folder: Path) -> Answer:
 
 def _convolutions(folder: Path) -> Callable[[], Any]:
     """A pass through four convolutions of 1x1 on all cores."""
-    from ocrslim.startup import import_paddle
+    from ocrslim.utils.paddle_setup import import_paddle
 
     import_paddle()
     import numpy as np
     import paddle
 
-    from ocrslim.engines import InferenceEngine
+    from ocrslim.inference.engines import InferenceEngine
 
     net = paddle.nn.Sequential(*(paddle.nn.Conv2D(512, 512, 1) for _ in range(4)))
     shape = [1, 512, 64, 64]

@@ -84,7 +84,7 @@ def decisions(results: Results, name: str) -> tuple[float | None, list[str]]:
     if not {f"{name} adaptive", f"{name} whole table"} <= set(results):
         return None, []
     adaptive, exact = (Ours(results[f"{name} {way}"]) for way in ("adaptive", "whole table"))
-    from ocrslim.pruning.select import ratio_by_loss  # here, as Paddle in this process would share the parts' memory
+    from ocrslim.pruning.loss_rules import ratio_by_loss
 
     far = []
     for layer, known in adaptive.layers.items():

@@ -25,9 +25,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from ocrslim.artifacts import read_json, write_json, write_text
+from ocrslim.utils.files import read_json, write_json, write_text
 from ocrslim.demo import SCRIPTS, SHIPPED_CONFIG, package_weights
-from ocrslim.synth import render_dataset
+from ocrslim.data.synthetic import render_dataset
 
 VERSIONS = ("3.1.1", "3.2.2", "3.3.1")
 REPO = Path(__file__).resolve().parents[1]

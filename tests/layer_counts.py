@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ocrslim.metrics import ImageCounts
+from ocrslim.tasks.detection.metric import ImageCounts
 
 RATIOS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 KINDS = {  # ratio at which the damage is of the order of the labels' spread

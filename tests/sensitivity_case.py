@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from ocrslim import sensitivity
-from ocrslim.config import load_config
-from ocrslim.data import scan
-from ocrslim.graph.trace import traced
-from ocrslim.network import load_network
-from ocrslim.pruning.proof import channel_graph
-from ocrslim.pruning.pruners import ChannelPruner
-from ocrslim.sensitivity import Method, Study, analyse
+from ocrslim.sensitivity import analyzer as sensitivity
+from ocrslim.config.config import load_config
+from ocrslim.data.eval_set import scan
+from ocrslim.graph.frontends.dygraph import traced
+from ocrslim.pruning.loading import load_network
+from ocrslim.pruning.channel_graph import channel_graph
+from ocrslim.pruning.channel_pruner import ChannelPruner
+from ocrslim.sensitivity.analyzer import Method, Study, analyse
 
 GROUPS = ["backbone.stage2.2.expand_conv.conv.weight", "neck.in2_conv.weight", "neck.p2_conv.weight"]
 PUBLIC = ["conv10_expand_weights", "neck.in2_conv.weight", "neck.p2_conv.weight"]

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from ocrslim.graph.build import build_graph
+from ocrslim.graph.builder import build_graph
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.graph.program import Op, Program, Value
 

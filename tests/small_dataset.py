@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from ocrslim.config import load_config
+from ocrslim.config.config import load_config
 from ocrslim.errors import DataError
 
 NORMALISE = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ocrslim.metrics import ImageCounts, scores_of
+from ocrslim.tasks.detection.metric import ImageCounts, scores_of
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 

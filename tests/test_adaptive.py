@@ -9,17 +9,19 @@ from dataclasses import replace
 import pytest
 from sensitivity_case import FAST, HASHES, PUBLIC, entries, images_once, study_of, traced_once
 
-from ocrslim import analysis, sensitivity
-from ocrslim.artifacts import read_json, write_json
-from ocrslim.config import load_config
+from ocrslim.sensitivity import run as analysis
+
+from ocrslim.sensitivity import analyzer as sensitivity
+from ocrslim.utils.files import read_json, write_json
+from ocrslim.config.config import load_config
 from ocrslim.errors import ArtifactError
 from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
-from ocrslim.loss_table import load_table
-from ocrslim.planning import choose_plan
-from ocrslim.pruning.select import ratio_by_loss
-from ocrslim.scoring import Scored
-from ocrslim.sensitivity import analyse
-from ocrslim.workers import ProcessWorkers
+from ocrslim.sensitivity.results.table import load_table
+from ocrslim.selection.chooser import choose_plan
+from ocrslim.pruning.loss_rules import ratio_by_loss
+from ocrslim.pruning.prunable import Scored
+from ocrslim.sensitivity.analyzer import analyse
+from ocrslim.sensitivity.workers.pool import ProcessWorkers
 
 __all__ = ["traced_once"]
 
@@ -37,7 +39,7 @@ ADAPTIVE = replace(FAST, mode="adaptive", tolerance=TOLERANCE)
 @pytest.fixture(scope="module")
 def study(v2_config, pp_ocrv2, rendered_options, tmp_path_factory):
     """Of more images than the other tests have, so that a part of them can tell something."""
-    from ocrslim.synth import render_dataset
+    from ocrslim.data.synthetic import render_dataset
 
     folder = tmp_path_factory.mktemp("more")
     render_dataset(folder, IMAGES, seed=5, size=(128, 128))

@@ -7,8 +7,8 @@ import random
 import pytest
 from layer_counts import RATIOS, detector
 
-from ocrslim.agenda import Agenda
-from ocrslim.search import AdaptiveSearch, ExactSearch
+from ocrslim.sensitivity.search.scheduler import Agenda
+from ocrslim.sensitivity.search.search import AdaptiveSearch, ExactSearch
 
 LAYERS = ["a", "b", "c"]
 

@@ -9,15 +9,16 @@ import paddle
 import pytest
 import yaml
 
-from ocrslim.graph.trace import traced
-from ocrslim.models import build_model
-from ocrslim.runtime import algebra
-from ocrslim.runtime.algebra import rewrite, shapes_of
-from ocrslim.runtime.linear import NEAREST
-from ocrslim.runtime.lowering import lower
-from ocrslim.runtime.predictor import Predictor
-from ocrslim.runtime.steps import ADD, CONCAT, CONV, DECONV, MULTIPLY, Activation, Step, fold, to_steps
-from ocrslim.weights import state_arrays
+from ocrslim.graph.frontends.dygraph import traced
+from ocrslim.models.factory import build_model
+from ocrslim.inference.compiler import rewrite as algebra
+from ocrslim.inference.compiler.rewrite import rewrite, shapes_of
+from ocrslim.inference.compiler.linear_maps import NEAREST
+from ocrslim.inference.compiler.lowering import lower
+from ocrslim.inference.compiler.executable import Predictor
+from ocrslim.inference.compiler.ir import ADD, CONCAT, CONV, DECONV, MULTIPLY, Activation, Step, fold
+from ocrslim.inference.compiler.from_program import to_steps
+from ocrslim.models.weights import state_arrays
 
 MAP = (-1, 8, -1, -1)  # a traced shape; sums of equal ones are no broadcasts
 RELU = Activation("relu")

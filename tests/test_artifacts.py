@@ -13,7 +13,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from ocrslim import artifacts
+from ocrslim.utils import files as artifacts
 from ocrslim.errors import ArtifactError
 from ocrslim.formats import sensitivity_table
 

@@ -8,13 +8,14 @@ import numpy as np
 import paddle
 import pytest
 
-from ocrslim.calibration import _cut_out, calibration_inputs, weight_gradients
-from ocrslim.config import load_config
-from ocrslim.data import Preprocessor, scan, train_loader
+from ocrslim.pruning.calibration import _cut_out, calibration_inputs, weight_gradients
+from ocrslim.config.config import load_config
+from ocrslim.data.eval_set import scan, train_loader
+from ocrslim.data.preprocess import Preprocessor
 from ocrslim.errors import DataError, TrainingError
-from ocrslim.losses import build_loss
-from ocrslim.models import build_model
-from ocrslim.weights import state_arrays
+from ocrslim.tasks.detection.loss import build_loss
+from ocrslim.models.factory import build_model
+from ocrslim.models.weights import state_arrays
 
 KEY = "neck.in2_conv.weight"
 WITH_NORM = "backbone.stage0.0.linear_conv.conv.weight"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ocrslim import cli
-from ocrslim.artifacts import read_json, write_json
+from ocrslim.cli import main as cli
+from ocrslim.utils.files import read_json, write_json
 from ocrslim.errors import OcrSlimError
 
 REPO = Path(__file__).resolve().parents[1]
@@ -90,7 +90,7 @@ def test_any_name_can_be_printed(monkeypatch, encoding):
 def test_a_command_says_its_line_in_any_encoding(coding):
     environment = {**os.environ, "PYTHONIOENCODING": coding}
     arguments = ["predict", "-c", os.fsencode(f"/nowhere/{NAME}"), "--images", "x", "--out", "y"]
-    done = subprocess.run([sys.executable, "-m", "ocrslim.cli", *arguments], capture_output=True, env=environment)
+    done = subprocess.run([sys.executable, "-m", "ocrslim", *arguments], capture_output=True, env=environment)
     assert done.returncode == 2 and b"Traceback" not in done.stderr
     assert done.stderr.startswith(b"error: /nowhere/caf") and b"not found" in done.stderr
 

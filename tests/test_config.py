@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ocrslim import yamlfile
-from ocrslim.config import PruneOptions, load_config
+from ocrslim.config import yaml_reader as yamlfile
+from ocrslim.config.config import PruneOptions, load_config
 from ocrslim.errors import ArtifactError, ConfigError
 
 REPO = Path(__file__).resolve().parents[1]
@@ -111,7 +111,7 @@ def test_the_third_command_finds_what_the_second_wrote():
 
 
 def test_reading_a_config_does_not_import_paddle():
-    load = f"from ocrslim.config import load_config; load_config({str(MAIN)!r})"
+    load = f"from ocrslim.config.config import load_config; load_config({str(MAIN)!r})"
     code = f"import sys; {load}; assert 'paddle' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPO)
 

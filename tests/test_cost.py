@@ -9,10 +9,10 @@ import pytest
 from paddle import nn
 
 from ocrslim.graph.groups import Layer
-from ocrslim.models import build_model
+from ocrslim.models.factory import build_model
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import Cut, Plan, combine
-from ocrslim.pruning.proof import channel_graph
+from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.surgery import pruned
 
 COUNTED = (nn.Conv2D, nn.Conv2DTranspose, nn.Linear)

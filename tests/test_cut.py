@@ -7,7 +7,7 @@ from itertools import chain, combinations
 import numpy as np
 import pytest
 
-from ocrslim.runtime.cut import MinimumCut
+from ocrslim.inference.incremental.min_cut import MinimumCut
 
 NODES = tuple("abcdefg")
 NEVER = float("inf")

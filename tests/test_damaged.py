@@ -15,20 +15,22 @@ from typing import Any
 import pytest
 from training import images, make_config, no_images, plan_of, run, stop_after
 
-from ocrslim import rounds, trials
-from ocrslim.artifacts import write_json
-from ocrslim.checkpoints import load_state
+from ocrslim.selection import iterative as rounds
+
+from ocrslim.selection import candidates as trials
+from ocrslim.utils.files import write_json
+from ocrslim.training.checkpointing.state_file import load_state
 from ocrslim.errors import ArtifactError, OcrSlimError
-from ocrslim.event_log import EventLog
+from ocrslim.training.monitoring.visualdl import EventLog
 from ocrslim.formats.sensitivity_table import write_sensitivities
-from ocrslim.history import Progress
-from ocrslim.journal import read_journal
-from ocrslim.loss_table import load_table
-from ocrslim.measurements import Identity, open_measurements
-from ocrslim.metrics import ImageCounts
-from ocrslim.pruning import latency
+from ocrslim.training.monitoring.history import Progress
+from ocrslim.sensitivity.results.journal import read_journal
+from ocrslim.sensitivity.results.table import load_table
+from ocrslim.sensitivity.results.store import Identity, open_measurements
+from ocrslim.tasks.detection.metric import ImageCounts
+from ocrslim.selection.latency import model as latency
 from ocrslim.pruning.plan import Plan
-from ocrslim.search import AdaptiveSearch
+from ocrslim.sensitivity.search.search import AdaptiveSearch
 
 __all__ = ["images", "no_images"]  # fixtures
 

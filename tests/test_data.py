@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from small_dataset import EVAL, data, filled, message, rectangle, spoil
 
-from ocrslim.data import EvalSet, Preprocessor, scan
+from ocrslim.data.eval_set import EvalSet, scan
+from ocrslim.data.preprocess import Preprocessor
 from ocrslim.errors import ConfigError
 
 __all__ = ["data", "filled"]
@@ -42,7 +43,7 @@ def test_memory_has_a_limit_and_does_not_change_the_images(filled, monkeypatch, 
     labelled, one = scan(filled.config(), "Eval"), 64 * 96 * 3 * 4
     whole = EvalSet(labelled, filled.config())
     decoded = []
-    monkeypatch.setattr("ocrslim.data.read_image", lambda path: decoded.append(path.name) or path.read_bytes())
+    monkeypatch.setattr("ocrslim.data.eval_set.read_image", lambda path: decoded.append(path.name) or path.read_bytes())
     small = EvalSet(labelled, filled.config(), memory=3 * one, folder=filled.folder if spilled else None)
     for _ in range(2):
         for index in range(7):
@@ -64,7 +65,7 @@ def test_the_pixels_are_those_of_all_images_as_the_network_takes_them(filled):
 
 def test_threads_that_want_the_same_image_decode_it_once(filled, monkeypatch):
     labelled, decoded = scan(filled.config(), "Eval"), []
-    monkeypatch.setattr("ocrslim.data.read_image", lambda path: decoded.append(path.name) or path.read_bytes())
+    monkeypatch.setattr("ocrslim.data.eval_set.read_image", lambda path: decoded.append(path.name) or path.read_bytes())
     images = EvalSet(labelled, filled.config())
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(images.image, [index for index in range(7) for _ in range(4)]))
@@ -117,7 +118,7 @@ import logging, warnings
 import paddle
 import numpy as np
 state = np.geterr(), list(warnings.filters), list(logging.root.handlers), logging.root.level
-import ocrslim.ppocr
+import ocrslim.utils.paddleocr
 assert state == (np.geterr(), list(warnings.filters), list(logging.root.handlers), logging.root.level)
 assert not logging.getLogger("ppocr").handlers and logging.getLogger("ppocr").level == logging.WARNING
 """

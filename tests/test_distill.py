@@ -11,10 +11,10 @@ import pytest
 from paddle import nn
 from training import Stop, assert_same, images, make_config, no_images, run, stop_after, weights
 
-from ocrslim.distill import Distillation, feature_loss, kept_features, map_loss
+from ocrslim.training.distillation import Distillation, feature_loss, kept_features, map_loss
 from ocrslim.errors import TrainingError
-from ocrslim.losses import dice_loss
-from ocrslim.models import build_model
+from ocrslim.tasks.detection.loss import dice_loss
+from ocrslim.models.factory import build_model
 from ocrslim.pruning.plan import Cut, Plan
 from ocrslim.pruning.surgery import apply_plan
 

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 from training import EPOCHS, STEPS, Batches, assert_same, images, make_config, run, tiny, weights
 
-from ocrslim.batches import _batches
-from ocrslim.checkpoints import load_state, save_state
-from ocrslim.history import Evaluation, Progress
-from ocrslim.interrupts import Interrupts
-from ocrslim.losses import build_loss
-from ocrslim.weights import read_weights, state_arrays
+from ocrslim.data.train_loader import _batches
+from ocrslim.training.checkpointing.state_file import load_state, save_state
+from ocrslim.training.monitoring.history import Evaluation, Progress
+from ocrslim.utils.interrupts import Interrupts
+from ocrslim.tasks.detection.loss import build_loss
+from ocrslim.models.weights import read_weights, state_arrays
 
 __all__ = ["images"]  # fixture
 
@@ -37,15 +37,17 @@ PLAIN = [
 RUNS = """
 import json, sys
 sys.path.insert(0, {tests!r})
-from ocrslim.startup import import_paddle
+from ocrslim.utils.paddle_setup import import_paddle
 import_paddle()
 import numpy as np
 import training as t
 from pathlib import Path
-from ocrslim import divergence, rollback, stepper
-from ocrslim.artifacts import hash_arrays
-from ocrslim.ranks import joined
-from ocrslim.weights import state_arrays
+from ocrslim.training import divergence
+from ocrslim.training import rollback
+from ocrslim.training import train_step as stepper
+from ocrslim.utils.files import hash_arrays
+from ocrslim.utils.distributed import joined
+from ocrslim.models.weights import state_arrays
 
 folder = Path({folder!r})
 t.trainer.train_loader = t.Batches
@@ -225,7 +227,7 @@ def test_another_number_of_processes_goes_on(images: Path, tmp_path: Path, runs:
     """The run that two processes finished, with half its steps left to one: twice as many of them."""
     out = tmp_path / "adam" / "out"
     shutil.copytree(runs / "adam" / "out", out)
-    monkeypatch.setattr("ocrslim.trainer.train_loader", TwiceAsMany)
+    monkeypatch.setattr("ocrslim.training.trainer.train_loader", TwiceAsMany)
     finished = load_state(out / "latest.pdopt")
     half = replace(finished.progress, step=6, evaluated=6, history=finished.progress.history[:3])
     save_state(out, replace(finished, progress=half, good=None), None, finished.fingerprint)
@@ -272,7 +274,7 @@ def test_a_signal_that_was_put_off_is_answered_where_it_may_be() -> None:
             pytest.fail("it began")
 
 
-PROGRAM = "import sys\nfrom ocrslim.cli import main\nsys.exit(main())\n"
+PROGRAM = "import sys\nfrom ocrslim.cli.main import main\nsys.exit(main())\n"
 EVAL = [{"DecodeImage": {"img_mode": "BGR", "channel_first": False}}, {"DetLabelEncode": None},
         {"DetResizeForTest": {"image_shape": [64, 64]}},
         {"NormalizeImage": {"scale": "1./255.", "mean": [0.5] * 3, "std": [0.5] * 3, "order": "hwc"}},

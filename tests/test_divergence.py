@@ -12,13 +12,17 @@ import paddle
 import pytest
 from training import Stop, assert_same, images, make_config, no_images, run, scores_from, stop_after, tiny, weights
 
-from ocrslim import finetune, recorder, rollback
-from ocrslim.checkpoints import TrainingState, load_state, plain
-from ocrslim.divergence import Diverged, calm, check_gradients, check_losses
+from ocrslim.training import fit as finetune
+
+from ocrslim.training.monitoring import recorder
+
+from ocrslim.training import rollback
+from ocrslim.training.checkpointing.state_file import TrainingState, load_state, plain
+from ocrslim.training.divergence import Diverged, calm, check_gradients, check_losses
 from ocrslim.errors import TrainingError
-from ocrslim.history import POINTS, RECENT, Curve, Progress
-from ocrslim.plots.training import TrainingPicture
-from ocrslim.stepper import Stepper
+from ocrslim.training.monitoring.history import POINTS, RECENT, Curve, Progress
+from ocrslim.report.plots.training import TrainingPicture
+from ocrslim.training.train_step import Stepper
 from ocrslim.utils.fields import Field
 
 __all__ = ["images", "no_images"]  # fixtures
@@ -253,7 +257,7 @@ def test_the_curves_lie_beside_the_checkpoints(images: Path, tmp_path: Path, mon
     monkeypatch.setattr(recorder, "DRAW_SECONDS", 0.0)
     run(make_config(images, out, "Global.overwrite=true"))
     assert drawn == [12, 0, 3, 6, 9, 12, 12]
-    monkeypatch.setattr("ocrslim.saver.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("ocrslim.training.checkpointing.saver.SAVE_SECONDS", 0.0)
     del drawn[:]
     run(make_config(images, out, "Global.overwrite=true"))
     assert set(drawn) == set(range(13)), "also between evaluations, which can be hours apart"

@@ -13,8 +13,8 @@ from paddle import nn
 
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.graph.program import Op, Program, Value
-from ocrslim.graph.trace import trace, traced
-from ocrslim.runtime.division import Division, divide, part, whole
+from ocrslim.graph.frontends.dygraph import trace, traced
+from ocrslim.inference.incremental.partition import Division, divide, part, whole
 
 SHAPE = (1, 3, 8, 8)
 FREE, USUAL, DEAR = 0.0, 85.0, 1e9

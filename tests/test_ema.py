@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from training import Stop, Tiny, assert_same, images, make_config, no_images, run, stop_after, tiny, weights
 
-from ocrslim.averaging import WeightAverage
-from ocrslim.checkpoints import load_state
-from ocrslim.config import load_config
+from ocrslim.training.ema import WeightAverage
+from ocrslim.training.checkpointing.state_file import load_state
+from ocrslim.config.config import load_config
 from ocrslim.errors import ConfigError
-from ocrslim.metrics import METRICS
+from ocrslim.tasks.detection.metric import METRICS
 
 __all__ = ["images", "no_images"]  # fixtures
 

@@ -12,15 +12,17 @@ import pytest
 from training import Stop, images, make_config, no_images, run, scores_from, stop_after
 from visualdl import LogReader
 
-from ocrslim import prune, stages
-from ocrslim.config import Config
+from ocrslim.commands import prune
+
+from ocrslim.commands import stages
+from ocrslim.config.config import Config
 from ocrslim.errors import ArtifactError, ConfigError
-from ocrslim.event_log import EventLog, wants_event_log
-from ocrslim.finetune import FitResult
-from ocrslim.history import Progress
-from ocrslim.losses import LOSS_PARTS
-from ocrslim.stepper import Stepper
-from ocrslim.trainer import Trainer
+from ocrslim.training.monitoring.visualdl import EventLog, wants_event_log
+from ocrslim.training.fit import FitResult
+from ocrslim.training.monitoring.history import Progress
+from ocrslim.tasks.detection.loss import LOSS_PARTS
+from ocrslim.training.train_step import Stepper
+from ocrslim.training.trainer import Trainer
 
 __all__ = ["images", "no_images"]  # fixtures
 
@@ -104,11 +106,11 @@ def test_without_cutting_steps_would_be_there_twice(
     for name in ("cut", "not"):
         out = tmp_path / name / "out"
         with pytest.raises(Stop), monkeypatch.context() as patch:
-            patch.setattr("ocrslim.trainer.Trainer.agree", dies_at(5))
+            patch.setattr("ocrslim.training.trainer.Trainer.agree", dies_at(5))
             run(make_config(images, out, VDL))
         assert [step for step, _ in curves(out)["TRAIN/loss"]] == [1, 2, 3, 4, 5]
         if name == "not":
-            monkeypatch.setattr("ocrslim.event_log._cut", lambda *_: None)
+            monkeypatch.setattr("ocrslim.training.monitoring.visualdl._cut", lambda *_: None)
         run(make_config(images, out, VDL))
         losses[name] = [step for step, _ in curves(out)["TRAIN/loss"]]
     assert losses["cut"] == list(range(1, 13))
@@ -221,7 +223,7 @@ def test_a_missing_package_is_said_before_any_work(
 
 
 def test_the_command_ends_with_code_2_without_the_package(repo: Path, v2_config: Path, tmp_path: Path) -> None:
-    code = "import sys; sys.modules['visualdl'] = None; from ocrslim.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; sys.modules['visualdl'] = None; from ocrslim.cli.main import main; sys.exit(main(sys.argv[1:]))"
     words = [
         sys.executable,
         "-c",

@@ -12,12 +12,12 @@ import paddle
 import pytest
 import yaml
 
-from ocrslim import engines
-from ocrslim import export as export_module
-from ocrslim.artifacts import read_json
-from ocrslim.config import load_config
-from ocrslim.data import Preprocessor
-from ocrslim.engines import (
+from ocrslim.inference import engines
+from ocrslim.export import exporter as export_module
+from ocrslim.utils.files import read_json
+from ocrslim.config.config import load_config
+from ocrslim.data.preprocess import Preprocessor
+from ocrslim.inference.engines import (
     ONEDNN,
     ONEDNN_FUSED,
     PLAIN,
@@ -27,10 +27,12 @@ from ocrslim.engines import (
     open_detector,
 )
 from ocrslim.errors import ArtifactError, ExportError, WeightsError
-from ocrslim.evaluate import post_processor
-from ocrslim.export import FILES, LEGACY, MODELS, PIR, export, verify
-from ocrslim.network import load_network
-from ocrslim.weight_files import read_weight_file
+from ocrslim.tasks.detection.post_process import post_processor
+from ocrslim.export.exporter import export, verify
+from ocrslim.export.staging import FILES
+from ocrslim.export.formats.paddle import LEGACY, MODELS, PIR
+from ocrslim.pruning.loading import load_network
+from ocrslim.formats.weight_files import read_weight_file
 
 # what an export comes out as: Paddle writes the legacy format up to 3.1
 FORMAT = LEGACY if paddle.__version__.startswith("3.1.") else PIR
@@ -228,7 +230,7 @@ def test_paddleocrs_text_detector_finds_the_boxes_of_the_source(exported, source
     from tools.infer.predict_det import TextDetector
     from tools.infer.utility import init_args
 
-    import ocrslim.ppocr  # noqa: F401  puts `tools` on the path
+    import ocrslim.utils.paddleocr  # noqa: F401  puts `tools` on the path
 
     arguments = init_args().parse_args(
         ["--det_model_dir", str(exported.folder), "--use_gpu", "False", "--det_db_unclip_ratio", "1.5"]

@@ -25,11 +25,13 @@ from training import (
     weights,
 )
 
-from ocrslim import artifacts, trainer
-from ocrslim.artifacts import hash_arrays
-from ocrslim.checkpoints import first_difference, load_state
-from ocrslim.config import load_config
-from ocrslim.data import scan
+from ocrslim.utils import files as artifacts
+
+from ocrslim.training import trainer
+from ocrslim.utils.hashing import hash_arrays
+from ocrslim.training.checkpointing.state_file import first_difference, load_state
+from ocrslim.config.config import load_config
+from ocrslim.data.eval_set import scan
 from ocrslim.errors import ArtifactError, TrainingError
 from ocrslim.pruning.plan import Plan
 
@@ -150,7 +152,7 @@ def test_divergence_is_named_and_nothing_bad_is_saved(
 
     model.forward = bad
     if fault == "loss":
-        monkeypatch.setattr("ocrslim.losses.masked_l1_loss", lambda *_: paddle.to_tensor(float("inf")))
+        monkeypatch.setattr("ocrslim.tasks.detection.loss.masked_l1_loss", lambda *_: paddle.to_tensor(float("inf")))
     with pytest.raises(TrainingError) as caught:
         run(make_config(images, out, f"Loss.main_loss_type={main}"), model)
     message = str(caught.value)
@@ -222,7 +224,7 @@ def test_first_difference() -> None:
 
 @pytest.mark.usefixtures("no_images")
 def test_lines_without_a_terminal(images: Path, tmp_path: Path, caplog, monkeypatch, capfd) -> None:
-    monkeypatch.setattr("ocrslim.display.LOG_SECONDS", 0.0)
+    monkeypatch.setattr("ocrslim.training.monitoring.console.LOG_SECONDS", 0.0)
     caplog.set_level(logging.INFO)
     run(make_config(images, tmp_path / "out", "Global.print_batch_step=4"), evaluate=scores_from([0.25, 0.5]))
     lines = [r.getMessage() for r in caplog.records if " left" in r.getMessage()]

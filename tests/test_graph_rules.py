@@ -7,7 +7,7 @@ from sketch import Sketch, role, shown, units
 
 from ocrslim.graph.groups import FOLLOWS, INPUT, OUTPUT
 from ocrslim.graph.program import Op
-from ocrslim.graph.rules import RULES
+from ocrslim.graph.rules.registry import RULES
 
 SINGLES = [[0], [1], [2], [3]]
 

@@ -12,8 +12,8 @@ from sketch import shown, units
 
 from ocrslim.errors import GraphError
 from ocrslim.graph.groups import ChannelGraph, Group
-from ocrslim.graph.trace import trace
-from ocrslim.pruning.proof import channel_graph
+from ocrslim.graph.frontends.dygraph import trace
+from ocrslim.pruning.channel_graph import channel_graph
 
 IMAGE = (1, 3, 8, 8)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ocrslim.image_files import ImageError, decode_image, read_image
+from ocrslim.data.image_files import ImageError, decode_image, read_image
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8)
 GREY = PIXELS[:, :, 0]

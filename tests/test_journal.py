@@ -8,10 +8,10 @@ import os
 
 import pytest
 
-from ocrslim import journal
+from ocrslim.sensitivity.results import journal
 from ocrslim.errors import ArtifactError
-from ocrslim.journal import Entry, Journal, joined, read_journal
-from ocrslim.metrics import ImageCounts
+from ocrslim.sensitivity.results.journal import Entry, Journal, joined, read_journal
+from ocrslim.tasks.detection.metric import ImageCounts
 
 HEADER = {"metric": "hmean", "images": 3, "hashes": {"weights": "w"}}
 REMEDY = "measure anew"

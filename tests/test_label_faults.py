@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from small_dataset import data, filled, message, rectangle, text
 
-from ocrslim.data import scan
+from ocrslim.data.eval_set import scan
 
 __all__ = ["data", "filled"]
 

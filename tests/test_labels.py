@@ -10,7 +10,7 @@ import cv2
 import pytest
 from small_dataset import EVAL, data, filled, message, rectangle, spoil, text
 
-from ocrslim.data import scan
+from ocrslim.data.eval_set import scan
 
 __all__ = ["data", "filled"]
 
@@ -160,7 +160,7 @@ def test_a_label_file_that_is_a_pipe_is_not_waited_for(data):
 
 
 def test_a_line_without_end_is_refused(data, monkeypatch):
-    monkeypatch.setattr("ocrslim.labels.MAX_LINE", 1000)
+    monkeypatch.setattr("ocrslim.tasks.detection.labels.MAX_LINE", 1000)
     data.labels.write_bytes(b"x" * 5000)
     assert "line 1: too long" in message(scan, data.config(), "Eval")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from test_target import OPTIONS, chain
 
-from ocrslim.pruning.counts import MACS, product_cost
-from ocrslim.pruning.latency import (
+from ocrslim.pruning.cost import MACS, product_cost
+from ocrslim.selection.latency.model import (
     BLOCKS,
     SAMPLES,
     LatencyCost,
@@ -20,7 +20,7 @@ from ocrslim.pruning.latency import (
     load_table,
     measured_table,
 )
-from ocrslim.pruning.select import permitted_counts, select
+from ocrslim.selection.select import permitted_counts, select
 
 RATE, REST = 2e-5, 7.0  # milliseconds per MAC, and what no pruning saves
 MACHINE = {"processor": "a", "threads": 1}
@@ -105,10 +105,10 @@ def test_noise_of_the_measurements_does_not_look_like_a_saving(graph):
 
 
 def test_kinds_of_work_are_told_apart():
-    from ocrslim.config import load_config
+    from ocrslim.config.config import load_config
     from ocrslim.demo import SHIPPED_CONFIG
-    from ocrslim.models import build_model
-    from ocrslim.scoring import detector_graph
+    from ocrslim.models.factory import build_model
+    from ocrslim.pruning.prunable import detector_graph
 
     graph = detector_graph(build_model(load_config(SHIPPED_CONFIG).section("Architecture")))
     one, dense, pointwise, transposed, depthwise, written = Work(graph)(np.zeros((1, len(graph.groups)), dtype=int))[0]

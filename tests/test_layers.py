@@ -87,5 +87,5 @@ def test_configuration_errors_show_before_paddle_is_imported():
     import subprocess
     import sys
 
-    code = "import sys, ocrslim.cli; sys.exit('paddle' in sys.modules)"
+    code = "import sys, ocrslim.cli.main; sys.exit('paddle' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

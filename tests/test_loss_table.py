@@ -11,8 +11,8 @@ import pytest
 
 from ocrslim.errors import ArtifactError
 from ocrslim.formats.sensitivity_table import write_sensitivities
-from ocrslim.loss_table import check_names, check_record, group_hashes, load_table
-from ocrslim.pruning.select import ratio_by_loss
+from ocrslim.sensitivity.results.table import check_names, check_record, group_hashes, load_table
+from ocrslim.pruning.loss_rules import ratio_by_loss
 
 ARCHITECTURE = {"Backbone": {"name": "MobileNetV3"}}
 GRAPH = SimpleNamespace(groups={"backbone.stage2.2.expand_conv.conv.weight": 1, "neck.in2_conv.weight": 1})

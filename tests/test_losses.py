@@ -7,7 +7,7 @@ import paddle
 import pytest
 
 from ocrslim.errors import ConfigError
-from ocrslim.losses import DBLoss, balanced_bce_loss, build_loss, dice_loss, masked_l1_loss
+from ocrslim.tasks.detection.loss import DBLoss, balanced_bce_loss, build_loss, dice_loss, masked_l1_loss
 
 
 def tensors(*arrays: np.ndarray) -> list[paddle.Tensor]:

@@ -13,11 +13,11 @@ from oracle import randomise
 from paddle import nn
 
 from ocrslim.errors import LoweringError
-from ocrslim.graph.trace import traced
-from ocrslim.runtime.lowering import lower
-from ocrslim.runtime.predictor import Predictor
-from ocrslim.runtime.steps import to_steps
-from ocrslim.weights import state_arrays
+from ocrslim.graph.frontends.dygraph import traced
+from ocrslim.inference.compiler.lowering import lower
+from ocrslim.inference.compiler.executable import Predictor
+from ocrslim.inference.compiler.from_program import to_steps
+from ocrslim.models.weights import state_arrays
 
 TOLERANCE = 2e-6  # of the largest output
 SIZES = ((64, 96), (36, 50))

@@ -8,14 +8,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from ocrslim.artifacts import read_json
+from ocrslim.utils.files import read_json
 from ocrslim.errors import ArtifactError
 from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
-from ocrslim.journal import Entry, Journal
-from ocrslim.measurements import Identity, open_measurements
-from ocrslim.metrics import ImageCounts
-from ocrslim.pruning.select import loss_of
-from ocrslim.search import AdaptiveSearch, ExactSearch
+from ocrslim.sensitivity.results.journal import Entry, Journal
+from ocrslim.sensitivity.results.store import Identity, open_measurements
+from ocrslim.tasks.detection.metric import ImageCounts
+from ocrslim.pruning.loss_rules import loss_of
+from ocrslim.sensitivity.search.search import AdaptiveSearch, ExactSearch
 
 KEYS = ["neck.in2_conv.weight", "backbone.stage2.2.expand_conv.conv.weight", "backbone.conv.conv.weight"]
 NECK, EXPAND = "neck.in2_conv.weight", "conv10_expand_weights"

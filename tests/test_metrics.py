@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from shapely.geometry import Polygon
 
-from ocrslim.config import load_config
-from ocrslim.metrics import DetMetric, ImageCounts
+from ocrslim.config.config import load_config
+from ocrslim.tasks.detection.metric import DetMetric, ImageCounts
 
 
 def box(x: float, y: float, width: float, height: float) -> np.ndarray:
@@ -161,11 +161,12 @@ def test_agrees_with_the_protocol_word_for_word():
 )
 def test_the_scores_of_paddleocrs_own_code(shared, pp_ocrv2, v2_config, name, resize, count, expected):
     """FACTS.md, "Scores of the PP-OCRv2 weights": transforms, network, post-processing and metric together."""
-    from ocrslim.data import EvalSet, scan
-    from ocrslim.engines import DygraphEngine
-    from ocrslim.evaluate import evaluate, post_processor
-    from ocrslim.models import build_model
-    from ocrslim.weights import load_weights
+    from ocrslim.data.eval_set import EvalSet, scan
+    from ocrslim.inference.engines import DygraphEngine
+    from ocrslim.evaluation.evaluator import evaluate
+    from ocrslim.tasks.detection.post_process import post_processor
+    from ocrslim.models.factory import build_model
+    from ocrslim.models.weights import load_weights
 
     folder = shared / "data" / name
     config = load_config(

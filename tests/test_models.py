@@ -11,7 +11,7 @@ import paddle
 import pytest
 
 from ocrslim.errors import ConfigError
-from ocrslim.models import build_model
+from ocrslim.models.factory import build_model
 from ocrslim.models.backbones.mobilenet_v3 import MobileNetV3, scaled_channels
 
 

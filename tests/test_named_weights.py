@@ -9,12 +9,13 @@ import numpy as np
 import paddle
 import pytest
 
-from ocrslim.config import load_config
+from ocrslim.config.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError
-from ocrslim.models import build_model
-from ocrslim.network import untrained, which_counts
-from ocrslim.stages import _starting_network, run_import
-from ocrslim.weights import read_weights, save_checkpoint, state_arrays
+from ocrslim.models.factory import build_model
+from ocrslim.pruning.loading import untrained, which_counts
+from ocrslim.commands.train import _starting_network
+from ocrslim.commands.import_weights import run_import
+from ocrslim.models.weights import read_weights, save_checkpoint, state_arrays
 
 
 @pytest.fixture

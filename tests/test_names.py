@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ocrslim.models import build_model
-from ocrslim.models.names import to_public, to_state_key
+from ocrslim.models.factory import build_model
+from ocrslim.models.layer_names import to_public, to_state_key
 
 
 def _architecture(model_name="large", **backbone):

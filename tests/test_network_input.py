@@ -7,10 +7,10 @@ import logging
 import numpy as np
 import pytest
 
-from ocrslim import network_input
+from ocrslim.data import input_memory as network_input
 from ocrslim.errors import DataError
-from ocrslim.network_input import NetworkMemory, available_memory, input_size, require_memory_to_transform
-from ocrslim.ppocr import imaug
+from ocrslim.data.input_memory import NetworkMemory, available_memory, input_size, require_memory_to_transform
+from ocrslim.utils.paddleocr import imaug
 
 
 @pytest.mark.parametrize(

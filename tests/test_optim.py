@@ -10,9 +10,9 @@ import paddle
 import pytest
 from paddle.optimizer import lr as paddle_lr
 
-from ocrslim.config import Config
+from ocrslim.config.config import Config
 from ocrslim.errors import ConfigError
-from ocrslim.optim import Span, build_optimizer, build_schedule
+from ocrslim.training.optimizers import Span, build_optimizer, build_schedule
 
 SPAN = Span(steps_per_epoch=10, epochs=5)
 

@@ -16,10 +16,10 @@ import zoo
 from oracle import randomise
 from paddle import nn
 
-from ocrslim.graph.build import TRAINING_ONLY
+from ocrslim.graph.builder import TRAINING_ONLY
 from ocrslim.graph.groups import ChannelGraph
-from ocrslim.graph.trace import trace
-from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.graph.frontends.dygraph import trace
+from ocrslim.pruning.channel_pruner import ChannelPruner
 
 CRITERIA = ["fpgm", "l1", "l2"]
 RATIOS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]

@@ -18,11 +18,11 @@ from matplotlib.text import Text
 from PIL import Image
 
 from ocrslim.errors import ArtifactError
-from ocrslim.plots import DPI, SensitivityPicture, draw_sensitivities
-from ocrslim.plots.heat_map import heat_map
-from ocrslim.plots.picture import KINDS
-from ocrslim.plots.scale import Scale, number
-from ocrslim.plots.small_multiples import small_multiples
+from ocrslim.report.plots import DPI, SensitivityPicture, draw_sensitivities
+from ocrslim.report.plots.heat_map import heat_map
+from ocrslim.report.plots.sensitivity_data import KINDS
+from ocrslim.report.plots.scale import Scale, number
+from ocrslim.report.plots.loss_curves import small_multiples
 
 RATIOS = [round(0.1 * i, 1) for i in range(1, 10)]
 LONG = "backbone.stage3.2.some_very_long_block_name.linear_conv.conv.weight_of_it"
@@ -294,7 +294,7 @@ def test_a_kill_amid_the_write_leaves_the_old_picture(tmp_path):
         import os, signal
         from pathlib import Path
         from matplotlib.figure import Figure
-        from ocrslim.plots import SensitivityPicture, draw_sensitivities
+        from ocrslim.report.plots import SensitivityPicture, draw_sensitivities
 
         def killed(figure, stream, **_):
             stream.write(b"half")

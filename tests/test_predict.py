@@ -13,7 +13,7 @@ from PIL import Image
 from small_dataset import data
 
 from ocrslim.errors import DataError
-from ocrslim.predict import predict
+from ocrslim.evaluation.predict import predict
 
 __all__ = ["data"]
 

@@ -14,10 +14,10 @@ import pytest
 from paddle import nn
 
 from ocrslim.errors import GraphError, PlanError
-from ocrslim.graph.trace import traced
+from ocrslim.graph.frontends.dygraph import traced
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.proof import channel_graph
-from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.pruning.channel_graph import channel_graph
+from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.surgery import apply_plan
 
 
@@ -314,7 +314,7 @@ def test_an_operator_of_somebodys_own_stops_what_meets_it_and_nothing_else():
 def test_a_process_in_paddles_legacy_mode_traces_as_well():
     """PaddleOCR's documents set this flag for exports; it is read at import."""
     code = (
-        "from ocrslim.pruning.proof import channel_graph; import paddle;"
+        "from ocrslim.pruning.channel_graph import channel_graph; import paddle;"
         "net = paddle.nn.Sequential(paddle.nn.Conv2D(3, 4, 1), paddle.nn.Conv2D(4, 2, 1));"
         "assert list(channel_graph(net, [1, 3, 8, 8]).groups) == ['0.weight']"
     )

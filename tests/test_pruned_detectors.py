@@ -6,16 +6,16 @@ import numpy as np
 import paddle
 import pytest
 
-from ocrslim.config import load_config
-from ocrslim.engines import DygraphEngine
-from ocrslim.export import export
-from ocrslim.models import build_model
-from ocrslim.network import load_network
+from ocrslim.config.config import load_config
+from ocrslim.inference.engines import DygraphEngine
+from ocrslim.export.exporter import export
+from ocrslim.models.factory import build_model
+from ocrslim.pruning.loading import load_network
 from ocrslim.pruning.plan import SUFFIX, Plan
-from ocrslim.pruning.proof import channel_graph
-from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.pruning.channel_graph import channel_graph
+from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.surgery import apply_plan
-from ocrslim.weights import save_checkpoint, state_arrays
+from ocrslim.models.weights import save_checkpoint, state_arrays
 
 CONFIGS = [
     "configs/det/det_mv3_db.yml",

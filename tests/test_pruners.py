@@ -30,7 +30,7 @@ from ocrslim.errors import ConfigError, PlanError
 from ocrslim.graph.groups import ChannelGraph, Group
 from ocrslim.pruning.criteria import NAMES, PADDLESLIM, lowest, paddleslim_lowest, unit_scores
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.surgery import pruned
 
 

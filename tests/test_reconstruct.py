@@ -10,10 +10,10 @@ from oracle import randomise
 from test_recover import Chain, TransposedHead, Twice, distance, images, pruned_copy
 
 from ocrslim.errors import TrainingError
-from ocrslim.graph.trace import trace
-from ocrslim.pruning.pruners import ChannelPruner
-from ocrslim.pruning.reconstruct import Reader, removal, removals
-from ocrslim.pruning.recover import recover
+from ocrslim.graph.frontends.dygraph import trace
+from ocrslim.pruning.channel_pruner import ChannelPruner
+from ocrslim.pruning.refit.reconstruction import Reader, removal, removals
+from ocrslim.pruning.refit.recover import recover
 
 SHAPE = (1, 3, 8, 8)
 

@@ -12,11 +12,11 @@ from oracle import randomise
 from paddle import nn
 
 from ocrslim.errors import DataError, TrainingError
-from ocrslim.graph.trace import trace
-from ocrslim.pruning import recover as recovery
+from ocrslim.graph.frontends.dygraph import trace
+from ocrslim.pruning.refit import recover as recovery
 from ocrslim.pruning.plan import Cut, Plan, combine
-from ocrslim.pruning.pruners import ChannelPruner
-from ocrslim.pruning.recover import recover
+from ocrslim.pruning.channel_pruner import ChannelPruner
+from ocrslim.pruning.refit.recover import recover
 from ocrslim.pruning.surgery import apply_plan, named_tensors
 
 SHAPE = (1, 3, 8, 8)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ocrslim.pruning.refit import NormalEquations
+from ocrslim.pruning.refit.least_squares import NormalEquations
 
 
 def samples(count: int = 200, inputs: int = 5, outputs: int = 4) -> tuple[np.ndarray, np.ndarray]:

@@ -30,12 +30,16 @@ from training import (
     weights,
 )
 
-from ocrslim import artifacts, recorder, saver
-from ocrslim.checkpoints import load_state
-from ocrslim.config import Config
-from ocrslim.data import scan
-from ocrslim.interrupts import Interrupts
-from ocrslim.models import build_model
+from ocrslim.utils import files as artifacts
+
+from ocrslim.training.monitoring import recorder
+
+from ocrslim.training.checkpointing import saver
+from ocrslim.training.checkpointing.state_file import load_state
+from ocrslim.config.config import Config
+from ocrslim.data.eval_set import scan
+from ocrslim.utils.interrupts import Interrupts
+from ocrslim.models.factory import build_model
 from ocrslim.pruning.plan import Plan
 
 __all__ = ["images", "no_images"]  # fixtures
@@ -90,7 +94,7 @@ def test_the_optimizer_state_matters(images: Path, tmp_path: Path, monkeypatch: 
     run(make_config(images, whole))
     with pytest.raises(Stop):
         run(make_config(images, parts), evaluate=stop_after(2))
-    monkeypatch.setattr("ocrslim.snapshots._restore_optimizer", lambda *_: None)
+    monkeypatch.setattr("ocrslim.training.checkpointing.snapshot._restore_optimizer", lambda *_: None)
     run(make_config(images, parts))
     with pytest.raises(AssertionError):
         assert_same(weights(parts), weights(whole))
@@ -161,7 +165,7 @@ import sys, time
 sys.path.insert(0, {tests!r})
 import training as t
 from pathlib import Path
-from ocrslim import saver
+from ocrslim.training.checkpointing import saver
 t.trainer.train_loader = t.Batches
 saver.SAVE_SECONDS = 0.0
 config = t.make_config(Path({images!r}), Path({out!r}), 'Global.epoch_num=500', 'Global.eval_batch_step=[0, 7]')

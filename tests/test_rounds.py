@@ -7,20 +7,22 @@ import json
 import numpy as np
 import pytest
 
-from ocrslim import prune, rounds
-from ocrslim.config import load_config
+from ocrslim.commands import prune
+
+from ocrslim.selection import iterative as rounds
+from ocrslim.config.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
-from ocrslim.network import load_network, load_prunable
-from ocrslim.planning import choose_plan
-from ocrslim.prune import run_prune
+from ocrslim.pruning.loading import load_network, load_prunable
+from ocrslim.selection.chooser import choose_plan
+from ocrslim.commands.prune import run_prune
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.surgery import apply_plan
-from ocrslim.rounds import early_rounds
-from ocrslim.scoring import load_scored
-from ocrslim.stages import scan_both
-from ocrslim.trials import Trials
-from ocrslim.weights import save_checkpoint, state_arrays
+from ocrslim.selection.iterative import early_rounds
+from ocrslim.pruning.prunable import load_scored
+from ocrslim.data.eval_set import scan_both
+from ocrslim.selection.candidates import Trials
+from ocrslim.models.weights import save_checkpoint, state_arrays
 
 P2, CONV10 = "neck.p2_conv.weight", "conv10_expand_weights"
 LAYERS = "Prune.layers=[neck.p2*, conv10_expand*]"

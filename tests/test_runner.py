@@ -17,15 +17,16 @@ from paddle import nn
 
 from ocrslim.errors import LoweringError
 from ocrslim.graph.groups import ChannelGraph
-from ocrslim.graph.trace import trace, traced
+from ocrslim.graph.frontends.dygraph import trace, traced
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.surgery import pruned
-from ocrslim.runtime.fronts import Clock, Fronts
-from ocrslim.runtime.runner import GroupRunner
-from ocrslim.runtime.variants import RuntimeNetwork
-from ocrslim.variants import RuntimeVariants
-from ocrslim.weights import state_arrays
+from ocrslim.inference.incremental.activation_cache import Fronts
+from ocrslim.utils.timing import Clock
+from ocrslim.inference.incremental.runner import GroupRunner
+from ocrslim.inference.incremental.network import RuntimeNetwork
+from ocrslim.sensitivity.workers.variants import RuntimeVariants
+from ocrslim.models.weights import state_arrays
 
 GENEROUS, STINGY = 1 << 40, 1
 TOLERANCE = 1e-5

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from ocrslim import analysis, planning, scoring
-from ocrslim.artifacts import read_json
-from ocrslim.config import load_config
+from ocrslim.sensitivity import run as analysis
+
+from ocrslim.selection import chooser as planning
+
+from ocrslim.pruning import prunable as scoring
+from ocrslim.utils.files import read_json
+from ocrslim.config.config import load_config
 from ocrslim.errors import ArtifactError
-from ocrslim.models import build_model
-from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.models.factory import build_model
+from ocrslim.pruning.channel_pruner import ChannelPruner
 
 LAYER = "neck.in2_conv.weight"
 

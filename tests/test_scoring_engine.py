@@ -13,20 +13,20 @@ import paddle
 import pytest
 from paddle import nn
 
-from ocrslim import stages
-from ocrslim.artifacts import hash_arrays
-from ocrslim.config import load_config
-from ocrslim.distill import Distillation
-from ocrslim.engines import DygraphEngine
+from ocrslim.commands import stages
+from ocrslim.utils.hashing import hash_arrays
+from ocrslim.config.config import load_config
+from ocrslim.training.distillation import Distillation
+from ocrslim.inference.engines import DygraphEngine
 from ocrslim.errors import GraphError, LoweringError
 from ocrslim.graph.program import Program
-from ocrslim.models import build_model
+from ocrslim.models.factory import build_model
 from ocrslim.pruning.plan import Cut, Plan
 from ocrslim.pruning.surgery import apply_plan
-from ocrslim.runtime import engine as module
-from ocrslim.runtime.engine import PAYS, Engines
-from ocrslim.runtime.predictor import Predictor
-from ocrslim.weights import read_weights, state_arrays
+from ocrslim.inference import auto_engine as module
+from ocrslim.inference.auto_engine import PAYS, Engines
+from ocrslim.inference.compiler.executable import Predictor
+from ocrslim.models.weights import read_weights, state_arrays
 
 ARCHITECTURE = {
     "model_type": "det",

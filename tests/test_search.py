@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from layer_counts import RATIOS, curve, detector
 
-from ocrslim.metrics import ImageCounts
-from ocrslim.pruning.select import ratio_by_loss
-from ocrslim.search import AdaptiveSearch, ExactSearch
-from ocrslim.sequential import LossEstimator, looks
+from ocrslim.tasks.detection.metric import ImageCounts
+from ocrslim.pruning.loss_rules import ratio_by_loss
+from ocrslim.sensitivity.search.search import AdaptiveSearch, ExactSearch
+from ocrslim.sensitivity.search.estimator import LossEstimator, looks
 
 TOLERANCE = 0.02
 START_COST = 1.0  # of a new ratio, in evaluations of one image

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from ocrslim.config import PruneOptions
+from ocrslim.config.config import PruneOptions
 from ocrslim.errors import ConfigError
 from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Member
-from ocrslim.pruning.patterns import match_groups
-from ocrslim.pruning.select import loss_at, permitted, ratio_by_loss, select
+from ocrslim.pruning.layer_patterns import match_groups
+from ocrslim.selection.select import permitted, select
+from ocrslim.pruning.loss_rules import loss_at, ratio_by_loss
 
 ARCHITECTURE = {
     "model_type": "det",

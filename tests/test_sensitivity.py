@@ -24,17 +24,21 @@ from sensitivity_case import (
     undisturbed,
 )
 
-from ocrslim import analysis, scoring, sensitivity
-from ocrslim.artifacts import read_json
-from ocrslim.config import load_config
+from ocrslim.sensitivity import run as analysis
+
+from ocrslim.pruning import prunable as scoring
+
+from ocrslim.sensitivity import analyzer as sensitivity
+from ocrslim.utils.files import read_json
+from ocrslim.config.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError, DataError, GraphError
 from ocrslim.formats.sensitivity_table import read_sensitivities
-from ocrslim.journal import Journal
-from ocrslim.pruning.select import loss_of
-from ocrslim.sensitivity import Method, analyse
-from ocrslim.variants import DygraphRunner, RuntimeVariants
-from ocrslim.weights import state_arrays
-from ocrslim.workers import ProcessWorkers, ThisProcess
+from ocrslim.sensitivity.results.journal import Journal
+from ocrslim.pruning.loss_rules import loss_of
+from ocrslim.sensitivity.analyzer import Method, analyse
+from ocrslim.sensitivity.workers.variants import DygraphRunner, RuntimeVariants
+from ocrslim.models.weights import state_arrays
+from ocrslim.sensitivity.workers.pool import ProcessWorkers, ThisProcess
 
 __all__ = ["study", "traced_once", "undisturbed"]
 

@@ -15,9 +15,9 @@ import threading
 import pytest
 from exact_searches import IMAGES, OPEN, RATIOS, Clock, answer, exact
 
-from ocrslim.search import Decision
-from ocrslim.sensitivity_display import LOG_SECONDS, SensitivityDisplay, table_lines
-from ocrslim.standing import LayerRow
+from ocrslim.sensitivity.search.search import Decision
+from ocrslim.sensitivity.display import LOG_SECONDS, SensitivityDisplay, table_lines
+from ocrslim.sensitivity.progress import LayerRow
 
 SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
 SETTLED = Decision(0.34, 0.3, 0.4, True)

@@ -13,10 +13,10 @@ import pytest
 
 SCRIPT = """
 import logging, sys, time
-import ocrslim.sensitivity_display as shown
-from ocrslim.interrupts import Interrupts
-from ocrslim.metrics import ImageCounts
-from ocrslim.search import ExactSearch
+import ocrslim.sensitivity.display as shown
+from ocrslim.utils.interrupts import Interrupts
+from ocrslim.tasks.detection.metric import ImageCounts
+from ocrslim.sensitivity.search.search import ExactSearch
 
 layers, careless = int(sys.argv[1]), sys.argv[2] == "careless"
 if careless:

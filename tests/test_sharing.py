@@ -17,14 +17,18 @@ from pathlib import Path
 import pytest
 from sensitivity_case import GROUPS, PLAIN, PUBLIC, RATIOS, entries, images_once, study, undisturbed
 
-from ocrslim import analysis, cli, scoring
-from ocrslim.artifacts import read_json
-from ocrslim.config import load_config
+from ocrslim.sensitivity import run as analysis
+
+from ocrslim.cli import main as cli
+
+from ocrslim.pruning import prunable as scoring
+from ocrslim.utils.files import read_json
+from ocrslim.config.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
-from ocrslim.loss_table import ADAPTIVE, EXACT
-from ocrslim.sensitivity import analyse
-from ocrslim.sharing import Share, alone, share_of
+from ocrslim.sensitivity.results.table import ADAPTIVE, EXACT
+from ocrslim.sensitivity.analyzer import analyse
+from ocrslim.sensitivity.sharding import Share, alone, share_of
 
 __all__ = ["study", "undisturbed"]
 

@@ -14,8 +14,8 @@ from ocrslim.errors import ArtifactError, PlanError
 from ocrslim.formats.sensitivity_table import read_sensitivities
 from ocrslim.graph.groups import ChannelGraph, Layer
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.pruners import ChannelPruner
-from ocrslim.pruning.slim import filter_pruner
+from ocrslim.pruning.channel_pruner import ChannelPruner
+from ocrslim.pruning.paddleslim.pruner import filter_pruner
 from ocrslim.pruning.surgery import pruned
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from exact_searches import IMAGES, OPEN, Clock, answer, exact
 
-from ocrslim.search import SAMPLED, Decision, Point
-from ocrslim.standing import Standing
+from ocrslim.sensitivity.search.search import SAMPLED, Decision, Point
+from ocrslim.sensitivity.progress import Standing
 
 
 class Sampled:

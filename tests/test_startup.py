@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ocrslim import startup
+from ocrslim.utils import paddle_setup as startup
 
 AMD = "vendor_id\t: AuthenticAMD\nflags\t\t: fpu sse4_2 avx avx2 bmi2\n"
 INTEL = AMD.replace("AuthenticAMD", "GenuineIntel")
@@ -63,7 +63,7 @@ def test_the_users_own_setting_wins(
 
 _FAULTS = """
 import resource, sys
-from ocrslim import startup
+from ocrslim.utils import paddle_setup as startup
 startup.import_paddle(training=sys.argv[1] == "training")
 
 def faults():
@@ -104,7 +104,7 @@ def test_a_process_told_to_end_while_paddle_is_imported_ends_behind_it(tmp_path:
         "os.kill(os.getpid(), signal.SIGTERM)\n"
         "def disable_signal_handler(): signal.signal(signal.SIGTERM, signal.SIG_DFL); print('restored', flush=True)\n"
     )
-    code = "from ocrslim.startup import import_paddle; import_paddle(); print('went on', flush=True)"
+    code = "from ocrslim.utils.paddle_setup import import_paddle; import_paddle(); print('went on', flush=True)"
     paths = os.pathsep.join([str(tmp_path), str(Path(startup.__file__).parents[1])])
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True

@@ -13,22 +13,10 @@ from paddle import nn
 
 from ocrslim.errors import LoweringError
 from ocrslim.graph.program import Op, Value
-from ocrslim.graph.trace import traced
-from ocrslim.runtime.steps import (
-    ADD,
-    AFFINE,
-    CONCAT,
-    CONV,
-    DECONV,
-    MULTIPLY,
-    STRETCHED,
-    Activation,
-    Step,
-    fold,
-    out_channels,
-    to_steps,
-)
-from ocrslim.weights import state_arrays
+from ocrslim.graph.frontends.dygraph import traced
+from ocrslim.inference.compiler.ir import ADD, AFFINE, CONCAT, CONV, DECONV, MULTIPLY, STRETCHED, Activation, Step, fold, out_channels
+from ocrslim.inference.compiler.from_program import to_steps
+from ocrslim.models.weights import state_arrays
 
 PLAIN = {"strides": [1, 1], "paddings": [1, 1], "dilations": [1, 1], "groups": 1}
 

@@ -8,12 +8,12 @@ import time
 import numpy as np
 import pytest
 
-from ocrslim import stopwatch
-from ocrslim.config import load_config
-from ocrslim.models import build_model
-from ocrslim.scoring import detector_graph
-from ocrslim.stopwatch import Stopwatch
-from ocrslim.weights import state_arrays
+from ocrslim.selection.latency import benchmark as stopwatch
+from ocrslim.config.config import load_config
+from ocrslim.models.factory import build_model
+from ocrslim.pruning.prunable import detector_graph
+from ocrslim.selection.latency.benchmark import Stopwatch
+from ocrslim.models.weights import state_arrays
 
 _SHAPE = (1, 3, 64, 64)
 _SECONDS = 0.05

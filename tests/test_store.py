@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from ocrslim.store import ArrayStore
+from ocrslim.utils.array_cache import ArrayStore
 
 ONE = 2 * 3 * 4 * 4  # bytes of one
 

@@ -8,13 +8,13 @@ import pytest
 from oracle import silenced
 
 from ocrslim.errors import PlanError
-from ocrslim.models import build_model
+from ocrslim.models.factory import build_model
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.proof import channel_graph
-from ocrslim.pruning.pruners import ChannelPruner
+from ocrslim.pruning.channel_graph import channel_graph
+from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.surgery import apply_plan, pruned
-from ocrslim.weights import state_arrays
+from ocrslim.models.weights import state_arrays
 
 MV3 = {"name": "MobileNetV3", "scale": 0.5, "model_name": "large"}
 DETECTORS = {

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from shapely.geometry import Polygon
 
-from ocrslim import synth
-from ocrslim.config import load_config
+from ocrslim.data import synthetic as synth
+from ocrslim.config.config import load_config
 from ocrslim.errors import ArtifactError, DataError
-from ocrslim.labels import is_tiny, read_labels
-from ocrslim.synth import font_files, render_dataset, render_image
+from ocrslim.tasks.detection.labels import is_tiny, read_labels
+from ocrslim.data.synthetic import font_files, render_dataset, render_image
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -112,11 +112,12 @@ def test_missing_fonts_and_folders_are_named(tmp_path, monkeypatch):
 
 
 def test_a_real_detector_finds_most_but_not_all(tmp_path, pp_ocrv2, v2_config):
-    from ocrslim.data import EvalSet, scan
-    from ocrslim.engines import DygraphEngine
-    from ocrslim.evaluate import evaluate, post_processor
-    from ocrslim.models import build_model
-    from ocrslim.weights import load_weights
+    from ocrslim.data.eval_set import EvalSet, scan
+    from ocrslim.inference.engines import DygraphEngine
+    from ocrslim.evaluation.evaluator import evaluate
+    from ocrslim.tasks.detection.post_process import post_processor
+    from ocrslim.models.factory import build_model
+    from ocrslim.models.weights import load_weights
 
     render_dataset(tmp_path, 24, seed=2)
     config = load_config(

@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ocrslim.config import PruneOptions
+from ocrslim.config.config import PruneOptions
 from ocrslim.errors import PlanError
 from ocrslim.graph.groups import FOLLOWS, INPUT, OUTPUT, ChannelGraph, Group, Layer, Member
 from ocrslim.pruning.cost import measure_cost
-from ocrslim.pruning.counts import MACS, PARAMS, product_cost
-from ocrslim.pruning.damage import damages, joint_loss, rising
+from ocrslim.pruning.cost import MACS, PARAMS, product_cost
+from ocrslim.selection.joint_loss import damages, joint_loss, rising
 from ocrslim.pruning.plan import Cut, combine
-from ocrslim.pruning.select import select
-from ocrslim.pruning.target import Problem, search
+from ocrslim.selection.select import select
+from ocrslim.selection.target_search import Problem, search
 
 RATIOS = (0.2, 0.4, 0.6, 0.8)
 OPTIONS = PruneOptions(skip_first=0, skip_loss=1.0)

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from ocrslim.errors import ArtifactError
-from ocrslim.plots.training import TrainingPicture, draw_training, training_figure
+from ocrslim.report.plots.training import TrainingPicture, draw_training, training_figure
 
 CURVE = [[step, 2.0 / step, 0.1 / step] for step in range(1, 41)]
 PICTURE = TrainingPicture(CURVE, [(0, 0.5), (20, 0.75), (40, 0.7)], "hmean", (20, 0.75), 50, 2)

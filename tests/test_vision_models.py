@@ -16,10 +16,10 @@ import zoo
 from oracle import judge, sample
 from paddle import nn
 
-from ocrslim.graph.build import ONE_UNIT
+from ocrslim.graph.builder import ONE_UNIT
 from ocrslim.graph.groups import ChannelGraph
-from ocrslim.graph.rules import MODEL_OUTPUT
-from ocrslim.pruning.proof import channel_graph
+from ocrslim.graph.rules.registry import MODEL_OUTPUT
+from ocrslim.pruning.channel_graph import channel_graph
 
 AT_MOST = 6
 HEAVY = ("vgg16", "wide_resnet50_2", "alexnet")  # 60 to 140 million parameters

@@ -17,8 +17,8 @@ import paddle
 import pytest
 
 from ocrslim.errors import ArtifactError, WeightsError
-from ocrslim.models import build_model
-from ocrslim.weights import (
+from ocrslim.models.factory import build_model
+from ocrslim.models.weights import (
     init_backbone,
     load_weights,
     read_weights,

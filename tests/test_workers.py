@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 from sensitivity_case import FAST, GROUPS, PUBLIC, RATIOS, entries, images_once, study, traced_once, undisturbed
 
-from ocrslim import cli, scoring, workers
+from ocrslim.cli import main as cli
+
+from ocrslim.pruning import prunable as scoring
+
+from ocrslim.sensitivity.workers import pool as workers
 from ocrslim.errors import DataError, LoweringError, OcrSlimError
-from ocrslim.measuring import Measuring, Task
-from ocrslim.metrics import ImageCounts
-from ocrslim.sensitivity import analyse
-from ocrslim.workers import Answer, ProcessWorkers, ThisProcess
+from ocrslim.sensitivity.workers.measure import Measuring, Task
+from ocrslim.tasks.detection.metric import ImageCounts
+from ocrslim.sensitivity.analyzer import analyse
+from ocrslim.sensitivity.workers.pool import Answer, ProcessWorkers, ThisProcess
 
 __all__ = ["study", "traced_once", "undisturbed"]
 
@@ -24,7 +28,7 @@ __all__ = ["study", "traced_once", "undisturbed"]
 STAND_IN = """
 import os, sys, time, types
 from multiprocessing.connection import Connection
-from ocrslim.metrics import ImageCounts
+from ocrslim.tasks.detection.metric import ImageCounts
 
 def made_up(module, name):
     made = type(name, (), {"__module__": module})
@@ -32,7 +36,7 @@ def made_up(module, name):
     setattr(sys.modules[module], name, made)
     return made
 
-Task, Finished = made_up("ocrslim.measuring", "Task"), made_up("ocrslim.worker", "Finished")
+Task, Finished = made_up("ocrslim.sensitivity.workers.measure", "Task"), made_up("ocrslim.sensitivity.workers.process", "Finished")
 connection = Connection(int(sys.argv[1]))
 setup = connection.recv()
 path = lambda what, image: os.path.join(setup["folder"], f"{what} at {image}")

@@ -9,7 +9,7 @@ import paddle
 from oracle import randomise, sample
 from paddle import nn
 
-from ocrslim.models import build_model
+from ocrslim.models.factory import build_model
 
 Shape = tuple[int, ...]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.formats.pickled_arrays import Refused
+from ocrslim.formats.pickles.arrays import Refused
 from ocrslim.utils.input_files import GIB
 
 MOST_DEPTH = 50

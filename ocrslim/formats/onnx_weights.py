@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ocrslim.formats.faults import FormatFault, shown
-from ocrslim.formats.protobuf import parse_message
-from ocrslim.formats.tensor_shapes import known_shape
+from ocrslim.formats.programs.protobuf import parse_message
+from ocrslim.formats.programs.tensor_shapes import known_shape
 
 # onnx.proto: TensorProto.DataType -> NumPy's type, and the field that holds the values where `raw_data` does not
 _TYPES = {

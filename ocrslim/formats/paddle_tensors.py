@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ocrslim.formats.faults import FormatFault, shown
-from ocrslim.formats.protobuf import parse_message
-from ocrslim.formats.tensor_shapes import Shape, known_shape
+from ocrslim.formats.programs.protobuf import parse_message
+from ocrslim.formats.programs.tensor_shapes import Shape, known_shape
 
 # framework.proto: VarType.Type -> NumPy
 _DTYPES = {2: "<i4", 3: "<i8", 4: "<f2", 5: "<f4", 6: "<f8"}

@@ -7,9 +7,9 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from ocrslim.artifacts import atomic_file, named
 from ocrslim.errors import ArtifactError
-from ocrslim.formats.safe_pickle import read_pickle
+from ocrslim.formats.pickles.safe_pickle import read_pickle
+from ocrslim.utils.files import atomic_file, named
 from ocrslim.utils.input_files import MIB, shortened
 
 Sensitivities = dict[str, dict[float, float]]

@@ -1,11 +1,18 @@
 """Paddle's predictor over an exported model: how it is set up, and one pass.
 
-Nothing here imports Paddle: what is called is handed in, so that a process that has only Paddle's library can use it.
+Run as a script, this file is the process of `first_load`: it has Paddle's library alone, without Paddle's Python, whose
+import would take six times as long. So nothing of `ocrslim` is imported here, nor Paddle: what is called is handed in.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import json
+import resource
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -57,3 +64,35 @@ def run_predictor(predictor: Any, image: np.ndarray) -> np.ndarray:
 def params_of(model: Path) -> Path:
     """The file with the parameters of `model`."""
     return model.with_name(PARAMS_FILE)
+
+
+def _library() -> ModuleType:
+    """Paddle's library, by itself where that can be had."""
+    paddle = importlib.util.find_spec("paddle")
+    folders = paddle.submodule_search_locations if paddle is not None else None
+    with contextlib.suppress(ImportError, AttributeError, IndexError):
+        (path,) = Path((folders or [""])[0]).glob("base/libpaddle.so")
+        spec = importlib.util.spec_from_file_location("libpaddle", path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        if hasattr(module, "create_predictor") and hasattr(module, "AnalysisConfig"):
+            return module
+    from paddle.base import core
+
+    return core
+
+
+def main(arguments: list[str]) -> None:
+    """Load and run a model as `check_first_load` asks: its file, its input's shape, the kernels, bytes of memory."""
+    model, shape, kernels, memory = Path(arguments[0]), json.loads(arguments[1]), arguments[2], int(arguments[3])
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    library: Any = _library()
+    config = library.AnalysisConfig(str(model), str(params_of(model)))
+    run_predictor(open_predictor(library, config, 1, kernels), np.zeros(shape, np.float32))
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # the folder of this file
+    main(sys.argv[1:])

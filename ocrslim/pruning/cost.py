@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from ocrslim.graph.groups import ChannelGraph
+import numpy as np
+
+from ocrslim.graph.groups import ChannelGraph, Group
 from ocrslim.pruning.plan import Cut
 
 
@@ -42,3 +45,96 @@ def measure_cost(graph: ChannelGraph, cuts: Iterable[Cut] = ()) -> Cost:
         times = sum(stays(*entry) for entry in layer.per) if layer.per else 1
         macs += layer.positions * times * entries(layer.key, layer.shape)
     return Cost(macs, sum(entries(key, shape) for key, shape in graph.trainable.items()))
+
+
+MACS, PARAMS = "macs", "params"
+
+
+class CostOfCounts(Protocol):
+    """Cost of each row of `removed`, int [candidates, groups]: units that go, the groups in the graph's order."""
+
+    def __call__(self, removed: np.ndarray) -> np.ndarray: ...
+
+
+class ProductCost:
+    """A sum over layers of weight x the product of the lengths of its axes.
+
+    That is what MACs and parameters are (`ocrslim.pruning.cost.measure_cost`). Each length falls linearly with the
+    units that go: exact where the units of a group are of one size and no two groups meet at the same positions,
+    else the mean over the choices of units.
+    """
+
+    def __init__(self, weights: np.ndarray, lengths: np.ndarray, slopes: np.ndarray):
+        """
+        Args:
+            weights: [layers].
+            lengths: [layers, axes], of the unpruned network; 1 for an axis that a layer does not have.
+            slopes: [groups, layers, axes], what a length loses for a unit of a group.
+        """
+        self._weights, self._lengths, self._slopes = weights, lengths, slopes
+
+    def lengths(self, removed: np.ndarray) -> np.ndarray:
+        """Lengths that stay, float [candidates, layers, axes]."""
+        flat = removed.astype(np.float64) @ self._slopes.reshape(len(self._slopes), -1)
+        return self._lengths - flat.reshape(len(removed), *self._lengths.shape)
+
+    def __call__(self, removed: np.ndarray) -> np.ndarray:
+        return self.lengths(removed).prod(axis=2) @ self._weights
+
+
+def product_cost(graph: ChannelGraph, kind: str) -> ProductCost:
+    """MACs or parameters (`kind`: `MACS`, `PARAMS`) of `graph` by the units that go."""
+    if kind == PARAMS:
+        shapes = list(graph.trainable.items())
+        return _build(graph, [1.0] * len(shapes), shapes, [()] * len(shapes))
+    weights = [layer.positions for layer in graph.layers]
+    shapes = [(layer.key, layer.shape) for layer in graph.layers]
+    return _build(graph, weights, shapes, [layer.per for layer in graph.layers])
+
+
+def _build(
+    graph: ChannelGraph,
+    weights: Sequence[float],
+    shapes: Sequence[tuple[str, tuple[int, ...]]],
+    repeats: Sequence[Sequence[tuple[str, int, int]]],
+) -> ProductCost:
+    """`repeats`: what a layer runs over, each by the entry that it goes with (`Layer.per`)."""
+    names = list(graph.groups)
+    slopes = _axis_slopes(graph.groups.values())
+    owners = _owners(graph.groups)
+    axes = max((len(shape) for _, shape in shapes), default=0) + 1
+    lengths = np.ones((len(shapes), axes))
+    falls = np.zeros((len(names), len(shapes), axes))
+    for row, ((key, shape), per) in enumerate(zip(shapes, repeats)):
+        for axis, size in enumerate(shape):
+            lengths[row, axis + 1] = size
+            for group, slope in slopes.get((key, axis), {}).items():
+                falls[names.index(group), row, axis + 1] += slope
+        lengths[row, 0] = max(1, len(per))
+        for entry in per:
+            for group in owners.get(entry, ()):
+                falls[names.index(group), row, 0] += 1 / graph.groups[group].size
+    return ProductCost(np.asarray(weights, dtype=np.float64), lengths, falls)
+
+
+def _axis_slopes(groups: Iterable[Group]) -> Mapping[_Entry, Mapping[str, float]]:
+    """Positions that an axis loses for a unit of each group that reaches it."""
+    found: dict[_Entry, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for group in groups:
+        for member in group.members:
+            found[member.key, member.axis][group.name] += sum(map(len, member.units)) / group.size
+    return found
+
+
+def _owners(groups: Mapping[str, Group]) -> Mapping[tuple[str, int, int], set[str]]:
+    """The groups that each entry of an axis goes with."""
+    found: dict[tuple[str, int, int], set[str]] = defaultdict(set)
+    for name, group in groups.items():
+        for member in group.members:
+            for unit in member.units:
+                for position in unit:
+                    found[member.key, member.axis, position].add(name)
+    return found
+
+
+_Entry = tuple[str, int]

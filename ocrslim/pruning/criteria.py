@@ -66,7 +66,7 @@ CRITERIA: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "bn_scale": bn_scale,
     "taylor": taylor,
 }
-RECONSTRUCTION = "reconstruction"  # `ocrslim.pruning.reconstruct`
+RECONSTRUCTION = "reconstruction"  # `ocrslim.pruning.refit.reconstruction`
 NAMES = (*CRITERIA, RECONSTRUCTION, "random")
 INSTEAD = {"bn_scale": "l1", RECONSTRUCTION: "fpgm"}  # for groups that a criterion cannot score
 

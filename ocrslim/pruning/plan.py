@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ocrslim.artifacts import hash_value, read_json, write_json
 from ocrslim.errors import PlanError
-from ocrslim.models.names import to_public, to_state_key
+from ocrslim.models.layer_names import to_public, to_state_key
 from ocrslim.utils.fields import Field, shown
+from ocrslim.utils.files import read_json, write_json
+from ocrslim.utils.hashing import hash_value
 
 SCHEMA = 1
 _AXES = tuple("01234567")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocrslim.config import load_config
+from ocrslim.config.config import load_config
 from ocrslim.errors import ConfigError
 
 MAIN = Path(__file__).resolve().parents[2] / "configs/det/det_mv3_db.yml"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from small_dataset import EVAL, TRAIN
 
-from ocrslim.config import load_config
+from ocrslim.config.config import load_config
 from ocrslim.errors import ConfigError
 from ocrslim.tasks.detection.operators import OPERATORS
 from ocrslim.tasks.detection.pipeline import copy_paste_faults, pipeline_faults
@@ -169,7 +169,7 @@ def test_the_second_image_of_copypaste_is_decoded_and_labelled_first(taken, fits
 
 
 def test_the_tables_have_the_arguments_that_paddleocr_reads():
-    from ocrslim.ppocr import imaug
+    from ocrslim.utils.paddleocr import imaug
 
     for name, section in OPERATORS.items():
         build = getattr(imaug, name).__init__
@@ -271,7 +271,7 @@ def test_an_operator_of_other_tasks_is_refused_by_name(tmp_path, name, expected)
     ],
 )
 def test_an_augmenter_that_there_is_not_is_named_before_any_image(tmp_path, augmenter, expected):
-    from ocrslim.transforms import build_operators
+    from ocrslim.data.transforms import build_operators
 
     config = loaded(tmp_path, "Train", changed("Train", "IaaAugment", to={"augmenter_args": [augmenter]}))
     with pytest.raises(ConfigError, match=r"^Train.dataset.transforms\[2\]: ") as caught:
@@ -281,7 +281,7 @@ def test_an_augmenter_that_there_is_not_is_named_before_any_image(tmp_path, augm
 
 @pytest.mark.parametrize("augmenter", [{"type": "GaussNoise"}, {"type": "Perspective"}, ["Fliplr", {"p": 1}]])
 def test_albumentations_own_augmenters_are_built(tmp_path, augmenter):
-    from ocrslim.transforms import build_operators
+    from ocrslim.data.transforms import build_operators
 
     config = loaded(tmp_path, "Train", changed("Train", "IaaAugment", to={"augmenter_args": [augmenter]}))
     assert len(build_operators(config, "Train")) == len(TRAIN)

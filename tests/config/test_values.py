@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ocrslim.config import load_config
+from ocrslim.config.config import load_config
 from ocrslim.errors import ConfigError
 
 REPO = Path(__file__).resolve().parents[2]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ocrslim import yamlfile
-from ocrslim.config import load_config
+from ocrslim.config import yaml_reader as yamlfile
+from ocrslim.config.config import load_config
 from ocrslim.errors import ConfigError
-from ocrslim.yamlfile import is_read_whole, parse_yaml
+from ocrslim.config.yaml_reader import is_read_whole, parse_yaml
 
 HUGE = 300_000
 
@@ -162,6 +162,6 @@ def test_a_configuration_that_is_no_file_is_refused_before_it_is_read(tmp_path, 
 
 def test_reading_takes_no_class_of_pyyaml_for_a_value(tmp_path):
     """Nothing is constructed by PyYAML, so that none of its constructors can raise, or run anything."""
-    code = "import yaml; yaml.SafeLoader.construct_document = None\nfrom ocrslim.config import load_config\n"
+    code = "import yaml; yaml.SafeLoader.construct_document = None\nfrom ocrslim.config.config import load_config\n"
     config = Path(__file__).resolve().parents[2] / "configs/det/det_mv3_db.yml"
     subprocess.run([sys.executable, "-c", code + f"load_config({str(config)!r})"], check=True)

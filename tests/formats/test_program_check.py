@@ -15,12 +15,12 @@ import paddle
 import pytest
 from small_export import FORMATS, Tiny, export
 
-from ocrslim.engines import InferenceEngine, open_detector
+from ocrslim.inference.engines import InferenceEngine, open_detector
 from ocrslim.errors import WeightsError
-from ocrslim.formats.program_check import check_program, read_program
+from ocrslim.formats.programs.program_check import check_program, read_program
 from ocrslim.inference.first_load import check_first_load
 from ocrslim.inference.predictor import ONEDNN, PLAIN
-from ocrslim.weights import read_weights
+from ocrslim.models.weights import read_weights
 
 IMAGE = np.full((1, 3, 32, 64), 0.5, "float32")
 needs_legacy = pytest.mark.skipif("legacy" not in FORMATS, reason="this paddlepaddle cannot write the legacy format")
@@ -286,11 +286,11 @@ def test_flipped_bits_end_in_a_line_or_in_a_map(copied):
         import sys
         import numpy as np
         from ocrslim.errors import OcrSlimError
-        import ocrslim.engines
-        ocrslim.engines.check_first_load = lambda *_: None
+        import ocrslim.inference.engines
+        ocrslim.inference.engines.check_first_load = lambda *_: None
         for folder in sys.argv[1:]:
             try:
-                ocrslim.engines.InferenceEngine(folder)(np.zeros((1, 3, 32, 32), "f4"))
+                ocrslim.inference.engines.InferenceEngine(folder)(np.zeros((1, 3, 32, 32), "f4"))
                 print("map")
             except OcrSlimError as error:
                 assert "\\n" not in str(error)
@@ -332,5 +332,5 @@ def test_what_this_process_has_written_is_loaded_at_once(exported, monkeypatch):
     def fail(*_):
         raise AssertionError
 
-    monkeypatch.setattr("ocrslim.engines.check_first_load", fail)
+    monkeypatch.setattr("ocrslim.inference.engines.check_first_load", fail)
     assert InferenceEngine(exported["pir"], own=True)(IMAGE).shape == (1, 1, 32, 64)

@@ -13,8 +13,8 @@ import pytest
 
 from ocrslim.errors import WeightsError
 from ocrslim.formats import safe_pickle
-from ocrslim.formats.safe_pickle import read_pickle, unpickle_arrays, unpickle_plain
-from ocrslim.weights import read_weights
+from ocrslim.formats.pickles.safe_pickle import read_pickle, unpickle_arrays, unpickle_plain
+from ocrslim.models.weights import read_weights
 
 ARRAYS = {
     "in C order": np.arange(6, dtype="f4").reshape(2, 3),

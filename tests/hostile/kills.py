@@ -183,7 +183,7 @@ class Killer:
             **{"PYTHONPATH": str(self.root), "OMP_NUM_THREADS": "1"},
             **{"TMPDIR": str(folder / "tmp"), "HOME": str(folder / "home")},
         }
-        words = [sys.executable, "-W", "ignore", "-m", "ocrslim.cli", *STAGES[name].argv]
+        words = [sys.executable, "-W", "ignore", "-m", "ocrslim", *STAGES[name].argv]
         with (folder / "err.txt").open("ab") as log:
             return subprocess.Popen(
                 words, cwd=folder / "work", env=environment, stdout=log, stderr=log, start_new_session=True

@@ -38,18 +38,18 @@ def main(root: str) -> None:
 
 
 def _load(root: str) -> Any:
-    """Import everything that commands import, so that a child costs milliseconds; return `ocrslim.cli.main`."""
-    import ocrslim.cli
-    from ocrslim.startup import import_paddle
+    """Import everything that commands import, so that a child costs milliseconds; return `ocrslim.cli.main.main`."""
+    import ocrslim.cli.main
+    from ocrslim.utils.paddle_setup import import_paddle
 
-    if Path(ocrslim.cli.__file__).resolve().parents[1] != Path(root).resolve():
-        raise SystemExit(f"{root}: the package comes from {ocrslim.cli.__file__}")
+    if Path(ocrslim.cli.main.__file__).resolve().parents[1] != Path(root).resolve():
+        raise SystemExit(f"{root}: the package comes from {ocrslim.cli.main.__file__}")
     import_paddle()
-    for name in ("google.protobuf.message", "onnx", "skimage", "ocrslim.predict", "ocrslim.prune", "ocrslim.analysis"):
+    for name in ("google.protobuf.message", "onnx", "skimage", "ocrslim.evaluation.predict", "ocrslim.commands.prune", "ocrslim.sensitivity.run"):
         importlib.import_module(name)
-    from ocrslim.ppocr import imaug  # noqa: F401
+    from ocrslim.utils.paddleocr import imaug  # noqa: F401
 
-    return ocrslim.cli.main
+    return ocrslim.cli.main.main
 
 
 def _serve(run: Any, request: dict[str, Any]) -> dict[str, Any]:

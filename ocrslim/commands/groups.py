@@ -1,0 +1,44 @@
+"""The command `groups`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ocrslim.config.config import Config
+from ocrslim.models.factory import build_model
+from ocrslim.models.layer_names import to_public
+from ocrslim.pruning.cost import measure_cost
+from ocrslim.pruning.prunable import NOMINAL_SHAPE, detector_graph
+from ocrslim.report.tables import groups_text
+
+logger = logging.getLogger(__name__)
+
+
+def run_groups(config: Config) -> dict[str, Any]:
+    """The channel groups of an architecture, and why the other layers have none; weights do not matter."""
+    config.require("Architecture")
+    architecture = config.section("Architecture")
+    if config.weights:
+        logger.info("the groups are those of the unpruned architecture; %s is not read", config.weights)
+    graph = detector_graph(build_model(architecture))
+    print(groups_text(graph, architecture, NOMINAL_SHAPE))
+    cost = measure_cost(graph)
+    return {
+        "groups": {
+            to_public(name, architecture): {
+                "channels": group.channels,
+                "units": group.size,
+                "members": [
+                    {"key": to_public(m.key, architecture), "axis": m.axis, "role": m.role, "positions": m.slices()}
+                    for m in group.members
+                ],
+            }
+            for name, group in graph.groups.items()
+        },
+        "unprunable": {to_public(key, architecture): reason for key, reason in graph.unprunable.items()},
+        "prunable_macs_share": graph.prunable_macs_share,
+        "input_shape": list(NOMINAL_SHAPE),
+        "macs": cost.macs,
+        "params": cost.params,
+    }

@@ -1,0 +1,75 @@
+"""The command `import-weights`."""
+
+from __future__ import annotations
+
+import filecmp
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import paddle
+
+from ocrslim.config.config import Config
+from ocrslim.errors import ArtifactError, WeightsError
+from ocrslim.models.factory import build_model
+from ocrslim.models.weights import load_weights, read_weights, save_checkpoint, state_arrays
+from ocrslim.pruning.loading import refuse_pruned
+from ocrslim.utils.files import check_writable, scratch_folder
+from ocrslim.utils.hashing import hash_arrays
+
+
+def run_import(config: Config, source: Path, destination: Path) -> dict[str, Any]:
+    """Convert an ONNX file, an inference folder or a checkpoint to a `.pdparams` of this architecture.
+
+    Beside it lies its configuration, of the same name with `.yml`. What is there already and is something else is
+    replaced only with `Global.overwrite`, and what the command reads from never.
+    """
+    config.require("Architecture")
+    if destination.suffix != ".pdparams":
+        destination = destination.with_name(destination.name + ".pdparams")
+    settings = destination.with_suffix(".yml")
+    refuse_pruned(source)
+    paddle.seed(config.seed)
+    model = build_model(config.section("Architecture"))
+    loaded = load_weights(model, source)
+    _require_other_files((destination, settings), (loaded.source, config.path))
+    check_writable(destination.parent)
+    if not config.overwrite:
+        _require_same(destination, settings, model, config)
+    save_checkpoint(model, destination)
+    config.save(settings)
+    print(f"{loaded.source} ({loaded.kind}) -> {destination}")
+    return {"checkpoint": str(destination), "kind": loaded.kind, "initialised": list(loaded.initialised)}
+
+
+def _require_other_files(targets: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Refuse to write over what the import reads from, be it by another name, or over what is no file."""
+    for target in filter(Path.exists, targets):
+        if not target.is_file():
+            raise ArtifactError(f"{target}: is there and is no file, expected a file to write: choose another")
+        for source in sources:
+            if source.exists() and target.samefile(source):
+                raise ArtifactError(f"{target}: the import reads from it ({source}), expected a file of its own")
+
+
+def _require_same(weights: Path, settings: Path, model: paddle.nn.Layer, config: Config) -> None:
+    """Refuse to replace files, but for those that the same import has written before."""
+    if not weights.exists() and not settings.exists():
+        return
+    with scratch_folder() as folder:
+        made = folder / settings.name
+        config.save(made)
+        same = settings.exists() and filecmp.cmp(settings, made, shallow=False)
+    if not (same and weights.exists() and _holds(weights, model)):
+        there = weights if weights.exists() else settings
+        raise ArtifactError(
+            f"{there}: is there already, and not by this import, which would replace it: choose another name, "
+            "or replace it with -o Global.overwrite=true"
+        )
+
+
+def _holds(path: Path, model: paddle.nn.Layer) -> bool:
+    try:
+        return hash_arrays(read_weights(path)) == hash_arrays(state_arrays(model))
+    except WeightsError:
+        return False

@@ -1,0 +1,54 @@
+"""The commands `sensitivity`, stage 1, and `merge`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ocrslim.config.config import Config
+from ocrslim.report.tables import decisions_table, sensitivity_table
+from ocrslim.sensitivity.results.table import ADAPTIVE
+from ocrslim.sensitivity.run import SensitivityResult, measure, merge
+from ocrslim.sensitivity.sharding import Share
+
+logger = logging.getLogger(__name__)
+
+
+def run_sensitivity(config: Config) -> dict[str, Any]:
+    """Stage 1: measure every prunable group -> `sen.pickle`, `sen.json` and two pictures."""
+    return _show(measure(config))
+
+
+def run_merge(config: Config, sources: Sequence[Path]) -> dict[str, Any]:
+    """Put the measurements of several folders, such as shards, together into `Global.save_model_dir`."""
+    return _show(merge(config, sources))
+
+
+def _show(result: SensitivityResult) -> dict[str, Any]:
+    """Print what is known, draw it, and return it."""
+    print(losses_text(result))
+    pictures = result.draw()
+    if result.settled < len(result.groups):
+        logger.info(
+            "%d of %d layers are measured to the end; %s",
+            *(result.settled, len(result.groups), _next(result.method.share)),
+        )
+    return {**result.to_json(), "pictures": [str(path) for path in pictures]}
+
+
+def losses_text(result: SensitivityResult) -> str:
+    """The table that a user reads: each layer's ratio in adaptive mode, its losses in exact mode."""
+    if result.method.mode == ADAPTIVE:
+        return decisions_table(result.layers, result.method.tolerance, result.measured.record["images"])
+    return sensitivity_table(result.measured.table, result.names)
+
+
+def _next(share: Share) -> str:
+    """What to do where layers are left."""
+    if share.count == 1:
+        return "the same command goes on"
+    if share.one_folder:
+        return "the other ranks measure the rest; if one is lost, the same command goes on"
+    return "put the folders of all shards together with: ocrslim merge FOLDER FOLDER ... -c CONFIG"

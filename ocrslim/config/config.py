@@ -1,0 +1,155 @@
+"""PaddleOCR's YAML files and `-o` overrides -> one validated configuration.
+
+All faults are collected and raised together, one line each. Nothing here imports Paddle, so that a typing
+error is answered at once.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ocrslim.config.checker import MOST_PROBLEMS, Checker
+from ocrslim.config.overrides import apply_override, lookup, parse_overrides
+from ocrslim.config.schema import SCHEMA, PruneOptions
+from ocrslim.config.yaml_reader import read_yaml
+from ocrslim.errors import ConfigError
+from ocrslim.tasks.detection.pipeline import copy_paste_faults, pipeline_faults
+from ocrslim.utils.files import write_text
+
+__all__ = ["Config", "PruneOptions", "load_config"]
+
+_PARTS = {"Train": ("Train.dataset", "Train.loader"), "Eval": ("Eval.dataset",)}
+
+
+@dataclass(frozen=True)
+class Config:
+    """A configuration that has passed every check.
+
+    `tree` holds plain dictionaries, lists and scalars that JSON can say, no object twice; aliases are
+    resolved to `Global.pretrained_model` and `Eval.loader.batch_size_per_card`, defaults filled in. `given` are the
+    keys that `-o` set.
+    """
+
+    path: Path
+    tree: dict[str, Any]
+    given: frozenset[str] = frozenset()
+
+    def section(self, name: str) -> dict[str, Any]:
+        """Return a copy of the section `name` (dotted names reach deeper); {} where it is absent."""
+        return self.get(name) or {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a copy of the value at the dotted `key`, as `Global.epoch_num`; `default` where absent."""
+        return copy.deepcopy(lookup(self.tree, key, default))
+
+    @property
+    def prune(self) -> PruneOptions:
+        """The section `Prune`, complete."""
+        options: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in self.tree["Prune"].items()
+        }
+        return PruneOptions(**options)
+
+    @property
+    def weights(self) -> str | None:
+        """`Global.pretrain_weights`, alias `Global.pretrained_model`; None when not set."""
+        return self.get("Global.pretrained_model")
+
+    @property
+    def save_model_dir(self) -> Path:
+        """The folder that takes what a stage makes."""
+        return Path(self.tree["Global"]["save_model_dir"])
+
+    @property
+    def seed(self) -> int:
+        """`Global.seed`, from which all randomness follows."""
+        return self.tree["Global"]["seed"]
+
+    @property
+    def overwrite(self) -> bool:
+        """`Global.overwrite`: whether results of an earlier, other run may be replaced."""
+        return self.tree["Global"]["overwrite"]
+
+    def changed(self, values: Mapping[str, Any]) -> Config:
+        """A copy with other values, by dotted keys of sections that exist; they are not checked."""
+        tree = copy.deepcopy(self.tree)
+        for key, value in values.items():
+            *sections, name = key.split(".")
+            lookup(tree, ".".join(sections))[name] = value
+        return Config(self.path, tree, self.given)
+
+    def require(self, *keys: str) -> None:
+        """Demand that every one of `keys` is set; `"Train"` and `"Eval"` stand for the parts they need.
+
+        Raises:
+            ConfigError: some are not, or the transforms of `"Train"` or `"Eval"` do not make a data set; one line
+                for each fault.
+        """
+        parts = [part for key in keys for part in _PARTS.get(key, (key,))]
+        absent = [part for part in parts if lookup(self.tree, part) in (None, {}, [])]
+        if absent:
+            remedy = "missing, and this command needs it; copy it from a file in configs/det, or set it with -o"
+            raise ConfigError([f"{self.path}: {key}: {remedy}" for key in absent])
+        self.require_transforms(*(key for key in keys if key in _PARTS))
+
+    def require_transforms(self, *modes: str) -> None:
+        """Demand that the transforms of `modes`, "Train" or "Eval", are complete and in order.
+
+        Raises:
+            ConfigError: they are not; one line for each fault.
+        """
+        problems = []
+        for mode in modes:
+            key, transforms = f"{mode}.dataset.transforms", self.get(f"{mode}.dataset.transforms") or []
+            faults = pipeline_faults(transforms, mode)
+            problems += [f"{self.path}: {key}: {fault}; compare with a file in configs/det" for fault in faults]
+            key = f"{mode}.dataset.ext_op_transform_idx"
+            if mode == "Train" and not faults:
+                problems += [f"{self.path}: {key}: {f}" for f in copy_paste_faults(transforms, self.get(key, 2))]
+        if problems:
+            raise ConfigError(problems)
+
+    def save(self, path: Path | str) -> None:
+        """Write the resolved tree as YAML, atomically; `load_config` reads the same tree back.
+
+        Raises:
+            ArtifactError: the file cannot be written.
+        """
+        write_text(path, yaml.safe_dump(self.tree, sort_keys=False, allow_unicode=True))
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
+    """Read the YAML file at `path`, resolve aliases, apply `Section.key=value` overrides, check it all.
+
+    Raises:
+        ConfigError: with every fault found, one line each.
+    """
+    path = Path(path)
+    tree, problems = read_yaml(path)
+    parsed, faults = parse_overrides(overrides)
+    problems += faults
+    if tree is None:
+        raise ConfigError(_few(problems))
+    check = Checker(path, copy.deepcopy(tree), parsed, problems)
+    check.resolve_aliases(tree)
+    for override in parsed:
+        problems += apply_override(tree, override)
+    tree = check.section(SCHEMA, tree, "")
+    check.relations(tree)
+    if problems:
+        raise ConfigError(_few(problems))
+    return Config(path, tree, frozenset(override.key for override in parsed))
+
+
+def _few(problems: Sequence[str]) -> list[str]:
+    """Each fault once, and of very many the first ones."""
+    lines = list(dict.fromkeys(problems))
+    if len(lines) <= MOST_PROBLEMS:
+        return lines
+    return [*lines[:MOST_PROBLEMS], f"and {len(lines) - MOST_PROBLEMS} more faults of the configuration"]

@@ -1,0 +1,180 @@
+"""The samples that take part in training or evaluation, every image proved before the long work."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ocrslim.config.config import Config
+from ocrslim.data.image_files import ImageError, decode_image, read_image
+from ocrslim.errors import DataError
+from ocrslim.tasks.detection.label_faults import Look, in_one_corner, judged, line_faults, look_at, summed
+from ocrslim.tasks.detection.labels import MIN_SIDE, Sample, read_labels, shares
+from ocrslim.utils.hashing import hash_bytes, hash_value
+from ocrslim.utils.input_files import shortened
+from ocrslim.utils.progress import progress_bar
+
+logger = logging.getLogger(__name__)
+
+MAX_UNREADABLE = 0.01  # the share of images that may be left out without stopping: more would change the score
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """The samples that take part, and what was left out and why.
+
+    Attributes:
+        left_out: names of unreadable images, each with the reason.
+        textless: names of training images without text to learn.
+        tiny: boxes under `MIN_SIDE` pixels, treated as "don't care", those of textless images among them.
+        shares: of each label file, the fraction that an epoch of training reads.
+        remarks: what looks wrong in the labels, a line each.
+    """
+
+    mode: str
+    samples: tuple[Sample, ...]
+    transforms: tuple[Any, ...] = ()
+    left_out: tuple[str, ...] = ()
+    textless: tuple[str, ...] = ()
+    tiny: int = 0
+    shares: tuple[float, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def of_epoch(self, seed: int, epoch: int) -> list[int]:
+        """Indices of the samples that an epoch of training reads: by `ratio_list`, drawn anew for each epoch."""
+        chosen: list[int] = []
+        for source in range(1 + max((sample.source for sample in self.samples), default=-1)):
+            indices = [index for index, sample in enumerate(self.samples) if sample.source == source]
+            share = self.shares[source] if self.shares else 1.0
+            if share < 1:
+                drawn = np.random.default_rng([seed, epoch, source]).permutation(len(indices))
+                indices = [indices[place] for place in sorted(drawn[: round(len(indices) * share)])]
+            chosen += indices
+        return chosen
+
+    def fingerprint(self) -> str:
+        """SHA-256 over labels, image files and transforms, wherever the files lie."""
+        parts = [f"{s.name}\n{s.label}\n{s.digest}".encode() for s in self.samples]
+        thinned = [hash_value(list(self.shares)).encode()] if any(share < 1 for share in self.shares) else []
+        return hash_bytes(hash_value(list(self.transforms)).encode(), *thinned, *parts)
+
+    def summary(self) -> str:
+        """One line for the user: what is there, what was left out."""
+        care = sum(sample.care for sample in self.samples)
+        ignored = sum(sample.boxes for sample in self.samples) - care
+        text = f"{self.mode}: {len(self.samples)} images, {care} text boxes and {ignored} don't care"
+        if any(share < 1 for share in self.shares):
+            text += f"; each epoch draws {len(self.of_epoch(0, 0))} of the images anew (ratio_list)"
+        if self.tiny:
+            boxes, count = ("box", "counts") if self.tiny == 1 else ("boxes", "count")
+            text += f"; {self.tiny} {boxes} with a side under {MIN_SIDE} pixels {count} as don't care"
+        if self.left_out:
+            text += f"; left out as unreadable: {_names(self.left_out)}"
+        if self.textless:
+            text += f"; left out for want of text to learn: {_names(self.textless)}"
+        return text
+
+    def announce(self) -> LabelledSet:
+        """Log the summary, and a warning for each remark; returns the set itself."""
+        logger.info(self.summary())
+        for remark in self.remarks:
+            logger.warning(remark)
+        return self
+
+
+def scan(config: Config, mode: str) -> LabelledSet:
+    """Read the label files of `mode` ('Train' or 'Eval') and decode every image once.
+
+    Raises:
+        ConfigError: the section `<mode>.dataset` is missing.
+        DataError: a folder, file or line is missing or broken, more than 1 % of the images are, or most of the boxes
+            cannot be right.
+    """
+    config.require(f"{mode}.dataset")
+    dataset = config.section(f"{mode}.dataset")
+    samples = read_labels(dataset, mode, config.seed)
+    ignore_orientation = _ignores_orientation(dataset["transforms"])
+    scanned, found, ends = [], [*line_faults(samples)], []
+    for sample, look in _in_threads(lambda sample: _scan_image(sample, ignore_orientation), samples, mode):
+        scanned.append(sample)
+        found += look.faults
+        ends += [] if look.end is None else [look.end]
+    readable = tuple(sample for sample in scanned if sample.digest)
+    left_out = tuple(f"{shortened(sample.name, 100)}: {sample.fault}" for sample in scanned if not sample.digest)
+    _require_most(mode, dataset, len(samples), left_out)
+    remarks = judged(mode, summed(found), sum(sample.boxes for sample in readable))
+    remarks += in_one_corner(mode, ends)
+    tiny = sum(sample.tiny for sample in readable)
+    textless: tuple[str, ...] = ()
+    if mode == "Train":
+        textless = tuple(sample.name for sample in readable if not sample.care)
+        readable = tuple(sample for sample in readable if sample.care)
+    if not readable:
+        raise DataError(
+            f"{mode}.dataset.label_file_list {dataset['label_file_list']}: none of its {len(samples)} images "
+            "has text to learn (all boxes are '###' or too small); label the text or name another file"
+        )
+    portions = tuple(shares(dataset)) if mode == "Train" else ()
+    transforms = tuple(dataset["transforms"])
+    labelled = LabelledSet(mode, readable, transforms, left_out, textless, tiny, portions, tuple(remarks))
+    if not labelled.of_epoch(config.seed, 0):
+        raise DataError(f"{mode}.dataset.ratio_list {dataset['ratio_list']}: leaves no image; raise it")
+    return labelled
+
+
+def _ignores_orientation(transforms: Sequence[Mapping[str, Any]]) -> bool:
+    decoding = (entry["DecodeImage"] or {} for entry in transforms if "DecodeImage" in entry)
+    return any(bool(options.get("ignore_orientation")) for options in decoding)
+
+
+def _require_most(mode: str, dataset: Mapping[str, Any], count: int, left_out: Sequence[str]) -> None:
+    if len(left_out) > MAX_UNREADABLE * count:
+        raise DataError(
+            f"{mode}.dataset.data_dir {dataset['data_dir']}: {len(left_out)} of {count} images "
+            f"are missing or unreadable, expected at most {MAX_UNREADABLE:.0%}: {_names(left_out)}; "
+            "put them there or take their lines out of the label file"
+        )
+
+
+def _scan_image(sample: Sample, ignore_orientation: bool) -> tuple[Sample, Look]:
+    """The sample with size and digest, or with the reason why it has none; and a look at its label."""
+    try:
+        data = read_image(sample.path)
+        decoded = decode_image(data, ignore_orientation)
+    except ImageError as error:
+        return replace(sample, fault=str(error)), Look()
+    height, width = decoded.pixels.shape[:2]
+    look = look_at(sample, (height, width), decoded.turned)
+    return replace(sample, size=(height, width), digest=hash_bytes(data)), look
+
+
+def _in_threads(
+    work: Callable[[Sample], tuple[Sample, Look]], items: list[Sample], mode: str
+) -> Iterable[tuple[Sample, Look]]:
+    found = _threads().map(work, items)  # what is left is cancelled when this generator is closed, by Ctrl-C as well
+    yield from progress_bar(found, total=len(items), desc=f"{mode}: checking images", unit="img")
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads that decode, and stay for the next scan.
+
+    A thread that ends holds a lock of OpenCV for a moment, even after it was joined. A process forked in that moment,
+    as the training's data workers are, would wait for that lock for ever.
+    """
+    return ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1)))
+
+
+def _names(names: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{len(names)} ({', '.join(shortened(name, 200) for name in names[:most])}{more})"

@@ -1,0 +1,103 @@
+"""Single images ready for the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ocrslim.config.config import Config
+from ocrslim.data.image_files import ImageError, read_image
+from ocrslim.data.input_memory import NetworkMemory, Size
+from ocrslim.data.stand_in_operators import DecodeImage, DetResizeForTest, Operator
+from ocrslim.data.transforms import TransformError, build_operators, run
+from ocrslim.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image without a label, ready for the network.
+
+    Attributes:
+        pixels: uint8 [H, W, 3], blue green red: what was decoded, and what boxes belong to.
+        image: float32 [1, 3, H, W].
+        shape: float32 [1, 4]: height and width of `pixels`, scale y and x from there to `image`.
+    """
+
+    pixels: np.ndarray
+    image: np.ndarray
+    shape: np.ndarray
+
+
+class Preprocessor:
+    """The `Eval` transforms, for images without a label."""
+
+    def __init__(self, config: Config, memory: NetworkMemory | None = None):
+        """
+        Args:
+            memory: of the engine that the images are for; None where they are for none, or cut to pieces.
+
+        Raises:
+            ConfigError: PaddleOCR does not know or refuses a transform.
+        """
+        self._memory = memory
+        operators = [op for name, op in build_operators(config, "Eval") if not needs_label(name)]
+        self._decode = [op for op in operators if isinstance(op, DecodeImage)][:1]
+        self._others = [op for op in operators if op not in self._decode]
+
+    def __call__(self, path: Path | str) -> Prepared:
+        """Read the image at `path`.
+
+        Raises:
+            DataError: missing, not an image, damaged, or too large for the memory there is.
+        """
+        content = read_content(path)
+        try:
+            data = run(self._decode, {"img_path": str(path), "image": content})
+            if self._memory is not None:
+                size = result_of(data, "image").shape[:2]
+                self._memory.require(str(path), size, size_for_network(self._others, size))
+            data = run(self._others, data)
+        except TransformError as fault:
+            raise refusal(path, fault) from None
+        image, shape = network_input(data)
+        return Prepared(result_of(data, "decoded"), image, shape)
+
+
+def refusal(path: Path | str, fault: TransformError) -> DataError:
+    if fault.operator == DecodeImage.__name__:
+        return DataError(f"{path}: {fault.reason}; replace or remove the image")
+    return DataError(f"{path}: {fault}; check the image or Eval.dataset.transforms")
+
+
+def read_content(path: Path | str) -> bytes:
+    try:
+        return read_image(path)
+    except ImageError as error:
+        raise DataError(f"{path}: {error}; put the image there") from None
+
+
+def size_for_network(operators: Sequence[Operator], size: Size) -> Size:
+    resizes = (operator for operator in operators if isinstance(operator, DetResizeForTest))
+    return next((resize.size_of(size) for resize in resizes), size)
+
+
+def needs_label(name: str) -> bool:
+    return name.endswith("LabelEncode") or name == "KeepKeys"
+
+
+def network_input(data: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    image = np.ascontiguousarray(result_of(data, "image"), dtype=np.float32)[None]
+    return image, np.asarray(result_of(data, "shape"), dtype=np.float32)[None]
+
+
+def result_of(data: dict[str, Any], key: str) -> Any:
+    if key not in data:
+        raise ConfigError(
+            f"Eval.dataset.transforms: give no {key!r}: expected DecodeImage, DetLabelEncode, "
+            "DetResizeForTest, NormalizeImage and ToCHWImage"
+        )
+    return data[key]

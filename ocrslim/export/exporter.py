@@ -1,0 +1,128 @@
+"""From a network to an inference folder, proven against the network it came from.
+
+The folder appears whole or not at all: everything is written beside it, checked by running it, and
+only then given its name.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import yaml
+from paddle import nn
+
+from ocrslim.config.config import Config
+from ocrslim.errors import ExportError
+from ocrslim.export.formats.paddle import MODELS, PIR, save_inference, tell_of_pir
+from ocrslim.export.staging import check_target, put_in_place, resolve_target, staging
+from ocrslim.inference.engines import PARAMS_FILE, PLAIN, DygraphEngine, InferenceEngine
+from ocrslim.utils.files import (
+    write_json,
+    write_text,
+)
+
+logger = logging.getLogger(__name__)
+
+TOLERANCE = 1e-4
+# a name that PaddleOCR 3's TextDetection knows: it refuses models of any other
+DEFAULT_MODEL_NAME = "PP-OCRv3_mobile_det"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A proven export.
+
+    Attributes:
+        folder: what clients load.
+        format: `LEGACY` (`inference.pdmodel`) or `PIR` (`inference.json`).
+        differences: kernels that ran -> largest absolute difference of the shrink map to the source's.
+        bytes: size of the model and its parameters.
+    """
+
+    folder: Path
+    format: str
+    differences: Mapping[str, float]
+    bytes: int
+
+
+def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, origin: Mapping[str, Any]) -> Exported:
+    """Write `model` as an inference model with dynamic batch and size, and prove it on `image`.
+
+    The format is the legacy one, which most clients read, where paddlepaddle can write it, and PIR where it
+    cannot (3.2 and later).
+
+    Args:
+        model: the source, weights loaded; unchanged.
+        image: a preprocessed photograph, float32 [1, 3, H, W].
+        origin: what goes into `export.json` beside the differences.
+
+    Raises:
+        ExportError: the exported model differs from `model` by more than `TOLERANCE`.
+        ArtifactError: `folder` cannot be written, or holds files that are not an export's.
+    """
+    folder = resolve_target(folder)
+    check_target(folder)
+    with staging(folder) as staged:
+        kind = save_inference(model, staged / "inference")
+        if kind == PIR:
+            tell_of_pir()
+        write_text(staged / "inference.yml", yaml.safe_dump(client_settings(config), sort_keys=False))
+        differences = verify(model, staged, image)
+        size = sum((staged / name).stat().st_size for name in (MODELS[kind], PARAMS_FILE))
+        proof = {"format": kind, "paddlepaddle": paddle.__version__, "max_difference": differences}
+        write_json(staged / "export.json", {**origin, **proof, "tolerance": TOLERANCE, "config": config.tree})
+        put_in_place(staged, folder)
+    return Exported(folder, kind, differences, size)
+
+
+def verify(model: nn.Layer, folder: Path, image: np.ndarray) -> dict[str, float]:
+    """Run the export in `folder` on `image`, without oneDNN and, where that runs, with it; compare with `model`.
+
+    Paddle's own kernels decide; oneDNN's rounding alone comes near the tolerance where features are large
+    (PP-OCRv2's reach 1900: 9e-5 on a page), so its difference is reported.
+
+    Returns:
+        kernels that ran (`InferenceEngine.kernels`) -> largest absolute difference of the shrink map.
+
+    Raises:
+        ExportError: Paddle Inference without oneDNN is off by more than `TOLERANCE`.
+    """
+    expected = DygraphEngine(model)(image)
+    differences = {}
+    for onednn in (False, True):
+        engine = InferenceEngine(folder, onednn=onednn, own=True)
+        difference = _difference(engine(image), expected)
+        if engine.kernels not in differences:
+            differences[engine.kernels] = difference
+            logger.info("%s: largest difference to the source %.2e", engine.kernels, difference)
+    reference, fast = differences[PLAIN], max(differences.values())
+    if not reference <= TOLERANCE:
+        raise ExportError(
+            f"{folder.name}: the exported model differs from the source by {reference:.2e}, expected at most "
+            f"{TOLERANCE:g}: it is not usable and was removed; check the version of paddlepaddle "
+            "(requirements.txt) and that nothing else writes to the checkpoint"
+        )
+    if not fast <= TOLERANCE:
+        logger.warning("with oneDNN the export is off by %.2e, more than %g: prefer it without", fast, TOLERANCE)
+    return differences
+
+
+def _difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """Largest absolute difference; infinite where the shapes differ."""
+    return float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
+
+
+def client_settings(config: Config) -> dict[str, Any]:
+    """What clients need beside the network, in the form of PaddleOCR 3's `inference.yml`."""
+    transforms = config.section("Eval").get("dataset", {}).get("transforms", [])
+    return {
+        "Global": {"model_name": config.get("Global.model_name") or DEFAULT_MODEL_NAME},
+        "PreProcess": {"transform_ops": transforms},
+        "PostProcess": config.section("PostProcess"),
+    }

@@ -1,0 +1,83 @@
+"""Paddle's own formats: the legacy one where the installed Paddle can write it, else PIR."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import paddle
+from paddle import nn
+from paddle.base.layer_helper import LayerHelper
+
+from ocrslim.graph.frontends.dygraph import as_it_was
+from ocrslim.inference.engines import LEGACY_MODEL, PIR_MODEL
+from ocrslim.utils.interrupts import postponed
+
+logger = logging.getLogger(__name__)
+
+
+LEGACY, PIR = "legacy", "pir"
+
+
+MODELS = {LEGACY: LEGACY_MODEL, PIR: PIR_MODEL}
+
+
+def save_inference(model: nn.Layer, prefix: Path) -> str:
+    """Write the model in the legacy format where that succeeds, else as PIR; which of them. `model` is unchanged."""
+    try:
+        with paddle.pir_utils.DygraphOldIrGuard(), _biases_that_fuse():
+            _trace_and_write(model, prefix)
+        return LEGACY
+    except OSError:
+        raise
+    except Exception as error:  # a TypeError in 3.2 and 3.3, deep in Paddle
+        logger.debug("legacy export: %s", error)
+    for partial in prefix.parent.glob(f"{prefix.name}.*"):
+        partial.unlink()
+    _trace_and_write(model, prefix)
+    return PIR
+
+
+def tell_of_pir() -> None:
+    version = paddle.__version__
+    logger.warning(
+        f"paddlepaddle {version} cannot write the legacy format: exported {PIR_MODEL}, which Paddle Inference "
+        f"({version} or later) and PaddleOCR 3 read; for PaddleOCR 2 and Paddle Lite export with paddlepaddle 3.1.1"
+    )
+
+
+@contextlib.contextmanager
+def _biases_that_fuse() -> Iterator[None]:
+    """Have the biases of transposed convolutions traced as vectors that are added along the channels.
+
+    Paddle 3 traces a reshaped copy instead, which none of the passes of Paddle Inference knows: the bias and the batch
+    norm behind it then run by themselves over the largest maps there are, an eighth of PP-OCRv2's time.
+    """
+    functional = paddle.nn.functional
+    traced = functional.conv2d_transpose
+
+    def conv2d_transpose(x: Any, weight: Any, bias: Any = None, **options: Any) -> Any:
+        made = traced(x, weight, **options)
+        if bias is None:
+            return made
+        helper = LayerHelper("elementwise_add")
+        found = helper.create_variable_for_type_inference(made.dtype)
+        helper.append_op(
+            type="elementwise_add", inputs={"X": [made], "Y": [bias]}, outputs={"Out": [found]}, attrs={"axis": 1}
+        )
+        return found
+
+    functional.conv2d_transpose = conv2d_transpose
+    try:
+        yield
+    finally:
+        functional.conv2d_transpose = traced
+
+
+def _trace_and_write(model: nn.Layer, prefix: Path) -> None:
+    spec = [paddle.static.InputSpec(shape=[None, 3, None, None], dtype="float32", name="x")]
+    with postponed(), as_it_was(model, training=False):
+        paddle.jit.save(paddle.jit.to_static(model, input_spec=spec, full_graph=True), str(prefix))

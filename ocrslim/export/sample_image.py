@@ -1,0 +1,32 @@
+"""The photograph on which an export is proven."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from ocrslim.config.config import Config
+from ocrslim.utils.files import scratch_folder
+
+logger = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def sample_image(config: Config) -> Iterator[Path]:
+    """What an export is proven on: `Global.infer_img` where it exists, else a page that ships with scikit-image."""
+    named = config.get("Global.infer_img")
+    if named and Path(named).is_file():
+        yield Path(named)
+        return
+    if named:
+        logger.info("Global.infer_img: %s not found; the export is proven on a page from scikit-image", named)
+    import skimage
+    from PIL import Image
+
+    with scratch_folder() as folder:
+        copy = folder / "page.png"
+        with Image.open(Path(skimage.__file__).parent / "data" / "page.png") as image:
+            image.save(copy, icc_profile=None)  # libpng complains of its colour profile
+        yield copy

@@ -1,0 +1,97 @@
+"""The folder of an export, which appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from ocrslim.errors import ArtifactError
+from ocrslim.export.formats.paddle import MODELS
+from ocrslim.inference.engines import PARAMS_FILE
+from ocrslim.utils.files import (
+    check_writable,
+    locked_folder,
+    named,
+    remove_leftovers,
+    write_error,
+)
+
+FILES = (*MODELS.values(), PARAMS_FILE, f"{PARAMS_FILE}.info", "inference.yml", "export.json")
+_FORMER = ".old"
+_CHOOSE = "choose an empty folder, or one that is not there yet, with -o Global.save_inference_dir=PATH"
+
+
+def resolve_target(folder: Path) -> Path:
+    """The folder that `folder` names: where it is a link, what that leads to.
+
+    Raises:
+        ArtifactError: no folder can be there.
+    """
+    if "\0" in str(folder):
+        raise ArtifactError(f"{named(folder)}: has a NUL, which no path can have: {_CHOOSE}")
+    try:
+        is_link = folder.is_symlink()
+    except OSError as error:  # a name that is too long
+        raise write_error(folder, error) from error
+    if not is_link:
+        return folder
+    target = Path(os.path.realpath(folder))
+    if target.is_symlink():  # that is where a circle of links ends up
+        raise ArtifactError(f"{named(folder)}: is a link in a circle of links: {_CHOOSE}")
+    return target
+
+
+def check_target(folder: Path) -> None:
+    check_writable(folder.parent)
+    try:
+        _restore_former(folder)
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise ArtifactError(f"{named(folder)}: is no folder: {_CHOOSE}")
+        if folder.is_mount():
+            raise ArtifactError(f"{named(folder)}: is a mount point, which cannot be replaced: choose a folder in it")
+        foreign = sorted(p.name for p in folder.iterdir() if p.name not in FILES) if folder.is_dir() else []
+    except OSError as error:
+        raise write_error(folder, error) from error
+    if foreign:
+        raise ArtifactError(
+            f"{named(folder)}: holds other files ({', '.join(map(named, foreign[:5]))}), which an export would mix "
+            f"with: {_CHOOSE}"
+        )
+
+
+@contextlib.contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    remove_leftovers(folder.parent, glob.escape(folder.name))
+    try:
+        with locked_folder(folder.parent, f".{folder.name}.") as staged:
+            staged.chmod(0o755)
+            yield staged
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
+def _restore_former(folder: Path) -> None:
+    """Give an export its name back that a kill took away between the two moves of `put_in_place`."""
+    for former in folder.parent.glob(f".{glob.escape(folder.name)}.????????{_FORMER}"):
+        if folder.exists():
+            shutil.rmtree(former, ignore_errors=True)
+        else:
+            former.rename(folder)
+
+
+def put_in_place(staged: Path, folder: Path) -> None:
+    """Swap `staged` for `folder`, so that no moment shows files of two exports together."""
+    old = staged.with_name(staged.name + _FORMER)
+    try:
+        if folder.is_dir():
+            folder.rename(old)
+        staged.rename(folder)
+    except OSError as error:
+        if old.is_dir() and not folder.exists():
+            old.rename(folder)
+        raise write_error(folder, error) from error
+    shutil.rmtree(old, ignore_errors=True)

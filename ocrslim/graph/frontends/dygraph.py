@@ -1,0 +1,212 @@
+"""From a network to its channel graph: the only file that touches Paddle's program representation.
+
+The network is traced as it infers and as it trains, so that branches which only training runs follow their
+source. Nothing is computed: Paddle infers the shapes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import paddle
+from paddle import nn
+
+from ocrslim.errors import GraphError, last_line
+from ocrslim.graph.builder import build_graph
+from ocrslim.graph.groups import ChannelGraph
+from ocrslim.graph.program import Op, Program, Value
+from ocrslim.utils.interrupts import postponed
+
+logger = logging.getLogger(__name__)
+
+Shape = Sequence[int]
+_NAMES = {"builtin.split": "builtin_split", "builtin.slice": "builtin_slice"}
+_CONSTANTS = ("pd_op.full", "pd_op.full_int_array")
+_SOURCES = ("builtin.parameter", "builtin.constant")
+_WITH_WEIGHT = (
+    *(nn.Conv1D, nn.Conv2D, nn.Conv3D, nn.Linear),
+    *(nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose),
+)
+_NOT_KEPT = {"op_callstack", "struct_name", "stop_gradient", "place", "dtype"}
+
+
+def trace(model: nn.Layer, *input_shapes: Shape) -> ChannelGraph:
+    """Return the channel graph of `model`, an unpruned network; its mode and weights are left as they are.
+
+    Args:
+        input_shapes: shape of each input with its batch, such as [1, 3, 736, 1280], in the order in which the
+            network takes them; they are of the type of its parameters. Costs are counted at these.
+
+    Raises:
+        GraphError: Paddle cannot trace the network with such inputs.
+    """
+    _check_shapes(input_shapes)
+    inference = traced(model, input_shapes, training=False)
+    try:
+        training = traced(model, input_shapes, training=True)
+    except GraphError as error:
+        logger.warning("as it trains, the network cannot be traced (%s): only what inference runs is followed", error)
+        training = None
+    shapes = {key: tuple(p.shape) for key, p in model.named_parameters() if not p.stop_gradient}
+    return build_graph(inference, training, _weights(model), shapes)
+
+
+def traced(model: nn.Layer, input_shapes: Sequence[Shape], training: bool) -> Program:
+    """The program of `model` in one of its modes; a signal is put off until it is there.
+
+    Raises:
+        GraphError: Paddle cannot trace it.
+        MemoryError: memory does not suffice, which says nothing of the network.
+    """
+    dtype = floating_type(model)
+    specs = [paddle.static.InputSpec(list(shape), dtype, f"x{i}") for i, shape in enumerate(input_shapes)]
+    with postponed(), as_it_was(model, training), paddle.pir_utils.DygraphPirGuard():
+        try:
+            static = paddle.jit.to_static(model, input_spec=specs, full_graph=True)
+            concrete = static.forward.concrete_program
+        except MemoryError:
+            raise
+        except Exception as error:  # anything that the network's own code raises
+            raise GraphError(
+                f"{type(model).__name__}: cannot be traced with {described(input_shapes)} ({last_line(error)}): "
+                "expected the shapes that forward(self, ...) takes, tensors one by one and in order, and code in a "
+                "file that does not read values; put a layer around the network whose forward calls it so"
+            ) from error
+    keys = {tensor.name: key for key, tensor in (*model.named_buffers(), *model.named_parameters())}
+    reader = _Reader(keys)
+    outputs = [value for value in paddle.utils.flatten(concrete.outputs) if isinstance(value, paddle.pir.Value)]
+    inputs = [value for value in paddle.utils.flatten(concrete.inputs) if isinstance(value, paddle.pir.Value)]
+    ops = list(reader.ops(concrete.main_program.global_block()))
+    return Program(ops, [reader.value(v) for v in inputs], [reader.value(v) for v in outputs])
+
+
+@contextlib.contextmanager
+def as_it_was(model: nn.Layer, training: bool) -> Iterator[None]:
+    """`model` in training or eval mode inside the block; after it, every layer with the attributes it had.
+
+    A forward pass may keep tensors on its layer, and a trace would leave its own there; `to_static` leaves a
+    `forward`. What the tensors hold is not looked at.
+    """
+    layers = model.sublayers(include_self=True)
+    holders = [held for layer in layers for held in (layer._buffers, layer._parameters, layer._sub_layers)]
+    attributes, contents = [dict(vars(layer)) for layer in layers], [dict(held) for held in holders]
+    model.train() if training else model.eval()
+    try:
+        yield
+    finally:
+        for held, content in zip([*map(vars, layers), *holders], [*attributes, *contents]):
+            _put_back(held, content)
+
+
+def _put_back(held: dict[str, Any], content: Mapping[str, Any]) -> None:
+    """Give `held` its former content, without a moment at which a part of that is missing: Ctrl-C may come."""
+    held.update(content)
+    for key in held.keys() - content.keys():
+        del held[key]
+
+
+def floating_type(model: nn.Layer) -> str:
+    """Type of the network's parameters, such as `float32`."""
+    names = [str(parameter.dtype).rpartition(".")[2] for parameter in model.parameters()]
+    return next((name for name in names if "float" in name), "float32")
+
+
+def described(input_shapes: Sequence[Shape]) -> str:
+    """Input shapes in words."""
+    return "inputs of shape " + ", ".join(str(list(shape)) for shape in input_shapes)
+
+
+def _check_shapes(input_shapes: Sequence[Shape]) -> None:
+    for shape in input_shapes:
+        sizes = list(shape) if isinstance(shape, Iterable) else [None]
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise GraphError(
+                f"input shape {shape!r}: expected positive whole numbers, the batch first, such as [1, 3, 64, 64]"
+            )
+
+
+def _weights(model: nn.Layer) -> dict[str, str]:
+    """State-dict key of each convolution's and linear layer's weight -> the layer's class, in creation order.
+
+    Of a weight that a hook computes (`weight_norm`, `spectral_norm`) the largest parameter it is made of.
+    """
+    keys = {parameter.name: key for key, parameter in model.named_parameters()}
+    found: dict[str, str] = {}
+    for layer in model.sublayers(include_self=True):
+        if isinstance(layer, _WITH_WEIGHT):
+            made_of = [parameter for name, parameter in layer._parameters.items() if name.startswith("weight")]
+            for weight in sorted(made_of, key=lambda parameter: -int(parameter.size))[:1]:
+                found.setdefault(keys[weight.name], type(layer).__name__)
+    return found
+
+
+class _Reader:
+    """Paddle's operators and values as ours."""
+
+    def __init__(self, keys: Mapping[str, str]):
+        """`keys`: Paddle's name of each parameter and buffer -> state-dict key."""
+        self._keys = keys
+        self._constants: dict[int, Any] = {}
+        self._parameters: dict[int, str] = {}
+
+    def ops(self, block: Any) -> Iterator[Op]:
+        """The operators of a block, constants and parameters aside."""
+        for op in block.ops:
+            if op.name() in _SOURCES:
+                self._remember_parameter(op)
+                continue
+            if op.name() in _CONSTANTS:
+                self._constants[op.results()[0].id] = op.attrs()["value"]
+            yield self._op(op)
+
+    def value(self, value: Any) -> Value:
+        """One value; a parameter by its state-dict key."""
+        try:
+            shape = None if value.is_combine() else tuple(value.shape)
+        except (AttributeError, ValueError):  # no tensor: what somebody's own operator keeps for itself
+            shape = None
+        return Value(value.id, shape, self._parameters.get(value.id))
+
+    def _remember_parameter(self, op: Any) -> None:
+        name = op.attrs().get("parameter_name")
+        if name in self._keys:
+            self._parameters[op.results()[0].id] = self._keys[name]
+
+    def _op(self, op: Any) -> Op:
+        operands = op.operands_source()
+        try:
+            names = op.get_input_names()
+        except ValueError:
+            names = []
+        if len(names) != len(operands):
+            names = [str(i) for i in range(len(operands))]
+        given = {n: v if v is not None and v.initialized() else None for n, v in zip(names, operands)}
+        attributes = op.attrs()
+        constants = {n: self._constants[v.id] for n, v in given.items() if v is not None and v.id in self._constants}
+        return Op(
+            name=_name(op.name()),
+            inputs={n: None if v is None else self.value(v) for n, v in given.items()},
+            outputs=[self.value(v) for v in op.results()],
+            attributes={**{n: v for n, v in attributes.items() if n not in _NOT_KEPT}, **constants},
+            captured=[self.value(v) for v in _captured(op)],
+            layer=re.sub(r"_\d+(?=/|$)", "", attributes.get("struct_name", "").strip("/")),
+        )
+
+
+def _name(name: str) -> str:
+    dialect, _, own = name.partition(".")
+    if dialect not in ("pd_op", "builtin"):
+        return name  # somebody's own operator: it may be called as one of Paddle's
+    return _NAMES.get(name, own.rstrip("_"))
+
+
+def _captured(op: Any) -> Iterator[Any]:
+    """Values that the blocks of an operator use, made inside or outside of them."""
+    for block in op.blocks():
+        for inner in block.ops:
+            yield from (v for v in inner.operands_source() if v is not None and v.initialized())
+            yield from _captured(inner)

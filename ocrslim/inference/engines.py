@@ -1,0 +1,201 @@
+"""Ways to run a detector: image in, shrink map out."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from ocrslim.errors import WeightsError, last_line
+from ocrslim.formats.programs.program_check import check_program
+from ocrslim.formats.weight_files import read_weight_file, require_finite
+from ocrslim.inference.first_load import check_first_load
+from ocrslim.inference.predictor import (
+    ONEDNN,
+    ONEDNN_FUSED,
+    PARAMS_FILE,
+    PLAIN,
+    open_predictor,
+    params_of,
+    run_predictor,
+)
+
+__all__ = [
+    "LEGACY_MODEL",
+    "MODEL_FILES",
+    "ONEDNN",
+    "ONEDNN_FUSED",
+    "PARAMS_FILE",
+    "PIR_MODEL",
+    "PLAIN",
+    "DygraphEngine",
+    "Engine",
+    "InferenceEngine",
+    "find_inference_model",
+    "is_inference_folder",
+    "open_detector",
+]
+
+logger = logging.getLogger(__name__)
+
+LEGACY_MODEL, PIR_MODEL = MODEL_FILES = ("inference.pdmodel", "inference.json")
+
+
+class Engine(Protocol):
+    """Runs the network: float32 [N, 3, H, W] -> shrink map, float32 [N, 1, H, W]."""
+
+    def __call__(self, image: np.ndarray) -> np.ndarray: ...
+
+
+class DygraphEngine:
+    """The network as Paddle runs it eagerly: the reference for every other engine."""
+
+    def __init__(self, model: nn.Layer):
+        """`model` is put into eval mode at every call."""
+        self._model = model
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        self._model.eval()
+        with paddle.no_grad():
+            return self._model(paddle.to_tensor(image))["maps"].numpy()
+
+
+class InferenceEngine:
+    """An exported folder through Paddle Inference, on the CPU.
+
+    Some versions of Paddle load a model for oneDNN and fail to run it (3.3.1: `inference.json` with an
+    upsampling layer). So the first image decides which kernels run: oneDNN's throughout, else oneDNN's in
+    fused layers only, else Paddle's own. What is given up is said once in a process.
+
+    Attributes:
+        kernels: `PLAIN`, `ONEDNN` or `ONEDNN_FUSED`; settled by the first image.
+    """
+
+    def __init__(self, folder: Path | str, threads: int = 1, onednn: bool = False, own: bool = False):
+        """
+        Args:
+            folder: holds `inference.pdmodel` (legacy) or `inference.json` (PIR) and `inference.pdiparams`.
+            threads: CPU threads of the predictor.
+            onednn: use oneDNN's kernels where they run; several times faster, equal up to rounding.
+            own: this process has just written the model. Any other is checked and loaded elsewhere first, as Paddle
+                ends the process on what is damaged, and runs whatever a program holds.
+
+        Raises:
+            WeightsError: the folder holds no such model, or one that is not run, or Paddle cannot load it.
+        """
+        self._model = find_inference_model(folder)
+        self._threads = threads
+        self._shape = None if own else _checked(self._model)
+        self.kernels = ONEDNN if onednn else PLAIN
+        self._others = [ONEDNN_FUSED, PLAIN] if onednn else []
+        self._predictor = self._load()
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Run the model.
+
+        Raises:
+            WeightsError: Paddle cannot run it on this image.
+        """
+        try:
+            found = self._run(image)
+        except Exception as error:  # Paddle raises many types
+            if not self._others:
+                raise self._error(f"cannot run it on an image of shape {list(image.shape)}", error) from None
+            self._fall_back(error)
+            return self(image)
+        self._others = []
+        return found
+
+    def _load(self) -> Any:
+        from paddle import inference
+
+        if self._shape is not None:
+            check_first_load(self._model, self._shape, self.kernels)
+        config = inference.Config(str(self._model), str(params_of(self._model)))
+        try:
+            return open_predictor(inference, config, self._threads, self.kernels)
+        except Exception as error:  # Paddle raises many types for a damaged file
+            raise self._error("cannot load it", error) from None
+
+    def _run(self, image: np.ndarray) -> np.ndarray:
+        return run_predictor(self._predictor, image)
+
+    def _fall_back(self, error: Exception) -> None:
+        failed, self.kernels = self.kernels, self._others.pop(0)
+        self._predictor = self._load()
+        _say_once(
+            f"paddlepaddle {paddle.__version__} cannot run {self._model.name} with the kernels {failed} "
+            f"({last_line(error)}): {self.kernels} runs instead, slower and as exact"
+        )
+
+    def _error(self, what: str, error: Exception) -> WeightsError:
+        return WeightsError(
+            f"{self._model}: Paddle Inference {what} ({last_line(error)}): export it again; "
+            f"what a newer paddlepaddle wrote may need that version (this is {paddle.__version__})"
+        )
+
+
+def _checked(model: Path) -> tuple[int, ...]:
+    """The input shape of a model from elsewhere, after all that can be seen without running it."""
+    try:
+        shape = check_program(model)
+    except OSError as error:
+        raise WeightsError(f"{model}: cannot be read: {error.strerror or error}: check the file") from None
+    require_finite(read_weight_file(model))
+    return shape
+
+
+def open_detector(folder: Path | str) -> Engine:
+    """An exported folder as a detector, whoever exported it.
+
+    Raises:
+        WeightsError: as `InferenceEngine`; when it is run, also where the model gives something else than a text map.
+    """
+    engine = InferenceEngine(folder)
+
+    def run(image: np.ndarray) -> np.ndarray:
+        found = engine(image)
+        expected = (image.shape[0], 1, *image.shape[2:])
+        if found.shape != expected or found.dtype != np.float32:
+            raise WeightsError(
+                f"{folder}: not a text detector: for an image of shape {list(image.shape)} it gives {found.dtype} "
+                f"{list(found.shape)}, expected a text map, float32 {list(expected)}: name an exported detector"
+            )
+        return found
+
+    return run
+
+
+def is_inference_folder(path: Path | str) -> bool:
+    """Whether `path` is a folder with an exported model in it."""
+    with contextlib.suppress(OSError):  # who reads it says what is wrong
+        return any((Path(path) / name).is_file() for name in MODEL_FILES)
+    return False
+
+
+def find_inference_model(folder: Path | str) -> Path:
+    """The model file of an exported folder.
+
+    Raises:
+        WeightsError: model or parameters are missing.
+    """
+    folder = Path(folder)
+    found = [folder / name for name in MODEL_FILES if (folder / name).is_file()]
+    if not found or not (folder / PARAMS_FILE).is_file():
+        there = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) if folder.is_dir() else "no such folder"
+        raise WeightsError(
+            f"{folder}: no exported model: expected {' or '.join(MODEL_FILES)} and {PARAMS_FILE}, "
+            f"found: {there or 'nothing'}; export one with export_prune_model.py"
+        )
+    return found[0]
+
+
+@functools.cache
+def _say_once(text: str) -> None:
+    logger.warning(text)

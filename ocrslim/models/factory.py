@@ -1,0 +1,79 @@
+"""Networks with PaddleOCR's state-dict keys, built from the `Architecture` section of its configs."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from paddle import nn
+
+from ocrslim.errors import ConfigError
+from ocrslim.models.backbones.mobilenet_v3 import MobileNetV3
+from ocrslim.models.base import DetectionModel
+from ocrslim.models.heads.db_head import DBHead
+from ocrslim.models.necks.db_fpn import DBFPN, RSEFPN
+
+BACKBONES: dict[str, type[nn.Layer]] = {"MobileNetV3": MobileNetV3}
+NECKS: dict[str, type[nn.Layer]] = {"DBFPN": DBFPN, "RSEFPN": RSEFPN}
+HEADS: dict[str, type[nn.Layer]] = {"DBHead": DBHead}
+
+__all__ = ["BACKBONES", "HEADS", "NECKS", "DetectionModel", "build_model"]
+
+
+def build_model(architecture: Mapping[str, Any]) -> DetectionModel:
+    """Build the network that an `Architecture` section describes, with fresh weights, in training mode.
+
+    Args:
+        architecture: `model_type`, `Backbone`, `Neck` and `Head`, the latter three with a `name` and the
+            arguments of the class of that name.
+
+    Raises:
+        ConfigError: an unknown name, argument or value; the message has the nearest valid one.
+    """
+    model_type = architecture.get("model_type", "det")
+    if model_type != "det":
+        raise ConfigError(f"Architecture.model_type: {model_type!r} is not supported: expected 'det'")
+    if architecture.get("Transform") is not None:
+        raise ConfigError(
+            f"Architecture.Transform: {architecture['Transform']!r} is not supported by detectors: leave it empty"
+        )
+    backbone = _build(architecture, "Backbone", BACKBONES)
+    neck = _build(architecture, "Neck", NECKS, backbone.out_channels)
+    head = _build(architecture, "Head", HEADS, neck.out_channels)
+    return DetectionModel(backbone, neck, head)
+
+
+def _build(
+    architecture: Mapping[str, Any], part: str, registry: Mapping[str, type[nn.Layer]], *channels: Any
+) -> nn.Layer:
+    """Build one part; `channels` is what the part in front of it gives, if there is one."""
+    section = architecture.get(part)
+    if not isinstance(section, Mapping) or "name" not in section:
+        raise ConfigError(f"Architecture.{part}: {section!r} has no `name`: expected one of {', '.join(registry)}")
+    arguments = {key: value for key, value in section.items() if key != "name"}
+    name = section["name"]
+    if name not in registry:
+        raise ConfigError(f"Architecture.{part}.name: {name!r} is not known: {_choices(name, registry)}")
+    known = [key for key in inspect.signature(registry[name]).parameters if key != "in_channels"]
+    if not channels:
+        known.append("in_channels")
+    problems = [
+        f"Architecture.{part}.{key}: {name} has no such argument: {_choices(key, known)}"
+        for key in arguments
+        if key not in known
+    ]
+    if problems:
+        raise ConfigError(problems)
+    try:
+        return registry[name](*channels, **arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"Architecture.{part}: {name} cannot be built from {arguments}: {error}") from error
+
+
+def _choices(name: Any, known: Iterable[str]) -> str:
+    known = list(known)
+    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]}? " if nearest else ""
+    return f"{hint}expected one of {', '.join(known)}"

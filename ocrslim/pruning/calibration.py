@@ -1,0 +1,128 @@
+"""What a few training images tell about a network: gradients by channel, and inputs to refit layers on."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+from ocrslim.config.config import Config
+from ocrslim.config.schema import MIN_RECOVER_IMAGES
+from ocrslim.data.eval_set import LabelledSet, train_loader
+from ocrslim.data.preprocess import Preprocessor
+from ocrslim.errors import DataError, TrainingError
+from ocrslim.graph.frontends.dygraph import as_it_was
+from ocrslim.pruning.surgery import named_tensors
+from ocrslim.tasks.detection.loss import build_loss
+from ocrslim.utils.progress import progress_bar
+
+_CUT_OUT = 480  # pixels: refits on cut-outs of 320 left the receipts a point worse
+
+
+def weight_gradients(model: nn.Layer, config: Config, labelled: LabelledSet) -> dict[tuple[str, int], np.ndarray]:
+    """Sums of gradient * weight for each channel, batch by batch, as the criterion `taylor` scores them.
+
+    The batches are the first `Prune.calibration_batches` that a training would see; they depend on
+    `Global.seed` and the images alone. Weights, batch-norm statistics, gradients and the mode of `model`
+    are left as they are.
+
+    Args:
+        model: unpruned network, weights loaded.
+        config: with the sections `Train` and `Loss`.
+        labelled: the images to train on.
+
+    Returns:
+        float64 [batches, entries of the axis] by (state-dict key, axis), for axes 0 and 1 of every
+        parameter that has them; zeros where the loss does not depend on it.
+
+    Raises:
+        TrainingError: a weight or a gradient is not finite.
+        DataError: there is not one batch, or an image cannot be used.
+    """
+    weights = {key: tensor for key, tensor in named_tensors(model) if len(tensor.shape) > 1}
+    loss = build_loss(config.section("Loss"))
+    count = config.prune.calibration_batches
+    sums: dict[tuple[str, int], list[np.ndarray]] = {}
+    with _calibrating(model):
+        batches = progress_bar(_batches(config, labelled, count), total=count, desc="calibration", unit="batch")
+        for batch in batches:
+            for key, product in _products(loss(model(batch[0]), batch)["loss"], weights).items():
+                for axis in (0, 1):
+                    others = tuple(other for other in range(product.ndim) if other != axis)
+                    sums.setdefault((key, axis), []).append(product.sum(axis=others))
+    return {place: np.stack(found) for place, found in sums.items()}
+
+
+def calibration_inputs(config: Config, labelled: LabelledSet) -> list[np.ndarray]:
+    """Cut-outs of `Prune.recover_images` training images, resized and normalised as for evaluation.
+
+    Images and places depend on `Global.seed`; an image is taken twice only where there are too few. What is
+    smaller than a cut-out is padded with zeros, the mean colour.
+
+    Returns:
+        float32 [1, 3, 480, 480] each.
+
+    Raises:
+        DataError: fewer than `MIN_RECOVER_IMAGES` images, or one cannot be read.
+    """
+    if len(labelled) < MIN_RECOVER_IMAGES:
+        raise DataError(
+            f"Train.dataset.label_file_list: {len(labelled)} usable image{'s' * (len(labelled) != 1)} to refit layers "
+            f"on, expected at least {MIN_RECOVER_IMAGES} and better 40: layers refitted to so few would fit nothing "
+            "else; name more images, or set Prune.recover to false and Prune.criterion to fpgm"
+        )
+    load = Preprocessor(config)
+    rng = np.random.default_rng(config.seed)
+    count, order = config.prune.recover_images, rng.permutation(len(labelled))
+    chosen = np.resize(order, count).tolist()
+    images = (load(labelled.samples[index].path).image for index in chosen)
+    return [_cut_out(image, rng) for image in progress_bar(images, total=count, desc="calibration", unit="img")]
+
+
+def _cut_out(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A square somewhere in an image, float32 [1, 3, H, W]."""
+    lacking = [max(0, _CUT_OUT - side) for side in image.shape[2:]]
+    image = np.pad(image, ((0, 0), (0, 0), *((0, number) for number in lacking)))
+    top, left = (int(rng.integers(side - _CUT_OUT + 1)) for side in image.shape[2:])
+    return np.ascontiguousarray(image[:, :, top : top + _CUT_OUT, left : left + _CUT_OUT])
+
+
+def _batches(config: Config, labelled: LabelledSet, count: int) -> Iterator[list[Tensor]]:
+    """`count` batches, of as many epochs as that takes."""
+    epochs = (train_loader(config, labelled, epoch) for epoch in itertools.count())
+    return itertools.islice(itertools.chain.from_iterable(epochs), count)
+
+
+def _products(loss: Tensor, weights: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    """Gradient * weight, element by element; the gradients that the parameters hold stay what they are."""
+    trainable = {key: weight for key, weight in weights.items() if not weight.stop_gradient}
+    distinct = list({id(weight): weight for weight in trainable.values()}.values())
+    found = paddle.grad(loss, distinct, allow_unused=True)
+    gradients = {id(weight): gradient for weight, gradient in zip(distinct, found)}
+    products = {}
+    for key, weight in weights.items():
+        value, gradient = weight.astype("float64").numpy(), gradients.get(id(weight))
+        products[key] = value * (0 if gradient is None else gradient.astype("float64").numpy())
+        if not np.isfinite(products[key]).all():
+            raise TrainingError(
+                f"calibration: {key} or its gradient is not finite (the loss is {float(loss):g}): check that weights "
+                "and configuration belong together (ocrslim eval)"
+            )
+    return products
+
+
+@contextlib.contextmanager
+def _calibrating(model: nn.Layer) -> Iterator[None]:
+    """Layers made of others run as in training, so that the head gives all its maps; the others as in inference.
+
+    A batch norm with the statistics of the batch would take back any scaling of the weights before it, so
+    that their sum of gradient * weight is zero whatever they do.
+    """
+    with as_it_was(model, training=True):
+        for layer in model.sublayers(include_self=True):
+            layer.training = bool(layer.sublayers())
+        yield

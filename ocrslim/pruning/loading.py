@@ -1,0 +1,166 @@
+"""From a configuration to a network with its weights, pruned where a plan lies beside the checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paddle
+from paddle import nn
+
+from ocrslim.config.config import Config
+from ocrslim.errors import ConfigError, PlanError
+from ocrslim.formats.weight_files import EXPORTED
+from ocrslim.models.factory import build_model
+from ocrslim.models.weights import LoadReport, load_weights, resolve_checkpoint
+from ocrslim.pruning.plan import SUFFIX, Plan
+from ocrslim.pruning.surgery import apply_plan, settle
+from ocrslim.utils.hashing import hash_value
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINTS, WEIGHTS = "Global.checkpoints", "Global.pretrained_model"
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network ready to run.
+
+    Attributes:
+        model: in eval mode.
+        plan: what it was pruned by; None for an unpruned network.
+        report: where its weights came from.
+    """
+
+    model: nn.Layer
+    plan: Plan | None
+    report: LoadReport
+
+
+def untrained(config: Config) -> Config:
+    """`config` for a command that trains nothing: its weights are those that `Global.checkpoints` names, if it does.
+
+    PaddleOCR reads `checkpoints` first there. Here weights that were named are not left unread in silence: see
+    `which_counts`.
+
+    Raises:
+        ConfigError: `Global.checkpoints` and `Global.pretrained_model` name different weights in the same place.
+    """
+    checkpoint, weights = config.get(CHECKPOINTS), config.weights
+    if not checkpoint or (weights and _stem(checkpoint) == _stem(weights)):
+        return config
+    if weights and which_counts(config, CHECKPOINTS, WEIGHTS) == WEIGHTS:
+        return config
+    return config.changed({WEIGHTS: checkpoint})
+
+
+def which_counts(config: Config, one: str, other: str) -> str:
+    """Of two keys that name different weights, the one that `-o` names, which is said.
+
+    Raises:
+        ConfigError: `-o` names both or none.
+    """
+    chosen = [key for key in (one, other) if key in config.given]
+    if len(chosen) != 1:
+        raise ConfigError(
+            f"{config.path}: {one} is {config.get(one)} and {other} is {config.get(other)}, expected one of them: "
+            f"clear the other with -o {other}= or -o {one}="
+        )
+    unread = other if chosen[0] == one else one
+    logger.info(
+        "%s: %s counts, as -o names it; %s: %s is not read",
+        chosen[0],
+        config.get(chosen[0]),
+        unread,
+        config.get(unread),
+    )
+    return chosen[0]
+
+
+def _stem(name: str) -> str:
+    return os.path.realpath(name.removesuffix(".pdparams"))
+
+
+def load_network(config: Config) -> Network:
+    """Build the network of `config` and load `Global.pretrain_weights` into it, strictly.
+
+    Raises:
+        ConfigError: no weights are named.
+        WeightsError: they are missing, damaged, or of another architecture.
+        PlanError: the plan beside a checkpoint is not of this architecture.
+    """
+    source = config.weights
+    if not source:
+        raise ConfigError(
+            f"{config.path}: Global.pretrain_weights is empty; expected a checkpoint, an inference folder "
+            "or an ONNX file: name it with -o Global.pretrain_weights=PATH"
+        )
+    paddle.seed(config.seed)
+    architecture = config.section("Architecture")
+    model = build_model(architecture)
+    plan = _plan_beside(source, architecture)
+    if plan is not None:
+        try:
+            apply_plan(model, plan)
+        except PlanError as error:
+            raise PlanError(
+                f"{_plan_path(source)}: {error}; restore the file that was written with the weights"
+            ) from None
+    report = load_weights(model, source)
+    model.eval()
+    return Network(model, plan, report)
+
+
+def load_prunable(config: Config) -> Network:
+    """Like `load_network`; a network that is pruned already can be pruned further."""
+    network = load_network(config)
+    settle(network.model)
+    return network
+
+
+def refuse_pruned(source: Path) -> None:
+    """Refuse a checkpoint with a plan beside it.
+
+    Raises:
+        PlanError: there is one.
+    """
+    path = _plan_path(source)
+    if path is not None and path.is_file():
+        raise PlanError(
+            f"{source}: this checkpoint is pruned already ({path.name} lies beside it); "
+            "expected an unpruned one: name it instead"
+        )
+
+
+def _plan_path(source: Path | str) -> Path | None:
+    """Where the plan of a checkpoint lies; None for sources that have none."""
+    with contextlib.suppress(OSError):  # who reads it says what is wrong
+        if Path(source).is_dir() or Path(source).suffix in EXPORTED:
+            return None
+    checkpoint = resolve_checkpoint(source)
+    return checkpoint.with_name(checkpoint.name.removesuffix(".pdparams") + SUFFIX)
+
+
+def _plan_beside(source: str, architecture: Mapping[str, Any]) -> Plan | None:
+    path = _plan_path(source)
+    if path is None or not path.is_file():
+        return None
+    plan = Plan.load(path)
+    if hash_value(plan.architecture) != hash_value(architecture):
+        raise PlanError(
+            f"{path}: made for the architecture {_short(plan.architecture)}, the configuration has "
+            f"{_short(architecture)}: use the configuration it was pruned with (config.yml beside it)"
+        )
+    return plan
+
+
+def _short(architecture: Mapping[str, Any]) -> str:
+    parts = (architecture.get(part) or {} for part in ("Backbone", "Neck", "Head"))
+    return " + ".join(
+        f"{part.get('name')}({', '.join(f'{k}={v}' for k, v in part.items() if k != 'name')})" for part in parts
+    )

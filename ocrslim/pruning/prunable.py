@@ -1,0 +1,125 @@
+"""A network whose channels are to be scored: its groups, its pruner, and what both depend on."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from paddle import nn
+
+from ocrslim.config.config import Config
+from ocrslim.data.eval_set import LabelledSet, scan
+from ocrslim.graph.groups import ChannelGraph
+from ocrslim.models.weights import state_arrays
+from ocrslim.pruning.calibration import calibration_inputs, weight_gradients
+from ocrslim.pruning.channel_graph import channel_graph
+from ocrslim.pruning.channel_pruner import ChannelPruner
+from ocrslim.pruning.criteria import RECONSTRUCTION
+from ocrslim.pruning.loading import load_prunable
+from ocrslim.pruning.plan import Plan
+from ocrslim.pruning.refit.reconstruction import Removal, removals
+from ocrslim.utils.hashing import hash_arrays, hash_value
+
+logger = logging.getLogger(__name__)
+
+NOMINAL_SHAPE = (1, 3, 736, 1280)
+_PROOF_SHAPE = (1, 3, 64, 96)
+TAYLOR = "taylor"
+_MEASURED = (TAYLOR, RECONSTRUCTION)  # criteria that look at training images
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A network to prune and everything that the scores of its channels come from.
+
+    Attributes:
+        model: weights loaded.
+        graph: its channel groups, costs counted at `NOMINAL_SHAPE`.
+        config: with `Prune.criterion` and what belongs to it.
+        training: the images that the criteria `taylor` and `reconstruction` look at; None for the others.
+        plan: what the network is pruned by already; None for an unpruned one. Everything here, the groups first of
+            all, is of what that plan has left.
+    """
+
+    model: nn.Layer
+    graph: ChannelGraph
+    config: Config
+    training: LabelledSet | None = None
+    plan: Plan | None = None
+
+    def pruner(self) -> ChannelPruner:
+        """Score the channels; for `taylor` and `reconstruction` this runs the network on training images first."""
+        options, gradients, scores = self.config.prune, None, None
+        if self.training is not None and options.criterion == TAYLOR:
+            gradients = weight_gradients(self.model, self.config, self.training)
+        elif options.criterion == RECONSTRUCTION:
+            scores = {name: removal.scores for name, removal in self.removals.items()}
+        return ChannelPruner(
+            self.model,
+            self.graph,
+            options.criterion,
+            group_score=options.group_score,
+            seed=self.config.seed,
+            gradients=gradients,
+            scores=scores,
+        )
+
+    @functools.cached_property
+    def removals(self) -> dict[str, Removal]:
+        """For the criterion `reconstruction`, how each group loses its channels; by the weights at the first call."""
+        assert self.training is not None, "of another criterion"
+        batch = np.concatenate(calibration_inputs(self.config, self.training))
+        return removals(self.model, self.graph, batch, seed=self.config.seed)
+
+    @property
+    def by_reconstruction(self) -> bool:
+        """Whether a plan is made by what layers cannot make up for, and needs no sensitivity table."""
+        return self.config.prune.criterion == RECONSTRUCTION and self.config.prune.target is not None
+
+    def hashes(self) -> dict[str, str]:
+        """What a table of losses depends on beside the evaluation: the network, and how channels are scored."""
+        options = self.config.prune
+        hashes = {
+            "weights": hash_arrays(state_arrays(self.model)),
+            "architecture": hash_value(self.config.section("Architecture")),
+            "channel groups": hash_value({name: str(group) for name, group in self.graph.groups.items()}),
+            "criterion": options.criterion,
+            "group score": options.group_score,
+        }
+        if options.criterion in ("random", *_MEASURED):
+            hashes["seed"] = str(self.config.seed)
+        if self.training is not None:
+            hashes["training data"] = self.training.fingerprint()
+        if options.criterion == RECONSTRUCTION:
+            hashes["calibration"] = hash_value(options.recover_images)
+        if options.criterion == TAYLOR:
+            loader = self.config.section("Train.loader")
+            settings = [loader.get(key) for key in ("batch_size_per_card", "shuffle", "drop_last")]
+            hashes["calibration"] = hash_value([options.calibration_batches, self.config.section("Loss"), settings])
+        return hashes
+
+
+def load_scored(config: Config, training: LabelledSet | None = None) -> Scored:
+    """Load the network of `config`, which may be pruned already, and trace its groups.
+
+    Args:
+        training: the images to train on, where they are read already; only `taylor` and `reconstruction` look at them.
+
+    Raises:
+        ConfigError, DataError: the criterion needs training images, and they are not there.
+        WeightsError, PlanError: as `load_prunable`.
+    """
+    if config.prune.criterion not in _MEASURED:
+        training = None
+    elif training is None:
+        config.require("Train", *(["Loss"] if config.prune.criterion == TAYLOR else []))
+        training = scan(config, "Train").announce()
+    network = load_prunable(config)
+    return Scored(network.model, detector_graph(network.model), config, training, network.plan)
+
+
+def detector_graph(model: nn.Layer) -> ChannelGraph:
+    """The channel graph of a detector, its costs counted at `NOMINAL_SHAPE`."""
+    return channel_graph(model, NOMINAL_SHAPE, proof_shapes=[_PROOF_SHAPE])

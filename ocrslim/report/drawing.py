@@ -1,0 +1,38 @@
+"""Boxes drawn into images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import matplotlib.pyplot as plt
+import numpy as np
+
+from ocrslim.utils.files import atomic_file
+
+BOX_COLOUR = (0, 90, 255)  # BGR
+
+
+def draw_boxes(image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
+    """A copy of `image` (uint8 [H, W, 3], BGR) with the polygons ([k, 2] pixels) outlined."""
+    drawn = image.copy()
+    thickness = max(1, round(max(image.shape[:2]) / 500))
+    outlines = [np.round(box).astype(np.int32) for box in boxes]
+    cv2.polylines(drawn, outlines, isClosed=True, color=BOX_COLOUR, thickness=thickness, lineType=cv2.LINE_AA)
+    return drawn
+
+
+def contact_sheet(folders: Sequence[Path], path: Path, titles: Sequence[str], most: int = 4) -> None:
+    """The first images of several folders, a row a folder, as one picture at `path`."""
+    names = sorted({p.name for p in folders[0].glob("*.png")} & {p.name for p in folders[-1].glob("*.png")})[:most]
+    figure, axes = plt.subplots(len(folders), len(names), squeeze=False, figsize=(3.2 * len(names), 3.4 * len(folders)))
+    for row, folder, title in zip(axes, folders, titles):
+        for axis, name in zip(row, names):
+            axis.imshow(plt.imread(folder / name))
+            axis.set_axis_off()
+        row[0].set_title(title, loc="left")
+    figure.tight_layout()
+    with atomic_file(path) as stream:
+        figure.savefig(stream, format="png", dpi=100)
+    plt.close(figure)

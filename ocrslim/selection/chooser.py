@@ -1,0 +1,202 @@
+"""From the sensitivity table to a plan: chosen, printed with what it is expected to cost and to save."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ocrslim.config.config import Config
+from ocrslim.errors import PlanError
+from ocrslim.formats.sensitivity_table import Sensitivities
+from ocrslim.models.layer_names import to_public
+from ocrslim.pruning.cost import MACS, Cost, measure_cost
+from ocrslim.pruning.plan import Plan
+from ocrslim.pruning.prunable import Scored
+from ocrslim.report.tables import plan_table
+from ocrslim.selection.latency.benchmark import THREADS
+from ocrslim.selection.latency.target import LATENCY, LatencyGoal
+from ocrslim.selection.select import Selection, select
+from ocrslim.sensitivity.results.table import TABLE, load_table
+from ocrslim.utils.hashing import hash_value
+
+logger = logging.getLogger(__name__)
+
+# How the damages of single layers are taken to add up: as they are, which is right for errors that go the same way, or
+# their squares, which is right for independent ones. Refitted layers are nearer to the latter (docs/selection.md).
+POWERS = (1.0, 1.5, 2.0)
+_ERRORS = (2.0,)  # of the roots of squared errors: the errors of refitted layers themselves
+Trial = Callable[[Plan], float]
+
+_OFF = 0.1  # difference of prediction and measurement, of the unpruned time, that is worth a word
+_ALARMING = 0.2  # a loss before training from which on a word of warning is due
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A plan and what is known of it before it is applied.
+
+    Attributes:
+        before, after: costs of the network and of the pruned one, by their shapes.
+        latency: milliseconds on one thread, where they are the target: `before`, `predicted`, and `measured`.
+        refitted: whether layers are refitted before training, so that the losses of merely cut ones predict nothing.
+    """
+
+    plan: Plan
+    selection: Selection
+    before: Cost
+    after: Cost
+    latency: Mapping[str, float] = field(default_factory=dict)
+    refitted: bool = False
+
+    def left(self, kind: str) -> float:
+        """The fraction that is left of the MACs, the parameters or the measured latency."""
+        if kind == LATENCY:
+            return self.latency["measured"] / self.latency["before"]
+        return float(getattr(self.after, kind) / getattr(self.before, kind))
+
+    def to_json(self) -> dict[str, Any]:
+        """Ratios, single losses and reasons by public name, predicted losses, MACs and parameters before and after.
+
+        Losses are predicted for a network that is trained as it was cut; None where layers are refitted first.
+        """
+        chosen, architecture = self.selection, self.plan.architecture
+
+        def public(values: Any) -> dict[str, Any]:
+            return {to_public(name, architecture): value for name, value in values.items()}
+
+        return {
+            "ratios": public(chosen.ratios),
+            "losses": public(chosen.losses),
+            "skipped": public(chosen.skipped),
+            "predicted_loss": (None if self.refitted else {"summed": chosen.summed_loss, "joint": chosen.joint_loss}),
+            "macs": [self.before.macs, self.after.macs],
+            "params": [self.before.params, self.after.params],
+            **({"latency_ms": dict(self.latency)} if self.latency else {}),
+        }
+
+
+def table_of(config: Config) -> Path:
+    """The sensitivity table that ratios are chosen by."""
+    return Path(config.prune.sen_file or config.save_model_dir / TABLE)
+
+
+def choose_plan(scored: Scored, trial: Trial | None = None) -> Choice:
+    """Choose ratios from `sen.pickle`; print what is pruned, what is left alone and why, the losses and the costs.
+
+    Where there is a target, several plans reach it, as nobody knows how the losses of single layers add up: each is
+    tried, and the best taken. With the criterion `reconstruction` the errors that refitting leaves take the place of
+    the losses: they add up, and there is one plan.
+
+    Args:
+        trial: the score of a plan; without one the first plan is taken.
+
+    Raises:
+        ArtifactError: the table is missing, damaged, or of another model.
+        PlanError: nothing is left to prune, or `Prune.target` cannot be reached.
+    """
+    config, path, title = scored.config, table_of(scored.config), "loss alone"
+    architecture = config.section("Architecture")
+    if scored.by_reconstruction:
+        table: Sensitivities = {name: removal.losses for name, removal in scored.removals.items()}
+        powers: Sequence[float] = _ERRORS
+        title = "error alone"
+    else:
+        table = load_table(path, scored.graph, architecture, scored.hashes(), config.prune.loss_tolerance)
+        powers = POWERS if trial else POWERS[:1]
+    choice = _best(_choices(scored, table, powers), trial)
+    selection = choice.selection
+    print(plan_table(scored.graph, selection.ratios, selection.skipped, architecture, selection.losses, title))
+    if not selection.ratios:
+        raise PlanError(
+            f"{path}: no layer may lose channels, for the reasons listed above: raise Prune.loss_tolerance (now "
+            f"{config.prune.loss_tolerance:g}) or Prune.skip_loss where the loss is the reason; lower "
+            "Prune.skip_first, Prune.align or Prune.min_channels, or shorten Prune.skip, where those are named"
+        )
+    _print_losses(choice, scored.by_reconstruction)
+    _print_costs(choice)
+    return choice
+
+
+def _choices(scored: Scored, table: Sensitivities, powers: Sequence[float]) -> list[Choice]:
+    """The plans that reach the target by each of `powers`, or the one by the tolerance; no plan twice."""
+    options, architecture = scored.config.prune, scored.config.section("Architecture")
+    pruner = scored.pruner()
+    origin = {**scored.hashes(), "sensitivities": hash_value(table)}
+
+    def made(selection: Selection, latency: Mapping[str, float] | None = None) -> Choice:
+        cuts = pruner.cuts(selection.ratios)
+        plan = Plan(architecture, cuts, selection.ratios, selection.skipped, options.criterion, origin)
+        before, after = measure_cost(scored.graph), measure_cost(scored.graph, cuts)
+        return Choice(plan, selection, before, after, latency or {}, options.recover)
+
+    if options.target is None:
+        return [made(select(scored.graph, table, options, architecture))]
+    logger.info("ratios are chosen by Prune.target; Prune.loss_tolerance is not used")
+    if LATENCY in options.target:
+        goal = LatencyGoal(scored, pruner, table)
+        found = [made(*goal.reach(power)) for power in powers]
+    else:
+        found = [made(select(scored.graph, table, options, architecture, power=power)) for power in powers]
+    return list({choice.plan.hash(): choice for choice in found}.values())
+
+
+def _best(choices: Sequence[Choice], trial: Trial | None) -> Choice:
+    """The choice that scores best, the first of equals; printed beside the others."""
+    if trial is None or len(choices) == 1:
+        return choices[0]
+    print(f"{len(choices)} plans reach the target; each is cut, refitted and scored before training:", flush=True)
+    scores = []
+    for choice in choices:
+        scores.append(trial(choice.plan))
+        layers, macs = len(choice.plan.ratios), 1 - choice.left(MACS)
+        print(f"  {layers} layers pruned, {macs:.1%} of the MACs removed: {scores[-1]:.4f}", flush=True)
+    print(f"the best of them is taken: {max(scores):.4f}\n")
+    return choices[scores.index(max(scores))]
+
+
+def _print_losses(choice: Choice, errors: bool) -> None:
+    """Print what is expected to be lost, with a warning where it is much; for refitted layers, why it is not known."""
+    summed, joint = choice.selection.summed_loss, choice.selection.joint_loss
+    if errors:
+        print(f"\nthe refitted layers' outputs will be off by {summed:.1%} of their variance, all errors added up")
+        return
+    if choice.refitted:
+        print(
+            "\nlayers are refitted before training (Prune.recover), so the losses above, of layers merely cut, do not "
+            "add up to a prediction: the score that is printed before training starts is what counts"
+        )
+        return
+    print(
+        f"\npredicted loss before training: {summed:.4f} if the layers' losses only add up, "
+        f"{joint:.4f} if they reinforce one another"
+    )
+    if joint >= _ALARMING:
+        logger.warning(
+            "the pruned layers may together lose %.0f %% of the score before training: ask for less, with a lower "
+            "Prune.target or Prune.loss_tolerance, or look at the score before training that follows",
+            100 * joint,
+        )
+
+
+def _print_costs(choice: Choice) -> None:
+    before, after = choice.before, choice.after
+    for what, old, new in (
+        ("MACs at 736x1280", before.macs, after.macs),
+        ("parameters", before.params, after.params),
+    ):
+        print(f"{what}: {old:,} -> {new:,}, {1 - new / old:.1%} removed", flush=True)
+    if choice.latency:
+        full, predicted, measured = (choice.latency[key] for key in ("before", "predicted", "measured"))
+        print(
+            f"latency at 736x1280, {THREADS} thread: {full:.1f} ms -> {predicted:.1f} ms predicted, "
+            f"{1 - predicted / full:.1%} less; {measured:.1f} ms measured, {1 - measured / full:.1%} less"
+        )
+        if abs(measured - predicted) > _OFF * full:
+            logger.warning(
+                "latency: prediction and measurement differ by %.0f %% of the unpruned network's time: the table was "
+                "measured beside other work; delete the file named above and measure again on an idle machine",
+                100 * abs(measured - predicted) / full,
+            )

@@ -1,0 +1,232 @@
+"""Milliseconds of a pruned network, as a sum over kinds of work whose rates are measured on this machine.
+
+    ms = rest + sum over kinds of rate x work,
+
+a kind being the multiply-accumulates of dense convolutions, of 1x1 ones, of transposed ones and of depthwise ones, and
+the numbers that layers write, which everything between convolutions reads and writes again. Output channels count as
+the whole blocks that they fill: oneDNN computes them 8 (AVX2) or 16 (AVX-512) at a time, so that 24 take as long as 32.
+Which block it is, the samples tell. The rates are found by
+non-negative least squares (Lawson and Hanson, "Solving Least Squares Problems", 1974, chapter 23) from the times of
+whole networks pruned at random: what one layer alone saves is mostly less than the noise of a measurement, and a search
+among thousands of plans finds every layer whose noise looks like a saving.
+
+The samples are kept by machine, so that they are measured once: `$XDG_CACHE_HOME/ocrslim/latency-HASH.json`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from ocrslim.errors import ArtifactError
+from ocrslim.graph.groups import ChannelGraph
+from ocrslim.pruning.cost import MACS, ProductCost, product_cost
+from ocrslim.utils.fields import Field
+from ocrslim.utils.files import read_json, write_json
+from ocrslim.utils.hashing import hash_value
+
+logger = logging.getLogger(__name__)
+
+SAMPLES = 36  # networks that are timed: a few for each rate, and for the noise
+BLOCKS = (1, 8, 16)  # output channels that a processor may compute at a time
+_SCHEMA = 5
+_LEAST = 1e-9  # of a time: nothing takes none
+_MOST_UNITS = 1_000_000  # of a group
+_ROUNDING = 1e-6  # of a block: lengths are means over units, and have rounding errors
+Removed = Mapping[str, int]  # units that go from groups, by name
+
+
+@dataclass
+class LatencyTable:
+    """What was measured on one machine.
+
+    Attributes:
+        machine: what the times depend on, for people to read and to find the table by.
+        full: milliseconds of the unpruned network.
+        samples: units that go, and the time of what is left as part of the unpruned network's, timed beside it.
+        plans: the same of finished plans, by hash: a run that is resumed must choose as it chose.
+    """
+
+    machine: Mapping[str, Any]
+    full: float = 0.0
+    samples: list[tuple[dict[str, int], float]] = field(default_factory=list)
+    plans: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """Where it is kept."""
+        return cache_folder() / f"latency-{hash_value(self.machine)[:16]}.json"
+
+    def save(self) -> None:
+        """Write it, atomically."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        content: dict[str, Any] = {"schema": _SCHEMA, "machine": dict(self.machine), "full_ms": self.full}
+        content |= {"samples": self.samples, "plans": self.plans}
+        write_json(self.path, content)
+
+
+class LatencyCost:
+    """Milliseconds by the units that go from each group.
+
+    Attributes:
+        block: output channels that are computed at a time, of `BLOCKS`: what describes the samples best.
+        error: root mean square of what the samples are off by, as part of the unpruned network's time.
+    """
+
+    def __init__(self, graph: ChannelGraph, table: LatencyTable):
+        self._full = table.full
+        removed = [[row.get(name, 0) for name in graph.groups] for row, _ in table.samples]
+        rows = np.array(removed, dtype=np.int64).reshape(-1, len(graph.groups))
+        times = np.array([part for _, part in table.samples])
+        fits = [_Fit(Work(graph, block), rows, times) for block in BLOCKS]
+        self._fit = min(fits, key=lambda fit: fit.error)
+        self.block, self.error = self._fit.work.block, self._fit.error
+
+    def __call__(self, removed: np.ndarray) -> np.ndarray:
+        return self._full * self._fit(removed)
+
+
+class _Fit:
+    """Rates for the kinds of work, by non-negative least squares; exact for the unpruned network."""
+
+    def __init__(self, work: Work, rows: np.ndarray, times: np.ndarray):
+        self.work = work
+        whole = work(np.zeros((1, rows.shape[1]), dtype=np.int64))
+        self._scale = np.maximum(whole[0], 1.0)
+        self._rates, _ = nnls(np.concatenate([whole, work(rows)]) / self._scale, np.append(1.0, times))
+        self._rates /= float((whole / self._scale @ self._rates)[0])
+        self.error = float(np.sqrt(np.mean((self(rows) - times) ** 2))) if len(rows) else 0.0
+
+    def __call__(self, removed: np.ndarray) -> np.ndarray:
+        """Time as part of the unpruned network's."""
+        return np.asarray(self.work(removed) / self._scale @ self._rates)
+
+
+class Work:
+    """How much of each kind of work a network does: float [candidates, kinds], the first kind being always 1."""
+
+    def __init__(self, graph: ChannelGraph, block: int = 1):
+        """
+        Args:
+            block: output channels count as the multiple of it that they fit into.
+        """
+        self.block = block
+        self._cost: ProductCost = product_cost(graph, MACS)
+        self._positions = np.array([float(layer.positions) for layer in graph.layers])
+        kinds = np.array([_kind(layer.shape) for layer in graph.layers])
+        self._masks = np.array([kinds == kind for kind in range(_KINDS)], dtype=np.float64)
+        self._outputs = np.where(kinds == _TRANSPOSED, 2, 1)  # the axis of output channels, behind that of repeats
+
+    def __call__(self, removed: np.ndarray) -> np.ndarray:
+        lengths, axis = self._cost.lengths(removed), self._outputs[None, :, None]
+        outputs = self.block * np.ceil(np.take_along_axis(lengths, axis, axis=2) / self.block - _ROUNDING)
+        np.put_along_axis(lengths, axis, outputs, axis=2)
+        macs = lengths.prod(axis=2) * self._positions
+        written = outputs[:, :, 0] * self._positions
+        return np.column_stack([np.ones(len(removed)), macs @ self._masks.T, written.sum(axis=1)])
+
+
+_DENSE, _POINTWISE, _TRANSPOSED, _DEPTHWISE, _KINDS = 0, 1, 2, 3, 4
+
+
+def _kind(shape: Sequence[int]) -> int:
+    """By the shape of the weight: linear layers count as 1x1 convolutions."""
+    if len(shape) < 4 or shape[2:] == (1, 1):
+        return _POINTWISE
+    if shape[1] == 1 and shape[0] > 1 and shape[2] % 2:
+        return _DEPTHWISE
+    return _TRANSPOSED if shape[2] % 2 == 0 else _DENSE
+
+
+def measured_table(
+    machine: Mapping[str, Any], choices: Mapping[str, Sequence[int]], time_of: Callable[[Removed], tuple[float, float]]
+) -> LatencyTable:
+    """The table of this machine; the samples that are missing are measured.
+
+    Args:
+        choices: units that may go from each group, ascending; groups that keep all are left out.
+        time_of: milliseconds of the unpruned network, and of the pruned one as part of it.
+    """
+    table = load_table(machine) or LatencyTable(machine)
+    for removed in drawn(choices)[len(table.samples) :]:
+        base, part = time_of(removed)
+        table.full = min(base, table.full or base)
+        table.samples.append((removed, part))
+        table.save()  # each: the next run goes on from here
+    return table
+
+
+def drawn(choices: Mapping[str, Sequence[int]]) -> list[dict[str, int]]:
+    """Units that go in each sample, from a little to nearly all; the same for the same choices."""
+    rng = np.random.default_rng(0)
+    found = []
+    for sample in range(SAMPLES):
+        most = (sample + 1) / SAMPLES
+        least = max(0.0, 2 * most - 1)
+        shares = {name: rng.uniform(least, most) for name in choices}
+        picks = {name: round(share * len(choices[name])) for name, share in shares.items()}
+        found.append({name: int([0, *choices[name]][pick]) for name, pick in picks.items() if pick})
+    return found
+
+
+def load_table(machine: Mapping[str, Any]) -> LatencyTable | None:
+    """The table kept for `machine`; None where there is none, or it is damaged: it is then measured again."""
+    table = LatencyTable(machine)
+    if not os.path.lexists(table.path):
+        return None
+    try:
+        content = Field(read_json(table.path, "ocrslim prune"))
+        if content["schema"].value != _SCHEMA or content["machine"].value != dict(machine):
+            return None
+        table.full = content["full_ms"].number(_LEAST)
+        table.samples = [_sample(one) for one in content["samples"].list(SAMPLES)]
+        table.plans = {plan: part.number(_LEAST) for plan, part in content["plans"].items()}
+    except (ArtifactError, ValueError) as fault:
+        logger.warning("latency: %s: damaged, measured anew: %s", table.path, fault)
+        return None
+    return table
+
+
+def _sample(field: Field) -> tuple[dict[str, int], float]:
+    pair = field.list(2)
+    if len(pair) != 2:
+        raise field.fault("what went, and the time of what was left")
+    return {name: count.whole(0, _MOST_UNITS) for name, count in pair[0].items()}, pair[1].number(_LEAST)
+
+
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/ocrslim`, by default `~/.cache/ocrslim`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ocrslim"
+
+
+def describe_machine(
+    groups: Iterable[str], shape: Sequence[int], threads: int, align: int | None = None
+) -> dict[str, Any]:
+    """What samples depend on: processor, threads, version of Paddle, input, the network's groups, and alignment."""
+    import paddle
+
+    return {
+        "processor": _processor(),
+        "threads": threads,
+        "paddle": paddle.__version__,
+        "input": list(shape),
+        "network": hash_value(list(groups)),
+        "align": align,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

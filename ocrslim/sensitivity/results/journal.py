@@ -1,0 +1,161 @@
+"""What was measured, image by image, in a file that is only appended to.
+
+So nothing that was measured is ever lost, whenever a run ends and however; and files of several processes
+or machines are simply read together. The table and its record are derived from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from ocrslim.errors import ArtifactError
+from ocrslim.tasks.detection.metric import ImageCounts
+from ocrslim.utils.fields import Field
+from ocrslim.utils.files import open_to_append, write_error
+from ocrslim.utils.input_files import GIB, MIB, open_regular, parse_json
+
+SCHEMA = 1
+_MOST, _LONGEST = GIB, 64 * MIB  # bytes of a journal, and of one of its lines
+_MOST_BOXES = 10**9  # of an image, and images
+_BLOCK = MIB
+Counts = list[ImageCounts]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Counts of consecutive images of the measuring order, from `start` on.
+
+    Attributes:
+        layer: public name of the pruned group; None for the unpruned network.
+        ratio: fraction of its channels that is removed; 0 for the unpruned network.
+    """
+
+    layer: str | None
+    ratio: float
+    start: int
+    counts: Sequence[ImageCounts]
+
+
+class Journal:
+    """The file that one process appends to."""
+
+    def __init__(self, path: Path, header: Mapping[str, Any]):
+        """
+        Args:
+            path: continued where it exists; what a kill cut off at its end goes.
+            header: what the measurements depend on; first line of a new file.
+        """
+        self.path = path
+        try:
+            if not _cut_at_last_line(path):
+                self._write({"journal": SCHEMA, **header})
+        except OSError as error:
+            raise write_error(path, error) from error
+
+    def append(self, entry: Entry) -> None:
+        """Add one line, on the disk when this returns.
+
+        Raises:
+            ArtifactError: it cannot be written.
+        """
+        gt, pred, matched = (list(column) for column in zip(*entry.counts)) if entry.counts else ([], [], [])
+        line = {"layer": entry.layer, "ratio": entry.ratio, "start": entry.start}
+        try:
+            self._write({**line, "gt": gt, "pred": pred, "matched": matched})
+        except OSError as error:
+            raise write_error(self.path, error) from error
+
+    def _write(self, value: Mapping[str, Any]) -> None:
+        with open_to_append(self.path) as stream:
+            stream.write((json.dumps(value, ensure_ascii=False) + "\n").encode("utf-8"))
+            os.fsync(stream.fileno())
+
+
+def _cut_at_last_line(path: Path) -> int:
+    """Cut off what follows the last whole line; bytes that are left. The file is made where it is missing."""
+    with open_to_append(path) as stream:
+        end = whole = stream.seek(0, os.SEEK_END)
+        while whole and not (found := _last_line_end(stream, whole)):
+            whole -= min(whole, _BLOCK)
+        whole = found if whole else 0
+        if whole < end:
+            stream.truncate(whole)
+        return whole
+
+
+def _last_line_end(stream: IO[bytes], end: int) -> int:
+    """Where the last line that ends within the `_BLOCK` bytes before `end` does; 0 where none does."""
+    start = max(0, end - _BLOCK)
+    stream.seek(start)
+    at = stream.read(end - start).rfind(b"\n") + 1
+    return start + at if at else 0
+
+
+def read_journal(path: Path, remedy: str) -> tuple[dict[str, Any], list[Entry]]:
+    """The header of a journal and its entries; a last line that a kill cut off is passed over.
+
+    Both are empty where not even the header is whole: a process was killed, or another one is just writing it.
+
+    Raises:
+        ArtifactError: damaged, or no file, with `remedy`.
+    """
+    try:
+        lines = _lines(path)
+        first = next(lines, None)
+        if first is None:
+            return {}, []
+        header = dict(Field(parse_json(first)).mapping())
+        Field(header)["journal"].whole(SCHEMA, SCHEMA)
+        del header["journal"]
+        return header, [_entry(Field(parse_json(line), f"line {number}")) for number, line in enumerate(lines, 2)]
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error.strerror}): {remedy}") from None
+    except ValueError as error:
+        raise ArtifactError(f"{path}: not a journal of this version, or damaged ({error}): {remedy}") from None
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """Whole lines, one after the other."""
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > _MOST:
+            raise ValueError(f"it has {size:,} bytes, expected at most {_MOST:,}")
+        while (line := stream.readline(_LONGEST)).endswith(b"\n"):
+            yield line
+        if len(line) == _LONGEST:
+            raise ValueError(f"a line of more than {_LONGEST:,} bytes")
+
+
+def _entry(line: Field) -> Entry:
+    columns = [line[name].wholes(0, _MOST_BOXES) for name in ("gt", "pred", "matched")]
+    if len({len(column) for column in columns}) != 1:
+        raise ValueError(f"{line.place} has counts of unequal numbers of images")
+    counts = [ImageCounts(*numbers) for numbers in zip(*columns)]
+    if any(one.matched > min(one.gt, one.pred) for one in counts):
+        raise ValueError(f"{line.place} has more pairs than boxes")
+    layer = None if line["layer"].value is None else line["layer"].text()
+    ratio = line["ratio"].number(0, 1)
+    if ratio == 1:
+        raise line["ratio"].fault("less than 1")
+    return Entry(layer, ratio, line["start"].whole(0, _MOST_BOXES), counts)
+
+
+def joined(entries: Iterable[Entry]) -> dict[tuple[str | None, float], Counts]:
+    """The counts of each (layer, ratio), from the first image on as far as they are without a gap."""
+    parts: defaultdict[tuple[str | None, float], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        parts[entry.layer, entry.ratio].append(entry)
+    found = {}
+    for key, pieces in parts.items():
+        counts: Counts = []
+        for piece in sorted(pieces, key=lambda entry: entry.start):
+            if piece.start <= len(counts):
+                counts += piece.counts[len(counts) - piece.start :]
+        found[key] = counts
+    return found

@@ -1,0 +1,127 @@
+"""What an analysis is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from paddle import nn
+
+from ocrslim.config.config import Config
+from ocrslim.data.eval_set import LabelledSet
+from ocrslim.graph.groups import ChannelGraph
+from ocrslim.models.layer_names import to_public
+from ocrslim.pruning.channel_pruner import ChannelPruner
+from ocrslim.sensitivity.results.store import Identity, Measurements
+from ocrslim.sensitivity.results.table import EXACT
+from ocrslim.sensitivity.sharding import Share, cores
+
+DYGRAPH, ONEDNN = "dygraph", "paddle_inference_onednn"
+_FIXED_COST = 0.3  # finding and comparing boxes, building variants: in whole forward passes
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is analysed: everything that a point's loss depends on.
+
+    Attributes:
+        model: unpruned, weights loaded; unchanged when the analysis ends.
+        graph: its channel groups.
+        labelled: the evaluation images.
+        config: with their transforms, the post-processing and the metric.
+        pruner: scores the channels; not called before everything else is checked.
+        hashes: what identifies weights, architecture, data and settings.
+    """
+
+    model: nn.Layer
+    graph: ChannelGraph
+    labelled: LabelledSet
+    config: Config
+    pruner: Callable[[], ChannelPruner]
+    hashes: Mapping[str, str]
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The section `Architecture`."""
+        return self.config.section("Architecture")
+
+    @property
+    def metric(self) -> str:
+        """Which of precision, recall, hmean the losses are of."""
+        return str(self.config.get("Metric.main_indicator", "hmean"))
+
+    def identity(self) -> Identity:
+        """What measurements of this study are marked with."""
+        return Identity(self.graph, self.architecture, self.metric, len(self.labelled), self.hashes)
+
+    def macs_share(self, group: str) -> float:
+        """Share (0..1) of the network's MACs that makes the channels of a group."""
+        return self.graph.macs_of(self.graph.groups[group]) / max(1, self.graph.macs)
+
+    def cost(self, group: str) -> float:
+        """What measuring a point of a group takes, in parts of what it takes where nothing is reused.
+
+        The layers behind the one that names the group, and what does not depend on where it lies (measured).
+        """
+        keys = [layer.key for layer in self.graph.layers]
+        at = keys.index(group) + 1 if group in keys else 0
+        behind = sum(layer.macs for layer in self.graph.layers[at:]) / max(1, self.graph.macs)
+        return (behind + _FIXED_COST) / (1 + _FIXED_COST)
+
+    def public(self, group: str) -> str:
+        """The name of a group in files and on screen."""
+        return to_public(group, self.architecture)
+
+
+@dataclass(frozen=True)
+class Method:
+    """How it is measured; no loss depends on it.
+
+    Attributes:
+        mode: `EXACT`, every point on all images; or `ADAPTIVE`, what is needed to know each layer's ratio.
+        tolerance: the loss that ratios are wanted for.
+        engine: "auto", the fast runtime where it can run the network; or "dygraph".
+        workers: processes; None for one a core.
+        memory: bytes for decoded images and for what is kept of the unpruned network.
+        minutes: time to spend; None for as long as it takes.
+        use_gpu: run on the GPU.
+        share: the part of the points that is measured here; in adaptive mode, of the layers.
+    """
+
+    mode: str = EXACT
+    tolerance: float = 0.02
+    engine: str = "auto"
+    workers: int | None = None
+    memory: int = 1 << 30
+    minutes: float | None = None
+    use_gpu: bool = False
+    share: Share = field(default_factory=Share)
+
+    @property
+    def processes(self) -> int:
+        """How many measure here."""
+        return 1 if self.use_gpu else self.workers or max(1, cores() // self.share.on_machine)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a run took.
+
+    Attributes:
+        engine: what ran the network.
+        seconds: of all workers, by what they did.
+        cached: most bytes kept at a time, of images and of the unpruned network.
+    """
+
+    engine: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    cached: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a folder holds after a run, and what the run took."""
+
+    measured: Measurements
+    spent: Spent

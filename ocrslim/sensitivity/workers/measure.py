@@ -1,0 +1,115 @@
+"""Measuring a point: run the network, find the boxes, compare them with the labels, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from ocrslim.data.eval_set import EvalSet
+from ocrslim.tasks.detection.metric import DetMetric, ImageCounts
+from ocrslim.tasks.detection.post_process import PostProcess
+from ocrslim.utils.timing import Clock
+
+
+@dataclass(frozen=True)
+class Task:
+    """A point on some images.
+
+    Attributes:
+        layer: name of the pruned group; None for the unpruned network.
+        ratio: fraction of its channels that is removed.
+        start: first image, in the measuring order.
+        stop: behind the last one.
+        variant: what a runner loads; not looked at where the runner has the point already.
+    """
+
+    layer: str | None
+    ratio: float
+    start: int
+    stop: int
+    variant: Any
+
+
+class Runner(Protocol):
+    """Runs variants of one group over the images."""
+
+    def load(self, variant: Any) -> None:
+        """Make `variant` the one that runs."""
+
+    def __call__(self, index: int) -> np.ndarray:
+        """The shrink map of the image at `index`, float32 [1, 1, H, W]."""
+        ...
+
+    def close(self) -> None:
+        """Free what it holds."""
+
+    @property
+    def cached(self) -> int:
+        """Bytes that it keeps."""
+        ...
+
+
+class Measuring:
+    """Measures one task after the other; keeps the runner as long as they are of one layer."""
+
+    def __init__(
+        self,
+        make_runner: Callable[[Any], Runner],
+        images: EvalSet,
+        order: Sequence[int],
+        post_process: PostProcess,
+        clock: Clock,
+    ):
+        """
+        Args:
+            make_runner: makes a runner for the group of a variant.
+            order: index of each image of the measuring order.
+        """
+        self._make_runner = make_runner
+        self._images = images
+        self._order = order
+        self._post_process = post_process
+        self._clock = clock
+        self._runner: Runner | None = None
+        self._loaded: tuple[str | None, float] | None = None
+
+    @property
+    def cached(self) -> int:
+        """Bytes that are kept of the unpruned network."""
+        return 0 if self._runner is None else self._runner.cached
+
+    def measure(self, task: Task) -> Iterator[ImageCounts]:
+        """Yield the counts of the task's images.
+
+        Raises:
+            LoweringError: the runtime cannot run it.
+            DataError: an image has changed.
+        """
+        runner = self._prepare(task)
+        for index in self._order[task.start : task.stop]:
+            shrink_map = runner(index)
+            item = self._images[index]
+            with self._clock.on("post-processing"):
+                found = self._post_process(shrink_map, item.shape)
+            with self._clock.on("matching"):
+                counts = DetMetric().update(found, item.polys, item.ignore)
+            yield counts
+
+    def close(self) -> None:
+        """Free what the runner holds."""
+        if self._runner is not None:
+            self._runner.close()
+        self._runner = self._loaded = None
+
+    def _prepare(self, task: Task) -> Runner:
+        if self._runner is None or self._loaded is None or self._loaded[0] != task.layer:
+            self.close()
+            self._runner = self._make_runner(task.variant)
+        if self._loaded != (task.layer, task.ratio):
+            self._loaded = None
+            self._runner.load(task.variant)
+            self._loaded = task.layer, task.ratio
+        return self._runner

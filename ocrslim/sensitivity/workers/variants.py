@@ -1,0 +1,132 @@
+"""Variants of a network for the two ways to run them: the runtime, and dygraph, which is the reference."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from paddle import nn
+
+from ocrslim.data.eval_set import EvalSet
+from ocrslim.graph.groups import ChannelGraph
+from ocrslim.inference.engines import DygraphEngine
+from ocrslim.inference.incremental.network import Variant
+from ocrslim.pruning.channel_pruner import ChannelPruner
+from ocrslim.pruning.plan import Plan
+from ocrslim.pruning.surgery import cut, named_tensors, pruned
+from ocrslim.utils.timing import Clock
+
+_PROOF_SIDE = 160
+_STRIDE = 32
+_REMEMBERED = 16  # variants: adaptive mode comes back to a point, which it measures in steps
+
+
+class Variants(Protocol):
+    """The pruned variants of a network, in the form that its runners load."""
+
+    def variant(self, group: str | None, ratio: float) -> Any:
+        """The variant with the fraction `ratio` of a group removed; the unpruned network for None."""
+        ...
+
+
+class RuntimeVariants:
+    """For Paddle Inference with oneDNN, what does not change computed once.
+
+    The unpruned network and the first variant of each group are held against the network itself on a cut-out
+    of the first image.
+    """
+
+    def __init__(self, model: nn.Layer, graph: ChannelGraph, images: EvalSet, pruner: Callable[[], ChannelPruner]):
+        """`pruner` scores the channels; called once, when the first variant is made."""
+        self._model = model
+        self._graph = graph
+        self._images = images
+        self._pruner = functools.cache(pruner)
+        self._proven: set[str | None] = set()
+        self.variant = functools.lru_cache(_REMEMBERED)(self._variant)
+        self._convolutions = {
+            f"{name}.weight": layer for name, layer in model.named_sublayers() if hasattr(layer, "_groups")
+        }
+
+    def _variant(self, group: str | None, ratio: float) -> Variant:
+        """Cut the network, and read off what differs."""
+        if group is None:
+            return Variant(proof=self._proof(None))
+        removed = frozenset(self._pruner().removed(group, ratio))
+        cuts = self._pruner().cuts({group: ratio})
+        changed = {one.key for one in cuts}
+        backup = cut(self._model, cuts)
+        try:
+            arrays = {key: tensor.numpy() for key, tensor in named_tensors(self._model) if key in changed}
+            conv_groups = {key: layer._groups for key, layer in self._convolutions.items() if key in changed}
+            proof = self._proof(group)
+        finally:
+            backup.restore()
+        return Variant(self._graph.groups[group], removed, arrays, conv_groups, proof)
+
+    def _proof(self, group: str | None) -> tuple[np.ndarray, np.ndarray] | None:
+        """An input and what the network, as it is cut now, makes of it; once for each group."""
+        if group in self._proven:
+            return None
+        self._proven.add(group)
+        image = self._cut_out()
+        return image, DygraphEngine(self._model)(image)
+
+    def _cut_out(self) -> np.ndarray:
+        """A part of the first image with text in its middle."""
+        image, item = self._images.image(0), self._images[0]
+        height, width = image.shape[2:]
+        centre = item.polys[0].mean(axis=0) * item.shape[0, [3, 2]] if item.polys else np.array([width, height]) / 2
+        top, bottom = _span(centre[1], height)
+        left, right = _span(centre[0], width)
+        return np.ascontiguousarray(image[:, :, top:bottom, left:right])
+
+
+def _span(centre: float, size: int) -> tuple[int, int]:
+    side = min(_PROOF_SIDE, max(_STRIDE, size // _STRIDE * _STRIDE), size)
+    start = int(min(max(0, centre - side / 2), size - side))
+    return start, start + side
+
+
+class DygraphVariants:
+    """For the network itself: plans that it is cut by, and put back."""
+
+    def __init__(self, architecture: Mapping[str, Any], pruner: Callable[[], ChannelPruner]):
+        self._architecture = architecture
+        self._pruner = functools.cache(pruner)
+
+    def variant(self, group: str | None, ratio: float) -> Plan:
+        """The plan that makes it."""
+        return Plan(self._architecture, () if group is None else self._pruner().cuts({group: ratio}))
+
+
+class DygraphRunner:
+    """Runs the network as the loaded plan cuts it; `close` puts it back."""
+
+    cached = 0
+
+    def __init__(self, model: nn.Layer, images: EvalSet, clock: Clock):
+        self._model = model
+        self._engine = DygraphEngine(model)
+        self._images = images
+        self._clock = clock
+        self._cut = contextlib.ExitStack()
+
+    def load(self, variant: Plan) -> None:
+        """Cut the network by a plan."""
+        with self._clock.on("build"):
+            self._cut.close()
+            self._cut.enter_context(pruned(self._model, variant))
+
+    def __call__(self, index: int) -> np.ndarray:
+        """The shrink map of the image at `index`."""
+        image = self._images.image(index)
+        with self._clock.on("forward"):
+            return self._engine(image)
+
+    def close(self) -> None:
+        """Put the network back."""
+        self._cut.close()

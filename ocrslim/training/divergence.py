@@ -1,0 +1,147 @@
+"""Divergence of a training run: losses or gradients that are not finite, losses that run away, and the way back.
+
+A run that has diverged goes back to its last good step with half the learning rate, a few times at most.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import paddle
+from paddle import Tensor
+
+from ocrslim.config.config import Config
+from ocrslim.errors import TrainingError
+from ocrslim.training.checkpointing.snapshot import NonFinite, Snapshot
+from ocrslim.training.checkpointing.state_file import BEST, LATEST, WEIGHTS_SUFFIX
+from ocrslim.training.monitoring.history import Progress
+
+if TYPE_CHECKING:
+    from ocrslim.training.train_step import Stepper
+
+_LATEST = 8  # losses whose median is held against that of those before: three batches of rubbish do not count
+_KNOWN = 24  # losses before these that it takes
+_DIVERGED, _CALM = 3.0, 1.5  # times the median before
+
+
+class Diverged(NonFinite):
+    """Training has left the weights that it could go on from."""
+
+
+def check_maps(maps: Tensor) -> None:
+    """Raise `Diverged` if the network's output is not finite."""
+    if not bool(paddle.isfinite(maps).all()):
+        raise Diverged("the network's output is not finite")
+
+
+def check_loss(parts: Mapping[str, Tensor]) -> float:
+    """The sum `loss` as a number; raises `Diverged`, with all parts, if it is not finite."""
+    loss = float(parts["loss"])
+    if not math.isfinite(loss):
+        listed = ", ".join(f"{name} {float(part):g}" for name, part in parts.items() if name != "loss")
+        raise Diverged(f"the loss is {loss} ({listed})")
+    return loss
+
+
+def agreed_loss(said: Sequence[tuple[float, str]]) -> float:
+    """The mean of the ranks' losses; raises `Diverged` if one of the ranks has a fault.
+
+    Args:
+        said: loss and fault ("" for none) of every rank.
+    """
+    faults = [(rank, fault) for rank, (_, fault) in enumerate(said) if fault]
+    if faults:
+        rank, fault = faults[0]
+        raise Diverged(fault if len(said) == 1 else f"rank {rank}: {fault}")
+    return sum(loss for loss, _ in said) / len(said)
+
+
+def check_gradients(parameters: Iterable[Tensor]) -> None:
+    """Raise `Diverged` if a gradient is not finite: one step with it and the weights are lost."""
+    sizes = [parameter.grad.abs().sum() for parameter in parameters if parameter.grad is not None]
+    if sizes and not math.isfinite(float(paddle.add_n(sizes))):
+        raise Diverged("the gradients are not finite")
+
+
+def check_losses(losses: Sequence[float]) -> None:
+    """Raise `Diverged` if the latest of `losses` lie far above those before."""
+    ratio = excess(losses)
+    if ratio > _DIVERGED:
+        before, now = _medians(losses)
+        raise Diverged(f"the loss has risen to {now:.4g}, {ratio:.1f} times its running median of {before:.4g}")
+
+
+def calm(losses: Sequence[float]) -> bool:
+    """Whether the state that `losses` lead to is worth going back to."""
+    return excess(losses) <= _CALM
+
+
+def excess(losses: Sequence[float]) -> float:
+    """Median of the latest losses over that of those before; 1 where too few are known to tell."""
+    if len(losses) < _KNOWN + _LATEST:
+        return 1.0
+    before, now = _medians(losses)
+    return now / before if before > 0 else 1.0
+
+
+def _medians(losses: Sequence[float]) -> tuple[float, float]:
+    return median(losses[:-_LATEST]), median(losses[-_LATEST:])
+
+
+MAX_ROLLBACKS = 3
+GOOD_STEPS = 100  # from one state that is gone back to, to the next
+
+
+class Rollback:
+    """Keeps the last good state; `good` is None before the first."""
+
+    def __init__(self, stepper: Stepper):
+        self.good: Snapshot | None = None
+        self._stepper = stepper
+
+    def keep(self, progress: Progress) -> None:
+        """Keep every so many steps what a divergence goes back to.
+
+        By the step alone, not by the clock: a run that was stopped and resumed goes back to the same state.
+
+        Raises:
+            NonFinite: it is not good.
+        """
+        good, step = self.good, progress.step
+        if good is None or (step > good.progress.step and step % GOOD_STEPS == 0 and calm(progress.recent)):
+            self.good = self._stepper.take(progress)
+
+    def go_back(self, now: Progress) -> Progress:
+        """Put the last good state back, and return the progress to go on with: the rate halved unless `exhausted`.
+
+        What is `now` the best evaluation remains it, as its weights lie on the disk.
+        """
+        assert self.good is not None
+        self._stepper.put_back(self.good)
+        back = copy.deepcopy(self.good.progress)
+        back.best, back.best_weights, back.seconds = now.best, now.best_weights, now.seconds
+        back.rollbacks = min(now.rollbacks + 1, MAX_ROLLBACKS)
+        return back
+
+
+def exhausted(progress: Progress) -> bool:
+    """Whether training has gone back as often as it may."""
+    return progress.rollbacks >= MAX_ROLLBACKS
+
+
+def divergence_error(config: Config, folder: Path, where: str, rollbacks: int, what: str) -> TrainingError:
+    """The error that says what happened, where the last good weights are, and what to try."""
+    rate = config.section("Optimizer").get("lr") or {}
+    key = "values" if rate.get("name") == "Piecewise" else "learning_rate"
+    again = f", although the learning rate was halved {rollbacks} times" if rollbacks else ""
+    return TrainingError(
+        f"training diverged after {where}{again}: {what}; the last good weights are "
+        f"{folder / (LATEST + WEIGHTS_SUFFIX)} and {BEST}{WEIGHTS_SUFFIX}; start over with "
+        f"a lower -o Optimizer.lr.{key}= (now {rate.get(key)}) and -o Global.overwrite=true; if that "
+        "is not enough, limit the gradients as well, with -o Optimizer.clip_norm_global=5"
+    )
