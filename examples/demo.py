@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocrslim.config.config import load_config
-from ocrslim.data.synthetic import render_dataset
+from ocrslim.config import load_config
+from ocrslim.data import render_dataset
 from ocrslim.errors import EXIT_CODE, OcrSlimError, WeightsError
-from ocrslim.inference.latency import measure_latency
-from ocrslim.report.drawing import contact_sheet
-from ocrslim.report.tables import comparison_table
-from ocrslim.utils.files import write_json
+from ocrslim.inference import measure_latency
+from ocrslim.report import comparison_table, contact_sheet
+from ocrslim.utils import write_json
 
 SHIPPED_CONFIG = "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
 SCRIPTS = Path("deploy/slim/prune")

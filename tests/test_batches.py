@@ -17,7 +17,7 @@ from small_dataset import TRAIN, data, filled, message, rectangle, text
 
 from ocrslim.data.eval_set import scan, train_loader
 from ocrslim.errors import ConfigError, DataError
-from ocrslim.utils.paddleocr import imaug as paddle_operators
+from ocrslim.ppocr import imaug as paddle_operators
 
 __all__ = ["data", "filled"]
 
@@ -107,7 +107,7 @@ def test_boxes_that_a_crop_shrinks_to_nothing_do_not_stop_training(data):
 
 
 def test_a_failing_crop_is_drawn_again_and_counted(filled, monkeypatch):
-    from ocrslim.utils.paddleocr import imaug
+    from ocrslim.ppocr import imaug
 
     crop = imaug.EastRandomCropData.__call__
 
@@ -124,7 +124,7 @@ def test_a_failing_crop_is_drawn_again_and_counted(filled, monkeypatch):
 
 
 def test_a_sample_that_no_crop_can_deal_with_is_taken_whole(filled, monkeypatch):
-    from ocrslim.utils.paddleocr import imaug
+    from ocrslim.ppocr import imaug
 
     crop = imaug.EastRandomCropData.__call__
     monkeypatch.setattr(
@@ -194,7 +194,7 @@ def test_copy_paste_takes_boxes_with_four_corners_and_leaves_polygons(data, more
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_operator_that_fails_names_itself_with_the_number_of_samples(filled, monkeypatch, caplog, workers):
-    from ocrslim.utils.paddleocr import imaug
+    from ocrslim.ppocr import imaug
 
     def broken(self, sample):
         raise ZeroDivisionError("no good")

@@ -118,7 +118,7 @@ import logging, warnings
 import paddle
 import numpy as np
 state = np.geterr(), list(warnings.filters), list(logging.root.handlers), logging.root.level
-import ocrslim.utils.paddleocr
+import ocrslim.ppocr
 assert state == (np.geterr(), list(warnings.filters), list(logging.root.handlers), logging.root.level)
 assert not logging.getLogger("ppocr").handlers and logging.getLogger("ppocr").level == logging.WARNING
 """

@@ -230,7 +230,7 @@ def test_paddleocrs_text_detector_finds_the_boxes_of_the_source(exported, source
     from tools.infer.predict_det import TextDetector
     from tools.infer.utility import init_args
 
-    import ocrslim.utils.paddleocr  # noqa: F401  puts `tools` on the path
+    import ocrslim.ppocr  # noqa: F401  puts `tools` on the path
 
     arguments = init_args().parse_args(
         ["--det_model_dir", str(exported.folder), "--use_gpu", "False", "--det_db_unclip_ratio", "1.5"]

@@ -10,7 +10,7 @@ import pytest
 from ocrslim.data import input_memory as network_input
 from ocrslim.errors import DataError
 from ocrslim.data.input_memory import NetworkMemory, available_memory, input_size, require_memory_to_transform
-from ocrslim.utils.paddleocr import imaug
+from ocrslim.ppocr import imaug
 
 
 @pytest.mark.parametrize(

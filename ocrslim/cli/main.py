@@ -19,12 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from ocrslim import __version__
 from ocrslim.errors import EXIT_CODE, OcrSlimError
-from ocrslim.utils.distributed import speaks
-from ocrslim.utils.interrupts import Interrupts
-from ocrslim.utils.paddle_setup import import_paddle, use_device
+from ocrslim.utils import Interrupts, import_paddle, speaks, use_device
 
 if TYPE_CHECKING:
-    from ocrslim.config.config import Config
+    from ocrslim.config import Config
 
 INTERRUPTED = 130
 _LONGEST = 1200  # characters of a line of an error
@@ -103,8 +101,7 @@ def _add_arguments(parser: argparse.ArgumentParser, stage: str) -> None:
 def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str, Any]:
     from ocrslim import commands
     from ocrslim.data import build_operators
-    from ocrslim.evaluation import open_engine
-    from ocrslim.evaluation.predict import predict
+    from ocrslim.evaluation import open_engine, predict
     from ocrslim.pruning import untrained
 
     use_device(bool(config.get("Global.use_gpu")))
@@ -138,7 +135,7 @@ def _guarded(stage: str, arguments: argparse.Namespace) -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("ocrslim").setLevel(logging.INFO)  # not the root's: importing paddle resets that
     try:
-        from ocrslim.config.config import load_config
+        from ocrslim.config import load_config
 
         _check_paths(arguments)
         config = load_config(arguments.config, arguments.opt)
@@ -169,8 +166,7 @@ def _check_paths(arguments: argparse.Namespace) -> None:
     Raises:
         OcrSlimError: one cannot be a path; by name.
     """
-    from ocrslim.utils.input_files import shortened
-    from ocrslim.utils.text import path_fault
+    from ocrslim.utils import path_fault, shortened
 
     for name in _PATHS & vars(arguments).keys():
         value = getattr(arguments, name)
@@ -193,7 +189,7 @@ def _explain(error: OSError | MemoryError | RecursionError | UnicodeError) -> st
     if isinstance(error, UnicodeError):
         encoding = sys.getfilesystemencoding()
         return f"a name has characters that {encoding}, the encoding here, cannot hold ({error}): set LANG=C.UTF-8"
-    from ocrslim.utils.files import is_disk_error, write_error
+    from ocrslim.utils import is_disk_error, write_error
 
     return str(write_error(error.filename, error) if is_disk_error(error) else error)
 

@@ -6,10 +6,9 @@ import logging
 import time
 from typing import Any
 
-from ocrslim.config.config import Config
-from ocrslim.data.eval_set import EvalSet, scan_evaluation
-from ocrslim.evaluation.engine_factory import scoring_engine
-from ocrslim.evaluation.evaluator import evaluate
+from ocrslim.config import Config
+from ocrslim.data import EvalSet, scan_evaluation
+from ocrslim.evaluation import evaluate, scoring_engine
 from ocrslim.tasks.detection.post_process import post_processor
 
 logger = logging.getLogger(__name__)

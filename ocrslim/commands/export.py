@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ocrslim.config.config import Config
-from ocrslim.data.input_memory import NetworkMemory
-from ocrslim.data.preprocess import Preprocessor
+from ocrslim.config import Config
+from ocrslim.data import NetworkMemory, Preprocessor
 from ocrslim.errors import ConfigError
-from ocrslim.export.exporter import export
-from ocrslim.export.sample_image import sample_image
-from ocrslim.inference.engines import DygraphEngine
-from ocrslim.models.weights import state_arrays
-from ocrslim.pruning.loading import load_network
-from ocrslim.utils.hashing import hash_arrays
+from ocrslim.export import export, sample_image
+from ocrslim.inference import DygraphEngine
+from ocrslim.models import state_arrays
+from ocrslim.pruning import load_network
+from ocrslim.utils import hash_arrays
 
 
 def run_export(config: Config) -> dict[str, Any]:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from ocrslim.config.config import Config
-from ocrslim.models.factory import build_model
-from ocrslim.models.layer_names import to_public
-from ocrslim.pruning.cost import measure_cost
-from ocrslim.pruning.prunable import NOMINAL_SHAPE, detector_graph
-from ocrslim.report.tables import groups_text
+from ocrslim.config import Config
+from ocrslim.models import build_model, to_public
+from ocrslim.pruning import NOMINAL_SHAPE, detector_graph, measure_cost
+from ocrslim.report import groups_text
 
 logger = logging.getLogger(__name__)
 

@@ -9,13 +9,11 @@ from typing import Any
 
 import paddle
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.errors import ArtifactError, WeightsError
-from ocrslim.models.factory import build_model
-from ocrslim.models.weights import load_weights, read_weights, save_checkpoint, state_arrays
-from ocrslim.pruning.loading import refuse_pruned
-from ocrslim.utils.files import check_writable, scratch_folder
-from ocrslim.utils.hashing import hash_arrays
+from ocrslim.models import build_model, load_weights, read_weights, save_checkpoint, state_arrays
+from ocrslim.pruning import refuse_pruned
+from ocrslim.utils import check_writable, hash_arrays, scratch_folder
 
 
 def run_import(config: Config, source: Path, destination: Path) -> dict[str, Any]:

@@ -9,23 +9,13 @@ from typing import Any
 
 from paddle import nn
 
-from ocrslim.config.config import Config
-from ocrslim.data.eval_set import scan_both
-from ocrslim.pruning.layer_patterns import require_patterns
-from ocrslim.pruning.loading import load_prunable
-from ocrslim.pruning.plan import SUFFIX, Plan
-from ocrslim.pruning.prunable import load_scored
-from ocrslim.pruning.surgery import apply_plan
-from ocrslim.selection.candidates import Trials
-from ocrslim.selection.chooser import choose_plan, table_of
-from ocrslim.selection.iterative import early_rounds
-from ocrslim.sensitivity.results.table import unpruned_score
-from ocrslim.training.checkpointing.run import check_source
-from ocrslim.training.distillation import Distillation
-from ocrslim.training.fit import fit_network
-from ocrslim.training.monitoring.visualdl import wants_event_log
-from ocrslim.utils.distributed import Ranks, joined
-from ocrslim.utils.files import check_writable
+from ocrslim.config import Config
+from ocrslim.data import scan_both
+from ocrslim.pruning import SUFFIX, Plan, apply_plan, load_prunable, load_scored, require_patterns
+from ocrslim.selection import Trials, choose_plan, early_rounds, table_of
+from ocrslim.sensitivity import unpruned_score
+from ocrslim.training import Distillation, check_source, fit_network, wants_event_log
+from ocrslim.utils import Ranks, check_writable, joined
 
 logger = logging.getLogger(__name__)
 

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ocrslim.config.config import Config
-from ocrslim.report.tables import decisions_table, sensitivity_table
-from ocrslim.sensitivity.results.table import ADAPTIVE
-from ocrslim.sensitivity.run import SensitivityResult, measure, merge
-from ocrslim.sensitivity.sharding import Share
+from ocrslim.config import Config
+from ocrslim.report import decisions_table, sensitivity_table
+from ocrslim.sensitivity import ADAPTIVE, SensitivityResult, Share, measure, merge
 
 logger = logging.getLogger(__name__)
 

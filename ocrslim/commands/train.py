@@ -7,18 +7,12 @@ from typing import Any
 
 import paddle
 
-from ocrslim.config.config import Config
-from ocrslim.data.eval_set import scan_both
-from ocrslim.models.factory import build_model
-from ocrslim.models.weights import init_backbone, state_arrays
-from ocrslim.pruning.loading import WEIGHTS, load_network, which_counts
-from ocrslim.pruning.plan import Plan
-from ocrslim.training.checkpointing.run import check_source
-from ocrslim.training.fit import fit_network
-from ocrslim.training.monitoring.visualdl import wants_event_log
-from ocrslim.utils.distributed import joined
-from ocrslim.utils.files import check_writable
-from ocrslim.utils.hashing import hash_arrays
+from ocrslim.config import Config
+from ocrslim.data import scan_both
+from ocrslim.models import build_model, init_backbone, state_arrays
+from ocrslim.pruning import WEIGHTS, Plan, load_network, which_counts
+from ocrslim.training import check_source, fit_network, wants_event_log
+from ocrslim.utils import check_writable, hash_arrays, joined
 
 logger = logging.getLogger(__name__)
 

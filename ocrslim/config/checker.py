@@ -12,9 +12,9 @@ from typing import Any
 
 from ocrslim.config.overrides import Override, apply_override, lookup, quoted
 from ocrslim.config.schema import ALIASES, REPLACED, TARGETS, known_keys
-from ocrslim.config.validators import Node, Rule, Section, Variants
 from ocrslim.tasks.detection.operators import OPERATORS, argument_faults
-from ocrslim.utils.input_files import shortened
+from ocrslim.utils import shortened
+from ocrslim.utils.validators import Node, Rule, Section, Variants
 
 MOST_PROBLEMS = 20  # that are printed
 _FEW = 6  # keys of a section, so few that a message can name them

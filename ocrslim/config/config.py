@@ -20,7 +20,7 @@ from ocrslim.config.schema import SCHEMA, PruneOptions
 from ocrslim.config.yaml_reader import read_yaml
 from ocrslim.errors import ConfigError
 from ocrslim.tasks.detection.pipeline import copy_paste_faults, pipeline_faults
-from ocrslim.utils.files import write_text
+from ocrslim.utils import write_text
 
 __all__ = ["Config", "PruneOptions", "load_config"]
 

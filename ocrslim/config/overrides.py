@@ -11,8 +11,7 @@ from typing import Any
 
 from ocrslim.config.schema import ALIASES
 from ocrslim.config.yaml_reader import is_read_whole, parse_yaml
-from ocrslim.utils.input_files import shortened
-from ocrslim.utils.text import name_fault
+from ocrslim.utils import name_fault, shortened
 
 # PaddleOCR's DetResizeForTest obeys the first of these that is there and ignores the others.
 _RESIZE = "DetResizeForTest"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ocrslim.config.validators import (
+from ocrslim.utils.validators import (
     ANYTHING,
     BELOW_ONE,
     BOOL,

@@ -14,8 +14,7 @@ from typing import Any
 import yaml
 
 from ocrslim.config.yaml_values import TAG, scalar_value, tag_fault
-from ocrslim.utils.input_files import read_file, shortened
-from ocrslim.utils.text import name_fault
+from ocrslim.utils import name_fault, read_file, shortened
 
 MAX_BYTES = 1 << 20
 MAX_VALUES = 20_000  # with every alias written out; PyYAML takes a second for 10,000 of them

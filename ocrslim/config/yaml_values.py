@@ -13,8 +13,7 @@ from typing import Any
 
 import yaml
 
-from ocrslim.utils.input_files import shortened
-from ocrslim.utils.text import MAX_TEXT, text_fault
+from ocrslim.utils import MAX_TEXT, shortened, text_fault
 
 TAG = "tag:yaml.org,2002:"
 _QUOTES = "put text in quotes"

@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.data.image_files import ImageError, decode_image, read_image
 from ocrslim.errors import DataError
 from ocrslim.tasks.detection.label_faults import Look, in_one_corner, judged, line_faults, look_at, summed
 from ocrslim.tasks.detection.labels import MIN_SIDE, Sample, read_labels, shares
-from ocrslim.utils.hashing import hash_bytes, hash_value
-from ocrslim.utils.input_files import shortened
-from ocrslim.utils.progress import progress_bar
+from ocrslim.utils import hash_bytes, hash_value, progress_bar, shortened
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.data.dataset import LabelledSet, scan
 from ocrslim.data.input_memory import Size
 from ocrslim.data.preprocess import Preprocessor, network_input, read_content, refusal, result_of, size_for_network
@@ -19,9 +19,7 @@ from ocrslim.data.train_loader import TrainLoader, train_loader
 from ocrslim.data.transforms import TransformError, build_operators, run
 from ocrslim.errors import DataError
 from ocrslim.tasks.detection.labels import Sample
-from ocrslim.utils.array_cache import ArrayStore
-from ocrslim.utils.hashing import hash_bytes
-from ocrslim.utils.input_files import GIB
+from ocrslim.utils import GIB, ArrayStore, hash_bytes
 
 __all__ = [
     "EvalItem",

@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from ocrslim.utils.input_files import MAX_PIXELS, MIB, read_file
-from ocrslim.utils.paddleocr import alpha_to_color
+from ocrslim.ppocr import alpha_to_color
+from ocrslim.utils import MAX_PIXELS, MIB, read_file
 
 MAX_BYTES = 512 * MIB
 

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 
 from ocrslim.errors import DataError
-from ocrslim.utils.input_files import GIB
+from ocrslim.utils import GIB
 
 logger = logging.getLogger(__name__)
 

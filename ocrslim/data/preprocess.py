@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.data.image_files import ImageError, read_image
 from ocrslim.data.input_memory import NetworkMemory, Size
 from ocrslim.data.stand_in_operators import DecodeImage, DetResizeForTest, Operator

@@ -16,7 +16,7 @@ Operator = Callable[[dict[str, Any]], Any]
 
 def improved(operator: Operator) -> Operator:
     """The stand-in for an operator of PaddleOCR, where there is one; else itself."""
-    from ocrslim.utils.paddleocr import imaug
+    from ocrslim.ppocr import imaug
 
     stand_ins: dict[type, Callable[[Any], Operator]] = {
         imaug.DecodeImage: DecodeImage,

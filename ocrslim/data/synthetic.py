@@ -17,8 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ocrslim.errors import DataError
-from ocrslim.utils.files import atomic_file, check_writable, write_text
-from ocrslim.utils.progress import progress_bar
+from ocrslim.utils import atomic_file, check_writable, progress_bar, write_text
 
 Random = np.random.Generator
 

@@ -20,14 +20,13 @@ import cv2
 import numpy as np
 import paddle
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.data.dataset import LabelledSet
 from ocrslim.data.image_files import ImageError, read_image
 from ocrslim.data.stand_in_operators import IgnoreCollapsed, Operator
 from ocrslim.data.transforms import TransformError, build_operators, run, seeded, uncropped
 from ocrslim.errors import ConfigError, DataError, TrainingError
-from ocrslim.utils.distributed import launched
-from ocrslim.utils.interrupts import postponed
+from ocrslim.utils import launched, postponed
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.data.image_files import ImageError
 from ocrslim.data.stand_in_operators import CopyPaste, Operator, improved
 from ocrslim.errors import ConfigError
 from ocrslim.tasks.detection.operators import OPERATORS
-from ocrslim.utils.input_files import shortened
+from ocrslim.utils import shortened
 
 
 def build_operators(config: Config, mode: str) -> list[tuple[str, Operator]]:
@@ -97,7 +97,7 @@ def seeded(operators: Sequence[Operator], *key: int) -> Iterator[None]:
 
 def uncropped(operators: Sequence[Operator]) -> list[Operator]:
     """The same operators without chance: no augmentation, and the whole image instead of a crop."""
-    from ocrslim.utils.paddleocr import imaug
+    from ocrslim.ppocr import imaug
 
     calm: list[Operator] = []
     for operator in operators:
@@ -111,7 +111,7 @@ def uncropped(operators: Sequence[Operator]) -> list[Operator]:
 
 
 def _build(entry: dict[str, Any], global_section: dict[str, Any]) -> tuple[str, Operator]:
-    from ocrslim.utils.paddleocr import create_operators, imaug
+    from ocrslim.ppocr import create_operators, imaug
 
     ((name, arguments),) = entry.items()
     if name not in OPERATORS or not isinstance(getattr(imaug, name, None), type):

@@ -6,11 +6,10 @@ import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from ocrslim.config.config import Config
-from ocrslim.data.eval_set import EvalSet
-from ocrslim.inference.auto_engine import Engines
-from ocrslim.inference.engines import DygraphEngine, Engine, is_inference_folder, open_detector
-from ocrslim.pruning.loading import load_network
+from ocrslim.config import Config
+from ocrslim.data import EvalSet
+from ocrslim.inference import DygraphEngine, Engine, Engines, is_inference_folder, open_detector
+from ocrslim.pruning import load_network
 
 
 def open_engine(config: Config) -> Engine:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ocrslim.data.eval_set import EvalSet
-from ocrslim.data.input_memory import NetworkMemory
-from ocrslim.inference.engines import Engine
+from ocrslim.data import EvalSet, NetworkMemory
+from ocrslim.inference import Engine
 from ocrslim.tasks.detection.metric import DetMetric
 from ocrslim.tasks.detection.post_process import PostProcess
-from ocrslim.utils.progress import progress_bar
+from ocrslim.utils import progress_bar
 
 
 def evaluate(engine: Engine, images: EvalSet, post_process: PostProcess, desc: str = "eval") -> dict[str, float]:

@@ -10,15 +10,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ocrslim.config.config import Config
-from ocrslim.data.input_memory import NetworkMemory
-from ocrslim.data.preprocess import Preprocessor
+from ocrslim.config import Config
+from ocrslim.data import NetworkMemory, Preprocessor
 from ocrslim.errors import DataError
-from ocrslim.inference.engines import Engine
-from ocrslim.report.drawing import draw_boxes
+from ocrslim.inference import Engine
+from ocrslim.report import draw_boxes
 from ocrslim.tasks.detection.post_process import post_processor
-from ocrslim.utils.files import atomic_file, check_writable, write_json
-from ocrslim.utils.progress import progress_bar
+from ocrslim.utils import atomic_file, check_writable, progress_bar, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -17,15 +17,12 @@ import paddle
 import yaml
 from paddle import nn
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.errors import ExportError
 from ocrslim.export.formats.paddle import MODELS, PIR, save_inference, tell_of_pir
 from ocrslim.export.staging import check_target, put_in_place, resolve_target, staging
-from ocrslim.inference.engines import PARAMS_FILE, PLAIN, DygraphEngine, InferenceEngine
-from ocrslim.utils.files import (
-    write_json,
-    write_text,
-)
+from ocrslim.inference import PARAMS_FILE, PLAIN, DygraphEngine, InferenceEngine
+from ocrslim.utils import write_json, write_text
 
 logger = logging.getLogger(__name__)
 

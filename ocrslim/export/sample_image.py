@@ -7,8 +7,8 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from ocrslim.config.config import Config
-from ocrslim.utils.files import scratch_folder
+from ocrslim.config import Config
+from ocrslim.utils import scratch_folder
 
 logger = logging.getLogger(__name__)
 

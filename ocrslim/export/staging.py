@@ -11,14 +11,8 @@ from pathlib import Path
 
 from ocrslim.errors import ArtifactError
 from ocrslim.export.formats.paddle import MODELS
-from ocrslim.inference.engines import PARAMS_FILE
-from ocrslim.utils.files import (
-    check_writable,
-    locked_folder,
-    named,
-    remove_leftovers,
-    write_error,
-)
+from ocrslim.inference import PARAMS_FILE
+from ocrslim.utils import check_writable, locked_folder, named, remove_leftovers, write_error
 
 FILES = (*MODELS.values(), PARAMS_FILE, f"{PARAMS_FILE}.info", "inference.yml", "export.json")
 _FORMER = ".old"

@@ -1,1 +1,35 @@
-"""Files of others' formats, read without trust: pickles and Paddle's programs."""
+"""Files of others, read without running anything in them, and the files that ocrslim writes for others."""
+
+from ocrslim.formats.pickles.safe_pickle import read_pickle
+from ocrslim.formats.programs.program_check import check_program
+from ocrslim.formats.programs.program_writer import ProgramWriter
+from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities, write_sensitivities
+from ocrslim.formats.weight_files import (
+    CHECKPOINT,
+    EXPORTED,
+    Arrays,
+    WeightFile,
+    not_finite,
+    read_weight_file,
+    require_finite,
+    resolve_checkpoint,
+    some,
+)
+
+__all__ = [
+    "CHECKPOINT",
+    "EXPORTED",
+    "Arrays",
+    "ProgramWriter",
+    "Sensitivities",
+    "WeightFile",
+    "check_program",
+    "not_finite",
+    "read_pickle",
+    "read_sensitivities",
+    "read_weight_file",
+    "require_finite",
+    "resolve_checkpoint",
+    "some",
+    "write_sensitivities",
+]

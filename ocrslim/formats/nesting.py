@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ocrslim.formats.pickles.arrays import Refused
-from ocrslim.utils.input_files import GIB
+from ocrslim.utils import GIB
 
 MOST_DEPTH = 50
 MOST_VALUES = 2_000_000

@@ -9,8 +9,7 @@ from typing import Any
 
 from ocrslim.errors import ArtifactError
 from ocrslim.formats.pickles.safe_pickle import read_pickle
-from ocrslim.utils.files import atomic_file, named
-from ocrslim.utils.input_files import MIB, shortened
+from ocrslim.utils import MIB, atomic_file, named, shortened
 
 Sensitivities = dict[str, dict[float, float]]
 _MOST_BYTES = 64 * MIB  # the tables of the largest networks have less than one MiB

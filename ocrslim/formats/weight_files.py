@@ -23,7 +23,7 @@ from ocrslim.formats.onnx_weights import read_onnx
 from ocrslim.formats.paddle_tensors import OtherProgram, read_tensors
 from ocrslim.formats.pickles.safe_pickle import read_pickle
 from ocrslim.formats.programs.program_check import read_program
-from ocrslim.utils.input_files import GIB, open_regular, read_file
+from ocrslim.utils import GIB, open_regular, read_file
 
 Arrays = dict[str, np.ndarray]
 

@@ -1,1 +1,22 @@
-"""Which channels can only be removed together, and why some cannot be removed at all."""
+"""The channel graph: a network as operators and values, and which channels can only be removed together."""
+
+from ocrslim.graph.frontends.dygraph import Shape, as_it_was, described, floating_type, trace, traced
+from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Member
+from ocrslim.graph.program import Op, Program, Value
+
+__all__ = [
+    "INPUT",
+    "OUTPUT",
+    "ChannelGraph",
+    "Group",
+    "Member",
+    "Op",
+    "Program",
+    "Shape",
+    "Value",
+    "as_it_was",
+    "described",
+    "floating_type",
+    "trace",
+    "traced",
+]

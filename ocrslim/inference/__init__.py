@@ -1,1 +1,35 @@
-"""Running exported models."""
+"""Ways to run a network: dygraph, Paddle Inference, and a compiler for what sensitivity analysis repeats."""
+
+from ocrslim.inference.auto_engine import Engines
+from ocrslim.inference.engines import (
+    LEGACY_MODEL,
+    PIR_MODEL,
+    DygraphEngine,
+    Engine,
+    InferenceEngine,
+    is_inference_folder,
+    open_detector,
+)
+from ocrslim.inference.incremental.activation_cache import Fronts
+from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
+from ocrslim.inference.incremental.runner import GroupRunner
+from ocrslim.inference.latency import measure_latency
+from ocrslim.inference.predictor import PARAMS_FILE, PLAIN
+
+__all__ = [
+    "LEGACY_MODEL",
+    "PARAMS_FILE",
+    "PIR_MODEL",
+    "PLAIN",
+    "DygraphEngine",
+    "Engine",
+    "Engines",
+    "Fronts",
+    "GroupRunner",
+    "InferenceEngine",
+    "RuntimeNetwork",
+    "Variant",
+    "is_inference_folder",
+    "measure_latency",
+    "open_detector",
+]

@@ -18,12 +18,12 @@ from paddle import nn
 from tqdm import tqdm
 
 from ocrslim.errors import LoweringError, last_line
-from ocrslim.graph.frontends.dygraph import traced
+from ocrslim.graph import traced
 from ocrslim.inference.compiler.executable import Predictor
 from ocrslim.inference.engines import DygraphEngine, Engine
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.runner import compare
-from ocrslim.models.weights import state_arrays
+from ocrslim.models import state_arrays
 
 logger = logging.getLogger(__name__)
 

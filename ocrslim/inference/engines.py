@@ -13,8 +13,7 @@ import paddle
 from paddle import nn
 
 from ocrslim.errors import WeightsError, last_line
-from ocrslim.formats.programs.program_check import check_program
-from ocrslim.formats.weight_files import read_weight_file, require_finite
+from ocrslim.formats import check_program, read_weight_file, require_finite
 from ocrslim.inference.first_load import check_first_load
 from ocrslim.inference.predictor import (
     ONEDNN,

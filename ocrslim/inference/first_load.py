@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ocrslim.errors import WeightsError
 from ocrslim.inference import predictor
-from ocrslim.utils.input_files import GIB
+from ocrslim.utils import GIB
 
 SECONDS = 60
 MEMORY = 8 * GIB  # addresses, of which Paddle's library alone takes one

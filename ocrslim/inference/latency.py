@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ocrslim.inference.engines import Engine, InferenceEngine
-from ocrslim.utils.progress import progress_bar
+from ocrslim.utils import progress_bar
 
 
 def measure_latency(folders: Sequence[Path], shape: Sequence[int], repeats: int = 20) -> list[float]:

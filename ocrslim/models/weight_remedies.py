@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ocrslim.formats.weight_files import CHECKPOINT, Arrays, WeightFile
+from ocrslim.formats import CHECKPOINT, Arrays, WeightFile
 
 Shapes = Mapping[str, tuple[int, ...]]
 

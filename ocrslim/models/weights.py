@@ -20,17 +20,9 @@ import paddle
 from paddle import nn
 
 from ocrslim.errors import WeightsError
-from ocrslim.formats.weight_files import (
-    CHECKPOINT,
-    Arrays,
-    WeightFile,
-    not_finite,
-    read_weight_file,
-    resolve_checkpoint,
-    some,
-)
+from ocrslim.formats import CHECKPOINT, Arrays, WeightFile, not_finite, read_weight_file, resolve_checkpoint, some
 from ocrslim.models.weight_remedies import remedy
-from ocrslim.utils.files import atomic_file
+from ocrslim.utils import atomic_file
 
 __all__ = [
     "BackboneReport",

@@ -10,15 +10,13 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from ocrslim.config.config import Config
-from ocrslim.config.schema import MIN_RECOVER_IMAGES
-from ocrslim.data.eval_set import LabelledSet, train_loader
-from ocrslim.data.preprocess import Preprocessor
+from ocrslim.config import MIN_RECOVER_IMAGES, Config
+from ocrslim.data import LabelledSet, Preprocessor, train_loader
 from ocrslim.errors import DataError, TrainingError
-from ocrslim.graph.frontends.dygraph import as_it_was
+from ocrslim.graph import as_it_was
 from ocrslim.pruning.surgery import named_tensors
 from ocrslim.tasks.detection.loss import build_loss
-from ocrslim.utils.progress import progress_bar
+from ocrslim.utils import progress_bar
 
 _CUT_OUT = 480  # pixels: refits on cut-outs of 320 left the receipts a point worse
 

@@ -21,11 +21,10 @@ import paddle
 from paddle import nn
 
 from ocrslim.errors import GraphError, PlanError, last_line
-from ocrslim.graph.frontends.dygraph import Shape, as_it_was, described, floating_type, trace
-from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Member
+from ocrslim.graph import INPUT, OUTPUT, ChannelGraph, Group, Member, Shape, as_it_was, described, floating_type, trace
 from ocrslim.pruning.plan import Cut, Plan, combine
 from ocrslim.pruning.surgery import is_pruned, pruned
-from ocrslim.utils.interrupts import postponed
+from ocrslim.utils import postponed
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import numpy as np
 from paddle import Tensor, nn
 
 from ocrslim.errors import ConfigError, PlanError
-from ocrslim.graph.groups import OUTPUT, ChannelGraph, Group, Member
+from ocrslim.graph import OUTPUT, ChannelGraph, Group, Member
 from ocrslim.pruning.criteria import (
     INSTEAD,
     NAMES,

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ocrslim.graph.groups import ChannelGraph, Group
+from ocrslim.graph import ChannelGraph, Group
 from ocrslim.pruning.plan import Cut
 
 

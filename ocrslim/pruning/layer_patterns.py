@@ -8,11 +8,10 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.errors import ConfigError
-from ocrslim.graph.groups import INPUT, ChannelGraph, Group, Member
-from ocrslim.models.factory import build_model
-from ocrslim.models.layer_names import to_public
+from ocrslim.graph import INPUT, ChannelGraph, Group, Member
+from ocrslim.models import build_model, to_public
 
 logger = logging.getLogger(__name__)
 

@@ -13,14 +13,13 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.errors import ConfigError, PlanError
-from ocrslim.formats.weight_files import EXPORTED
-from ocrslim.models.factory import build_model
-from ocrslim.models.weights import LoadReport, load_weights, resolve_checkpoint
+from ocrslim.formats import EXPORTED, resolve_checkpoint
+from ocrslim.models import LoadReport, build_model, load_weights
 from ocrslim.pruning.plan import SUFFIX, Plan
 from ocrslim.pruning.surgery import apply_plan, settle
-from ocrslim.utils.hashing import hash_value
+from ocrslim.utils import hash_value
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ocrslim.errors import PlanError
-from ocrslim.models.layer_names import to_public, to_state_key
-from ocrslim.utils.fields import Field, shown
-from ocrslim.utils.files import read_json, write_json
-from ocrslim.utils.hashing import hash_value
+from ocrslim.models import to_public, to_state_key
+from ocrslim.utils import Field, hash_value, read_json, shown, write_json
 
 SCHEMA = 1
 _AXES = tuple("01234567")

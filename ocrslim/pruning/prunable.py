@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from paddle import nn
 
-from ocrslim.config.config import Config
-from ocrslim.data.eval_set import LabelledSet, scan
-from ocrslim.graph.groups import ChannelGraph
-from ocrslim.models.weights import state_arrays
+from ocrslim.config import Config
+from ocrslim.data import LabelledSet, scan
+from ocrslim.graph import ChannelGraph
+from ocrslim.models import state_arrays
 from ocrslim.pruning.calibration import calibration_inputs, weight_gradients
 from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
@@ -20,7 +20,7 @@ from ocrslim.pruning.criteria import RECONSTRUCTION
 from ocrslim.pruning.loading import load_prunable
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.refit.reconstruction import Removal, removals
-from ocrslim.utils.hashing import hash_arrays, hash_value
+from ocrslim.utils import hash_arrays, hash_value
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import cv2
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ocrslim.utils.files import atomic_file
+from ocrslim.utils import atomic_file
 
 BOX_COLOUR = (0, 90, 255)  # BGR
 

@@ -10,8 +10,8 @@ import matplotlib
 import numpy as np
 from tabulate import tabulate
 
-from ocrslim.graph.groups import ChannelGraph
-from ocrslim.models.layer_names import to_public
+from ocrslim.graph import ChannelGraph
+from ocrslim.models import to_public
 
 matplotlib.use("Agg")
 

@@ -9,22 +9,16 @@ from collections.abc import Callable
 import numpy as np
 from paddle import nn
 
-from ocrslim.config.config import Config
-from ocrslim.data.eval_set import EvalSet, LabelledSet
+from ocrslim.config import Config
+from ocrslim.data import EvalSet, LabelledSet
 from ocrslim.errors import ArtifactError
-from ocrslim.evaluation.evaluator import evaluate
-from ocrslim.inference.auto_engine import Engines
-from ocrslim.models.weights import state_arrays
-from ocrslim.pruning.calibration import calibration_inputs
-from ocrslim.pruning.loading import Network, load_prunable
-from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.refit.recover import recover
-from ocrslim.pruning.surgery import apply_plan
+from ocrslim.evaluation import evaluate
+from ocrslim.inference import Engines
+from ocrslim.models import state_arrays
+from ocrslim.pruning import Network, Plan, apply_plan, calibration_inputs, load_prunable, recover
 from ocrslim.tasks.detection.post_process import post_processor
-from ocrslim.training.checkpointing.run import TRIALS
-from ocrslim.utils.fields import Field
-from ocrslim.utils.files import read_json, write_json
-from ocrslim.utils.hashing import hash_arrays, hash_value
+from ocrslim.training import TRIALS
+from ocrslim.utils import Field, hash_arrays, hash_value, read_json, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -8,19 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.errors import PlanError
-from ocrslim.formats.sensitivity_table import Sensitivities
-from ocrslim.models.layer_names import to_public
-from ocrslim.pruning.cost import MACS, Cost, measure_cost
-from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.prunable import Scored
-from ocrslim.report.tables import plan_table
+from ocrslim.formats import Sensitivities
+from ocrslim.models import to_public
+from ocrslim.pruning import MACS, Cost, Plan, Scored, measure_cost
+from ocrslim.report import plan_table
 from ocrslim.selection.latency.benchmark import THREADS
 from ocrslim.selection.latency.target import LATENCY, LatencyGoal
 from ocrslim.selection.select import Selection, select
-from ocrslim.sensitivity.results.table import TABLE, load_table
-from ocrslim.utils.hashing import hash_value
+from ocrslim.sensitivity import TABLE, load_table
+from ocrslim.utils import hash_value
 
 logger = logging.getLogger(__name__)
 

@@ -16,22 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ocrslim.config.config import Config
-from ocrslim.data.eval_set import LabelledSet
+from ocrslim.config import Config
+from ocrslim.data import LabelledSet
 from ocrslim.errors import ArtifactError, ConfigError
-from ocrslim.formats.sensitivity_table import read_sensitivities
-from ocrslim.models.weights import save_checkpoint
-from ocrslim.pruning.criteria import RECONSTRUCTION
-from ocrslim.pruning.plan import SUFFIX
-from ocrslim.pruning.prunable import Scored, load_scored
-from ocrslim.pruning.surgery import apply_plan
+from ocrslim.formats import read_sensitivities
+from ocrslim.models import save_checkpoint
+from ocrslim.pruning import RECONSTRUCTION, SUFFIX, Scored, apply_plan, load_scored
 from ocrslim.selection.candidates import Trials
 from ocrslim.selection.chooser import choose_plan, table_of
-from ocrslim.sensitivity.run import measure
-from ocrslim.sensitivity.sharding import share_of
-from ocrslim.utils.fields import Field
-from ocrslim.utils.files import check_writable, read_json, write_json
-from ocrslim.utils.hashing import hash_value
+from ocrslim.sensitivity import measure, share_of
+from ocrslim.utils import Field, check_writable, hash_value, read_json, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -9,15 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.config.config import PruneOptions
+from ocrslim.config import PruneOptions
 from ocrslim.errors import PlanError
-from ocrslim.formats.sensitivity_table import Sensitivities
-from ocrslim.graph.groups import ChannelGraph, Group
-from ocrslim.models.layer_names import to_public
-from ocrslim.pruning.cost import CostOfCounts, product_cost
-from ocrslim.pruning.criteria import RECONSTRUCTION
-from ocrslim.pruning.layer_patterns import check_patterns, losing, matches
-from ocrslim.pruning.loss_rules import loss_at, ratio_by_loss
+from ocrslim.formats import Sensitivities
+from ocrslim.graph import ChannelGraph, Group
+from ocrslim.models import to_public
+from ocrslim.pruning import (
+    RECONSTRUCTION,
+    CostOfCounts,
+    check_patterns,
+    losing,
+    loss_at,
+    matches,
+    product_cost,
+    ratio_by_loss,
+)
 from ocrslim.selection.joint_loss import damages, joint_loss, rising
 from ocrslim.selection.target_search import Problem, cheapest, search
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocrslim.pruning.cost import CostOfCounts
+from ocrslim.pruning import CostOfCounts
 
 _PRICES = 40  # steps of the bisection
 _SWEEPS = 20  # over all groups at one price; a handful settle it

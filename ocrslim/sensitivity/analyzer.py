@@ -16,11 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ocrslim.data.eval_set import EvalSet
+from ocrslim.data import EvalSet
 from ocrslim.errors import ArtifactError, ConfigError, DataError, GraphError, LoweringError
-from ocrslim.graph.frontends.dygraph import traced
-from ocrslim.graph.program import Program
-from ocrslim.models.weights import state_arrays
+from ocrslim.graph import Program, traced
+from ocrslim.models import state_arrays
 from ocrslim.sensitivity.display import SensitivityDisplay
 from ocrslim.sensitivity.results.store import PICTURES, Measurements, open_measurements
 from ocrslim.sensitivity.results.table import ADAPTIVE, EXACT, RECORD, TABLE
@@ -34,9 +33,7 @@ from ocrslim.sensitivity.workers.process import Setup
 from ocrslim.sensitivity.workers.variants import DygraphRunner, DygraphVariants, RuntimeVariants, Variants
 from ocrslim.tasks.detection.metric import ImageCounts, scores_of
 from ocrslim.tasks.detection.post_process import post_processor
-from ocrslim.utils.files import check_writable, remove_leftovers
-from ocrslim.utils.progress import progress_bar
-from ocrslim.utils.timing import Clock
+from ocrslim.utils import Clock, check_writable, progress_bar, remove_leftovers
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,7 @@ from tqdm import tqdm
 
 from ocrslim.sensitivity.progress import LayerRow, Standing
 from ocrslim.sensitivity.search.search import Search
-from ocrslim.utils.interrupts import Interrupts
-from ocrslim.utils.progress import LOG_SECONDS
+from ocrslim.utils import LOG_SECONDS, Interrupts
 
 logger = logging.getLogger(__name__)
 

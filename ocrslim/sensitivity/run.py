@@ -9,15 +9,13 @@ from typing import Any
 
 import paddle
 
-from ocrslim.config.config import Config
-from ocrslim.data.eval_set import EvalSet, scan_evaluation
-from ocrslim.data.input_memory import NetworkMemory
+from ocrslim.config import Config
+from ocrslim.data import EvalSet, NetworkMemory, scan_evaluation
 from ocrslim.errors import ArtifactError
-from ocrslim.formats.sensitivity_table import read_sensitivities
-from ocrslim.inference.engines import DygraphEngine
-from ocrslim.pruning.layer_patterns import match_groups, require_patterns
-from ocrslim.pruning.prunable import load_scored
-from ocrslim.report.plots import SensitivityPicture, draw_sensitivities
+from ocrslim.formats import read_sensitivities
+from ocrslim.inference import DygraphEngine
+from ocrslim.pruning import load_scored, match_groups, require_patterns
+from ocrslim.report import SensitivityPicture, draw_sensitivities
 from ocrslim.sensitivity.analyzer import analyse, conclude, start_processes
 from ocrslim.sensitivity.results.store import (
     JOURNALS,
@@ -31,9 +29,7 @@ from ocrslim.sensitivity.results.table import RECORD, TABLE, check_names
 from ocrslim.sensitivity.search.search import Point
 from ocrslim.sensitivity.settings import Method, Study
 from ocrslim.sensitivity.sharding import share_of
-from ocrslim.utils.files import check_writable
-from ocrslim.utils.hashing import hash_value
-from ocrslim.utils.input_files import GIB
+from ocrslim.utils import GIB, check_writable, hash_value
 
 _SECTIONS = ("Architecture", "Eval", "PostProcess")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from paddle import nn
 
-from ocrslim.config.config import Config
-from ocrslim.data.eval_set import LabelledSet
-from ocrslim.graph.groups import ChannelGraph
-from ocrslim.models.layer_names import to_public
-from ocrslim.pruning.channel_pruner import ChannelPruner
+from ocrslim.config import Config
+from ocrslim.data import LabelledSet
+from ocrslim.graph import ChannelGraph
+from ocrslim.models import to_public
+from ocrslim.pruning import ChannelPruner
 from ocrslim.sensitivity.results.store import Identity, Measurements
 from ocrslim.sensitivity.results.table import EXACT
 from ocrslim.sensitivity.sharding import Share, cores

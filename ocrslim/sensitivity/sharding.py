@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ocrslim.errors import ConfigError
-from ocrslim.utils.files import open_to_append, write_error
+from ocrslim.utils import open_to_append, write_error
 
 T = TypeVar("T")
 _LOCK = "sen.lock"

@@ -1,1 +1,1 @@
-"""What a model is for; one package for each task."""
+"""What a model is for: labels, outputs, metric, loss."""

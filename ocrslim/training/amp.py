@@ -17,7 +17,7 @@ import paddle
 from paddle import Tensor
 from paddle.optimizer import Optimizer
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 
 logger = logging.getLogger(__name__)
 

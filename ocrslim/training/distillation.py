@@ -20,7 +20,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from ocrslim.errors import TrainingError
-from ocrslim.pruning.plan import Plan
+from ocrslim.pruning import Plan
 
 MAPS, FEATURES = "maps", "features"
 _READER = ("head.binarize.conv1.weight", 1)  # the parameter and axis that read the neck's channels

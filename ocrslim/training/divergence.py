@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import paddle
 from paddle import Tensor
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.errors import TrainingError
 from ocrslim.training.checkpointing.snapshot import NonFinite, Snapshot
 from ocrslim.training.checkpointing.state_file import BEST, LATEST, WEIGHTS_SUFFIX

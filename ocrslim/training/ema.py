@@ -15,8 +15,8 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from ocrslim.config.config import Config
-from ocrslim.models.weights import state_arrays
+from ocrslim.config import Config
+from ocrslim.models import state_arrays
 
 
 class WeightAverage:

@@ -15,20 +15,20 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from ocrslim.config.config import Config
-from ocrslim.data.eval_set import EvalSet, LabelledSet
+from ocrslim.config import Config
+from ocrslim.data import EvalSet, LabelledSet
 from ocrslim.errors import TrainingError
-from ocrslim.evaluation.evaluator import evaluate
-from ocrslim.inference.auto_engine import Engines
-from ocrslim.models.weights import load_weights, state_arrays
-from ocrslim.pruning.plan import Plan
+from ocrslim.evaluation import evaluate
+from ocrslim.inference import Engines
+from ocrslim.models import load_weights, state_arrays
+from ocrslim.pruning import Plan
 from ocrslim.tasks.detection.post_process import post_processor
 from ocrslim.training.checkpointing.run import Run
 from ocrslim.training.checkpointing.state_file import BEST, WEIGHTS_SUFFIX, first_difference
 from ocrslim.training.distillation import Distillation
 from ocrslim.training.monitoring.history import Evaluation
 from ocrslim.training.trainer import Trainer
-from ocrslim.utils.distributed import Ranks
+from ocrslim.utils import Ranks
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import paddle
 from paddle.optimizer import Optimizer
 from paddle.optimizer.lr import LRScheduler
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.errors import ConfigError
 
 Rate = Callable[[int], float]

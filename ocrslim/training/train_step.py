@@ -6,7 +6,7 @@ import math
 
 from paddle import Tensor, nn
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.tasks.detection.loss import build_loss
 from ocrslim.training.amp import build_precision
 from ocrslim.training.checkpointing.snapshot import Snapshot, put_back, take
@@ -15,7 +15,7 @@ from ocrslim.training.divergence import Diverged, agreed_loss, check_gradients, 
 from ocrslim.training.ema import WeightAverage, build_average
 from ocrslim.training.monitoring.history import Progress
 from ocrslim.training.optimizers import build_optimizer
-from ocrslim.utils.distributed import Ranks
+from ocrslim.utils import Ranks
 
 _STATISTICS = ("._mean", "._variance")  # of a batch norm
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from paddle import nn
 
-from ocrslim.data.eval_set import LabelledSet, train_loader
+from ocrslim.data import LabelledSet, train_loader
 from ocrslim.errors import TrainingError
 from ocrslim.training.amp import tell_precision
 from ocrslim.training.checkpointing.resume import lost_best, shared_out
@@ -24,8 +24,7 @@ from ocrslim.training.monitoring.console import Display
 from ocrslim.training.monitoring.history import Evaluation, Progress
 from ocrslim.training.monitoring.recorder import build_recorder
 from ocrslim.training.train_step import Stepper
-from ocrslim.utils.distributed import RankLost, Ranks
-from ocrslim.utils.interrupts import Interrupts
+from ocrslim.utils import Interrupts, RankLost, Ranks
 
 logger = logging.getLogger(__name__)
 

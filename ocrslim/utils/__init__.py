@@ -1,1 +1,72 @@
-"""Helpers that know nothing of networks."""
+"""What every package needs: files, hashes, progress, interrupts, processes, Paddle and PaddleOCR imported quietly."""
+
+from ocrslim.utils.array_cache import ArrayStore
+from ocrslim.utils.distributed import RankLost, Ranks, joined, launched, speaks
+from ocrslim.utils.fields import Field, shown
+from ocrslim.utils.files import (
+    atomic_file,
+    check_writable,
+    is_disk_error,
+    locked_folder,
+    named,
+    open_to_append,
+    read_json,
+    remove_leftovers,
+    same_place,
+    scratch_folder,
+    write_error,
+    write_json,
+    write_text,
+)
+from ocrslim.utils.hashing import hash_arrays, hash_bytes, hash_value
+from ocrslim.utils.input_files import GIB, MAX_PIXELS, MIB, open_regular, parse_json, read_file, shortened
+from ocrslim.utils.interrupts import Interrupts, postponed
+from ocrslim.utils.paddle_setup import import_paddle, use_device
+from ocrslim.utils.progress import LOG_SECONDS, progress_bar
+from ocrslim.utils.text import MAX_TEXT, name_fault, path_fault, text_fault
+from ocrslim.utils.timing import Clock
+
+__all__ = [
+    "GIB",
+    "LOG_SECONDS",
+    "MAX_PIXELS",
+    "MAX_TEXT",
+    "MIB",
+    "ArrayStore",
+    "Clock",
+    "Field",
+    "Interrupts",
+    "RankLost",
+    "Ranks",
+    "atomic_file",
+    "check_writable",
+    "hash_arrays",
+    "hash_bytes",
+    "hash_value",
+    "import_paddle",
+    "is_disk_error",
+    "joined",
+    "launched",
+    "locked_folder",
+    "name_fault",
+    "named",
+    "open_regular",
+    "open_to_append",
+    "parse_json",
+    "path_fault",
+    "postponed",
+    "progress_bar",
+    "read_file",
+    "read_json",
+    "remove_leftovers",
+    "same_place",
+    "scratch_folder",
+    "shortened",
+    "shown",
+    "speaks",
+    "text_fault",
+    "use_device",
+    "write_error",
+    "write_json",
+    "write_text",
+]

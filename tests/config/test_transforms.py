@@ -169,7 +169,7 @@ def test_the_second_image_of_copypaste_is_decoded_and_labelled_first(taken, fits
 
 
 def test_the_tables_have_the_arguments_that_paddleocr_reads():
-    from ocrslim.utils.paddleocr import imaug
+    from ocrslim.ppocr import imaug
 
     for name, section in OPERATORS.items():
         build = getattr(imaug, name).__init__

@@ -47,7 +47,7 @@ def _load(root: str) -> Any:
     import_paddle()
     for name in ("google.protobuf.message", "onnx", "skimage", "ocrslim.evaluation.predict", "ocrslim.commands.prune", "ocrslim.sensitivity.run"):
         importlib.import_module(name)
-    from ocrslim.utils.paddleocr import imaug  # noqa: F401
+    from ocrslim.ppocr import imaug  # noqa: F401
 
     return ocrslim.cli.main.main
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from ocrslim.cli.main import run_script
+from ocrslim.cli import run_script
 
 if __name__ == "__main__":
     sys.exit(run_script("sensitivity"))

@@ -12,9 +12,9 @@ import paddle
 from paddle import nn
 from paddle.base.layer_helper import LayerHelper
 
-from ocrslim.graph.frontends.dygraph import as_it_was
-from ocrslim.inference.engines import LEGACY_MODEL, PIR_MODEL
-from ocrslim.utils.interrupts import postponed
+from ocrslim.graph import as_it_was
+from ocrslim.inference import LEGACY_MODEL, PIR_MODEL
+from ocrslim.utils import postponed
 
 logger = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""."""
+"""Pickles, read by a machine of our own that calls nothing."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.utils.input_files import shortened
+from ocrslim.utils import shortened
 
 _TYPES = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"}
 _ORDERS = {"<": "<", ">": ">", "|": "=", "=": "="}

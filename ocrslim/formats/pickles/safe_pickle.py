@@ -16,7 +16,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from ocrslim.formats.nesting import MOST_BYTES, require_bounded
 from ocrslim.formats.pickles.arrays import MAKERS, Maker, PendingArray, PendingType, Refused, is_key
-from ocrslim.utils.input_files import open_regular, shortened
+from ocrslim.utils import open_regular, shortened
 
 MOST_INSTRUCTIONS = 2_000_000
 _MOST_PROTOCOL = 5

@@ -1,1 +1,1 @@
-"""."""
+"""Paddle's programs, read, checked and written."""

@@ -14,7 +14,7 @@ from ocrslim.formats.faults import FormatFault, shown
 from ocrslim.formats.programs.operations import LEGACY_OPERATIONS
 from ocrslim.formats.programs.protobuf import parse_message
 from ocrslim.formats.programs.tensor_shapes import Shape, free_shape, image_shape, known_shape
-from ocrslim.utils.input_files import MIB, read_file
+from ocrslim.utils import MIB, read_file
 
 MOST_BYTES = 16 * MIB
 _NOTHING = "@EMPTY@"  # stands for an argument that is left out

@@ -10,7 +10,7 @@ from typing import Any
 from ocrslim.formats.faults import FormatFault, shown
 from ocrslim.formats.programs.operations import PIR_OPERATIONS
 from ocrslim.formats.programs.tensor_shapes import Shape, free_shape, image_shape, known_shape
-from ocrslim.utils.input_files import MIB, parse_json, read_file
+from ocrslim.utils import MIB, parse_json, read_file
 
 MOST_BYTES = 16 * MIB
 _PARAMETER, _INPUT, _OUTPUT = "p", "1.data", "1.fetch"

@@ -1,1 +1,1 @@
-"""."""
+"""From a network to a `Program`."""

@@ -19,7 +19,7 @@ from ocrslim.errors import GraphError, last_line
 from ocrslim.graph.builder import build_graph
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.graph.program import Op, Program, Value
-from ocrslim.utils.interrupts import postponed
+from ocrslim.utils import postponed
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ocrslim.errors import LoweringError
-from ocrslim.graph.program import Op, Value
+from ocrslim.graph import Op, Value
 from ocrslim.inference.compiler.ir import (
     ACTIVATIONS,
     ADD,

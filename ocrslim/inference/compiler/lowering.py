@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.formats.programs.program_writer import ProgramWriter
+from ocrslim.formats import ProgramWriter
 from ocrslim.inference.compiler.ir import AFFINE, CONV, Activation, Id, Step
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.graph.program import Op
+from ocrslim.graph import Op
 from ocrslim.inference.compiler.cost_model import Plan, joining_cost, plan
 from ocrslim.inference.compiler.ir import ADD, AFFINE, CONCAT, CONV, DECONV, MULTIPLY, Id, Step, fold
 from ocrslim.inference.compiler.linear_maps import (

@@ -9,8 +9,7 @@ import numpy as np
 
 from ocrslim.inference.incremental.network import Bridge, RuntimeNetwork
 from ocrslim.inference.incremental.partition import Division
-from ocrslim.utils.array_cache import ArrayStore
-from ocrslim.utils.timing import Clock
+from ocrslim.utils import ArrayStore, Clock
 
 
 class Inputs(Protocol):

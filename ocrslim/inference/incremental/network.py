@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ocrslim.errors import LoweringError
-from ocrslim.graph.groups import Group
-from ocrslim.graph.program import Op, Program, Value
+from ocrslim.graph import Group, Op, Program, Value
 from ocrslim.inference.compiler.executable import Predictor
 from ocrslim.inference.compiler.from_program import to_steps
 from ocrslim.inference.compiler.ir import Id

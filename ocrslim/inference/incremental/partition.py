@@ -13,8 +13,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ocrslim.graph.groups import INPUT, OUTPUT, Group, Member
-from ocrslim.graph.program import Op, Program, Value
+from ocrslim.graph import INPUT, OUTPUT, Group, Member, Op, Program, Value
 from ocrslim.inference.compiler.ir import ACTIVATIONS, Id
 from ocrslim.inference.incremental.min_cut import MinimumCut
 

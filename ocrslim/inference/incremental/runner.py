@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ocrslim.errors import LoweringError
-from ocrslim.graph.groups import Group
+from ocrslim.graph import Group
 from ocrslim.inference.compiler.executable import Predictor
 from ocrslim.inference.incremental.activation_cache import Fronts
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant

@@ -1,1 +1,1 @@
-"""What turns the fused features into the network's output."""
+"""Heads."""

@@ -1,1 +1,1 @@
-"""."""
+"""PaddleSlim's pruner interface on our channel groups."""

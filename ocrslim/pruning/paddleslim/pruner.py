@@ -22,8 +22,8 @@ from paddle import nn
 from paddle.optimizer import Optimizer
 
 from ocrslim.errors import PlanError
-from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
-from ocrslim.graph.groups import ChannelGraph, Group, Member
+from ocrslim.formats import read_sensitivities, write_sensitivities
+from ocrslim.graph import ChannelGraph, Group, Member
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.criteria import paddleslim_class

@@ -1,1 +1,1 @@
-"""."""
+"""Layers behind a cut, refitted by least squares."""

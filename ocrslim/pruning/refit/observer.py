@@ -13,10 +13,10 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn.layer.norm import _BatchNormBase
 
-from ocrslim.graph.frontends.dygraph import as_it_was
+from ocrslim.graph import as_it_was
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.refit.affine import INPUT_AXIS, OUTPUT_AXIS, axis_of, obstacle, places, targets
-from ocrslim.utils.progress import progress_bar
+from ocrslim.utils import progress_bar
 
 AFFINE = tuple(INPUT_AXIS)
 NORMS = (_BatchNormBase, nn.BatchNorm)

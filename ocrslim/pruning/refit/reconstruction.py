@@ -20,10 +20,10 @@ import numpy as np
 from paddle import Tensor, nn
 
 from ocrslim.errors import TrainingError
-from ocrslim.graph.groups import INPUT, ChannelGraph, Group
+from ocrslim.graph import INPUT, ChannelGraph, Group
 from ocrslim.pruning.refit.affine import AffineLayer, matrix, obstacle, places, rows
 from ocrslim.pruning.refit.observer import AFFINE, Hook, observing, places_to_read, view
-from ocrslim.utils.progress import progress_bar
+from ocrslim.utils import progress_bar
 
 POSITIONS = 16384  # places that a layer reads at, all images together
 _RIDGE = 1e-4  # of each input's variance, added to it: copies would make the covariance singular

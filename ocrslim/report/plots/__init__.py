@@ -13,7 +13,7 @@ from pathlib import Path
 from ocrslim.report.plots import heat_map
 from ocrslim.report.plots import loss_curves as small_multiples
 from ocrslim.report.plots.sensitivity_data import SensitivityPicture, SensitivityPoint
-from ocrslim.utils.files import atomic_file
+from ocrslim.utils import atomic_file
 
 __all__ = ["DPI", "SensitivityPicture", "SensitivityPoint", "draw_sensitivities"]
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ocrslim.report.plots.page import FAINT, INK
-from ocrslim.utils.files import atomic_file
+from ocrslim.utils import atomic_file
 
 DPI = 110  # dots per inch
 _BLUE, _ORANGE = "#2166ac", "#b35806"

@@ -1,1 +1,1 @@
-"""."""
+"""Plans for a target latency."""

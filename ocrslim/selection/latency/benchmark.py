@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from paddle import nn
 
-from ocrslim.export.formats.paddle import save_inference
-from ocrslim.graph.groups import ChannelGraph
-from ocrslim.inference.engines import InferenceEngine
-from ocrslim.pruning.plan import Cut, combine
-from ocrslim.pruning.surgery import cut
-from ocrslim.utils.files import scratch_folder
+from ocrslim.export import save_inference
+from ocrslim.graph import ChannelGraph
+from ocrslim.inference import InferenceEngine
+from ocrslim.pruning import Cut, combine, cut
+from ocrslim.utils import scratch_folder
 
 THREADS = 1
 TURNS = 5  # enough where many networks are timed and what they have in common is wanted

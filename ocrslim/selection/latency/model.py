@@ -27,11 +27,9 @@ import numpy as np
 from scipy.optimize import nnls
 
 from ocrslim.errors import ArtifactError
-from ocrslim.graph.groups import ChannelGraph
-from ocrslim.pruning.cost import MACS, ProductCost, product_cost
-from ocrslim.utils.fields import Field
-from ocrslim.utils.files import read_json, write_json
-from ocrslim.utils.hashing import hash_value
+from ocrslim.graph import ChannelGraph
+from ocrslim.pruning import MACS, ProductCost, product_cost
+from ocrslim.utils import Field, hash_value, read_json, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -6,15 +6,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ocrslim.formats.sensitivity_table import Sensitivities
-from ocrslim.pruning.channel_pruner import ChannelPruner
-from ocrslim.pruning.plan import Cut
-from ocrslim.pruning.prunable import NOMINAL_SHAPE, Scored
+from ocrslim.formats import Sensitivities
+from ocrslim.pruning import NOMINAL_SHAPE, ChannelPruner, Cut, Scored
 from ocrslim.selection.latency.benchmark import THREADS, Stopwatch
 from ocrslim.selection.latency.model import SAMPLES, LatencyCost, LatencyTable, describe_machine, measured_table
 from ocrslim.selection.select import Selection, permitted_counts, select
-from ocrslim.utils.hashing import hash_value
-from ocrslim.utils.progress import progress_bar
+from ocrslim.utils import hash_value, progress_bar
 
 logger = logging.getLogger(__name__)
 

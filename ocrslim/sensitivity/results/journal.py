@@ -16,9 +16,7 @@ from typing import IO, Any
 
 from ocrslim.errors import ArtifactError
 from ocrslim.tasks.detection.metric import ImageCounts
-from ocrslim.utils.fields import Field
-from ocrslim.utils.files import open_to_append, write_error
-from ocrslim.utils.input_files import GIB, MIB, open_regular, parse_json
+from ocrslim.utils import GIB, MIB, Field, open_regular, open_to_append, parse_json, write_error
 
 SCHEMA = 1
 _MOST, _LONGEST = GIB, 64 * MIB  # bytes of a journal, and of one of its lines

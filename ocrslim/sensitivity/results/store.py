@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ocrslim.errors import ArtifactError
-from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities, write_sensitivities
-from ocrslim.graph.groups import ChannelGraph
-from ocrslim.models.layer_names import to_public
-from ocrslim.pruning.loss_rules import loss_of
+from ocrslim.formats import Sensitivities, read_sensitivities, write_sensitivities
+from ocrslim.graph import ChannelGraph
+from ocrslim.models import to_public
+from ocrslim.pruning import loss_of
 from ocrslim.sensitivity.results.journal import Counts, Entry, Journal, joined, read_journal
 from ocrslim.sensitivity.results.table import (
     RECORD,
@@ -29,8 +29,7 @@ from ocrslim.sensitivity.results.table import (
 )
 from ocrslim.sensitivity.search.search import Search
 from ocrslim.tasks.detection.metric import ImageCounts, scores_of
-from ocrslim.utils.fields import shown
-from ocrslim.utils.files import write_error, write_json
+from ocrslim.utils import shown, write_error, write_json
 
 logger = logging.getLogger(__name__)
 

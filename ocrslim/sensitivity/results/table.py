@@ -10,14 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ocrslim.errors import ArtifactError
-from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities
-from ocrslim.graph.groups import ChannelGraph
-from ocrslim.models.layer_names import to_public, to_state_key
+from ocrslim.formats import Sensitivities, read_sensitivities
+from ocrslim.graph import ChannelGraph
+from ocrslim.models import to_public, to_state_key
 from ocrslim.tasks.detection.metric import METRICS
-from ocrslim.utils.fields import Field
-from ocrslim.utils.files import read_json
-from ocrslim.utils.hashing import hash_value
-from ocrslim.utils.input_files import shortened
+from ocrslim.utils import Field, hash_value, read_json, shortened
 
 logger = logging.getLogger(__name__)
 

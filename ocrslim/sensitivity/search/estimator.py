@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import special
 
-from ocrslim.pruning.loss_rules import loss_of
+from ocrslim.pruning import loss_of
 from ocrslim.tasks.detection.metric import ImageCounts
 
 

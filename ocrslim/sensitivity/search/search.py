@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ocrslim.pruning.loss_rules import ratio_by_loss
+from ocrslim.pruning import ratio_by_loss
 from ocrslim.sensitivity.search.estimator import Estimate, LossEstimator
 from ocrslim.sensitivity.search.loss_bounds import Interval, complete
 from ocrslim.tasks.detection.metric import ImageCounts

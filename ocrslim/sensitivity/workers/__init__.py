@@ -1,1 +1,1 @@
-"""."""
+"""Processes that measure points."""

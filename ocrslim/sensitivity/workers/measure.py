@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ocrslim.data.eval_set import EvalSet
+from ocrslim.data import EvalSet
 from ocrslim.tasks.detection.metric import DetMetric, ImageCounts
 from ocrslim.tasks.detection.post_process import PostProcess
-from ocrslim.utils.timing import Clock
+from ocrslim.utils import Clock
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ocrslim.config.config import Config
-from ocrslim.data.dataset import LabelledSet
-from ocrslim.graph.program import Program
+from ocrslim.config import Config
+from ocrslim.data import LabelledSet
+from ocrslim.graph import Program
 from ocrslim.sensitivity.workers.measure import Measuring, Task
 from ocrslim.tasks.detection.metric import ImageCounts
 
@@ -84,12 +84,10 @@ def serve(connection: Connection) -> None:
 
 
 def _prepare(setup: Setup) -> tuple[Measuring, Callable[[], Finished]]:
-    from ocrslim.data.eval_set import EvalSet
-    from ocrslim.inference.incremental.activation_cache import Fronts
-    from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
-    from ocrslim.inference.incremental.runner import GroupRunner
+    from ocrslim.data import EvalSet
+    from ocrslim.inference import Fronts, GroupRunner, RuntimeNetwork, Variant
     from ocrslim.tasks.detection.post_process import post_processor
-    from ocrslim.utils.timing import Clock
+    from ocrslim.utils import Clock
 
     clock = Clock()
     images = EvalSet(setup.labelled, setup.config, setup.memory, setup.folder)
@@ -109,7 +107,7 @@ def _prepare(setup: Setup) -> tuple[Measuring, Callable[[], Finished]]:
 
 def main() -> int:
     """Serve the connection whose number is the first argument."""
-    import ocrslim.utils.paddleocr  # noqa: F401  takes a second, which the setup takes as well
+    import ocrslim.ppocr  # noqa: F401  takes a second, which the setup takes as well
 
     try:
         serve(Connection(int(sys.argv[1])))

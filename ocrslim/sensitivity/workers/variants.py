@@ -10,14 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 from paddle import nn
 
-from ocrslim.data.eval_set import EvalSet
-from ocrslim.graph.groups import ChannelGraph
-from ocrslim.inference.engines import DygraphEngine
-from ocrslim.inference.incremental.network import Variant
-from ocrslim.pruning.channel_pruner import ChannelPruner
-from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.surgery import cut, named_tensors, pruned
-from ocrslim.utils.timing import Clock
+from ocrslim.data import EvalSet
+from ocrslim.graph import ChannelGraph
+from ocrslim.inference import DygraphEngine, Variant
+from ocrslim.pruning import ChannelPruner, Plan, cut, named_tensors, pruned
+from ocrslim.utils import Clock
 
 _PROOF_SIDE = 160
 _STRIDE = 32

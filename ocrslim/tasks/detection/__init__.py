@@ -1,1 +1,1 @@
-"""Text detection."""
+"""Text detection: differentiable binarisation."""

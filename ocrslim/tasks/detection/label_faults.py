@@ -16,7 +16,7 @@ import shapely
 
 from ocrslim.errors import DataError
 from ocrslim.tasks.detection.labels import MIN_SIDE, Sample
-from ocrslim.utils.input_files import shortened
+from ocrslim.utils import shortened
 
 MOST = 0.5  # the share of a data set's boxes from which a kind of fault is no accident
 CORNER = 0.6  # of an image's width and height; boxes of hardly any data set all end before that

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from ocrslim.errors import DataError
-from ocrslim.utils.input_files import GIB, MIB, open_regular, parse_json, shortened
+from ocrslim.utils import GIB, MIB, open_regular, parse_json, shortened
 
 MIN_SIDE = 3  # pixels; a thinner box cannot be learned or found, and breaks PaddleOCR's border map
 MAX_COORDINATE = 100_000  # pixels; beyond any image, and PaddleOCR's maps would ask for all the memory

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ocrslim.config.validators import (
+from ocrslim.utils import shortened
+from ocrslim.utils.validators import (
     BOOL,
     STRING,
     ZERO_TO_ONE,
@@ -23,7 +24,6 @@ from ocrslim.config.validators import (
     to_number,
     whole,
 )
-from ocrslim.utils.input_files import shortened
 
 MAX_SIDE = 16_384
 MAX_TRIES = 10_000

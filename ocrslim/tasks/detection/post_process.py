@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.errors import ConfigError
 
 PostProcess = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
@@ -23,7 +23,7 @@ def post_processor(config: Config) -> PostProcess:
     Raises:
         ConfigError: PaddleOCR does not take the section's values.
     """
-    from ocrslim.utils.paddleocr import build_post_process
+    from ocrslim.ppocr import build_post_process
 
     try:
         decode: Any = build_post_process(config.section("PostProcess"), config.section("Global"))

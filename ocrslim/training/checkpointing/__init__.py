@@ -1,1 +1,1 @@
-"""."""
+"""States of a training, and the folder of a run."""

@@ -13,11 +13,11 @@ from typing import Any
 
 from paddle import nn
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.errors import TrainingError, WeightsError
-from ocrslim.models.weights import read_weights
-from ocrslim.pruning.plan import SUFFIX as PLAN_SUFFIX
-from ocrslim.pruning.plan import Plan
+from ocrslim.models import read_weights
+from ocrslim.pruning import SUFFIX as PLAN_SUFFIX
+from ocrslim.pruning import Plan
 from ocrslim.training.amp import mixed
 from ocrslim.training.checkpointing.state_file import (
     BEST,
@@ -34,9 +34,18 @@ from ocrslim.training.monitoring.history import Progress
 from ocrslim.training.monitoring.recorder import CURVES
 from ocrslim.training.monitoring.visualdl import FOLDER as EVENTS
 from ocrslim.training.monitoring.visualdl import PATTERN as EVENT_LOGS
-from ocrslim.utils.files import atomic_file, check_writable, remove_leftovers, same_place, write_error, write_json
-from ocrslim.utils.hashing import hash_arrays, hash_value
-from ocrslim.utils.input_files import MIB, open_regular
+from ocrslim.utils import (
+    MIB,
+    atomic_file,
+    check_writable,
+    hash_arrays,
+    hash_value,
+    open_regular,
+    remove_leftovers,
+    same_place,
+    write_error,
+    write_json,
+)
 
 logger = logging.getLogger(__name__)
 

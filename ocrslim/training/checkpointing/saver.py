@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from ocrslim.models.weights import state_arrays
+from ocrslim.models import state_arrays
 from ocrslim.training.checkpointing.run import Run
 from ocrslim.training.checkpointing.snapshot import check_finite
 from ocrslim.training.checkpointing.state_file import LATEST, WEIGHTS_SUFFIX, save_state, save_summary, save_weights
 from ocrslim.training.divergence import Rollback
 from ocrslim.training.monitoring.history import Progress
 from ocrslim.training.train_step import Stepper
-from ocrslim.utils.interrupts import Interrupts
+from ocrslim.utils import Interrupts
 
 SAVE_SECONDS = 60.0
 

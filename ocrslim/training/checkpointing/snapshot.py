@@ -13,7 +13,7 @@ from paddle import nn
 from paddle.optimizer import Optimizer
 
 from ocrslim.errors import TrainingError
-from ocrslim.models.weights import state_arrays
+from ocrslim.models import state_arrays
 from ocrslim.training.ema import WeightAverage
 from ocrslim.training.monitoring.history import Progress
 

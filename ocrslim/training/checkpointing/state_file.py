@@ -20,14 +20,11 @@ import numpy as np
 from paddle import nn
 
 from ocrslim.errors import TrainingError
-from ocrslim.formats.pickles.safe_pickle import read_pickle
-from ocrslim.models.weights import save_checkpoint, state_arrays
+from ocrslim.formats import read_pickle
+from ocrslim.models import save_checkpoint, state_arrays
 from ocrslim.training.checkpointing.snapshot import Arrays, Snapshot, check_finite
 from ocrslim.training.monitoring.history import Progress
-from ocrslim.utils.fields import Field, shown
-from ocrslim.utils.files import atomic_file, named, write_json
-from ocrslim.utils.hashing import hash_arrays
-from ocrslim.utils.input_files import GIB, parse_json, shortened
+from ocrslim.utils import GIB, Field, atomic_file, hash_arrays, named, parse_json, shortened, shown, write_json
 
 SCHEMA = 1
 STATE_SUFFIX, WEIGHTS_SUFFIX = ".pdopt", ".pdparams"

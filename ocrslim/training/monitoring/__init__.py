@@ -1,1 +1,1 @@
-"""."""
+"""What a training shows and records."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ocrslim.tasks.detection.metric import METRICS
-from ocrslim.utils.fields import Field
+from ocrslim.utils import Field
 
 POINTS = 512  # of a curve at most; even, as neighbours are put together
 RECENT = 100  # losses that the running median is of

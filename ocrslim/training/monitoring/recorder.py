@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from ocrslim.config.config import Config
-from ocrslim.report.plots.training import TrainingPicture, draw_training
+from ocrslim.config import Config
+from ocrslim.report import TrainingPicture, draw_training
 from ocrslim.training.monitoring.history import Progress
 from ocrslim.training.monitoring.visualdl import EventLog, wants_event_log
 

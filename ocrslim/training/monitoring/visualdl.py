@@ -13,11 +13,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ocrslim.config.config import Config
+from ocrslim.config import Config
 from ocrslim.errors import ConfigError, last_line
 from ocrslim.training.monitoring.history import Evaluation, Progress
-from ocrslim.utils.files import check_writable, write_error
-from ocrslim.utils.input_files import MIB, open_regular
+from ocrslim.utils import MIB, check_writable, open_regular, write_error
 
 FOLDER, PATTERN = "vdl", "vdlrecords.*"
 _TRAIN, _EVAL = "TRAIN/", "EVAL/"

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Union
 
-from ocrslim.utils.input_files import shortened
-from ocrslim.utils.text import name_fault, text_fault
+from ocrslim.utils import name_fault, shortened, text_fault
 
 MOST = 2**31 - 1  # the largest whole number where nothing smaller has a meaning of its own
 MOST_ITEMS = 10_000
