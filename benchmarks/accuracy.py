@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py                        # eight hours of one core, two commands halve them
     python benchmarks/accuracy.py --minutes 0 --headline-minutes 0      # without training: half an hour
-    python benchmarks/accuracy.py --try --out /tmp/try   # everything once on 3 images; the numbers mean nothing
+    python benchmarks/accuracy.py --try --out output/try # everything once on 3 images; the numbers mean nothing
 
 Interrupt it as you like: the same command goes on, a training where it was. A training takes one core: with --only, two
 commands in two terminals share them out, as --only 'seed 1' and --only 'seed [23]'. A part is measured anew where what
@@ -35,7 +35,8 @@ from accuracy_ledger import readings
 from accuracy_picture import draw
 from accuracy_plan import RESIZE, Part, folder_of, parse_point, plan
 from accuracy_spots import as_json, comparisons, spots_of
-from machine import REPO, describe, now, revision
+from machine import describe, now, revision
+from paths import REPO, portable
 from processes import Journal, environment, run_logged
 
 from ocrslim.utils.files import write_text
@@ -121,7 +122,7 @@ def completed(options: argparse.Namespace, parser: argparse.ArgumentParser) -> a
     options.out = options.out.resolve()
     if options.images is not None:
         if options.out == OUTPUT:
-            parser.error("--try: its results would be taken for measured ones; expected another --out, as /tmp/try")
+            parser.error("--try: its results would be taken for measured ones; expected another --out, as output/try")
         options.minutes, options.headline_minutes, options.passes = min(options.minutes, 1e-3), 0.0, 4
         options.headline, options.points = [], ["macs=0.6"]
         options.seeds = options.seeds[:2]
@@ -182,16 +183,20 @@ class Bench:
         """Whether it was measured, with the same command, on the same results of other parts."""
         found = self.results.get(part.key)
         known = found is not None and all(key in self.results for key in part.needs)
-        return known and found["request"] == part.request(self.results)
+        return known and found["request"] == self._request(part)
+
+    def _request(self, part: Part) -> dict[str, Any]:
+        """What its result depends on, wherever repository and working folder lie."""
+        return portable(part.request(self.results), self._out)
 
     def _measure(self, part: Part) -> None:
-        folder, request = folder_of(self._out, part.key), part.request(self.results)
+        folder, request = folder_of(self._out, part.key), self._request(part)
         asked = folder / "request.json"
         if not asked.is_file() or json.loads(asked.read_text(encoding="utf-8")) != request:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         asked.write_text(json.dumps(request), encoding="utf-8")
-        answer, process = self._run(part, request["command"], folder)
+        answer, process = self._run(part, part.command(self.results), folder)
         if answer is None:
             self.failed.append(part.key)
             print(f"failed with status {process['status']}: see {folder / 'log'}", flush=True)

@@ -240,8 +240,10 @@ def _parts(results: Results) -> str:
 def _commands(results: Results) -> str:
     lines = [f"# {key}\n{command_line(one['request'])}" for key, one in results.items()]
     about = (
-        "From the top of the repository, with MKL_DEBUG_CPU_TYPE=5 (Paddle's MKL takes its fast path on AMD). An "
-        "interrupted training counts the seconds of its last session in the table of the parts, all of them above."
+        "From the top of the repository, with MKL_DEBUG_CPU_TYPE=5 (Paddle's MKL takes its fast path on AMD). OUT is "
+        "the working folder: after `python benchmarks/accuracy.py --only '^$'`, which writes its label files, and "
+        "`ln -s output/accuracy_benchmark OUT` they run as they stand, in this order. An interrupted training counts "
+        "the seconds of its last session in the table of the parts, all of them above."
     )
     return "\n\n".join([about, "```\n" + "\n".join(lines) + "\n```"])
 

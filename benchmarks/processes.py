@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from machine import REPO, die_with_parent, kill_tree, wait_for
+from machine import die_with_parent, kill_tree, wait_for
+from paths import REPO, portable
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_DEBUG_CPU_TYPE")
 
 
 class Journal:
-    """What finished parts gave, in a file that a kill can only cut the last line off.
+    """What finished parts gave, in a file that a kill can only cut the last line off; paths in it are portable.
 
     Attributes:
         results: by key of the part.
@@ -33,9 +34,10 @@ class Journal:
         self.results.update({one["request"]["key"]: one for one in read_lines(self._path)})
 
     def add(self, one: Mapping[str, Any]) -> None:
-        """Keep `one`, which has the part as `request`."""
-        append_line(self._path, one)
-        self.results[one["request"]["key"]] = json.loads(json.dumps(one))
+        """Keep `one`, which has the part as `request`; the journal's folder is `OUT`."""
+        kept = json.loads(json.dumps(portable(one, self._path.parent)))
+        append_line(self._path, kept)
+        self.results[kept["request"]["key"]] = kept
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

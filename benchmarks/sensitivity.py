@@ -28,7 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import sensitivity_tables as tables
-from machine import REPO, describe, now, revision
+from machine import describe, now, revision
+from paths import REPO
 from processes import Journal, environment, run_logged
 from sensitivity_plan import DATA, NINE, Part, listing_parts, plan
 

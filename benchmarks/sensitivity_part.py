@@ -20,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from machine import REPO, die_with_parent
+from machine import die_with_parent
+from paths import REPO
 
 BEGAN = time.monotonic()
 SHARED = REPO.parent / "shared/data"

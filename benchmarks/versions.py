@@ -23,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from paths import REPO, portable
 from tabulate import tabulate
 
 from ocrslim.utils.files import read_json, write_json, write_text
@@ -30,7 +31,6 @@ from ocrslim.demo import SCRIPTS, SHIPPED_CONFIG, package_weights
 from ocrslim.data.synthetic import render_dataset
 
 VERSIONS = ("3.1.1", "3.2.2", "3.3.1")
-REPO = Path(__file__).resolve().parents[1]
 OUTPUT = REPO / "output/versions"
 DATA = OUTPUT / "data"
 TABLE, RESULTS = (Path(__file__).with_suffix(suffix) for suffix in (".md", ".json"))
@@ -61,7 +61,8 @@ def main() -> int:
         if results.get(version, {}).get("failed") == []:
             print(f"{version}: done before, at commit {results[version]['commit']}; --again repeats it", flush=True)
             continue
-        results[version] = measure(version, arguments.environments / f"venv-{version}")
+        measured = measure(version, arguments.environments / f"venv-{version}")
+        results[version] = portable(measured, OUTPUT, arguments.environments)
         write_json(RESULTS, results)
     results = {version: results[version] for version in VERSIONS if version in results}
     for version, result in results.items():
@@ -135,7 +136,8 @@ class Run:
         self.result["said"] += [s for s in done.stderr.splitlines() if s.startswith(f"paddlepaddle {self.version}")]
         if check and done.returncode:
             last = ((done.stderr or done.stdout).strip().splitlines() or ["no output"])[-1]
-            raise StepError(f"{last[:200]} (exit code {done.returncode}, {path.relative_to(REPO)})")
+            last = portable(last, OUTPUT, self.environment.parent)[:200]  # cut behind it: a piece of a path is none
+            raise StepError(f"{last} (exit code {done.returncode}, {path.relative_to(REPO)})")
         return done.stdout
 
 

@@ -100,7 +100,7 @@ OURS = "ocrslim by reconstruction"  # what is trained
 
 
 def options(*words) -> argparse.Namespace:
-    return accuracy.parse(["--out", "/tmp/accuracy-test", *words])
+    return accuracy.parse(["--out", "output/accuracy-test", *words])
 
 
 def parts(*words) -> list[planning.Part]:
@@ -174,6 +174,21 @@ def test_a_part_is_measured_anew_where_what_it_builds_on_has_changed(tmp_path):
     assert again.done(pruned), "from the file"
     again._journal.add({"request": table.request(again.results), "answer": {"of": "another table"}})
     assert again.done(table) and not again.done(pruned)
+
+
+def test_what_is_measured_stays_known_where_the_folder_is_moved(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    bench = accuracy.Bench(here)
+    for part in parts("--out", str(here))[:3]:
+        answer = {"checkpoint": f"{here}/{part.kind}.pdparams"}
+        bench._journal.add({"request": part.request(bench.results), "answer": answer})
+    assert str(tmp_path) not in (here / "parts.jsonl").read_text()
+    here.rename(there)
+    moved = accuracy.Bench(there)
+    assert [moved.done(part) for part in parts("--out", str(there))[:4]] == [True, True, True, False]
+    other = parts("--out", str(there), "--table-options", "Prune.ratios=[0.5]")
+    assert [moved.done(part) for part in other[:2]] == [True, False], "another command"
 
 
 def test_a_line_that_a_kill_cut_off_is_forgotten(tmp_path):

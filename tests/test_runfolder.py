@@ -364,8 +364,11 @@ def test_says_what_it_deletes(images: Path, tmp_path: Path, caplog, name: str, t
 
 
 class Bomb:
+    def __init__(self, path: Path):
+        self.path = path
+
     def __reduce__(self):
-        return os.system, ("touch /tmp/ocrslim_bomb",)
+        return os.system, (f"touch {self.path}",)
 
 
 @pytest.mark.usefixtures("no_images")
@@ -383,12 +386,12 @@ def test_a_damaged_state_is_refused_and_never_executed(images: Path, tmp_path: P
         place = content.index(array) + 3
         path.write_bytes(content[:place] + bytes([content[place] ^ 64]) + content[place + 1 :])
     elif damage == "code":
-        path.write_bytes(pickle.dumps({"schema": 1, "weights": Bomb()}))
+        path.write_bytes(pickle.dumps({"schema": 1, "weights": Bomb(tmp_path / "bomb")}))
     else:
         paddle.save(paddle.optimizer.Adam(parameters=tiny().parameters()).state_dict(), str(path))
     with pytest.raises(TrainingError) as caught:
         run(make_config(images, out))
     assert f"{path}: not the state of a training run" in str(caught.value)
     assert "Global.overwrite=true" in str(caught.value)
-    assert not Path("/tmp/ocrslim_bomb").exists()
+    assert not (tmp_path / "bomb").exists()
     run(make_config(images, out, "Global.overwrite=true"))
