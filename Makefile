@@ -18,7 +18,7 @@ $(STAMP): requirements.txt requirements-dev.txt requirements-models.txt setup.py
 	touch $(STAMP)
 
 demo: setup
-	$(BIN)/python -W ignore::UserWarning -m ocrslim.demo
+	$(BIN)/python -W ignore::UserWarning examples/demo.py
 
 test: setup
 	$(BIN)/python -m pytest

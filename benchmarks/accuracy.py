@@ -36,11 +36,10 @@ from accuracy_picture import draw
 from accuracy_plan import RESIZE, Part, folder_of, parse_point, plan
 from accuracy_spots import as_json, comparisons, spots_of
 from machine import describe, now, revision
-from paths import REPO, portable
+from paths import REPO, package_weights, portable
 from processes import Journal, environment, run_logged
 
 from ocrslim.utils.files import write_text
-from ocrslim.demo import package_weights
 
 OUTPUT = REPO / "output/accuracy_benchmark"
 RESULTS = REPO / "benchmarks/accuracy"

@@ -16,7 +16,9 @@ from scipy.stats import bootstrap
 RESAMPLES, SEED = 10_000, 0
 _CONFIDENCE = 0.95
 
-Counts = Sequence[Sequence[int]]  # of each image, as `ocrslim.tasks.detection.metric.ImageCounts`: boxes to find, found, matched
+Counts = Sequence[
+    Sequence[int]
+]  # of each image, as `ocrslim.tasks.detection.metric.ImageCounts`: boxes to find, found, matched
 
 
 @dataclass(frozen=True)

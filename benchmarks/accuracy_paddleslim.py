@@ -22,10 +22,10 @@ def prune(config: Any) -> Answer:
     (benchmarks/sensitivity.md, "Equality with PaddleSlim's losses"). A layer that inference does not run loses
     nothing, as PaddleSlim measures too. No layer is left alone, and nothing is aligned: its defaults.
     """
-    from ocrslim.pruning.loading import load_prunable
     from ocrslim.pruning.cost import measure_cost
-    from ocrslim.pruning.surgery import apply_plan
+    from ocrslim.pruning.loading import load_prunable
     from ocrslim.pruning.prunable import load_scored
+    from ocrslim.pruning.surgery import apply_plan
 
     began, network = time.monotonic(), load_scored(config)
     fraction = config.prune.target["macs"]
@@ -69,9 +69,9 @@ def own_pruner(model: Any) -> Any:
 
 def own_table(network: Any, pruner: Any) -> dict[str, dict[float, float]]:
     """Losses of PaddleSlim's groups by Paddle's parameter names."""
-    from ocrslim.sensitivity.results import table as loss_table
-    from ocrslim.selection.chooser import table_of
     from ocrslim.pruning.surgery import named_tensors
+    from ocrslim.selection.chooser import table_of
+    from ocrslim.sensitivity.results import table as loss_table
 
     config = network.config
     known = loss_table.load_table(

@@ -89,8 +89,8 @@ def _run(options: argparse.Namespace, config: Any) -> Answer:
 
 def counts_of(engine: Any, config: Any, images: Any) -> list[Any]:
     """`ImageCounts` of each image."""
-    from ocrslim.tasks.detection.post_process import post_processor
     from ocrslim.tasks.detection.metric import DetMetric
+    from ocrslim.tasks.detection.post_process import post_processor
 
     metric, post_process, found = DetMetric(), post_processor(config), []
     for index in range(len(images)):
@@ -103,8 +103,8 @@ def counts_of(engine: Any, config: Any, images: Any) -> list[Any]:
 def scored(model: Any, config: Any) -> Answer:
     """Counts and scores on the evaluation images, checked against dygraph on two of them."""
     from ocrslim.data.eval_set import EvalSet, scan_evaluation
-    from ocrslim.tasks.detection.metric import scores_of
     from ocrslim.inference.auto_engine import Engines
+    from ocrslim.tasks.detection.metric import scores_of
 
     images = EvalSet(scan_evaluation(config), config)
     with Engines(model).engine(images) as engine:
@@ -132,12 +132,12 @@ def held_against_dygraph(engine: Any, model: Any, images: Any) -> list[float]:
 
 def recover(config: Any) -> Answer:
     """Our network before training, chosen, cut and refitted as `ocrslim prune` does -> `pruned.pdparams`, its plan."""
-    from ocrslim.pruning.loading import load_prunable
-    from ocrslim.selection.chooser import choose_plan
-    from ocrslim.pruning.surgery import apply_plan
-    from ocrslim.pruning.prunable import load_scored
     from ocrslim.data.eval_set import scan_both
+    from ocrslim.pruning.loading import load_prunable
+    from ocrslim.pruning.prunable import load_scored
+    from ocrslim.pruning.surgery import apply_plan
     from ocrslim.selection.candidates import Trials
+    from ocrslim.selection.chooser import choose_plan
 
     data = scan_both(config)
     teacher, network = load_prunable(config), load_scored(config, data[0])
@@ -152,8 +152,8 @@ def recover(config: Any) -> Answer:
 
 def keep(model: Any, plan: Any, config: Any) -> Answer:
     """Write `pruned.pdparams` with its plan; what it scores on the images that choices are made by."""
-    from ocrslim.pruning.plan import SUFFIX
     from ocrslim.models.weights import save_checkpoint
+    from ocrslim.pruning.plan import SUFFIX
 
     folder = config.save_model_dir
     folder.mkdir(parents=True, exist_ok=True)
@@ -171,8 +171,7 @@ def speed(config: Any, stage: str) -> Answer:
 
     By this process's CPU time on one thread: other programs do not change it much.
     """
-    from ocrslim.commands import prune
-    from ocrslim.commands import stages
+    from ocrslim import commands
     from ocrslim.training.monitoring.console import Display
 
     marks: list[float] = []
@@ -185,7 +184,7 @@ def speed(config: Any, stage: str) -> Answer:
             raise _Enough
 
     with mock.patch.object(Display, "step", mark), contextlib.suppress(_Enough):
-        {"train": stages.run_train, "prune": prune.run_prune}[stage](config)
+        {"train": commands.run_train, "prune": commands.run_prune}[stage](config)
     first = min(_FIRST, len(marks) // 2)
     seconds = (marks[-1] - marks[first - 1]) / (len(marks) - first)
     return {
@@ -216,8 +215,8 @@ def latency(config: Any, unpruned: str, passes: int) -> Answer:
 
 def _exported(config: Any, weights: str, folder: Path) -> Path:
     """An inference model of a checkpoint, as `ocrslim export` makes it."""
-    from ocrslim.config.config import Config
     from ocrslim.commands.export import run_export
+    from ocrslim.config.config import Config
 
     tree = json.loads(json.dumps(config.tree))
     tree["Global"] |= {"pretrained_model": str(weights), "save_inference_dir": str(folder)}
@@ -241,12 +240,12 @@ def _compared(full: list[float], part: list[float]) -> Answer:
 
 def score(config: Any, options: argparse.Namespace) -> Answer:
     """A final network on the test images; entered in the ledger before they are read."""
-    from ocrslim.utils.hashing import hash_arrays
     from ocrslim.models.factory import build_model
-    from ocrslim.pruning.loading import load_network
-    from ocrslim.pruning.cost import measure_cost
-    from ocrslim.pruning.prunable import detector_graph
     from ocrslim.models.weights import state_arrays
+    from ocrslim.pruning.cost import measure_cost
+    from ocrslim.pruning.loading import load_network
+    from ocrslim.pruning.prunable import detector_graph
+    from ocrslim.utils.hashing import hash_arrays
 
     network = load_network(config)
     weights = hash_arrays(state_arrays(network.model))

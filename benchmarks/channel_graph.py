@@ -30,10 +30,10 @@ from oracle import RATIOS, TOGETHER, judge, sample
 from paddle import nn
 from paths import REPO, portable
 
-from ocrslim.utils.files import write_json
-from ocrslim.graph.groups import ChannelGraph
 from ocrslim.graph.frontends.dygraph import trace
+from ocrslim.graph.groups import ChannelGraph
 from ocrslim.pruning.channel_graph import channel_graph
+from ocrslim.utils.files import write_json
 
 RESULTS = Path(__file__).with_suffix(".json")
 DOCS = REPO / "docs/channel_graph.md"

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import re
+import sys
 import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
 
 REPO = Path(__file__).resolve().parents[1]
+sys.path.append(str(REPO / "examples"))
+
+from demo import SCRIPTS, SHIPPED_CONFIG, package_weights  # noqa: E402
+
+__all__ = ["OUT", "REPO", "SCRIPTS", "SHIPPED_CONFIG", "package_weights", "portable"]
 OUT = "OUT"  # the folder that a benchmark works in
 _PACKAGES = f".venv/lib/python{sysconfig.get_python_version()}/site-packages"
 

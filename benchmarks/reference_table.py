@@ -18,9 +18,9 @@ import json
 import sys
 from pathlib import Path
 
-from ocrslim.utils.files import read_json
 from ocrslim.formats.sensitivity_table import read_sensitivities
 from ocrslim.models.layer_names import to_state_key
+from ocrslim.utils.files import read_json
 
 TOLERANCE = 1e-6
 REFERENCE = Path(__file__).resolve().parents[2] / "shared/reference/icdar2015_val20_fpgm.json"

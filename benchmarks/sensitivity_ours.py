@@ -67,12 +67,12 @@ def measure(request: Answer) -> Answer:
     from ocrslim.utils.paddle_setup import import_paddle
 
     import_paddle()
-    from ocrslim.sensitivity import run as analysis
+    from ocrslim.sensitivity import run
     from ocrslim.sensitivity.analyzer import analyse, start_processes
 
-    method, marks = analysis._method(config), _Marks()
+    method, marks = run._method(config), _Marks()
     with marks.watching(), start_processes(method) as processes:
-        study, groups = analysis._study(config)
+        study, groups = run._study(config)
         done = analyse(study, groups, config.prune.ratios, Path(request["folder"]), method, processes=processes)
     end = time.monotonic()
     points = [mark for mark in marks.taken if mark[1] is not None]
@@ -119,9 +119,9 @@ def _arithmetic(study: Any, public: dict[str, str], points: Sequence[Any]) -> di
     """
     from ocrslim.data.eval_set import EvalSet
     from ocrslim.graph.frontends.dygraph import traced
-    from ocrslim.pruning.cost import measure_cost
     from ocrslim.inference.incremental.network import RuntimeNetwork
     from ocrslim.models.weights import state_arrays
+    from ocrslim.pruning.cost import measure_cost
 
     images = EvalSet(study.labelled, study.config, memory=0)
     began = time.monotonic()

@@ -139,8 +139,8 @@ class _Evaluation:
         return found
 
     def _take(self, score: float, seconds: float) -> None:
-        from ocrslim.tasks.detection.metric import DetMetric
         from ocrslim.pruning.loss_rules import loss_of
+        from ocrslim.tasks.detection.metric import DetMetric
 
         counts = [list(DetMetric().update(f, item.polys, item.ignore)) for f, item in zip(self._found, self._images)]
         if self._score is None:  # the first evaluation is the unpruned network

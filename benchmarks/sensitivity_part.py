@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from machine import die_with_parent
-from paths import REPO
+from paths import REPO, SHIPPED_CONFIG, package_weights
 
 BEGAN = time.monotonic()
 SHARED = REPO.parent / "shared/data"
@@ -52,7 +52,6 @@ def point(group: str, ratio: float) -> str:
 def configuration(request: Answer) -> Any:
     """The shipped configuration with the request's images, layers, ratios and mode."""
     from ocrslim.config.config import load_config
-    from ocrslim.demo import SHIPPED_CONFIG, package_weights
 
     folder, data = Path(request["folder"]), SHARED / request["data"]
     lines = (data / "val.txt").read_text(encoding="utf-8").splitlines(keepends=True)

@@ -23,12 +23,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from paths import REPO, portable
+from paths import REPO, SCRIPTS, SHIPPED_CONFIG, package_weights, portable
 from tabulate import tabulate
 
-from ocrslim.utils.files import read_json, write_json, write_text
-from ocrslim.demo import SCRIPTS, SHIPPED_CONFIG, package_weights
 from ocrslim.data.synthetic import render_dataset
+from ocrslim.utils.files import read_json, write_json, write_text
 
 VERSIONS = ("3.1.1", "3.2.2", "3.3.1")
 OUTPUT = REPO / "output/versions"

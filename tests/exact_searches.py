@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ocrslim.tasks.detection.metric import ImageCounts
 from ocrslim.sensitivity.search.search import Decision, ExactSearch
+from ocrslim.tasks.detection.metric import ImageCounts
 
 RATIOS = [0.1, 0.5, 0.9]
 IMAGES = 4

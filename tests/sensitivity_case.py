@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from ocrslim.sensitivity import analyzer as sensitivity
 from ocrslim.config.config import load_config
 from ocrslim.data.eval_set import scan
 from ocrslim.graph.frontends.dygraph import traced
-from ocrslim.pruning.loading import load_network
 from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
+from ocrslim.pruning.loading import load_network
+from ocrslim.sensitivity import analyzer as sensitivity
 from ocrslim.sensitivity.analyzer import Method, Study, analyse
 
 GROUPS = ["backbone.stage2.2.expand_conv.conv.weight", "neck.in2_conv.weight", "neck.p2_conv.weight"]

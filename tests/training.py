@@ -13,12 +13,12 @@ import pytest
 import yaml
 from paddle import nn
 
-from ocrslim.training import trainer
-from ocrslim.utils.hashing import hash_arrays
 from ocrslim.config.config import Config, load_config
-from ocrslim.training.fit import FitResult, fit
-from ocrslim.pruning.plan import Cut, Plan
 from ocrslim.models.weights import read_weights
+from ocrslim.pruning.plan import Cut, Plan
+from ocrslim.training import trainer
+from ocrslim.training.fit import FitResult, fit
+from ocrslim.utils.hashing import hash_arrays
 
 STEPS, EPOCHS = 4, 3
 TRANSFORMS = [

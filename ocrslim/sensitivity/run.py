@@ -83,7 +83,7 @@ class SensitivityResult:
             {self.study.public(group): self.study.macs_share(group) for group in self.study.graph.groups},
         )
 
-    def draw(self) -> list[Path]:
+    def draw(self) -> tuple[Path, Path]:
         """Draw the pictures beside the table; their files."""
         return draw_sensitivities(self.picture(), self.measured.folder / PICTURES[0])
 

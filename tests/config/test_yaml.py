@@ -11,8 +11,8 @@ import pytest
 
 from ocrslim.config import yaml_reader as yamlfile
 from ocrslim.config.config import load_config
-from ocrslim.errors import ConfigError
 from ocrslim.config.yaml_reader import is_read_whole, parse_yaml
+from ocrslim.errors import ConfigError
 
 HUGE = 300_000
 

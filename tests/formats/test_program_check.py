@@ -15,9 +15,9 @@ import paddle
 import pytest
 from small_export import FORMATS, Tiny, export
 
-from ocrslim.inference.engines import InferenceEngine, open_detector
 from ocrslim.errors import WeightsError
 from ocrslim.formats.programs.program_check import check_program, read_program
+from ocrslim.inference.engines import InferenceEngine, open_detector
 from ocrslim.inference.first_load import check_first_load
 from ocrslim.inference.predictor import ONEDNN, PLAIN
 from ocrslim.models.weights import read_weights

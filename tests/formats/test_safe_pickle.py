@@ -12,7 +12,7 @@ import paddle
 import pytest
 
 from ocrslim.errors import WeightsError
-from ocrslim.formats import safe_pickle
+from ocrslim.formats.pickles import safe_pickle
 from ocrslim.formats.pickles.safe_pickle import read_pickle, unpickle_arrays, unpickle_plain
 from ocrslim.models.weights import read_weights
 

@@ -45,7 +45,14 @@ def _load(root: str) -> Any:
     if Path(ocrslim.cli.main.__file__).resolve().parents[1] != Path(root).resolve():
         raise SystemExit(f"{root}: the package comes from {ocrslim.cli.main.__file__}")
     import_paddle()
-    for name in ("google.protobuf.message", "onnx", "skimage", "ocrslim.evaluation.predict", "ocrslim.commands.prune", "ocrslim.sensitivity.run"):
+    for name in (
+        "google.protobuf.message",
+        "onnx",
+        "skimage",
+        "ocrslim.evaluation.predict",
+        "ocrslim.commands.prune",
+        "ocrslim.sensitivity.run",
+    ):
         importlib.import_module(name)
     from ocrslim.ppocr import imaug  # noqa: F401
 
