@@ -13,9 +13,8 @@ import numpy as np
 from ocrslim.config import Config
 from ocrslim.data import NetworkMemory, Preprocessor
 from ocrslim.errors import DataError
+from ocrslim.evaluation.evaluator import post_processor
 from ocrslim.inference import Engine
-from ocrslim.report import draw_boxes
-from ocrslim.tasks.detection.post_process import post_processor
 from ocrslim.utils import atomic_file, check_writable, progress_bar, write_json
 
 logger = logging.getLogger(__name__)
@@ -37,8 +36,9 @@ def predict(engine: Engine, config: Config, images: Path, out: Path) -> dict[str
     """
     paths = _image_paths(images)
     check_writable(out)
-    load, post_process = Preprocessor(config, NetworkMemory(engine)), post_processor(config)
-    boxes: dict[str, list[list[list[float]]]] = {}
+    task, post_process = config.task, post_processor(config)
+    load = Preprocessor(config, NetworkMemory(engine, task))
+    predictions: dict[str, Any] = {}
     unreadable: list[str] = []
     with progress_bar(paths, desc="predict", unit="img") as bar:
         for path in bar:
@@ -52,13 +52,13 @@ def predict(engine: Engine, config: Config, images: Path, out: Path) -> dict[str
                     logger.warning("left out: %s", error)
                 continue
             found = post_process(engine(prepared.image), prepared.shape)
-            boxes[_as_text(path)] = [np.round(box, 2).tolist() for box in found]
-            _save_png(out / f"{path.name}.png", draw_boxes(prepared.pixels, found))
-    if not boxes:
+            predictions[_as_text(path)] = found
+            _save_png(out / f"{path.name}.png", task.draw(prepared.pixels, found))
+    if not predictions:
         raise DataError(f"{images}: none of {len(paths)} images can be read: the lines above say why; replace them")
-    write_json(out / BOXES, boxes)
-    print(f"{sum(map(len, boxes.values()))} boxes on {len(boxes)} images: {out}")
-    return {"images": len(boxes), "unreadable": unreadable, "boxes": str(out / BOXES), "out": str(out)}
+    write_json(out / BOXES, {name: task.to_json(one) for name, one in predictions.items()})
+    print(f"{task.describe_predictions([*predictions.values()])} on {len(predictions)} images: {out}")
+    return {"images": len(predictions), "unreadable": unreadable, "boxes": str(out / BOXES), "out": str(out)}
 
 
 def _image_paths(images: Path) -> list[Path]:
