@@ -222,9 +222,7 @@ class Picture:
         return path
 
 
-def load(
-    config: str | Path, weights: str | Path | None = None, options: Options | None = None
-) -> Model:
+def load(config: str | Path, weights: str | Path | None = None, options: Options | None = None) -> Model:
     """Open a network.
 
     Args:
@@ -305,9 +303,7 @@ def prune(
     return PrunedModel(asked, choice, Network(scored.model, plan, str(asked.config.weights)))
 
 
-def _dataset(
-    mode: str, labels: str | Path | Sequence[str | Path], data_dir: str | Path | None
-) -> dict[str, Any]:
+def _dataset(mode: str, labels: str | Path | Sequence[str | Path], data_dir: str | Path | None) -> dict[str, Any]:
     """Settings that point `mode`, "Train" or "Eval", to label files and their images."""
     files = [str(labels)] if isinstance(labels, (str, Path)) else [str(one) for one in labels]
     folder = {} if data_dir is None else {f"{mode}.dataset.data_dir": str(data_dir)}
