@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import ValidationError
@@ -45,7 +45,7 @@ class Checker:
 
     origins: Origins
     task: TaskSchema
-    problems: list[str] = field(default_factory=list)
+    problems: list[str]
 
     def configuration(self, tree: dict[str, Any]) -> dict[str, Any]:
         """The whole tree as the program takes it; meaningless where `problems` were found."""
@@ -218,8 +218,8 @@ def _expectation(key: str, field: FieldInfo) -> str:
     if named:
         return f"a section with name: {one_of(list(named))}"
     if sections:
-        keys = sections[0].model_fields
-        return f"a section with keys of its own{f': {chr(44).join(keys)}' if len(keys) <= _FEW else ''}"
+        keys = list(sections[0].model_fields)
+        return f"a section with keys of its own{': ' + ', '.join(keys) if len(keys) <= _FEW else ''}"
     return described(field)
 
 
@@ -228,7 +228,9 @@ def _is_textual(kind: Any) -> bool:
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Literal:
         return all(isinstance(option, str) for option in parts)
-    return kind is str or (not (isinstance(origin, type) and issubclass(origin, Mapping)) and any(map(_is_textual, parts)))
+    return kind is str or (
+        not (isinstance(origin, type) and issubclass(origin, Mapping)) and any(map(_is_textual, parts))
+    )
 
 
 def _detail(error: ErrorDetails) -> str:

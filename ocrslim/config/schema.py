@@ -361,9 +361,7 @@ class PruneOptions(Section):
     budget_minutes: Optional[
         Annotated[Number, real(0, 1e6, above=True), expected("minutes, more than 0 and at most 1000000")]
     ] = None
-    shard: Optional[
-        Annotated[str, PlainValidator(_to_shard), expected("which part of how many, such as 2/8")]
-    ] = None
+    shard: Optional[Annotated[str, PlainValidator(_to_shard), expected("which part of how many, such as 2/8")]] = None
     skip: _Patterns = ()
     skip_first: Annotated[int, whole(0, 15)] = 4
     skip_ratio: Fraction = 0.1

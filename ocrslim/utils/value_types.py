@@ -98,8 +98,13 @@ def real(low: float, high: float, *, above: bool = False, below: bool = False) -
     """The bounds of a `Number`; `above`, `below`: without the bound itself."""
     lower = f"above {low:g}" if above else f"of at least {low:g}"
     text = f"a number {lower} and {'below' if below else 'at most'} {high:g}"
-    lowest: dict[str, Any] = {"gt": low} if above else {"ge": low}
-    return Field(**lowest, **({"lt": high} if below else {"le": high}), description=text)
+    return Field(
+        gt=low if above else None,
+        ge=None if above else low,
+        lt=high if below else None,
+        le=None if below else high,
+        description=text,
+    )
 
 
 def expected(text: str) -> Any:

@@ -69,7 +69,9 @@ def one_or_two(low: float, high: float, lowest: float) -> PlainValidator:
 
     def check(value: Any) -> Any:
         two = Annotated[list[Annotated[Number, real(lowest, high)]], TWO, ORDERED]
-        return TypeAdapter(two if isinstance(value, list) else Annotated[Number, real(low, high)]).validate_python(value)
+        return TypeAdapter(two if isinstance(value, list) else Annotated[Number, real(low, high)]).validate_python(
+            value
+        )
 
     return PlainValidator(check)
 

@@ -53,9 +53,9 @@ class _Neck(Section):
 
 class DBFPN(_Neck):
     name: Literal["DBFPN"]
-    use_asf: Annotated[
-        Optional[Off], _COMPUTED, expected("false: adaptive scale fusion (DB++) is not supported")
-    ] = ABSENT
+    use_asf: Annotated[Optional[Off], _COMPUTED, expected("false: adaptive scale fusion (DB++) is not supported")] = (
+        ABSENT
+    )
 
 
 class RSEFPN(_Neck):
