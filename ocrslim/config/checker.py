@@ -22,7 +22,7 @@ MOST_PROBLEMS = 20  # that are printed
 _FEW = 6  # keys of a section, so few that a message can name them
 _MANY = 12  # more than these are not named
 _LARGE = 100  # a bound from here on is told beside the value that exceeds it
-_MODEL_TYPE = "Architecture.model_type"
+MODEL_TYPE = "Architecture.model_type"
 
 
 class Place(NamedTuple):
@@ -213,7 +213,7 @@ def _known_keys(section: type[Section], prefix: str = "") -> Iterator[str]:
 
 def _expectation(key: str, field: FieldInfo) -> str:
     sections, named = _sections(field), _named(field)
-    if key == _MODEL_TYPE:
+    if key == MODEL_TYPE:
         return one_of(task_types())
     if named:
         return f"a section with name: {one_of(list(named))}"

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from ocrslim.config.checker import MOST_PROBLEMS, Checker
+from ocrslim.config.checker import MODEL_TYPE, MOST_PROBLEMS, Checker
 from ocrslim.config.origins import Origins, leaves
 from ocrslim.config.overrides import lookup, parse_overrides
 from ocrslim.config.schema import PruneOptions
@@ -25,7 +25,6 @@ from ocrslim.utils import write_text
 
 __all__ = ["Config", "PruneOptions", "load_config"]
 
-_MODEL_TYPE = "Architecture.model_type"
 _PARTS = {"Train": ("Train.dataset", "Train.loader"), "Eval": ("Eval.dataset",)}
 
 
@@ -107,7 +106,7 @@ class Config:
         Raises:
             ConfigError: they are not; one line for each fault.
         """
-        schema, problems = _task(lookup(self.tree, _MODEL_TYPE)), []
+        schema, problems = _task(lookup(self.tree, MODEL_TYPE)), []
         for mode in modes:
             faults = schema.dataset_faults(self.section(f"{mode}.dataset"), mode)
             problems += [f"{self.path}: {mode}.dataset.{key}: {fault}" for key, fault in faults]
@@ -135,7 +134,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     problems += faults
     if tree is None:
         raise ConfigError(_few(problems))
-    types = [override.value for override in parsed if override.key == _MODEL_TYPE] or [lookup(tree, _MODEL_TYPE)]
+    types = [override.value for override in parsed if override.key == MODEL_TYPE] or [lookup(tree, MODEL_TYPE)]
     check = Checker(Origins(path, copy.deepcopy(tree), parsed), _task(types[-1]), problems)
     tree = check.configuration(tree)
     if problems:

@@ -140,8 +140,10 @@ def _check(taken: Any, value: Any, name: str) -> None:
         raise ValueError(f"{name} is {shortened(repr(value))}, expected {described(taken)}") from None
 
 
-class Plain(Section):
-    """An operator without arguments."""
+class DetLabelEncode(Section): ...
+
+
+class ToCHWImage(Section): ...
 
 
 class DecodeImage(Section):
@@ -269,29 +271,12 @@ class KeepKeys(Section):
     keep_keys: Annotated[list[Text], Field(min_length=1), expected("a list of names")]
 
 
-_WITH_ARGUMENTS: tuple[type[Section], ...] = (
-    CopyPaste,
-    ColorJitter,
-    IaaAugment,
-    RandomScaling,
-    RandomCropFlip,
-    RandomCropPolyInstances,
-    RandomRotatePolyInstances,
-    SquareResizePad,
-    Resize,
-    EastRandomCropData,
-    MakeBorderMap,
-    MakeShrinkMap,
-    DetResizeForTest,
-    NormalizeImage,
+_ALL: tuple[type[Section], ...] = (
+    *(DecodeImage, DetLabelEncode, CopyPaste, ColorJitter, IaaAugment, RandomScaling, RandomCropFlip),
+    *(RandomCropPolyInstances, RandomRotatePolyInstances, SquareResizePad, Resize, EastRandomCropData),
+    *(MakeBorderMap, MakeShrinkMap, DetResizeForTest, NormalizeImage, ToCHWImage, KeepKeys),
 )
-OPERATORS: dict[str, type[Section]] = {
-    "DecodeImage": DecodeImage,
-    "DetLabelEncode": Plain,
-    **{operator.__name__: operator for operator in _WITH_ARGUMENTS},
-    "ToCHWImage": Plain,
-    "KeepKeys": KeepKeys,
-}
+OPERATORS = {operator.__name__: operator for operator in _ALL}
 # PaddleOCR's DetResizeForTest obeys the first of these groups that is there and ignores the others.
 EXCLUSIVE = {
     "DetResizeForTest": (("image_shape", "keep_ratio"), ("limit_side_len", "limit_type"), ("resize_long",)),
