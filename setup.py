@@ -15,6 +15,7 @@ setup(
         "paddleslim==2.6.0",
         "paddleocr==2.10.0",
         "pyyaml>=6",
+        "pydantic>=2.5",
         "numpy>=1.24,<2",
         "scipy>=1.12",
         "shapely>=2",

@@ -42,6 +42,7 @@ _STAGES = {
     "eval": "score a checkpoint or an exported folder",
     "predict": "find text in images, draw it, write it as JSON",
     "merge": "put measurements of several folders, such as shards, together into Global.save_model_dir",
+    "config": "print the resolved configuration, with where each value comes from",
     "groups": "list the channel groups, and why the other layers cannot be pruned",
     "import-weights": "convert an ONNX file or an inference folder to a checkpoint",
 }
@@ -126,6 +127,7 @@ def _run(stage: str, config: Config, arguments: argparse.Namespace) -> dict[str,
         "train": commands.run_train,
         "eval": commands.run_eval,
         "groups": commands.run_groups,
+        "config": commands.run_config,
     }
     return runs[stage](config)
 

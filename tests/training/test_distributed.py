@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from training import EPOCHS, STEPS, Batches, assert_same, images, make_config, run, tiny, weights
 
-from ocrslim.data.train_loader import _batches
+from ocrslim.data.batching import _batches
 from ocrslim.models.weights import read_weights, state_arrays
 from ocrslim.tasks.detection.loss import build_loss
 from ocrslim.training.checkpointing.state_file import load_state, save_state

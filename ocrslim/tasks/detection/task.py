@@ -10,7 +10,7 @@ import numpy as np
 
 from ocrslim.tasks.base import Counts, Distilled, Label, Losses, Operator, PostProcess, Ratio, Sample, Size, Task
 from ocrslim.tasks.detection import label_faults, labels, metric, transforms
-from ocrslim.tasks.detection.schema import SCHEMA
+from ocrslim.tasks.detection.schema import DETECTION
 
 BOX_COLOUR = (0, 90, 255)  # BGR
 CROP = 480  # pixels: refits on cut-outs of 320 left the receipts a point worse
@@ -25,7 +25,7 @@ class Detection(Task):
 
     model_type = "det"
     title = "text detection"
-    schema = SCHEMA
+    schema = DETECTION
     nominal_shape = (1, 3, 736, 1280)
     probe_shape = (1, 3, 64, 96)
     free_shape = (-1, 3, -1, -1)
