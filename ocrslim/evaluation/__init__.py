@@ -2,6 +2,6 @@
 
 from ocrslim.evaluation.engine_factory import open_engine, scoring_engine
 from ocrslim.evaluation.evaluator import evaluate
-from ocrslim.evaluation.predict import predict
+from ocrslim.evaluation.predict import Predictions, predict
 
-__all__ = ["evaluate", "open_engine", "predict", "scoring_engine"]
+__all__ = ["Predictions", "evaluate", "open_engine", "predict", "scoring_engine"]

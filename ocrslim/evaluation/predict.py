@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -23,8 +24,25 @@ logger = logging.getLogger(__name__)
 IMAGE_SUFFIXES = set(".jpg .jpeg .png .bmp .tif .tiff .webp .gif .avif .jp2 .pbm .pgm .ppm".split())
 BOXES = "boxes.json"
 
+Boxes = list[list[list[float]]]  # of an image: the points [x, y] of each text region, in pixels
 
-def predict(engine: Engine, config: Config, images: Path, out: Path) -> dict[str, Any]:
+
+@dataclass(frozen=True)
+class Predictions:
+    """Text found in images.
+
+    Attributes:
+        boxes: image name -> its text regions.
+        unreadable: names of the images that were left out.
+        file: holds `boxes` as JSON; the drawn images lie beside it.
+    """
+
+    boxes: Mapping[str, Boxes]
+    unreadable: tuple[str, ...]
+    file: Path
+
+
+def predict(engine: Engine, config: Config, images: Path, out: Path) -> Predictions:
     """Find text in every image of the folder (or the one file) `images`.
 
     Writes `out/<image name>.png` with the outlines drawn, and `out/boxes.json`:
@@ -38,7 +56,7 @@ def predict(engine: Engine, config: Config, images: Path, out: Path) -> dict[str
     paths = _image_paths(images)
     check_writable(out)
     load, post_process = Preprocessor(config, NetworkMemory(engine)), post_processor(config)
-    boxes: dict[str, list[list[list[float]]]] = {}
+    boxes: dict[str, Boxes] = {}
     unreadable: list[str] = []
     with progress_bar(paths, desc="predict", unit="img") as bar:
         for path in bar:
@@ -57,8 +75,7 @@ def predict(engine: Engine, config: Config, images: Path, out: Path) -> dict[str
     if not boxes:
         raise DataError(f"{images}: none of {len(paths)} images can be read: the lines above say why; replace them")
     write_json(out / BOXES, boxes)
-    print(f"{sum(map(len, boxes.values()))} boxes on {len(boxes)} images: {out}")
-    return {"images": len(boxes), "unreadable": unreadable, "boxes": str(out / BOXES), "out": str(out)}
+    return Predictions(boxes, tuple(unreadable), out / BOXES)
 
 
 def _image_paths(images: Path) -> list[Path]:
