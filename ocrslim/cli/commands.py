@@ -30,6 +30,7 @@ class Command:
 
     Attributes:
         summary: one line, for the list of commands and the top of the command's own help.
+        details: sentences that follow it there.
         examples: a purpose -> the words to type after the command's name.
         run: does the work; what it returns is printed with `--json`.
         add_arguments: adds the arguments that only this command has.
@@ -42,6 +43,7 @@ class Command:
     """
 
     summary: str
+    details: str
     examples: Mapping[str, str]
     run: Callable[[Config, Namespace], Result]
     add_arguments: Callable[[ArgumentParser], object] = lambda _: None
@@ -143,6 +145,11 @@ _WEIGHTS = "-o Global.pretrain_weights"
 COMMANDS: dict[str, Command] = {
     "sensitivity": Command(
         "measure what each layer loses when pruned -> sen.pickle",
+        (
+            "Stage 1 of 3. Each layer is pruned alone at each of Prune.ratios, and the network scored on the "
+            "evaluation images; the table, its record and two pictures go to Global.save_model_dir. "
+            "Interrupted, the same command continues."
+        ),
         {
             "every layer at nine ratios, on all evaluation images": f"{_CONFIG} {_WEIGHTS}=PATH/best_accuracy",
             "sooner: only what it takes to know each layer's ratio, and at most 30 minutes": (
@@ -156,6 +163,11 @@ COMMANDS: dict[str, Command] = {
     ),
     "prune": Command(
         "prune by sen.pickle and fine-tune -> best_accuracy.pdparams",
+        (
+            "Stage 2 of 3. Channels are chosen by the table in Global.save_model_dir, for Prune.loss_tolerance "
+            "or for Prune.target, and removed; layers are refitted and the network trained. Interrupted, the "
+            "same command continues."
+        ),
         {
             "show the plan that halves the multiply-accumulates, and its costs": (
                 f"{_CONFIG} --dry-run {_WEIGHTS}=PATH/best_accuracy Prune.target.macs=0.5"
@@ -173,6 +185,10 @@ COMMANDS: dict[str, Command] = {
     ),
     "export": Command(
         "export a checkpoint and prove the result -> an inference folder",
+        (
+            "Stage 3 of 3. The exported model is run against the checkpoint on a photograph; past a difference "
+            "of 1e-4 the export fails and leaves nothing. No images are needed."
+        ),
         {
             "the pruned checkpoint": (
                 f"{_CONFIG} {_WEIGHTS}=output/det_db/best_accuracy Global.save_inference_dir=inference_model"
@@ -188,6 +204,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "train": Command(
         "train or fine-tune without pruning",
+        "A pruned checkpoint is trained on as it is, with its plan. Interrupted, the same command continues.",
         {
             "fine-tune for 100 epochs": f"{_CONFIG} {_WEIGHTS}=PATH/best_accuracy Global.epoch_num=100",
             "start from the weights of a backbone": f"{_CONFIG} {_WEIGHTS}= Global.init_backbone=PATH",
@@ -199,6 +216,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "eval": Command(
         "score a checkpoint or an exported folder",
+        "Precision, recall and hmean on the images of Eval.dataset, counted as PaddleOCR counts them.",
         {
             "a checkpoint, pruned or not": f"{_CONFIG} {_WEIGHTS}=output/det_db/best_accuracy",
             "an export, on images of your own": (
@@ -212,6 +230,10 @@ COMMANDS: dict[str, Command] = {
     ),
     "predict": Command(
         "find text in images, draw it, write it as JSON",
+        (
+            "An exported folder, from ocrslim or from PaddleOCR, needs no configuration: its inference.yml says "
+            "how images are prepared and boxes found. A checkpoint needs -c."
+        ),
         {
             "an exported folder": "inference_model --images DIR --out seen",
             "a checkpoint, by its configuration": (
@@ -227,9 +249,10 @@ COMMANDS: dict[str, Command] = {
     ),
     "merge": Command(
         "put measurements of several folders, such as shards, together into Global.save_model_dir",
+        "They must come from the same configuration, weights and images; anything else is refused by name.",
         {
             "two folders into a third": f"part1 part2 {_CONFIG} -o Global.save_model_dir=output/whole",
-            "all folders of a machine": f"shards/* {_CONFIG} -o Global.save_model_dir=output/whole",
+            "all folders in shards/": f"shards/* {_CONFIG} -o Global.save_model_dir=output/whole",
         },
         _merge,
         _merge_arguments,
@@ -237,6 +260,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "groups": Command(
         "list the channel groups, and why the other layers cannot be pruned",
+        "Only the architecture is read, no weights and no images.",
         {
             "for reading": _CONFIG,
             "for a program: one JSON object on the last line": f"{_CONFIG} --json",
@@ -245,6 +269,10 @@ COMMANDS: dict[str, Command] = {
     ),
     "import-weights": Command(
         "convert an ONNX file or an inference folder to a checkpoint",
+        (
+            "The keys are those of PaddleOCR's checkpoints. Nothing that is there already is replaced without "
+            "-o Global.overwrite=true."
+        ),
         {
             "an ONNX file": f"model.onnx weights/detector.pdparams {_CONFIG}",
             "an inference folder, replacing an earlier import": (

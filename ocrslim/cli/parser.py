@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,12 +16,15 @@ from ocrslim.cli.versions import versions_text
 from ocrslim.errors import OcrSlimError
 
 _PROGRAM = "ocrslim"
-_DESCRIPTION = "Prune PaddleOCR models: fewer channels, with the accuracy measured at every step."
+_DESCRIPTION = """\
+Make PaddleOCR models smaller and faster by removing channels, with the accuracy measured at every step:
+sensitivity, then prune, then export. Each command has a --help of its own."""
 _STARTS = {
     "which channels go together in a network": "groups -c configs/det/det_mv3_db.yml",
     "find text with an exported model": "predict inference_model --images DIR --out seen",
 }
 _WIDTH = 100
+_UNBROKEN = "\x1f"  # no space to textwrap, unlike a no-break space
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,7 +35,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise what is wrong with the arguments, in a line."""
-        raise OcrSlimError(f"{' '.join(message.split())}; see {self.prog} --help")
+        raise OcrSlimError(f"{' '.join(message.split())} ({self.prog} --help shows examples)")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse all of `args`; the first word that no argument takes is an error."""
@@ -51,7 +55,7 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
-            hint = nearest(value, action.choices) or f", expected one of {', '.join(action.choices)}"
+            hint = nearest(value, action.choices) or f": expected one of {', '.join(action.choices)}"
             self.error(f"unknown command {value!r}{hint}")
         super()._check_value(action, value)
 
@@ -99,14 +103,18 @@ def command_parser() -> argparse.ArgumentParser:
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE", title="commands", parser_class=Parser)
     for stage, command in COMMANDS.items():
         name = f"{_PROGRAM} {stage}"
-        _add_arguments(stages.add_parser(stage, prog=name, help=command.summary, **_texts(name, command)), command)
+        epilog = examples_text(name, command.examples)
+        parsed = stages.add_parser(
+            stage, prog=name, help=command.summary, description=_description(command), epilog=epilog
+        )
+        _add_arguments(parsed, command)
     return parser
 
 
 def script_parser(stage: str) -> argparse.ArgumentParser:
     """The parser of one stage as a script of its own."""
     command, name = COMMANDS[stage], f"python {sys.argv[0]}"
-    parser = Parser(prog=name, **_texts(name, command))
+    parser = Parser(prog=name, description=_description(command), epilog=examples_text(name, command.examples))
     _add_version(parser)
     _add_arguments(parser, command)
     parser.set_defaults(stage=stage, level=None)
@@ -116,7 +124,7 @@ def script_parser(stage: str) -> argparse.ArgumentParser:
 def nearest(word: str, known: Iterable[str]) -> str:
     """A question that names the nearest of what is known; empty where nothing is near."""
     found = difflib.get_close_matches(word, list(known), n=1)
-    return f", did you mean {found[0]}?" if found else ""
+    return f": did you mean {found[0]}?" if found else ""
 
 
 def examples_text(name: str, examples: Mapping[str, str]) -> str:
@@ -128,14 +136,17 @@ def examples_text(name: str, examples: Mapping[str, str]) -> str:
 
 
 def _wrapped(command: str) -> list[str]:
-    """A command line broken as a shell takes it."""
-    lines = textwrap.wrap(command, _WIDTH - 4, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
-    return ["  " + line for line in (*(f"{line} \\" for line in lines[:-1]), lines[-1])]
+    """A command line broken as a shell takes it, options together with their first value."""
+    whole = re.sub(r" (-[co]|--images|--out) ", r" \1" + _UNBROKEN, command)
+    lines = textwrap.wrap(whole, _WIDTH - 6, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    lines = [f"  {line.replace(_UNBROKEN, ' ')}" for line in lines]
+    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
 
 
-def _texts(name: str, command: Command) -> dict[str, str]:
-    summary = command.summary[0].upper() + command.summary[1:] + "."
-    return {"description": summary.replace("%", "%%"), "epilog": examples_text(name, command.examples)}
+def _description(command: Command) -> str:
+    """The top of a command's help: the summary as a sentence, and the details behind it."""
+    text = f"{command.summary[0].upper()}{command.summary[1:]}. {command.details}"
+    return textwrap.fill(text, _WIDTH).replace("%", "%%")
 
 
 def _add_version(parser: argparse.ArgumentParser) -> None:
@@ -172,8 +183,8 @@ def _add_arguments(parser: argparse.ArgumentParser, command: Command) -> None:
         nargs="+",
         action="extend",
         default=[],
-        metavar="Section.key=value",
-        help="override entries of the configuration; values are YAML",
+        metavar="KEY=VALUE",
+        help="override entries of the configuration, as in Global.epoch_num=10; values are YAML",
     )
     parser.add_argument("--json", action="store_true", help="print the result as one line of JSON at the end")
     _add_levels(parser, argparse.SUPPRESS)

@@ -9,7 +9,7 @@ import sys
 import time
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ocrslim.cli.commands import Command
 from ocrslim.cli.console import fail, interrupted, set_up_logging
