@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ocrslim.cli import main as cli
+from ocrslim.cli import main, print_anything
 from ocrslim.errors import OcrSlimError
 from ocrslim.utils.files import read_json, write_json
 
@@ -20,7 +20,7 @@ MAIN = str(REPO / "configs/det/det_mv3_db.yml")
 
 
 def refused(capsys, *arguments: str) -> str:
-    assert cli.main(list(arguments)) == 2
+    assert main(list(arguments)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     return line
@@ -49,7 +49,7 @@ def test_what_the_system_refuses_is_one_line(capsys, monkeypatch, error, expecte
     def run(*_):
         raise error
 
-    monkeypatch.setattr(cli, "_run", run)
+    monkeypatch.setattr("ocrslim.cli.running._run", run)
     assert expected in refused(capsys, "groups", "-c", MAIN)
 
 
@@ -57,7 +57,7 @@ def test_a_long_name_leaves_a_line_that_can_be_read(capsys, monkeypatch):
     def run(*_):
         raise OcrSlimError(f"{'x' * 1_000_000}: not found; correct the path")
 
-    monkeypatch.setattr(cli, "_run", run)
+    monkeypatch.setattr("ocrslim.cli.running._run", run)
     line = refused(capsys, "groups", "-c", MAIN)
     assert len(line) < 1300 and line.endswith("correct the path")
 
@@ -66,9 +66,9 @@ def test_a_fault_of_this_program_is_no_users_fault(monkeypatch):
     def run(*_):
         raise ValueError("ours")
 
-    monkeypatch.setattr(cli, "_run", run)
+    monkeypatch.setattr("ocrslim.cli.running._run", run)
     with pytest.raises(ValueError, match="ours"):
-        cli.main(["groups", "-c", MAIN])
+        main(["groups", "-c", MAIN])
 
 
 NAME = os.fsdecode(b"caf\xe9 \xe2\x82\xac.png")  # a byte of Latin-1, and a euro sign in UTF-8
@@ -80,7 +80,7 @@ def test_any_name_can_be_printed(monkeypatch, encoding):
     streams = [io.TextIOWrapper(buffer, encoding=encoding) for buffer in buffers]
     monkeypatch.setattr(sys, "stdout", streams[0])
     monkeypatch.setattr(sys, "stderr", streams[1])
-    cli.print_anything()
+    print_anything()
     for stream in streams:
         print(NAME, file=stream, flush=True)
     assert all(b"\\udce9" in buffer.getvalue() for buffer in buffers)
