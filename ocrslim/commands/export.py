@@ -26,7 +26,7 @@ def run_export(config: Config) -> dict[str, Any]:
         )
     network = load_network(config)
     with sample_image(config) as path:
-        image = Preprocessor(config, NetworkMemory(DygraphEngine(network.model)))(path).image
+        image = Preprocessor(config, NetworkMemory(DygraphEngine(network.model), config.task))(path).image
     plan = None if network.plan is None else network.plan.hash()
     origin = {"source": str(network.report.source), "weights": hash_arrays(state_arrays(network.model)), "plan": plan}
     exported = export(network.model, config, Path(target), image, origin)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ocrslim.config import Config
 from ocrslim.models import build_model, to_public
-from ocrslim.pruning import NOMINAL_SHAPE, detector_graph, measure_cost
+from ocrslim.pruning import measure_cost, model_graph
 from ocrslim.report import groups_text
 
 logger = logging.getLogger(__name__)
@@ -19,8 +19,9 @@ def run_groups(config: Config) -> dict[str, Any]:
     architecture = config.section("Architecture")
     if config.weights:
         logger.info("the groups are those of the unpruned architecture; %s is not read", config.weights)
-    graph = detector_graph(build_model(architecture))
-    print(groups_text(graph, architecture, NOMINAL_SHAPE))
+    task = config.task
+    graph = model_graph(build_model(architecture), task)
+    print(groups_text(graph, architecture, task.nominal_shape))
     cost = measure_cost(graph)
     return {
         "groups": {
@@ -36,7 +37,7 @@ def run_groups(config: Config) -> dict[str, Any]:
         },
         "unprunable": {to_public(key, architecture): reason for key, reason in graph.unprunable.items()},
         "prunable_macs_share": graph.prunable_macs_share,
-        "input_shape": list(NOMINAL_SHAPE),
+        "input_shape": list(task.nominal_shape),
         "macs": cost.macs,
         "params": cost.params,
     }

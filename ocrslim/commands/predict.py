@@ -7,17 +7,17 @@ from typing import Any
 
 from ocrslim.config import Config
 from ocrslim.evaluation import open_engine, predict
-from ocrslim.inference import Engine, open_detector
+from ocrslim.inference import Engine, open_exported
 
 
 def run_predict(config: Config, images: Path, out: Path) -> dict[str, Any]:
     """Find text in every image of the folder (or the one file) `images`; write drawings and `boxes.json` to `out`."""
-    found = predict(_engine(config), config, images, out)
-    print(f"{sum(map(len, found.boxes.values()))} boxes on {len(found.boxes)} images: {out}")
+    result = predict(_engine(config), config, images, out)
+    print(f"{config.task.describe_predictions([*result.found.values()])} on {len(result.found)} images: {out}")
     return {
-        "images": len(found.boxes),
-        "unreadable": list(found.unreadable),
-        "boxes": str(found.file),
+        "images": len(result.found),
+        "unreadable": list(result.unreadable),
+        "boxes": str(result.file),
         "out": str(out),
     }
 
@@ -25,5 +25,5 @@ def run_predict(config: Config, images: Path, out: Path) -> dict[str, Any]:
 def _engine(config: Config) -> Engine:
     """The network to run: without an architecture, an exported folder is all that it can be."""
     if config.weights and not config.get("Architecture"):
-        return open_detector(config.weights)
+        return open_exported(config.weights, config.task)
     return open_engine(config)

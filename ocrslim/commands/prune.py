@@ -82,8 +82,10 @@ def run_dry(config: Config) -> dict[str, Any]:
 def _distillation(config: Config, teacher: nn.Layer, student: nn.Layer, plan: Plan) -> Distillation | None:
     """What `student` learns from the network that it was; None where `Prune.distill` has no weight above 0."""
     weights = dict(config.prune.distill)
-    fade, alpha = weights.pop("fade"), float(config.get("Loss.alpha", 5.0))
-    return Distillation(teacher, student, plan, weights, alpha, fade) if any(weights.values()) else None
+    fade, distilled = weights.pop("fade"), config.task.distilled(config.section("Loss"))
+    if distilled is None or not any(weights.values()):
+        return None
+    return Distillation(teacher, student, plan, weights, distilled, fade)
 
 
 def _warn_of_collapse(config: Config, scores: Mapping[str, float], unpruned: float | None) -> None:
@@ -92,7 +94,7 @@ def _warn_of_collapse(config: Config, scores: Mapping[str, float], unpruned: flo
     Args:
         unpruned: what the network scored before; None where the sensitivity table knows it.
     """
-    metric = str(config.get("Metric.main_indicator") or "hmean")
+    metric = config.main_indicator
     before, now = unpruned or unpruned_score(table_of(config), metric), scores[metric]
     if before and now < _COLLAPSED * before:
         remedy = "" if config.prune.recover else ", or let -o Prune.recover=true refit the layers first"

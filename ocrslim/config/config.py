@@ -19,6 +19,7 @@ from ocrslim.config.overrides import apply_override, lookup, parse_overrides
 from ocrslim.config.schema import SCHEMA, PruneOptions
 from ocrslim.config.yaml_reader import read_yaml
 from ocrslim.errors import ConfigError
+from ocrslim.tasks import DEFAULT, Task, task_of
 from ocrslim.tasks.detection.pipeline import copy_paste_faults, pipeline_faults
 from ocrslim.utils import write_text
 
@@ -65,6 +66,16 @@ class Config:
     def save_model_dir(self) -> Path:
         """The folder that takes what a stage makes."""
         return Path(self.tree["Global"]["save_model_dir"])
+
+    @property
+    def task(self) -> Task:
+        """What the model is for, by `Architecture.model_type`."""
+        return task_of(self.get("Architecture.model_type", DEFAULT))
+
+    @property
+    def main_indicator(self) -> str:
+        """The score that decides: `Metric.main_indicator`, or the task's own."""
+        return str(self.get("Metric.main_indicator") or self.task.main_indicator)
 
     @property
     def seed(self) -> int:

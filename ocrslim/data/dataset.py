@@ -14,9 +14,9 @@ import numpy as np
 
 from ocrslim.config import Config
 from ocrslim.data.image_files import ImageError, decode_image, read_image
+from ocrslim.data.label_files import read_labels, shares
 from ocrslim.errors import DataError
-from ocrslim.tasks.detection.label_faults import Look, in_one_corner, judged, line_faults, look_at, summed
-from ocrslim.tasks.detection.labels import MIN_SIDE, Sample, read_labels, shares
+from ocrslim.tasks import Sample, Task
 from ocrslim.utils import hash_bytes, hash_value, progress_bar, shortened
 
 logger = logging.getLogger(__name__)
@@ -29,18 +29,20 @@ class LabelledSet:
     """The samples that take part, and what was left out and why.
 
     Attributes:
+        mode: "Train" or "Eval".
         left_out: names of unreadable images, each with the reason.
-        textless: names of training images without text to learn.
-        tiny: boxes under `MIN_SIDE` pixels, treated as "don't care", those of textless images among them.
+        empty: names of training images without anything to learn.
+        tiny: items too small to count, those of empty images among them.
         shares: of each label file, the fraction that an epoch of training reads.
         remarks: what looks wrong in the labels, a line each.
     """
 
     mode: str
+    task: Task
     samples: tuple[Sample, ...]
     transforms: tuple[Any, ...] = ()
     left_out: tuple[str, ...] = ()
-    textless: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
     tiny: int = 0
     shares: tuple[float, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -68,18 +70,15 @@ class LabelledSet:
 
     def summary(self) -> str:
         """One line for the user: what is there, what was left out."""
-        care = sum(sample.care for sample in self.samples)
-        ignored = sum(sample.boxes for sample in self.samples) - care
-        text = f"{self.mode}: {len(self.samples)} images, {care} text boxes and {ignored} don't care"
+        text = f"{self.mode}: {len(self.samples)} images, {self.task.describe(self.samples)}"
         if any(share < 1 for share in self.shares):
             text += f"; each epoch draws {len(self.of_epoch(0, 0))} of the images anew (ratio_list)"
         if self.tiny:
-            boxes, count = ("box", "counts") if self.tiny == 1 else ("boxes", "count")
-            text += f"; {self.tiny} {boxes} with a side under {MIN_SIDE} pixels {count} as don't care"
+            text += f"; {self.task.describe_tiny(self.tiny)}"
         if self.left_out:
             text += f"; left out as unreadable: {_names(self.left_out)}"
-        if self.textless:
-            text += f"; left out for want of text to learn: {_names(self.textless)}"
+        if self.empty:
+            text += f"; left out, as they have nothing to learn: {_names(self.empty)}"
         return text
 
     def announce(self) -> LabelledSet:
@@ -100,31 +99,30 @@ def scan(config: Config, mode: str) -> LabelledSet:
     """
     config.require(f"{mode}.dataset")
     dataset = config.section(f"{mode}.dataset")
-    samples = read_labels(dataset, mode, config.seed)
+    task = config.task
+    samples = read_labels(dataset, mode, config.seed, task)
     ignore_orientation = _ignores_orientation(dataset["transforms"])
-    scanned, found, ends = [], [*line_faults(samples)], []
-    for sample, look in _in_threads(lambda sample: _scan_image(sample, ignore_orientation), samples, mode):
+    scanned, looks = [], []
+    for sample, look in _in_threads(lambda sample: _scan_image(sample, task, ignore_orientation), samples, mode):
         scanned.append(sample)
-        found += look.faults
-        ends += [] if look.end is None else [look.end]
+        looks += [] if look is None else [look]
     readable = tuple(sample for sample in scanned if sample.digest)
     left_out = tuple(f"{shortened(sample.name, 100)}: {sample.fault}" for sample in scanned if not sample.digest)
     _require_most(mode, dataset, len(samples), left_out)
-    remarks = judged(mode, summed(found), sum(sample.boxes for sample in readable))
-    remarks += in_one_corner(mode, ends)
+    remarks = task.remarks(mode, samples, readable, looks)
     tiny = sum(sample.tiny for sample in readable)
-    textless: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
     if mode == "Train":
-        textless = tuple(sample.name for sample in readable if not sample.care)
+        empty = tuple(sample.name for sample in readable if not sample.care)
         readable = tuple(sample for sample in readable if sample.care)
     if not readable:
         raise DataError(
             f"{mode}.dataset.label_file_list {dataset['label_file_list']}: none of its {len(samples)} images "
-            "has text to learn (all boxes are '###' or too small); label the text or name another file"
+            f"has {task.nothing_to_learn}"
         )
     portions = tuple(shares(dataset)) if mode == "Train" else ()
     transforms = tuple(dataset["transforms"])
-    labelled = LabelledSet(mode, readable, transforms, left_out, textless, tiny, portions, tuple(remarks))
+    labelled = LabelledSet(mode, task, readable, transforms, left_out, empty, tiny, portions, tuple(remarks))
     if not labelled.of_epoch(config.seed, 0):
         raise DataError(f"{mode}.dataset.ratio_list {dataset['ratio_list']}: leaves no image; raise it")
     return labelled
@@ -144,21 +142,21 @@ def _require_most(mode: str, dataset: Mapping[str, Any], count: int, left_out: S
         )
 
 
-def _scan_image(sample: Sample, ignore_orientation: bool) -> tuple[Sample, Look]:
+def _scan_image(sample: Sample, task: Task, ignore_orientation: bool) -> tuple[Sample, Any]:
     """The sample with size and digest, or with the reason why it has none; and a look at its label."""
     try:
         data = read_image(sample.path)
         decoded = decode_image(data, ignore_orientation)
     except ImageError as error:
-        return replace(sample, fault=str(error)), Look()
+        return replace(sample, fault=str(error)), None
     height, width = decoded.pixels.shape[:2]
-    look = look_at(sample, (height, width), decoded.turned)
+    look = task.look_at(sample, (height, width), decoded.turned)
     return replace(sample, size=(height, width), digest=hash_bytes(data)), look
 
 
 def _in_threads(
-    work: Callable[[Sample], tuple[Sample, Look]], items: list[Sample], mode: str
-) -> Iterable[tuple[Sample, Look]]:
+    work: Callable[[Sample], tuple[Sample, Any]], items: list[Sample], mode: str
+) -> Iterable[tuple[Sample, Any]]:
     found = _threads().map(work, items)  # what is left is cancelled when this generator is closed, by Ctrl-C as well
     yield from progress_bar(found, total=len(items), desc=f"{mode}: checking images", unit="img")
 

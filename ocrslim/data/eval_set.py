@@ -8,17 +8,18 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ocrslim.config import Config
 from ocrslim.data.dataset import LabelledSet, scan
 from ocrslim.data.input_memory import Size
-from ocrslim.data.preprocess import Preprocessor, network_input, read_content, refusal, result_of, size_for_network
+from ocrslim.data.preprocess import Preprocessor, incomplete, network_input, read_content, refusal, size_for_network
 from ocrslim.data.train_loader import TrainLoader, train_loader
 from ocrslim.data.transforms import TransformError, build_operators, run
 from ocrslim.errors import DataError
-from ocrslim.tasks.detection.labels import Sample
+from ocrslim.tasks import Sample
 from ocrslim.utils import GIB, ArrayStore, hash_bytes
 
 __all__ = [
@@ -35,22 +36,21 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-_NO_TEXT = '[{"transcription": "###", "points": [[0, 0], [8, 0], [8, 8], [0, 8]]}]'
-
 
 @dataclass(frozen=True)
 class EvalItem:
-    """One image's label, and what its detections need to be compared with it.
+    """One image's label, and what its predictions need to be compared with it.
 
-    shape: float32 [1, 4] (source height, source width, scale y, scale x); polys: polygons [k, 2] in source
-    pixels; ignore: bool [len(polys)], true for "don't care".
+    Attributes:
+        shape: what the transforms did to the image, as the post-processing takes it; for detection float32 [1, 4]:
+            source height, source width, scale y, scale x.
+        target: what predictions are compared with, as the task has it.
     """
 
     name: str
     path: Path
     shape: np.ndarray
-    polys: list[np.ndarray]
-    ignore: np.ndarray
+    target: Any
 
 
 class EvalSet:
@@ -69,7 +69,7 @@ class EvalSet:
         Raises:
             ConfigError: PaddleOCR does not know or refuses a transform.
         """
-        self._samples = labelled.samples
+        self._samples, self._task = labelled.samples, labelled.task
         self._operators = [operator for name, operator in build_operators(config, "Eval") if name != "KeepKeys"]
         self._items: dict[int, EvalItem] = {}
         self._sizes: dict[int, int] = {}
@@ -114,20 +114,20 @@ class EvalSet:
         return sum(self._sizes.values())
 
     def _load(self, sample: Sample) -> tuple[EvalItem, np.ndarray]:
-        # PaddleOCR's encoder drops an image without boxes: a stand-in takes their place and goes afterwards
-        label = sample.label if sample.boxes else _NO_TEXT
         content = read_content(sample.path)
         if hash_bytes(content) != sample.digest:
             raise DataError(f"{sample.path}: has changed since this run began: run the command again")
-        data = {"img_path": str(sample.path), "label": label, "image": content}
+        data = {"img_path": str(sample.path), "label": self._task.encoded(sample), "image": content}
         try:
             data = run(self._operators, data)
         except TransformError as fault:
             raise refusal(sample.path, fault) from None
         image, shape = network_input(data)
-        polys = [np.asarray(polygon, dtype=np.float32) for polygon in result_of(data, "polys")][: sample.boxes]
-        ignore = np.asarray(result_of(data, "ignore_tags"), dtype=bool)[: sample.boxes]
-        return EvalItem(sample.name, sample.path, shape, polys, ignore), image
+        try:
+            target = self._task.target(data, sample)
+        except KeyError as missing:
+            raise incomplete(missing.args[0]) from None
+        return EvalItem(sample.name, sample.path, shape, target), image
 
 
 def scan_evaluation(config: Config) -> LabelledSet:
@@ -138,10 +138,8 @@ def scan_evaluation(config: Config) -> LabelledSet:
     """
     labelled = scan(config, "Eval").announce()
     if not any(sample.care for sample in labelled.samples):
-        raise DataError(
-            f"Eval.dataset.label_file_list: no text box in {len(labelled.samples)} images that is not "
-            '"don\'t care" (###): there is nothing to score; check the labels'
-        )
+        missing = labelled.task.unlabelled.format(images=len(labelled.samples))
+        raise DataError(f"Eval.dataset.label_file_list: {missing}: there is nothing to score; check the labels")
     return labelled
 
 

@@ -7,7 +7,7 @@ import functools
 import logging
 import math
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,56 +15,17 @@ import numpy as np
 import psutil
 
 from ocrslim.errors import DataError
+from ocrslim.tasks import Size, Task
 from ocrslim.utils import GIB
 
 logger = logging.getLogger(__name__)
 
-Size = tuple[int, int]  # height, width
-
 TRANSFORM_BYTES = 60  # a pixel of the network's input: three channels, as float32 in three steps, and their source
 SMALL = 4_000_000  # pixels of an input that needs no thought
 WORTH_SAYING = 2 * GIB
-_PROBE_SHAPE = (1, 3, 64, 96)
 _SPARE = 1.2  # what the allocator keeps beside what the network asks for
 _UNKNOWN = 1000.0  # bytes a pixel where no probe tells; DBFPN with 256 channels takes 780
 _CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")
-_REMEDY = "make it smaller with -o 'Eval.dataset.transforms.DetResizeForTest={limit_side_len: 960, limit_type: max}'"
-
-
-def input_size(resize: Any, size: Size) -> Size:
-    """What PaddleOCR's operator `DetResizeForTest` makes of an image, without making it.
-
-    Args:
-        resize: the operator, as built.
-        size: of the image.
-    """
-    height, width = size
-    if height + width < 64:
-        height, width = max(32, height), max(32, width)
-    if resize.resize_type == 1:
-        fixed_height, fixed_width = resize.image_shape
-        if resize.keep_ratio is True:
-            fixed_width = math.ceil(width * fixed_height / height / 32) * 32
-        return int(fixed_height), int(fixed_width)
-    if resize.resize_type == 2:
-        ratio = resize.resize_long / max(height, width)
-        return _padded(height * ratio), _padded(width * ratio)
-    ratio = _ratio(resize.limit_type, resize.limit_side_len, (height, width))
-    return _rounded(height * ratio), _rounded(width * ratio)
-
-
-def _ratio(limit_type: str, limit: float, size: Size) -> float:
-    side = min(size) if limit_type == "min" else max(size)
-    fits = {"max": side <= limit, "min": side >= limit}.get(limit_type, False)
-    return 1.0 if fits else limit / side
-
-
-def _rounded(side: float) -> int:
-    return max(round(int(side) / 32) * 32, 32)
-
-
-def _padded(side: float) -> int:
-    return -(-int(side) // 128) * 128
 
 
 def available_memory() -> int:
@@ -79,7 +40,7 @@ def available_memory() -> int:
     return available
 
 
-def require_memory_to_transform(size: Size, becomes: Size) -> None:
+def require_memory_to_transform(size: Size, becomes: Size, task: Task) -> None:
     """Refuse an image whose input would not even fit into memory by itself.
 
     Raises:
@@ -87,15 +48,15 @@ def require_memory_to_transform(size: Size, becomes: Size) -> None:
     """
     need, available = TRANSFORM_BYTES * math.prod(becomes), available_memory()
     if need > available:
-        raise ValueError(_told(size, becomes, need, available))
+        raise ValueError(_told(size, becomes, need, task, available))
 
 
 class NetworkMemory:
     """The memory that an engine takes for images of a size."""
 
-    def __init__(self, engine: Callable[[np.ndarray], np.ndarray]):
+    def __init__(self, engine: Callable[[np.ndarray], Any], task: Task):
         """`engine` is run on a small image once, where an image is large enough to ask."""
-        self._engine = engine
+        self._engine, self._task = engine, task
         self._per_pixel: float | None = None
 
     def require(self, name: str, size: Size, becomes: Size) -> None:
@@ -114,19 +75,20 @@ class NetworkMemory:
             return
         need, available = int(pixels * self._bytes_per_pixel()), available_memory()
         if need > available:
-            raise DataError(f"{name}: {_told(size, becomes, need, available)}")
+            raise DataError(f"{name}: {_told(size, becomes, need, self._task, available)}")
         if need > WORTH_SAYING:
-            _say_once(f"{name}: {_told(size, becomes, need)}")
+            _say_once(f"{name}: {_told(size, becomes, need, self._task)}")
 
     def _bytes_per_pixel(self) -> float:
         """What the network takes for a pixel of its input; the same at every size."""
         if self._per_pixel is None:
-            measured = _peak(lambda: self._engine(np.zeros(_PROBE_SHAPE, np.float32))) / math.prod(_PROBE_SHAPE[2:])
+            shape = self._task.probe_shape
+            measured = _peak(lambda: self._engine(np.zeros(shape, np.float32)), shape) / math.prod(shape[2:])
             self._per_pixel = _SPARE * measured + TRANSFORM_BYTES
         return self._per_pixel
 
 
-def _peak(run: Callable[[], Any]) -> float:
+def _peak(run: Callable[[], Any], shape: Sequence[int]) -> float:
     """Bytes that Paddle's allocator gave out at the same time during `run`, beyond what it had before."""
     from paddle.base import core
 
@@ -137,7 +99,7 @@ def _peak(run: Callable[[], Any]) -> float:
         return core.host_memory_stat_peak_value("Allocated", 0) - before
     except Exception as error:  # an engine that takes other shapes only, a Paddle without these figures
         logger.debug("memory is not measured: %s", error)
-        return _UNKNOWN * math.prod(_PROBE_SHAPE[2:])
+        return _UNKNOWN * math.prod(shape[2:])
 
 
 @functools.cache
@@ -145,9 +107,9 @@ def _say_once(text: str) -> None:
     logger.warning(text)
 
 
-def _told(size: Size, becomes: Size, need: int, available: int | None = None) -> str:
+def _told(size: Size, becomes: Size, need: int, task: Task, available: int | None = None) -> str:
     there = "" if available is None else f", and {available / GIB:.1f} GiB are free"
     return (
         f"{size[1]}x{size[0]} pixels become {becomes[1]}x{becomes[0]} for the network, "
-        f"which takes about {need / GIB:.1f} GiB of memory{there}; {_REMEDY}"
+        f"which takes about {need / GIB:.1f} GiB of memory{there}; {task.smaller_input}"
     )

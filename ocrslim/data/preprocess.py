@@ -11,10 +11,11 @@ import numpy as np
 
 from ocrslim.config import Config
 from ocrslim.data.image_files import ImageError, read_image
-from ocrslim.data.input_memory import NetworkMemory, Size
-from ocrslim.data.stand_in_operators import DecodeImage, DetResizeForTest, Operator
+from ocrslim.data.input_memory import NetworkMemory
+from ocrslim.data.stand_in_operators import DecodeImage, Resize
 from ocrslim.data.transforms import TransformError, build_operators, run
 from ocrslim.errors import ConfigError, DataError
+from ocrslim.tasks import Operator, Size
 
 
 @dataclass(frozen=True)
@@ -81,23 +82,33 @@ def read_content(path: Path | str) -> bytes:
 
 
 def size_for_network(operators: Sequence[Operator], size: Size) -> Size:
-    resizes = (operator for operator in operators if isinstance(operator, DetResizeForTest))
+    """Height and width that an image of `size` becomes for the network."""
+    resizes = (operator for operator in operators if isinstance(operator, Resize))
     return next((resize.size_of(size) for resize in resizes), size)
 
 
 def needs_label(name: str) -> bool:
+    """Tell transforms that images without a label go without."""
     return name.endswith("LabelEncode") or name == "KeepKeys"
 
 
 def network_input(data: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The image with a batch axis, float32 [1, C, H, W], and what the transforms did to it."""
     image = np.ascontiguousarray(result_of(data, "image"), dtype=np.float32)[None]
     return image, np.asarray(result_of(data, "shape"), dtype=np.float32)[None]
 
 
 def result_of(data: dict[str, Any], key: str) -> Any:
+    """A result of the transforms.
+
+    Raises:
+        ConfigError: they give none of that name.
+    """
     if key not in data:
-        raise ConfigError(
-            f"Eval.dataset.transforms: give no {key!r}: expected DecodeImage, DetLabelEncode, "
-            "DetResizeForTest, NormalizeImage and ToCHWImage"
-        )
+        raise incomplete(key)
     return data[key]
+
+
+def incomplete(key: str) -> ConfigError:
+    """The error of transforms that do not give the result `key`."""
+    return ConfigError(f"Eval.dataset.transforms: give no {key!r}: compare with a file in configs")

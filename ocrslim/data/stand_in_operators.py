@@ -1,30 +1,23 @@
-"""Stand-ins for operators of PaddleOCR that go wrong on everyday images, and one operator beside them."""
+"""Stand-ins for PaddleOCR's operators that read images and change their size, for every task."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import cv2
-import numpy as np
-
 from ocrslim.data.image_files import decode_image
-from ocrslim.data.input_memory import Size, input_size, require_memory_to_transform
+from ocrslim.data.input_memory import require_memory_to_transform
+from ocrslim.tasks import Operator, Size, Task
 
-Operator = Callable[[dict[str, Any]], Any]
 
-
-def improved(operator: Operator) -> Operator:
-    """The stand-in for an operator of PaddleOCR, where there is one; else itself."""
+def improved(operator: Operator, task: Task) -> Operator:
+    """The stand-in for an operator, where there is one; else itself."""
     from ocrslim.ppocr import imaug
 
-    stand_ins: dict[type, Callable[[Any], Operator]] = {
-        imaug.DecodeImage: DecodeImage,
-        imaug.DetResizeForTest: DetResizeForTest,
-        imaug.CopyPaste: CopyPaste,
-    }
-    stand_in = stand_ins.get(type(operator))
-    return operator if stand_in is None else stand_in(operator)
+    if isinstance(operator, imaug.DecodeImage):
+        return DecodeImage(operator)
+    if task.resized(operator, (64, 64)) is not None:
+        return Resize(operator, task)
+    return task.improved(operator)
 
 
 class DecodeImage:
@@ -42,57 +35,22 @@ class DecodeImage:
         return data
 
 
-class DetResizeForTest:
-    """PaddleOCR's operator of this name, asked first how large the image becomes."""
+class Resize:
+    """An operator that changes an image's size, asked first how large the image becomes."""
 
-    def __init__(self, operator: Any):
-        self._operator = operator
+    def __init__(self, operator: Operator, task: Task):
+        self._operator, self._task = operator, task
+
+    @property
+    def name(self) -> str:
+        """The name of the operator, for messages."""
+        return type(self._operator).__name__
 
     def size_of(self, size: Size) -> Size:
         """Height and width that an image of `size` becomes."""
-        return input_size(self._operator, size)
+        return self._task.resized(self._operator, size) or size
 
-    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, data: dict[str, Any]) -> Any:
         size = data["image"].shape[:2]
-        require_memory_to_transform(size, self.size_of(size))
+        require_memory_to_transform(size, self.size_of(size), self._task)
         return self._operator(data)
-
-
-class CopyPaste:
-    """PaddleOCR's operator of this name, given only what it can paste: boxes with four corners."""
-
-    def __init__(self, operator: Any):
-        self._operator = operator
-        self.ext_data_num = operator.ext_data_num
-
-    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        other = data["ext_data"][0]
-        outlines = np.asarray(other["polys"])
-        # DetLabelEncode repeats the last corner until all boxes of an image have as many
-        four = (outlines[:, 4:] == outlines[:, 3:4]).all(axis=(1, 2))
-        wide = np.array([min(cv2.minAreaRect(box.astype(np.float32))[1]) >= 1 for box in outlines[:, :4]], dtype=bool)
-        chosen = np.flatnonzero(four & wide)
-        if not len(chosen):
-            return data
-        other = {
-            **other,
-            "polys": outlines[chosen, :4],
-            "texts": [other["texts"][index] for index in chosen],
-            "ignore_tags": np.asarray(other["ignore_tags"])[chosen],
-        }
-        return self._operator({**data, "ext_data": [other]})
-
-
-class IgnoreCollapsed:
-    """Marks boxes that a crop has shrunk to a line or a point as "don't care".
-
-    PaddleOCR's `MakeBorderMap` fails on them, and `MakeShrinkMap` ignores them a moment later anyway.
-    """
-
-    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        tags = np.array(data["ignore_tags"], dtype=bool)
-        for position, polygon in enumerate(data["polys"]):
-            pixels = np.trunc(np.asarray(polygon)).astype(np.float32)
-            tags[position] |= min(cv2.minAreaRect(pixels)[1]) < 1
-        data["ignore_tags"] = tags
-        return data

@@ -23,8 +23,7 @@ import paddle
 from ocrslim.config import Config
 from ocrslim.data.dataset import LabelledSet
 from ocrslim.data.image_files import ImageError, read_image
-from ocrslim.data.stand_in_operators import IgnoreCollapsed, Operator
-from ocrslim.data.transforms import TransformError, build_operators, run, seeded, uncropped
+from ocrslim.data.transforms import TransformError, build_operators, run, seeded
 from ocrslim.errors import ConfigError, DataError, TrainingError
 from ocrslim.utils import launched, postponed
 
@@ -165,12 +164,10 @@ class _TrainSet:
         named = build_operators(config, "Train")
         if named[-1][0] != "KeepKeys":
             raise ConfigError("Train.dataset.transforms: must end with KeepKeys, which names the loader's tensors")
-        operators: list[Operator] = []
-        for name, operator in named:
-            operators += [IgnoreCollapsed(), operator] if name == "MakeBorderMap" else [operator]
+        operators = config.task.training_operators(named)
         self._samples, self._chosen = labelled.samples, chosen
         self._operators = operators
-        self._calm = uncropped(operators)
+        self._calm = config.task.without_chance(operators)
         self._key = (config.seed, epoch)
         self._others = max((getattr(operator, "ext_data_num", 0) for operator in operators), default=0)
         self._others_operators = operators[: config.get("Train.dataset.ext_op_transform_idx", 2)]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
-import difflib
 import random
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,9 +12,9 @@ import numpy as np
 
 from ocrslim.config import Config
 from ocrslim.data.image_files import ImageError
-from ocrslim.data.stand_in_operators import CopyPaste, Operator, improved
+from ocrslim.data.stand_in_operators import Resize, improved
 from ocrslim.errors import ConfigError
-from ocrslim.tasks.detection.operators import OPERATORS
+from ocrslim.tasks import Operator, RefusedArguments, Task
 from ocrslim.utils import shortened
 
 
@@ -31,8 +29,8 @@ def build_operators(config: Config, mode: str) -> list[tuple[str, Operator]]:
     operators, problems = [], []
     for position, entry in enumerate(config.get(key)):
         try:
-            name, operator = _build(entry, config.section("Global"))
-            operators.append((name, improved(operator)))
+            name, operator = _build(entry, config.task, config.section("Global"))
+            operators.append((name, improved(operator, config.task)))
         except ValueError as problem:
             problems.append(f"{key}[{position}]: {problem}")
     if problems:
@@ -61,7 +59,7 @@ def run(operators: Sequence[Operator], data: dict[str, Any]) -> dict[str, Any]:
         TransformError: an operator failed or gave the sample up; the message says which and why.
     """
     for operator in operators:
-        name = type(operator).__name__
+        name = operator.name if isinstance(operator, Resize) else type(operator).__name__
         try:
             with np.errstate(divide="ignore", invalid="ignore"):  # PaddleOCR's maps divide by zero on purpose
                 data = operator(data)
@@ -95,56 +93,21 @@ def seeded(operators: Sequence[Operator], *key: int) -> Iterator[None]:
         np.random.set_state(states[1])
 
 
-def uncropped(operators: Sequence[Operator]) -> list[Operator]:
-    """The same operators without chance: no augmentation, and the whole image instead of a crop."""
-    from ocrslim.ppocr import imaug
-
-    calm: list[Operator] = []
-    for operator in operators:
-        if isinstance(operator, (imaug.IaaAugment, CopyPaste)):
-            continue
-        if isinstance(operator, imaug.EastRandomCropData):
-            operator = copy.copy(operator)
-            operator.max_tries = 0
-        calm.append(operator)
-    return calm
-
-
-def _build(entry: dict[str, Any], global_section: dict[str, Any]) -> tuple[str, Operator]:
-    from ocrslim.ppocr import create_operators, imaug
-
+def _build(entry: dict[str, Any], task: Task, global_section: dict[str, Any]) -> tuple[str, Operator]:
     ((name, arguments),) = entry.items()
-    if name not in OPERATORS or not isinstance(getattr(imaug, name, None), type):
-        raise ValueError(f"this PaddleOCR has no operator {name!r}")
-    if name == "IaaAugment":
-        _require_augmenters((arguments or {}).get("augmenter_args") or [])
     try:
+        if name not in task.schema.transforms:
+            raise RefusedArguments(f"this PaddleOCR has no operator {name!r}")
         with warnings.catch_warnings():  # albumentations leaves arguments that it does not know with a warning
             warnings.filterwarnings("ignore", category=UserWarning)
             warnings.filterwarnings("error", message=".*not valid for transform", category=UserWarning)
-            return name, create_operators([copy.deepcopy(entry)], global_section)[0]
+            return name, task.build_operator(name, arguments, global_section)
+    except RefusedArguments:
+        raise
     except Exception as error:  # foreign constructors: whatever they raise, the user's arguments caused it
         raise ValueError(
             f"{name} refuses its arguments {shortened(repr(arguments))}: {type(error).__name__}: {_one_line(error)}"
         ) from None
-
-
-def _require_augmenters(listed: Sequence[Any]) -> None:
-    """Refuse augmenters that there are none of, by name.
-
-    Raises:
-        ValueError: such a one, with the nearest.
-    """
-    import albumentations
-
-    known = {name for name, kind in vars(albumentations).items() if isinstance(kind, type)}
-    known |= {"Fliplr", "Flipud", "Affine", "Resize"}  # PaddleOCR's names, some of them imgaug's
-    for item in listed:
-        kind = str(item["type"] if isinstance(item, dict) else item[0])
-        if kind not in known:
-            near = difflib.get_close_matches(kind, known, 1)
-            hint = f"did you mean {near[0]}?" if near else "see the documentation of albumentations"
-            raise ValueError(f"IaaAugment: there is no augmenter {kind!r}: {hint}")
 
 
 def _generators(operators: Sequence[Operator]) -> Iterator[Any]:

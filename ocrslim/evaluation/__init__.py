@@ -1,7 +1,7 @@
 """Scores of a network on labelled images, and predictions for images without labels."""
 
 from ocrslim.evaluation.engine_factory import open_engine, scoring_engine
-from ocrslim.evaluation.evaluator import evaluate
+from ocrslim.evaluation.evaluator import Scorer, post_processor
 from ocrslim.evaluation.predict import Predictions, predict
 
-__all__ = ["Predictions", "evaluate", "open_engine", "predict", "scoring_engine"]
+__all__ = ["Predictions", "Scorer", "open_engine", "post_processor", "predict", "scoring_engine"]

@@ -1,28 +1,51 @@
-"""The one way to score a detector: engine, post-processing and metric over an evaluation set."""
+"""The one way to score a network: engine, post-processing and metric over an evaluation set."""
 
 from __future__ import annotations
 
+from ocrslim.config import Config
 from ocrslim.data import EvalSet, NetworkMemory
+from ocrslim.errors import ConfigError
 from ocrslim.inference import Engine
-from ocrslim.tasks.detection.metric import DetMetric
-from ocrslim.tasks.detection.post_process import PostProcess
+from ocrslim.tasks import Counts, PostProcess
 from ocrslim.utils import progress_bar
 
 
-def evaluate(engine: Engine, images: EvalSet, post_process: PostProcess, desc: str = "eval") -> dict[str, float]:
-    """Score `engine` on `images`, with a progress bar on standard error.
+class Scorer:
+    """The post-processing and the metric of a configuration."""
 
-    Returns:
-        precision, recall and hmean, each 0..1.
+    def __init__(self, config: Config):
+        """
+        Raises:
+            ConfigError: PaddleOCR does not take the values of `PostProcess`.
+        """
+        self.task = config.task
+        self.post_process = post_processor(config)
+
+    def __call__(self, engine: Engine, images: EvalSet, desc: str = "eval") -> dict[str, float]:
+        """Score `engine` on `images`, with a progress bar on standard error.
+
+        Returns:
+            the task's scores, each 0..1: for detection precision, recall and hmean.
+
+        Raises:
+            DataError: an image takes more memory than there is.
+        """
+        NetworkMemory(engine, self.task).require(*images.largest)
+        counts: list[Counts] = []
+        with progress_bar(range(len(images)), inner=True, desc=desc, unit="img") as bar:
+            for index in bar:
+                output, item = engine(images.image(index)), images[index]
+                counts.append(self.task.count(self.post_process(output, item.shape), item.target))
+        return self.task.scores(counts)
+
+
+def post_processor(config: Config) -> PostProcess:
+    """The post-processing of `PostProcess`: a function of the output and of what the transforms did to the image.
 
     Raises:
-        DataError: an image takes more memory than there is.
+        ConfigError: it does not take the section's values.
     """
-    NetworkMemory(engine).require(*images.largest)
-    metric = DetMetric()
-    with progress_bar(range(len(images)), inner=True, desc=desc, unit="img") as bar:
-        for index in bar:
-            shrink_map = engine(images.image(index))
-            item = images[index]
-            metric.update(post_process(shrink_map, item.shape), item.polys, item.ignore)
-    return metric.summary()
+    try:
+        return config.task.post_process(config.section("PostProcess"), config.section("Global"))
+    except (AssertionError, TypeError, ValueError) as error:
+        raise ConfigError(f"{config.path}: PostProcess: PaddleOCR refuses it: {error}") from None

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,9 +15,8 @@ import numpy as np
 from ocrslim.config import Config
 from ocrslim.data import NetworkMemory, Preprocessor
 from ocrslim.errors import DataError
+from ocrslim.evaluation.evaluator import post_processor
 from ocrslim.inference import Engine
-from ocrslim.report import draw_boxes
-from ocrslim.tasks.detection.post_process import post_processor
 from ocrslim.utils import atomic_file, check_writable, progress_bar, write_json
 
 logger = logging.getLogger(__name__)
@@ -24,20 +24,18 @@ logger = logging.getLogger(__name__)
 IMAGE_SUFFIXES = set(".jpg .jpeg .png .bmp .tif .tiff .webp .gif .avif .jp2 .pbm .pgm .ppm".split())
 BOXES = "boxes.json"
 
-Boxes = list[list[list[float]]]  # of an image: the points [x, y] of each text region, in pixels
-
 
 @dataclass(frozen=True)
 class Predictions:
-    """Text found in images.
+    """Predictions for images, and where they are written.
 
     Attributes:
-        boxes: image name -> its text regions.
+        found: name of the image -> its prediction, in the task's form.
         unreadable: names of the images that were left out.
-        file: holds `boxes` as JSON; the drawn images lie beside it.
+        file: holds the predictions as JSON; the drawn images lie beside it.
     """
 
-    boxes: Mapping[str, Boxes]
+    found: Mapping[str, Any]
     unreadable: tuple[str, ...]
     file: Path
 
@@ -55,8 +53,9 @@ def predict(engine: Engine, config: Config, images: Path, out: Path) -> Predicti
     """
     paths = _image_paths(images)
     check_writable(out)
-    load, post_process = Preprocessor(config, NetworkMemory(engine)), post_processor(config)
-    boxes: dict[str, Boxes] = {}
+    task, post_process = config.task, post_processor(config)
+    load = Preprocessor(config, NetworkMemory(engine, task))
+    predictions: dict[str, Any] = {}
     unreadable: list[str] = []
     with progress_bar(paths, desc="predict", unit="img") as bar:
         for path in bar:
@@ -70,12 +69,12 @@ def predict(engine: Engine, config: Config, images: Path, out: Path) -> Predicti
                     logger.warning("left out: %s", error)
                 continue
             found = post_process(engine(prepared.image), prepared.shape)
-            boxes[_as_text(path)] = [np.round(box, 2).tolist() for box in found]
-            _save_png(out / f"{path.name}.png", draw_boxes(prepared.pixels, found))
-    if not boxes:
+            predictions[_as_text(path)] = found
+            _save_png(out / f"{path.name}.png", task.draw(prepared.pixels, found))
+    if not predictions:
         raise DataError(f"{images}: none of {len(paths)} images can be read: the lines above say why; replace them")
-    write_json(out / BOXES, boxes)
-    return Predictions(boxes, tuple(unreadable), out / BOXES)
+    write_json(out / BOXES, {name: task.to_json(one) for name, one in predictions.items()})
+    return Predictions(predictions, tuple(unreadable), out / BOXES)
 
 
 def _image_paths(images: Path) -> list[Path]:

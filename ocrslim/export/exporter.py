@@ -27,8 +27,6 @@ from ocrslim.utils import write_json, write_text
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4
-# a name that PaddleOCR 3's TextDetection knows: it refuses models of any other
-DEFAULT_MODEL_NAME = "PP-OCRv3_mobile_det"
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Exported:
     Attributes:
         folder: what clients load.
         format: `LEGACY` (`inference.pdmodel`) or `PIR` (`inference.json`).
-        differences: kernels that ran -> largest absolute difference of the shrink map to the source's.
+        differences: kernels that ran -> largest absolute difference of the output to the source's.
         bytes: size of the model and its parameters.
     """
 
@@ -66,7 +64,7 @@ def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, ori
     folder = resolve_target(folder)
     check_target(folder)
     with staging(folder) as staged:
-        kind = save_inference(model, staged / "inference")
+        kind = save_inference(model, staged / "inference", config.task.free_shape)
         if kind == PIR:
             tell_of_pir()
         write_text(staged / "inference.yml", yaml.safe_dump(client_settings(config), sort_keys=False))
@@ -85,7 +83,7 @@ def verify(model: nn.Layer, folder: Path, image: np.ndarray) -> dict[str, float]
     (PP-OCRv2's reach 1900: 9e-5 on a page), so its difference is reported.
 
     Returns:
-        kernels that ran (`InferenceEngine.kernels`) -> largest absolute difference of the shrink map.
+        kernels that ran (`InferenceEngine.kernels`) -> largest absolute difference of the output.
 
     Raises:
         ExportError: Paddle Inference without oneDNN is off by more than `TOLERANCE`.
@@ -119,7 +117,7 @@ def client_settings(config: Config) -> dict[str, Any]:
     """What clients need beside the network, in the form of PaddleOCR 3's `inference.yml`."""
     transforms = config.section("Eval").get("dataset", {}).get("transforms", [])
     return {
-        "Global": {"model_name": config.get("Global.model_name") or DEFAULT_MODEL_NAME},
+        "Global": {"model_name": config.get("Global.model_name") or config.task.export_name},
         "PreProcess": {"transform_ops": transforms},
         "PostProcess": config.section("PostProcess"),
     }

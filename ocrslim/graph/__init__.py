@@ -1,14 +1,18 @@
 """The channel graph: a network as operators and values, and which channels can only be removed together."""
 
+from ocrslim.graph.depth import DEPTHWISE, TRANSPOSED
 from ocrslim.graph.frontends.dygraph import Shape, as_it_was, described, floating_type, trace, traced
-from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Member
+from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Layer, Member
 from ocrslim.graph.program import Op, Program, Value
 
 __all__ = [
+    "DEPTHWISE",
     "INPUT",
     "OUTPUT",
+    "TRANSPOSED",
     "ChannelGraph",
     "Group",
+    "Layer",
     "Member",
     "Op",
     "Program",

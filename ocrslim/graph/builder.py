@@ -6,12 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from ocrslim.graph.coupling import Coupling, ParameterAxis
+from ocrslim.graph.depth import Place, places
 from ocrslim.graph.groups import OUTPUT, ChannelGraph, Group, Layer, Member
 from ocrslim.graph.program import Program
-from ocrslim.graph.rules import channelwise as rules_channelwise  # noqa: F401  (they register rules)
-from ocrslim.graph.rules import joins as rules_joins  # noqa: F401  (they register rules)
-from ocrslim.graph.rules import layers as rules_layers  # noqa: F401  (they register rules)
-from ocrslim.graph.rules import shapes as rules_shape  # noqa: F401  (they register rules)
+from ocrslim.graph.rules import channelwise, joins, layers, shapes  # noqa: F401  (they register rules)
 from ocrslim.graph.rules.registry import walk
 
 TRAINING_ONLY = "only training runs it, inference does not"
@@ -50,16 +48,18 @@ def build_graph(
     groups: dict[str, Group] = {}
     touched, fixed = _touched(roots), coupling.fixed()
     for free in _components(coupling, roots):
-        places = dict.fromkeys(place for root in free for place in touched[root])
-        makers = [place for place in places if place in coupling.makers and place[0] in used]
+        touching = dict.fromkeys(place for root in free for place in touched[root])
+        makers = [place for place in touching if place in coupling.makers and place[0] in used]
         if makers and len(free) > 1:
             master = min(makers, key=lambda place: ranks[place[0]])
-            members = _members({place: roots[place] for place in places}, master, set(free), coupling.roles)
+            members = _members({place: roots[place] for place in touching}, master, set(free), coupling.roles)
             operators = sorted({op for root in free for op in fixed.get(root, ())})
             groups[master[0]] = Group(master[0], members, tuple(operators))
     groups = dict(sorted(groups.items(), key=lambda item: ranks[item[0]][1]))
     reasons = {key: reason for key in weights if (reason := _reason(key, coupling, roots, groups, used, trained))}
-    return ChannelGraph(groups, reasons, _layers(coupling, roots), {k: s for k, s in trainable.items() if k in used})
+    return ChannelGraph(
+        groups, reasons, _layers(coupling, roots, places(inference)), {k: s for k, s in trainable.items() if k in used}
+    )
 
 
 def _ranks(coupling: Coupling, weights: Mapping[str, str]) -> dict[str, tuple[bool, int]]:
@@ -119,15 +119,16 @@ def _member(place: ParameterAxis, roots: list[int], units: Mapping[int, int], ro
     return Member(place[0], place[1], len(roots), tuple(map(tuple, positions)), role)
 
 
-def _layers(coupling: Coupling, roots: Roots) -> tuple[Layer, ...]:
-    """What inference runs, each with its positions."""
+def _layers(coupling: Coupling, roots: Roots, known: Mapping[str, Place]) -> tuple[Layer, ...]:
+    """What inference runs, each with its positions and its place."""
     entries = {root: (*place, index) for place, along in roots.items() for index, root in enumerate(along)}
-    layers = []
+    found = []
     for use in coupling.uses:
         per = () if use.per is None else coupling.roots(use.per).tolist()
         stays = (use.key, 0, 0)  # for a channel that no parameter holds: a weight that runs over positions is pinned
-        layers.append(Layer(use.key, use.shape, use.positions, tuple(entries.get(root, stays) for root in per)))
-    return tuple(layers)
+        along = tuple(entries.get(root, stays) for root in per)
+        found.append(Layer(use.key, use.shape, use.positions, along, *known.get(use.key, ())))
+    return tuple(found)
 
 
 def _reason(
@@ -138,8 +139,8 @@ def _reason(
         return None
     if key not in used:
         return TRAINING_ONLY if key in trained else NOT_RUN
-    places = [place for place in roots if place[0] == key]
-    made = [place for place in places if coupling.roles[place] == OUTPUT] or places
+    axes = [place for place in roots if place[0] == key]
+    made = [place for place in axes if coupling.roles[place] == OUTPUT] or axes
     pins = coupling.reasons()
     for place in made:
         for root in roots[place]:

@@ -111,12 +111,16 @@ class Layer:
         positions: batch and space, channels aside.
         per: for a layer that runs over each of some channels alone (a linear layer over the places of a map):
             those channels, each by an entry (key, axis, index) of a parameter that goes when it goes.
+        kind: what it is, as `ocrslim.graph.depth` has it; empty where that is not known.
+        block: number of the block that it lies in, counted from the input; 0 where that is not known.
     """
 
     key: str
     shape: tuple[int, ...]
     positions: int
     per: tuple[tuple[str, int, int], ...] = ()
+    kind: str = ""
+    block: int = 0
 
     @property
     def macs(self) -> int:

@@ -8,7 +8,7 @@ from ocrslim.inference.engines import (
     Engine,
     InferenceEngine,
     is_inference_folder,
-    open_detector,
+    open_exported,
 )
 from ocrslim.inference.incremental.activation_cache import Fronts
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
@@ -31,5 +31,5 @@ __all__ = [
     "Variant",
     "is_inference_folder",
     "measure_latency",
-    "open_detector",
+    "open_exported",
 ]

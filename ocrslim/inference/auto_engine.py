@@ -24,16 +24,16 @@ from ocrslim.inference.engines import DygraphEngine, Engine
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.runner import compare
 from ocrslim.models import state_arrays
+from ocrslim.tasks import Task
 
 logger = logging.getLogger(__name__)
 
 PAYS = 6_000_000  # pixels of an evaluation from which a trace of 2 s is made up for: six images of 736x1280
 _COMPARED = 1280  # pixels of a side; of a larger image a corner is compared, which dygraph has the memory for
-_FREE_SIZE = (-1, 3, -1, -1)
 
 
 class Images(Protocol):
-    """What is scored: float32 images [1, 3, H, W]."""
+    """What is scored: float32 images [1, C, H, W]."""
 
     def __len__(self) -> int: ...
 
@@ -47,9 +47,9 @@ class Engines:
     resumed scores as one that was not stopped.
     """
 
-    def __init__(self, model: nn.Layer):
+    def __init__(self, model: nn.Layer, task: Task):
         """`model` may be trained meanwhile, and be pruned already; its shapes have to stay."""
-        self._model = model
+        self._model, self._task = model, task
         self._network: RuntimeNetwork | None = None
         self._possible = paddle.get_device() == "cpu"
 
@@ -90,8 +90,8 @@ class Engines:
         """The network as it is now, on the runtime."""
         arrays = state_arrays(self._model)
         if self._network is None:
-            program = traced(self._model, [_FREE_SIZE], training=False)
-            self._network = RuntimeNetwork(program, arrays, threads=_threads())
+            program = traced(self._model, [self._task.free_shape], training=False)
+            self._network = RuntimeNetwork(program, arrays, self._task.probe_shape, threads=_threads())
         return self._network.back(self._network.divide(None), Variant(arrays=arrays))
 
 

@@ -1,4 +1,4 @@
-"""Ways to run a detector: image in, shrink map out."""
+"""Ways to run a network: image in, output out."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from ocrslim.inference.predictor import (
     params_of,
     run_predictor,
 )
+from ocrslim.models import output_of
+from ocrslim.tasks import Task
 
 __all__ = [
     "LEGACY_MODEL",
@@ -38,7 +40,7 @@ __all__ = [
     "InferenceEngine",
     "find_inference_model",
     "is_inference_folder",
-    "open_detector",
+    "open_exported",
 ]
 
 logger = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ LEGACY_MODEL, PIR_MODEL = MODEL_FILES = ("inference.pdmodel", "inference.json")
 
 
 class Engine(Protocol):
-    """Runs the network: float32 [N, 3, H, W] -> shrink map, float32 [N, 1, H, W]."""
+    """Runs the network: float32 [N, C, H, W] -> its output, such as a detector's shrink map, float32 [N, 1, H, W]."""
 
     def __call__(self, image: np.ndarray) -> np.ndarray: ...
 
@@ -62,7 +64,7 @@ class DygraphEngine:
     def __call__(self, image: np.ndarray) -> np.ndarray:
         self._model.eval()
         with paddle.no_grad():
-            return self._model(paddle.to_tensor(image))["maps"].numpy()
+            return output_of(self._model, self._model(paddle.to_tensor(image))).numpy()
 
 
 class InferenceEngine:
@@ -150,21 +152,23 @@ def _checked(model: Path) -> tuple[int, ...]:
     return shape
 
 
-def open_detector(folder: Path | str) -> Engine:
-    """An exported folder as a detector, whoever exported it.
+def open_exported(folder: Path | str, task: Task) -> Engine:
+    """An exported folder, whoever exported it.
 
     Raises:
-        WeightsError: as `InferenceEngine`; when it is run, also where the model gives something else than a text map.
+        WeightsError: as `InferenceEngine`; when it is run, also where its output has another shape than the task's.
     """
     engine = InferenceEngine(folder)
 
     def run(image: np.ndarray) -> np.ndarray:
         found = engine(image)
-        expected = (image.shape[0], 1, *image.shape[2:])
-        if found.shape != expected or found.dtype != np.float32:
+        expected = task.output_shape(image.shape)
+        fits = len(found.shape) == len(expected) and all(e in (-1, f) for e, f in zip(expected, found.shape))
+        if not fits or found.dtype != np.float32:
             raise WeightsError(
-                f"{folder}: not a text detector: for an image of shape {list(image.shape)} it gives {found.dtype} "
-                f"{list(found.shape)}, expected a text map, float32 {list(expected)}: name an exported detector"
+                f"{folder}: not a model for {task.title}: for an image of shape {list(image.shape)} it gives "
+                f"{found.dtype} {list(found.shape)}, expected float32 {list(expected)}: name an exported model of that "
+                "kind"
             )
         return found
 

@@ -1,23 +1,48 @@
-"""A text detector: backbone, neck and head in a row."""
+"""A network of PaddleOCR's form: backbone, neck and head in a row."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import paddle
 from paddle import nn
 
+from ocrslim.tasks import Task
 
-class DetectionModel(nn.Layer):
-    """The network; its state-dict keys are PaddleOCR's (`backbone.*`, `neck.*`, `head.*`)."""
 
-    # State-dict prefixes of what runs while training only: an exported model does not carry it.
-    training_only: tuple[str, ...] = ("head.thresh.",)
+class OcrModel(nn.Layer):
+    """The network; its state-dict keys are PaddleOCR's (`backbone.*`, `neck.*`, `head.*`).
 
-    def __init__(self, backbone: nn.Layer, neck: nn.Layer, head: nn.Layer):
+    Attributes:
+        task: what it is for.
+        neck: missing where there is none.
+    """
+
+    def __init__(self, task: Task, backbone: nn.Layer, head: nn.Layer, neck: nn.Layer | None = None):
         super().__init__()
+        self.task = task
         self.backbone = backbone
-        self.neck = neck
+        if neck is not None:
+            self.neck = neck
         self.head = head
 
-    def forward(self, x: paddle.Tensor) -> dict[str, paddle.Tensor]:
-        """Images [N, 3, H, W], H and W multiples of 32 -> {"maps": ...} as the head returns it."""
-        return self.head(self.neck(self.backbone(x)))
+    @property
+    def training_only(self) -> tuple[str, ...]:
+        """State-dict prefixes of what runs while training only: an exported model does not carry it."""
+        return self.task.training_only
+
+    def forward(self, x: paddle.Tensor) -> Any:
+        """Images [N, C, H, W], of a size that the task's networks take -> what the head returns."""
+        features = self.backbone(x)
+        return self.head(self.neck(features) if "neck" in self._sub_layers else features)
+
+
+def output_of(model: nn.Layer, result: Any) -> paddle.Tensor:
+    """The output that an exported model returns, of what `model` has returned.
+
+    A network that is no `OcrModel` returns it as it is, or as the first value of a dictionary.
+    """
+    task = getattr(model, "task", None)
+    if isinstance(task, Task):
+        return task.output(result)
+    return next(iter(result.values())) if isinstance(result, dict) else result

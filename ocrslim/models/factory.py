@@ -11,18 +11,19 @@ from paddle import nn
 
 from ocrslim.errors import ConfigError
 from ocrslim.models.backbones.mobilenet_v3 import MobileNetV3
-from ocrslim.models.base import DetectionModel
+from ocrslim.models.base import OcrModel
 from ocrslim.models.heads.db_head import DBHead
 from ocrslim.models.necks.db_fpn import DBFPN, RSEFPN
+from ocrslim.tasks import DEFAULT, task_of
 
 BACKBONES: dict[str, type[nn.Layer]] = {"MobileNetV3": MobileNetV3}
 NECKS: dict[str, type[nn.Layer]] = {"DBFPN": DBFPN, "RSEFPN": RSEFPN}
 HEADS: dict[str, type[nn.Layer]] = {"DBHead": DBHead}
 
-__all__ = ["BACKBONES", "HEADS", "NECKS", "DetectionModel", "build_model"]
+__all__ = ["BACKBONES", "HEADS", "NECKS", "OcrModel", "build_model"]
 
 
-def build_model(architecture: Mapping[str, Any]) -> DetectionModel:
+def build_model(architecture: Mapping[str, Any]) -> OcrModel:
     """Build the network that an `Architecture` section describes, with fresh weights, in training mode.
 
     Args:
@@ -32,17 +33,16 @@ def build_model(architecture: Mapping[str, Any]) -> DetectionModel:
     Raises:
         ConfigError: an unknown name, argument or value; the message has the nearest valid one.
     """
-    model_type = architecture.get("model_type", "det")
-    if model_type != "det":
-        raise ConfigError(f"Architecture.model_type: {model_type!r} is not supported: expected 'det'")
+    task = task_of(architecture.get("model_type", DEFAULT))
     if architecture.get("Transform") is not None:
-        raise ConfigError(
-            f"Architecture.Transform: {architecture['Transform']!r} is not supported by detectors: leave it empty"
-        )
-    backbone = _build(architecture, "Backbone", BACKBONES)
-    neck = _build(architecture, "Neck", NECKS, backbone.out_channels)
-    head = _build(architecture, "Head", HEADS, neck.out_channels)
-    return DetectionModel(backbone, neck, head)
+        raise ConfigError(f"Architecture.Transform: {architecture['Transform']!r} is not supported: leave it empty")
+    channels: tuple[Any, ...] = ()
+    parts: dict[str, nn.Layer] = {}
+    for part, registry in (("Backbone", BACKBONES), ("Neck", NECKS), ("Head", HEADS)):
+        if part != "Neck" or architecture.get(part) is not None:
+            parts[part.lower()] = layer = _build(architecture, part, registry, *channels)
+            channels = (getattr(layer, "out_channels", None),)
+    return OcrModel(task, **parts)
 
 
 def _build(

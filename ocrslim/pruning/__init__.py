@@ -16,13 +16,12 @@ from ocrslim.pruning.loading import (
 )
 from ocrslim.pruning.loss_rules import loss_at, loss_of, ratio_by_loss
 from ocrslim.pruning.plan import SUFFIX, Cut, Plan, combine
-from ocrslim.pruning.prunable import NOMINAL_SHAPE, Scored, detector_graph, load_scored
+from ocrslim.pruning.prunable import Scored, load_scored, model_graph
 from ocrslim.pruning.refit.recover import recover
 from ocrslim.pruning.surgery import apply_plan, cut, named_tensors, pruned
 
 __all__ = [
     "MACS",
-    "NOMINAL_SHAPE",
     "RECONSTRUCTION",
     "SUFFIX",
     "WEIGHTS",
@@ -39,7 +38,6 @@ __all__ = [
     "check_patterns",
     "combine",
     "cut",
-    "detector_graph",
     "load_network",
     "load_prunable",
     "load_scored",
@@ -49,6 +47,7 @@ __all__ = [
     "match_groups",
     "matches",
     "measure_cost",
+    "model_graph",
     "named_tensors",
     "product_cost",
     "pruned",

@@ -15,10 +15,7 @@ from ocrslim.data import LabelledSet, Preprocessor, train_loader
 from ocrslim.errors import DataError, TrainingError
 from ocrslim.graph import as_it_was
 from ocrslim.pruning.surgery import named_tensors
-from ocrslim.tasks.detection.loss import build_loss
 from ocrslim.utils import progress_bar
-
-_CUT_OUT = 480  # pixels: refits on cut-outs of 320 left the receipts a point worse
 
 
 def weight_gradients(model: nn.Layer, config: Config, labelled: LabelledSet) -> dict[tuple[str, int], np.ndarray]:
@@ -42,13 +39,14 @@ def weight_gradients(model: nn.Layer, config: Config, labelled: LabelledSet) -> 
         DataError: there is not one batch, or an image cannot be used.
     """
     weights = {key: tensor for key, tensor in named_tensors(model) if len(tensor.shape) > 1}
-    loss = build_loss(config.section("Loss"))
+    task = config.task
+    loss = task.loss(config.section("Loss"))
     count = config.prune.calibration_batches
     sums: dict[tuple[str, int], list[np.ndarray]] = {}
     with _calibrating(model):
         batches = progress_bar(_batches(config, labelled, count), total=count, desc="calibration", unit="batch")
         for batch in batches:
-            for key, product in _products(loss(model(batch[0]), batch)["loss"], weights).items():
+            for key, product in _products(loss(task.predictions(model(batch[0])), batch)["loss"], weights).items():
                 for axis in (0, 1):
                     others = tuple(other for other in range(product.ndim) if other != axis)
                     sums.setdefault((key, axis), []).append(product.sum(axis=others))
@@ -56,13 +54,12 @@ def weight_gradients(model: nn.Layer, config: Config, labelled: LabelledSet) -> 
 
 
 def calibration_inputs(config: Config, labelled: LabelledSet) -> list[np.ndarray]:
-    """Cut-outs of `Prune.recover_images` training images, resized and normalised as for evaluation.
+    """Parts of `Prune.recover_images` training images, resized and normalised as for evaluation.
 
-    Images and places depend on `Global.seed`; an image is taken twice only where there are too few. What is
-    smaller than a cut-out is padded with zeros, the mean colour.
+    Images and places depend on `Global.seed`; an image is taken twice only where there are too few.
 
     Returns:
-        float32 [1, 3, 480, 480] each.
+        float32 [1, C, H, W] each, all of one size (`Task.calibration_input`).
 
     Raises:
         DataError: fewer than `MIN_RECOVER_IMAGES` images, or one cannot be read.
@@ -78,15 +75,10 @@ def calibration_inputs(config: Config, labelled: LabelledSet) -> list[np.ndarray
     count, order = config.prune.recover_images, rng.permutation(len(labelled))
     chosen = np.resize(order, count).tolist()
     images = (load(labelled.samples[index].path).image for index in chosen)
-    return [_cut_out(image, rng) for image in progress_bar(images, total=count, desc="calibration", unit="img")]
-
-
-def _cut_out(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A square somewhere in an image, float32 [1, 3, H, W]."""
-    lacking = [max(0, _CUT_OUT - side) for side in image.shape[2:]]
-    image = np.pad(image, ((0, 0), (0, 0), *((0, number) for number in lacking)))
-    top, left = (int(rng.integers(side - _CUT_OUT + 1)) for side in image.shape[2:])
-    return np.ascontiguousarray(image[:, :, top : top + _CUT_OUT, left : left + _CUT_OUT])
+    return [
+        config.task.calibration_input(image, rng)
+        for image in progress_bar(images, total=count, desc="calibration", unit="img")
+    ]
 
 
 def _batches(config: Config, labelled: LabelledSet, count: int) -> Iterator[list[Tensor]]:

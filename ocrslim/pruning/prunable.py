@@ -20,12 +20,11 @@ from ocrslim.pruning.criteria import RECONSTRUCTION
 from ocrslim.pruning.loading import load_prunable
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.refit.reconstruction import Removal, removals
+from ocrslim.tasks import Task
 from ocrslim.utils import hash_arrays, hash_value
 
 logger = logging.getLogger(__name__)
 
-NOMINAL_SHAPE = (1, 3, 736, 1280)
-_PROOF_SHAPE = (1, 3, 64, 96)
 TAYLOR = "taylor"
 _MEASURED = (TAYLOR, RECONSTRUCTION)  # criteria that look at training images
 
@@ -36,7 +35,7 @@ class Scored:
 
     Attributes:
         model: weights loaded.
-        graph: its channel groups, costs counted at `NOMINAL_SHAPE`.
+        graph: its channel groups, costs counted at the task's nominal shape.
         config: with `Prune.criterion` and what belongs to it.
         training: the images that the criteria `taylor` and `reconstruction` look at; None for the others.
         plan: what the network is pruned by already; None for an unpruned one. Everything here, the groups first of
@@ -117,9 +116,9 @@ def load_scored(config: Config, training: LabelledSet | None = None) -> Scored:
         config.require("Train", *(["Loss"] if config.prune.criterion == TAYLOR else []))
         training = scan(config, "Train").announce()
     network = load_prunable(config)
-    return Scored(network.model, detector_graph(network.model), config, training, network.plan)
+    return Scored(network.model, model_graph(network.model, config.task), config, training, network.plan)
 
 
-def detector_graph(model: nn.Layer) -> ChannelGraph:
-    """The channel graph of a detector, its costs counted at `NOMINAL_SHAPE`."""
-    return channel_graph(model, NOMINAL_SHAPE, proof_shapes=[_PROOF_SHAPE])
+def model_graph(model: nn.Layer, task: Task) -> ChannelGraph:
+    """The channel graph of a network, its costs counted at the task's nominal shape."""
+    return channel_graph(model, task.nominal_shape, proof_shapes=[task.probe_shape])

@@ -1,26 +1,13 @@
-"""Boxes drawn into images."""
+"""Images of several folders side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import matplotlib.pyplot as plt
-import numpy as np
 
 from ocrslim.utils import atomic_file
-
-BOX_COLOUR = (0, 90, 255)  # BGR
-
-
-def draw_boxes(image: np.ndarray, boxes: Sequence[np.ndarray]) -> np.ndarray:
-    """A copy of `image` (uint8 [H, W, 3], BGR) with the polygons ([k, 2] pixels) outlined."""
-    drawn = image.copy()
-    thickness = max(1, round(max(image.shape[:2]) / 500))
-    outlines = [np.round(box).astype(np.int32) for box in boxes]
-    cv2.polylines(drawn, outlines, isClosed=True, color=BOX_COLOUR, thickness=thickness, lineType=cv2.LINE_AA)
-    return drawn
 
 
 def contact_sheet(folders: Sequence[Path], path: Path, titles: Sequence[str], most: int = 4) -> None:

@@ -12,11 +12,10 @@ from paddle import nn
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet
 from ocrslim.errors import ArtifactError
-from ocrslim.evaluation import evaluate
+from ocrslim.evaluation import Scorer
 from ocrslim.inference import Engines
 from ocrslim.models import state_arrays
 from ocrslim.pruning import Network, Plan, apply_plan, calibration_inputs, load_prunable, recover
-from ocrslim.tasks.detection.post_process import post_processor
 from ocrslim.training import TRIALS
 from ocrslim.utils import Field, hash_arrays, hash_value, read_json, write_json
 
@@ -78,9 +77,9 @@ class Trials:
         known = self._known()
         if key not in known:
             images = EvalSet(self._evaluation, self._config)
-            with Engines(made()).engine(images) as engine:
-                found = evaluate(engine, images, post_processor(self._config))
-            known[key] = found[self._config.get("Metric.main_indicator") or "hmean"]
+            with Engines(made(), self._config.task).engine(images) as engine:
+                found = Scorer(self._config)(engine, images)
+            known[key] = found[self._config.main_indicator]
             if self._keep:
                 write_json(self._path, known)
         return known[key]

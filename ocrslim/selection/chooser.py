@@ -18,6 +18,7 @@ from ocrslim.selection.latency.benchmark import THREADS
 from ocrslim.selection.latency.target import LATENCY, LatencyGoal
 from ocrslim.selection.select import Selection, select
 from ocrslim.sensitivity import TABLE, load_table
+from ocrslim.tasks import Task
 from ocrslim.utils import hash_value
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,7 @@ def choose_plan(scored: Scored, trial: Trial | None = None) -> Choice:
             "Prune.skip_first, Prune.align or Prune.min_channels, or shorten Prune.skip, where those are named"
         )
     _print_losses(choice, scored.by_reconstruction)
-    _print_costs(choice)
+    _print_costs(choice, size_of(config.task))
     return choice
 
 
@@ -179,17 +180,22 @@ def _print_losses(choice: Choice, errors: bool) -> None:
         )
 
 
-def _print_costs(choice: Choice) -> None:
+def size_of(task: Task) -> str:
+    """The input size at which costs are counted, such as 736x1280."""
+    return "x".join(map(str, task.nominal_shape[2:]))
+
+
+def _print_costs(choice: Choice, size: str) -> None:
     before, after = choice.before, choice.after
     for what, old, new in (
-        ("MACs at 736x1280", before.macs, after.macs),
+        (f"MACs at {size}", before.macs, after.macs),
         ("parameters", before.params, after.params),
     ):
         print(f"{what}: {old:,} -> {new:,}, {1 - new / old:.1%} removed", flush=True)
     if choice.latency:
         full, predicted, measured = (choice.latency[key] for key in ("before", "predicted", "measured"))
         print(
-            f"latency at 736x1280, {THREADS} thread: {full:.1f} ms -> {predicted:.1f} ms predicted, "
+            f"latency at {size}, {THREADS} thread: {full:.1f} ms -> {predicted:.1f} ms predicted, "
             f"{1 - predicted / full:.1%} less; {measured:.1f} ms measured, {1 - measured / full:.1%} less"
         )
         if abs(measured - predicted) > _OFF * full:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -26,8 +25,6 @@ from ocrslim.pruning import (
 )
 from ocrslim.selection.joint_loss import damages, joint_loss, rising
 from ocrslim.selection.target_search import Problem, cheapest, search
-
-_BLOCK = re.compile(r"conv(\d+)_")
 
 
 @dataclass(frozen=True)
@@ -76,8 +73,8 @@ def select(
         table: {state-dict key of the group: {ratio: loss}}.
         architecture: the `Architecture` section, for the public names that patterns match.
         cost: what the target counts; needed for `latency` alone, which is measured.
-        power: of the layers' damages (`ocrslim.selection.joint_loss`), whose sum the plan for a target makes least: 1 where
-            they reinforce one another, 2 where they are independent.
+        power: of the layers' damages (`joint_loss.damages`), whose sum the plan for a target makes least: 1 where they
+            reinforce one another, 2 where they are independent.
 
     Raises:
         ConfigError: `Prune.skip` names a layer that does not exist.
@@ -106,7 +103,11 @@ def _reasons(
     graph: ChannelGraph, table: Sensitivities, options: PruneOptions, architecture: Mapping[str, Any]
 ) -> dict[str, str]:
     """Why groups are left alone, by name."""
-    found = {name: _skip_reason(g, table.get(name, {}), options, architecture) for name, g in graph.groups.items()}
+    blocks = {layer.key: layer.block for layer in graph.layers}
+    found = {
+        name: _skip_reason(group, table.get(name, {}), options, architecture, blocks)
+        for name, group in graph.groups.items()
+    }
     return {name: reason for name, reason in found.items() if reason}
 
 
@@ -248,12 +249,16 @@ def _why_none(ratio: float, group: Group, options: PruneOptions) -> str:
 
 
 def _skip_reason(
-    group: Group, losses: Mapping[float, float], options: PruneOptions, architecture: Mapping[str, Any]
+    group: Group,
+    losses: Mapping[float, float],
+    options: PruneOptions,
+    architecture: Mapping[str, Any],
+    blocks: Mapping[str, int],
 ) -> str | None:
     members = losing(group)
-    for name in (to_public(member.key, architecture) for member in members):
-        block = _BLOCK.match(name)
-        if block and int(block[1]) <= options.skip_first:
+    for member in members:
+        if 0 < blocks.get(member.key, 0) <= options.skip_first:
+            name = to_public(member.key, architecture)
             return f"close to the input: {name} lies in the first {options.skip_first} blocks (Prune.skip_first)"
     for member in members:
         for pattern in options.skip:

@@ -18,6 +18,7 @@ import numpy as np
 
 from ocrslim.data import EvalSet
 from ocrslim.errors import ArtifactError, ConfigError, DataError, GraphError, LoweringError
+from ocrslim.evaluation import Scorer
 from ocrslim.graph import Program, traced
 from ocrslim.models import state_arrays
 from ocrslim.sensitivity.display import SensitivityDisplay
@@ -31,8 +32,7 @@ from ocrslim.sensitivity.workers.measure import Measuring, Task
 from ocrslim.sensitivity.workers.pool import Answer, ProcessWorkers, ThisProcess, Workers
 from ocrslim.sensitivity.workers.process import Setup
 from ocrslim.sensitivity.workers.variants import DygraphRunner, DygraphVariants, RuntimeVariants, Variants
-from ocrslim.tasks.detection.metric import ImageCounts, scores_of
-from ocrslim.tasks.detection.post_process import post_processor
+from ocrslim.tasks import Counts
 from ocrslim.utils import Clock, check_writable, progress_bar, remove_leftovers
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,6 @@ logger = logging.getLogger(__name__)
 _ORDER_SEED = 0  # of the order in which images are measured: a sample of the first is one of all
 _POLL = 0.5  # seconds
 _SAVE_SECONDS = 2.0  # the journal has everything at once; what is derived from it follows
-_FREE_SIZE = (-1, 3, -1, -1)
 
 
 def analyse(
@@ -123,7 +122,7 @@ def _searches(measured: Measurements, layers: Mapping[str, Sequence[float]], met
     """What is known of each layer at its ratios, and what is still to be measured of it."""
     found: dict[str, Search] = {}
     for layer, ratios in layers.items():
-        settings = (ratios, measured.baseline, measured.identity.metric, method.tolerance)
+        settings = (ratios, measured.baseline, measured.identity.ratio, method.tolerance)
         search: Search = AdaptiveSearch(*settings) if method.mode == ADAPTIVE else ExactSearch(*settings)
         for ratio in ratios:
             search.add(ratio, 0, measured.counts.get((layer, ratio), []))
@@ -190,13 +189,13 @@ class _Run:
         study, method = self._study, self._method
         if method.engine != DYGRAPH:
             try:
-                program = traced(study.model, [_FREE_SIZE], training=False)
+                program = traced(study.model, [study.task.free_shape], training=False)
             except GraphError as error:
                 _say_slow(error)
             else:
                 self._engine = ONEDNN
                 yield (
-                    RuntimeVariants(study.model, study.graph, self._images, study.pruner),
+                    RuntimeVariants(study.model, study.graph, self._images, study.pruner, study.task),
                     (processes or ProcessWorkers(method.processes)).set_up(self._setup(program)),
                 )
         self._engine = DYGRAPH
@@ -210,9 +209,10 @@ class _Run:
 
     def _this_process(self) -> ThisProcess:
         study, clock = self._study, Clock()
-        post = post_processor(study.config)
         runner = DygraphRunner(study.model, self._images, clock)
-        return ThisProcess(Measuring(lambda _: runner, self._images, self._order, post, clock), clock.seconds)
+        return ThisProcess(
+            Measuring(lambda _: runner, self._images, self._order, Scorer(study.config), clock), clock.seconds
+        )
 
     def _measure(self, variants: Variants, workers: Workers) -> None:
         with workers:
@@ -234,14 +234,14 @@ class _Run:
         variant = variants.variant(None, 0.0)
         for number, (start, stop) in enumerate(zip(edges, edges[1:])):
             workers.give(number, Task(None, 0.0, start, stop, variant))
-        parts: dict[int, Sequence[ImageCounts]] = {}
+        parts: dict[int, Sequence[Counts]] = {}
         with progress_bar(total=images, inner=True, desc="baseline", unit="img") as bar:
             while len(parts) < workers.count:
                 for answer in workers.wait(_POLL):
                     parts[answer.worker] = answer.counts
                     bar.update(len(answer.counts))
         counts = [count for _, part in sorted(parts.items()) for count in part]
-        score = scores_of(counts)[metric]
+        score = self._study.task.scores(counts)[metric]
         if score <= 0:
             raise DataError(
                 f"the unpruned network scores {metric} 0 on {images} images: there is nothing "

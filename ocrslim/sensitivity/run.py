@@ -112,7 +112,7 @@ def measure(config: Config) -> SensitivityResult:
     require_patterns(config)
     folder = check_writable(config.save_model_dir)
     if not config.overwrite:
-        check_readable(folder)
+        check_readable(folder, config.task)
     method = _method(config)
     with start_processes(method) as processes:
         study, groups = _study(config)
@@ -133,7 +133,7 @@ def merge(config: Config, sources: Sequence[Path]) -> SensitivityResult:
     folder = check_writable(config.save_model_dir)
     tables = [read_sensitivities(source / TABLE) for source in sources]
     for source in (*sources, *(() if config.overwrite else (folder,))):
-        check_readable(source)
+        check_readable(source, config.task)
     study, groups = _study(config)
     identity = study.identity()
     for source, table in zip(sources, tables):
@@ -160,7 +160,7 @@ def _study(config: Config) -> tuple[Study, list[str]]:
     scored = load_scored(config)
     groups = match_groups(scored.graph, config.prune.layers, config.section("Architecture"), "Prune.layers")
     labelled = scan_evaluation(config)
-    NetworkMemory(DygraphEngine(scored.model)).require(*EvalSet(labelled, config).largest)
+    NetworkMemory(DygraphEngine(scored.model), config.task).require(*EvalSet(labelled, config).largest)
     hashes = {
         **scored.hashes(),
         "evaluation data": labelled.fingerprint(),

@@ -16,6 +16,7 @@ from ocrslim.pruning import ChannelPruner
 from ocrslim.sensitivity.results.store import Identity, Measurements
 from ocrslim.sensitivity.results.table import EXACT
 from ocrslim.sensitivity.sharding import Share, cores
+from ocrslim.tasks import Task
 
 DYGRAPH, ONEDNN = "dygraph", "paddle_inference_onednn"
 _FIXED_COST = 0.3  # finding and comparing boxes, building variants: in whole forward passes
@@ -48,12 +49,17 @@ class Study:
 
     @property
     def metric(self) -> str:
-        """Which of precision, recall, hmean the losses are of."""
-        return str(self.config.get("Metric.main_indicator", "hmean"))
+        """The score that the losses are of."""
+        return self.config.main_indicator
+
+    @property
+    def task(self) -> Task:
+        """What the network is for."""
+        return self.config.task
 
     def identity(self) -> Identity:
         """What measurements of this study are marked with."""
-        return Identity(self.graph, self.architecture, self.metric, len(self.labelled), self.hashes)
+        return Identity(self.graph, self.architecture, self.task, self.metric, len(self.labelled), self.hashes)
 
     def macs_share(self, group: str) -> float:
         """Share (0..1) of the network's MACs that makes the channels of a group."""

@@ -1,1 +1,44 @@
 """What a model is for: labels, outputs, metric, loss."""
+
+from ocrslim.tasks.base import (
+    DEFAULT,
+    Counts,
+    Distilled,
+    Label,
+    Losses,
+    Operator,
+    PostProcess,
+    Ratio,
+    RefusedArguments,
+    Sample,
+    Size,
+    Task,
+    named_outputs,
+    register,
+    task_of,
+    task_types,
+)
+from ocrslim.tasks.detection import Detection
+from ocrslim.tasks.schema import TaskSchema
+
+__all__ = [
+    "DEFAULT",
+    "Counts",
+    "Distilled",
+    "Label",
+    "Losses",
+    "Operator",
+    "PostProcess",
+    "Ratio",
+    "RefusedArguments",
+    "Sample",
+    "Size",
+    "Task",
+    "TaskSchema",
+    "named_outputs",
+    "register",
+    "task_of",
+    "task_types",
+]
+
+register(Detection())

@@ -2,9 +2,8 @@
 
 Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531): the outputs of the
 teacher are soft labels. Romero et al., "FitNets" (arXiv 1412.6550, equation 3): so are its features, here those of
-the neck, which a pruned network shares channel by channel. PP-OCRv2 distils detectors by their maps (Du et al., arXiv
-2109.03144, section 2.1); of these only the shrink map is taken here, the one that inference reads. The threshold
-branch is not: weights imported from an inference model have none, and what a new one says would be noise.
+a layer such as the neck, which a pruned network shares channel by channel. Which layer and which outputs, the task
+says (`Task.distilled`).
 
 The teacher fades out, as in Clark et al., "BAM! Born-Again Multi-Task Networks" (arXiv 1907.04829, section 3.2, teacher
 annealing): it leads a pruned network back to what it was, and would then hold it there, while the labels lead on.
@@ -16,19 +15,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import paddle
-import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from ocrslim.errors import TrainingError
 from ocrslim.pruning import Plan
+from ocrslim.tasks import Distilled, named_outputs
 
 MAPS, FEATURES = "maps", "features"
-_READER = ("head.binarize.conv1.weight", 1)  # the parameter and axis that read the neck's channels
 _EPS = 1e-6
 
 
 class Distillation:
-    """What a student loses against its teacher; between `__enter__` and `__exit__` it watches the student's neck.
+    """What a student loses against its teacher; between `__enter__` and `__exit__` it watches the student's features.
 
     Args:
         teacher: the unpruned network. It is put in eval mode and only run: its batch norms use what they learnt, and
@@ -36,7 +34,7 @@ class Distillation:
         student: the same network pruned by `plan`, which is trained.
         plan: None for an unpruned student.
         weights: factors of the losses `maps` and `features`; 0 leaves one out.
-        alpha: factor of the shrink map in the loss by labels; with a weight of 1 the teacher's map counts as much.
+        distilled: what is compared.
         fade: fraction of the training over which the weights fall linearly to 0; 0: they stay.
 
     Raises:
@@ -49,13 +47,13 @@ class Distillation:
         student: nn.Layer,
         plan: Plan | None,
         weights: Mapping[str, float],
-        alpha: float = 5.0,
+        distilled: Distilled,
         fade: float = 0.0,
     ):
         self.weights = {name: float(weights.get(name, 0)) for name in (MAPS, FEATURES)}
-        self._alpha, self._fade = alpha, fade
+        self._distilled, self._fade = distilled, fade
         self._teacher, self._student = teacher, student
-        self._kept = kept_features(plan)
+        self._kept = kept_features(plan, distilled)
         self._features: Tensor | None = None
         self._hook: Any = None
         _check_same(teacher, student)
@@ -70,7 +68,8 @@ class Distillation:
 
     def __enter__(self) -> Distillation:
         if self.weights[FEATURES]:
-            self._hook = self._student.neck.register_forward_post_hook(self._remember)
+            layer = _layer(self._student, self._distilled.features)
+            self._hook = layer.register_forward_post_hook(self._remember)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -86,49 +85,48 @@ class Distillation:
         """What is left of the weights (1..0) when `share` (0..1) of the training is done."""
         return max(0.0, 1 - share / self._fade) if self._fade else 1.0
 
-    def losses(self, images: Tensor, maps: Tensor, share: float = 0.0) -> dict[str, Tensor]:
+    def losses(self, images: Tensor, predictions: Mapping[str, Tensor], share: float = 0.0) -> dict[str, Tensor]:
         """The weighted losses, as scalars by name, of the student's last forward pass; {} once they have faded.
 
         Args:
-            images: float32 [N, 3, H, W], which the student has read in training mode.
-            maps: what it made of them, [N, 3, H, W], the shrink map first.
+            images: float32 [N, C, H, W], which the student has read in training mode.
+            predictions: what it made of them, by name.
             share: of the training that is done.
         """
         own, self._features = self._features, None
         factor = self.factor(share)
         if not factor:
             return {}
-        with paddle.no_grad():
-            features = self._teacher.neck(self._teacher.backbone(images))
-            target = self._teacher.head(features)["maps"][:, 0] if self.weights[MAPS] else None
+        target, features = self._ask_teacher(images)
         found = {}
-        if target is not None:
-            found["loss_distill_maps"] = factor * self._alpha * self.weights[MAPS] * map_loss(maps[:, 0], target)
-        if own is not None:
+        if self.weights[MAPS]:
+            loss = self._distilled.loss(predictions, target)
+            found["loss_distill_maps"] = factor * self._distilled.factor * self.weights[MAPS] * loss
+        if own is not None and features is not None:
             found["loss_distill_features"] = factor * self.weights[FEATURES] * self._feature_loss(own, features)
         return found
+
+    def _ask_teacher(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+        """The teacher's predictions and features."""
+        seen: list[Tensor] = []
+        layer = _layer(self._teacher, self._distilled.features)
+        hook = layer.register_forward_post_hook(lambda _, __, features: seen.append(features))
+        try:
+            with paddle.no_grad():
+                result = self._teacher(images)
+        finally:
+            hook.remove()
+        return named_outputs(result), seen[-1] if seen else None
 
     def _feature_loss(self, own: Tensor, features: Tensor) -> Tensor:
         if self._kept is not None:
             features = paddle.index_select(features, self._kept, axis=1)
         if own.shape != features.shape:
             raise _mismatch(
-                f"the neck gives {own.shape}, the part of the teacher's that the plan leaves {features.shape}"
+                f"{self._distilled.features} gives {own.shape}, "
+                f"the part of the teacher's that the plan leaves {features.shape}"
             )
         return feature_loss(own, features)
-
-
-def map_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Dice loss plus Kullback-Leibler divergence of two maps of probabilities, [N, H, W]; 0 where they are equal.
-
-    The Dice loss has squares in its denominator (Milletari et al., "V-Net", 2016, equation 3), so that it is smallest
-    where the student agrees with a soft label; it looks at text, however little of it there is. The divergence, a mean
-    over all pixels, keeps the background quiet. No mask: the teacher has an opinion on ignored text as well.
-    """
-    overlap = (student * teacher).sum()
-    dice = 1 - (2 * overlap + _EPS) / (student.square().sum() + teacher.square().sum() + _EPS)
-    entropy = F.binary_cross_entropy(teacher, teacher)
-    return dice + F.binary_cross_entropy(student, teacher) - entropy
 
 
 def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -137,10 +135,16 @@ def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return (distance / (teacher.square().sum(axis=[1, 2, 3]) + _EPS)).mean()
 
 
-def kept_features(plan: Plan | None) -> Tensor | None:
-    """Indices of the neck's channels that `plan` leaves; None where it leaves them all."""
+def kept_features(plan: Plan | None, distilled: Distilled) -> Tensor | None:
+    """Indices of the compared features' channels that `plan` leaves; None where it leaves them all."""
     cuts = {(cut.key, cut.axis): cut.keep for cut in (plan.cuts if plan is not None else ())}
-    return paddle.to_tensor(cuts[_READER], dtype="int64") if _READER in cuts else None
+    reader = distilled.reader
+    return paddle.to_tensor(cuts[reader], dtype="int64") if reader in cuts else None
+
+
+def _layer(model: nn.Layer, name: str) -> nn.Layer:
+    """The layer of that name, such as "neck"."""
+    return dict(model.named_sublayers())[name]
 
 
 def _check_same(teacher: nn.Layer, student: nn.Layer) -> None:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import paddle
 from paddle import Tensor
@@ -33,10 +33,11 @@ class Diverged(NonFinite):
     """Training has left the weights that it could go on from."""
 
 
-def check_maps(maps: Tensor) -> None:
-    """Raise `Diverged` if the network's output is not finite."""
-    if not bool(paddle.isfinite(maps).all()):
-        raise Diverged("the network's output is not finite")
+def check_predictions(predictions: Mapping[str, Any]) -> None:
+    """Raise `Diverged` if an output of the network is not finite."""
+    for tensor in predictions.values():
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not bool(paddle.isfinite(tensor).all()):
+            raise Diverged("the network's output is not finite")
 
 
 def check_loss(parts: Mapping[str, Tensor]) -> float:

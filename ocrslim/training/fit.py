@@ -18,11 +18,10 @@ from paddle import nn
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet
 from ocrslim.errors import TrainingError
-from ocrslim.evaluation import evaluate
+from ocrslim.evaluation import Scorer
 from ocrslim.inference import Engines
 from ocrslim.models import load_weights, state_arrays
 from ocrslim.pruning import Plan
-from ocrslim.tasks.detection.post_process import post_processor
 from ocrslim.training.checkpointing.run import Run
 from ocrslim.training.checkpointing.state_file import BEST, WEIGHTS_SUFFIX, first_difference
 from ocrslim.training.distillation import Distillation
@@ -177,12 +176,12 @@ def fit_network(
     The others are those of `fit`.
     """
     training, evaluation = data
-    images, post_process, engines = EvalSet(evaluation, config), post_processor(config), Engines(model)
+    images, scorer, engines = EvalSet(evaluation, config), Scorer(config), Engines(model, config.task)
     origin = {**origin, "training data": training.fingerprint(), "evaluation data": evaluation.fingerprint()}
 
     def score() -> dict[str, float]:
         with engines.engine(images) as engine:
-            found = evaluate(engine, images, post_process)
+            found = scorer(engine, images)
         if judge is not None:
             judge(found)
         return found

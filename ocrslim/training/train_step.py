@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from paddle import Tensor, nn
 
 from ocrslim.config import Config
-from ocrslim.tasks.detection.loss import build_loss
 from ocrslim.training.amp import build_precision
 from ocrslim.training.checkpointing.snapshot import Snapshot, put_back, take
 from ocrslim.training.distillation import Distillation
-from ocrslim.training.divergence import Diverged, agreed_loss, check_gradients, check_loss, check_maps
+from ocrslim.training.divergence import Diverged, agreed_loss, check_gradients, check_loss, check_predictions
 from ocrslim.training.ema import WeightAverage, build_average
 from ocrslim.training.monitoring.history import Progress
 from ocrslim.training.optimizers import build_optimizer
@@ -50,7 +50,8 @@ class Stepper:
         self._config, self._steps_per_epoch = config, steps_per_epoch
         self._distillation = distillation
         self.losses: dict[str, float] = {}
-        self._loss = build_loss(config.section("Loss"))
+        self._task = config.task
+        self._loss = self._task.loss(config.section("Loss"))
         self._build()
 
     def _build(self) -> None:
@@ -93,13 +94,13 @@ class Stepper:
 
     def _losses(self, batch: list[Tensor], share: float) -> dict[str, Tensor]:
         with self._precision.forward():
-            predictions = self.model(batch[0])
-        maps = predictions["maps"].astype("float32")
-        check_maps(maps)
-        parts = self._loss({"maps": maps}, batch)
+            result = self.model(batch[0])
+        predictions = {name: _single(value) for name, value in self._task.predictions(result).items()}
+        check_predictions(predictions)
+        parts = self._loss(predictions, batch)
         if self._distillation is None:
             return parts
-        more = self._distillation.losses(batch[0], maps, share)
+        more = self._distillation.losses(batch[0], predictions, share)
         return {**parts, **more, "loss": sum(more.values(), parts["loss"])}
 
     def _moved(self) -> list[Tensor]:
@@ -123,3 +124,8 @@ class Stepper:
         self._build()  # an optimizer that has made a step cannot be made to forget it
         put_back(snapshot, self.model, self.optimizer, self.average)
         self._precision.load(snapshot.progress.loss_scale)
+
+
+def _single(value: Any) -> Any:
+    """A tensor of half precision in single precision."""
+    return value.astype("float32") if isinstance(value, Tensor) and value.is_floating_point() else value

@@ -66,7 +66,7 @@ def test_one_bad_image_of_a_folder_is_a_line(data, config, tmp_path, caplog):
     (data.images / "b.png").write_bytes(b"<html>")
     os.mkfifo(data.images / "d.png")
     result = predict(engine, config, data.images, tmp_path / "out")
-    assert len(result.boxes) == 2 and result.unreadable == ("b.png", "d.png")
+    assert len(result.found) == 2 and result.unreadable == ("b.png", "d.png")
     assert sorted(found(tmp_path / "out")) == ["a.png", "c.png"]
     lines = [record.message for record in caplog.records]
     assert "b.png: not an image" in lines[0] and "d.png: cannot be read: it is a named pipe" in lines[1]
@@ -86,7 +86,7 @@ def test_a_name_that_is_no_utf_8_costs_nothing(data, config, tmp_path):
     name = os.fsdecode(b"caf\xe9.png")
     (data.images / "a.png").rename(data.images / name)
     result = predict(engine, config, data.images, tmp_path / "out")
-    assert list(found(tmp_path / "out")) == ["caf\\xe9.png"] and list(result.boxes) == ["caf\\xe9.png"]
+    assert list(found(tmp_path / "out")) == ["caf\\xe9.png"] and list(result.found) == ["caf\\xe9.png"]
     assert (tmp_path / "out" / f"{name}.png").is_file()
 
 

@@ -28,7 +28,7 @@ from ocrslim.inference.engines import (
     DygraphEngine,
     InferenceEngine,
     find_inference_model,
-    open_detector,
+    open_exported,
 )
 from ocrslim.pruning.loading import load_network
 from ocrslim.tasks.detection.post_process import post_processor
@@ -392,7 +392,7 @@ def test_a_legacy_model_runs_on_every_paddlepaddle(repo, onednn):
 
 def test_a_model_that_gives_no_text_map_is_no_detector(repo):
     with pytest.raises(WeightsError, match=r"not a text detector: .* it gives float32 \[1, 2, 4, 4\]"):
-        open_detector(repo / "tests/legacy_model")(np.full((1, 3, 2, 2), 0.5, "float32"))
+        open_exported(repo / "tests/legacy_model")(np.full((1, 3, 2, 2), 0.5, "float32"))
 
 
 def test_a_folder_without_a_model_lists_what_it_has(tmp_path):

@@ -17,7 +17,7 @@ from small_export import FORMATS, Tiny, export
 
 from ocrslim.errors import WeightsError
 from ocrslim.formats.programs.program_check import check_program, read_program
-from ocrslim.inference.engines import InferenceEngine, open_detector
+from ocrslim.inference.engines import InferenceEngine, open_exported
 from ocrslim.inference.first_load import check_first_load
 from ocrslim.inference.predictor import ONEDNN, PLAIN
 from ocrslim.models.weights import read_weights
@@ -258,7 +258,7 @@ def test_a_program_with_two_inputs_or_another_image_is_refused(model, tmp_path):
 def test_an_output_that_is_no_map_is_named(tmp_path):
     folder = export(Tiny(channels=2), tmp_path / "two", legacy=False)
     with pytest.raises(WeightsError, match=r"float32 \[1, 2, 32, 64\], expected a text map, float32 \[1, 1, 32, 64\]"):
-        open_detector(folder)(IMAGE)
+        open_exported(folder)(IMAGE)
 
 
 def test_weights_that_are_no_numbers_are_named_before_they_run(tmp_path):

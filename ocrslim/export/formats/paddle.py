@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,15 @@ LEGACY, PIR = "legacy", "pir"
 MODELS = {LEGACY: LEGACY_MODEL, PIR: PIR_MODEL}
 
 
-def save_inference(model: nn.Layer, prefix: Path) -> str:
-    """Write the model in the legacy format where that succeeds, else as PIR; which of them. `model` is unchanged."""
+def save_inference(model: nn.Layer, prefix: Path, shape: Sequence[int]) -> str:
+    """Write the model in the legacy format where that succeeds, else as PIR; which of them. `model` is unchanged.
+
+    Args:
+        shape: of its input, -1 for what may vary.
+    """
     try:
         with paddle.pir_utils.DygraphOldIrGuard(), _biases_that_fuse():
-            _trace_and_write(model, prefix)
+            _trace_and_write(model, prefix, shape)
         return LEGACY
     except OSError:
         raise
@@ -37,7 +41,7 @@ def save_inference(model: nn.Layer, prefix: Path) -> str:
         logger.debug("legacy export: %s", error)
     for partial in prefix.parent.glob(f"{prefix.name}.*"):
         partial.unlink()
-    _trace_and_write(model, prefix)
+    _trace_and_write(model, prefix, shape)
     return PIR
 
 
@@ -77,7 +81,7 @@ def _biases_that_fuse() -> Iterator[None]:
         functional.conv2d_transpose = traced
 
 
-def _trace_and_write(model: nn.Layer, prefix: Path) -> None:
-    spec = [paddle.static.InputSpec(shape=[None, 3, None, None], dtype="float32", name="x")]
+def _trace_and_write(model: nn.Layer, prefix: Path, shape: Sequence[int]) -> None:
+    spec = [paddle.static.InputSpec(shape=[None if size < 0 else size for size in shape], dtype="float32", name="x")]
     with postponed(), as_it_was(model, training=False):
         paddle.jit.save(paddle.jit.to_static(model, input_spec=spec, full_graph=True), str(prefix))

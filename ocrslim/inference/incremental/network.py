@@ -16,8 +16,6 @@ from ocrslim.inference.compiler.lowering import lower
 from ocrslim.inference.compiler.rewrite import rewrite, shapes_of
 from ocrslim.inference.incremental.partition import PRICE, Division, divide, part, whole
 
-_PROBE = (1, 3, 64, 96)
-
 
 @dataclass(frozen=True)
 class Variant:
@@ -61,9 +59,17 @@ class Bridge:
 class RuntimeNetwork:
     """An unpruned network as a traced program with its weights; shared by all threads."""
 
-    def __init__(self, program: Program, arrays: Mapping[str, np.ndarray], use_gpu: bool = False, threads: int = 1):
+    def __init__(
+        self,
+        program: Program,
+        arrays: Mapping[str, np.ndarray],
+        probe_shape: tuple[int, ...],
+        use_gpu: bool = False,
+        threads: int = 1,
+    ):
         """
         Args:
+            probe_shape: [N, C, H, W] of a small input that the network takes.
             program: as it infers, traced with free sizes.
             arrays: parameters and buffers by state-dict key.
             threads: CPU threads of one call.
@@ -76,7 +82,7 @@ class RuntimeNetwork:
         self.program = program
         self._arrays = arrays
         self._use_gpu, self._threads = use_gpu, threads
-        self.sizes = self._measure_sizes()
+        self.sizes = self._measure_sizes(probe_shape)
 
     def divide(self, group: Group | None, price: float = PRICE) -> Division:
         """The network in two parts around a group; undivided where there is none."""
@@ -127,18 +133,18 @@ class RuntimeNetwork:
         lowered = lower(steps, [value.id for value in inputs], makes)
         return Predictor(lowered, self._threads, self._use_gpu)
 
-    def _measure_sizes(self) -> dict[Id, float]:
+    def _measure_sizes(self, shape: tuple[int, ...]) -> dict[Id, float]:
         """Elements of each value for one pixel of the input, read off one small pass."""
         values = {v.id: v for op in self.program.ops for v in op.outputs[:1] if v.rank == 4 and _computed(op)}
         sizes: dict[Id, float] = {}
         found = self._load(self.program.ops, self.program.inputs, list(values.values()), Variant(), {})
-        pixels = _PROBE[2] * _PROBE[3]
-        for key, array in zip(values, found([np.zeros(_PROBE, np.float32)])):
+        pixels = shape[2] * shape[3]
+        for key, array in zip(values, found([np.zeros(shape, np.float32)])):
             sizes[key] = array.size / pixels
         for op in self.program.ops:
             if op.name == "combine":
                 sizes[op.outputs[0].id] = sum(sizes[value.id] for value in op.values())
-        sizes.update((value.id, 3.0) for value in self.program.inputs)
+        sizes.update((value.id, float(shape[1])) for value in self.program.inputs)
         return sizes
 
 

@@ -16,6 +16,7 @@ from ocrslim.export import save_inference
 from ocrslim.graph import ChannelGraph
 from ocrslim.inference import InferenceEngine
 from ocrslim.pruning import Cut, combine, cut
+from ocrslim.tasks import Task
 from ocrslim.utils import scratch_folder
 
 THREADS = 1
@@ -25,14 +26,14 @@ TURNS = 5  # enough where many networks are timed and what they have in common i
 class Stopwatch:
     """Times variants in turns with the unpruned network, so that whatever else the machine does meets both."""
 
-    def __init__(self, model: nn.Layer, graph: ChannelGraph, shape: Sequence[int]):
+    def __init__(self, model: nn.Layer, graph: ChannelGraph, task: Task):
         """
         Args:
             model: unpruned; put back after every measurement.
-            shape: [N, C, H, W] of the input.
+            task: whose nominal shape the input has.
         """
-        self._model, self._graph = model, graph
-        self._image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        self._model, self._graph, self._shape = model, graph, task.free_shape
+        self._image = np.random.default_rng(0).standard_normal(task.nominal_shape).astype(np.float32)
         self._full = self._exported()
 
     def of_removed(self, removed: Mapping[str, int]) -> tuple[float, float]:
@@ -52,7 +53,7 @@ class Stopwatch:
     def _exported(self) -> InferenceEngine:
         """The network as it is now, exported and loaded; it has run once, so that its kernels are settled."""
         with scratch_folder() as place:
-            save_inference(self._model, place / "inference")
+            save_inference(self._model, place / "inference", self._shape)
             engine = InferenceEngine(place, threads=THREADS, onednn=True, own=True)
             engine(self._image)
         return engine

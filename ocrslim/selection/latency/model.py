@@ -27,7 +27,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from ocrslim.errors import ArtifactError
-from ocrslim.graph import ChannelGraph
+from ocrslim.graph import DEPTHWISE, TRANSPOSED, ChannelGraph, Layer
 from ocrslim.pruning import MACS, ProductCost, product_cost
 from ocrslim.utils import Field, hash_value, read_json, write_json
 
@@ -119,7 +119,7 @@ class Work:
         self.block = block
         self._cost: ProductCost = product_cost(graph, MACS)
         self._positions = np.array([float(layer.positions) for layer in graph.layers])
-        kinds = np.array([_kind(layer.shape) for layer in graph.layers])
+        kinds = np.array([_kind(layer) for layer in graph.layers])
         self._masks = np.array([kinds == kind for kind in range(_KINDS)], dtype=np.float64)
         self._outputs = np.where(kinds == _TRANSPOSED, 2, 1)  # the axis of output channels, behind that of repeats
 
@@ -135,13 +135,13 @@ class Work:
 _DENSE, _POINTWISE, _TRANSPOSED, _DEPTHWISE, _KINDS = 0, 1, 2, 3, 4
 
 
-def _kind(shape: Sequence[int]) -> int:
-    """By the shape of the weight: linear layers count as 1x1 convolutions."""
-    if len(shape) < 4 or shape[2:] == (1, 1):
+def _kind(layer: Layer) -> int:
+    """The kind of work that a layer is; linear layers count as 1x1 convolutions."""
+    if layer.kind == TRANSPOSED:
+        return _TRANSPOSED
+    if len(layer.shape) < 4 or layer.shape[2:] == (1, 1):
         return _POINTWISE
-    if shape[1] == 1 and shape[0] > 1 and shape[2] % 2:
-        return _DEPTHWISE
-    return _TRANSPOSED if shape[2] % 2 == 0 else _DENSE
+    return _DEPTHWISE if layer.kind == DEPTHWISE else _DENSE
 
 
 def measured_table(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ocrslim.formats import Sensitivities
-from ocrslim.pruning import NOMINAL_SHAPE, ChannelPruner, Cut, Scored
+from ocrslim.pruning import ChannelPruner, Cut, Scored
 from ocrslim.selection.latency.benchmark import THREADS, Stopwatch
 from ocrslim.selection.latency.model import SAMPLES, LatencyCost, LatencyTable, describe_machine, measured_table
 from ocrslim.selection.select import Selection, permitted_counts, select
@@ -30,7 +30,8 @@ class LatencyGoal:
         self._options = replace(options, align=options.align or _ALIGN)
         self._architecture = scored.config.section("Architecture")
         self._graph, self._pruner, self._table = scored.graph, pruner, table
-        self._watch = Stopwatch(scored.model, scored.graph, NOMINAL_SHAPE)
+        self._shape = scored.config.task.nominal_shape
+        self._watch = Stopwatch(scored.model, scored.graph, scored.config.task)
         self._times = self._measured()
         self._cost = LatencyCost(scored.graph, self._times)
         logger.info(
@@ -73,7 +74,7 @@ class LatencyGoal:
 
     def _measured(self) -> LatencyTable:
         names = [f"{name}: {group}" for name, group in self._graph.groups.items()]
-        machine = describe_machine(names, NOMINAL_SHAPE, THREADS, self._options.align)
+        machine = describe_machine(names, self._shape, THREADS, self._options.align)
         logger.info("latency: %s", LatencyTable(machine).path)
         choices = {name: permitted_counts(group, self._options) for name, group in self._graph.groups.items()}
         with progress_bar(total=SAMPLES, desc="latency", unit="network") as bar:

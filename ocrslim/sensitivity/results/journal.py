@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from ocrslim.errors import ArtifactError
-from ocrslim.tasks.detection.metric import ImageCounts
+from ocrslim.tasks import Counts, Task
 from ocrslim.utils import GIB, MIB, Field, open_regular, open_to_append, parse_json, write_error
 
 SCHEMA = 1
-_MOST, _LONGEST = GIB, 64 * MIB  # bytes of a journal, and of one of its lines
-_MOST_BOXES = 10**9  # of an image, and images
+_MOST_BYTES, _LONGEST = GIB, 64 * MIB  # bytes of a journal, and of one of its lines
+_MOST = 10**9  # of counts of an image, and of images
 _BLOCK = MIB
-Counts = list[ImageCounts]
 
 
 @dataclass(frozen=True)
@@ -37,19 +36,20 @@ class Entry:
     layer: str | None
     ratio: float
     start: int
-    counts: Sequence[ImageCounts]
+    counts: Sequence[Counts]
 
 
 class Journal:
     """The file that one process appends to."""
 
-    def __init__(self, path: Path, header: Mapping[str, Any]):
+    def __init__(self, path: Path, header: Mapping[str, Any], task: Task):
         """
         Args:
+            task: names what is counted.
             path: continued where it exists; what a kill cut off at its end goes.
             header: what the measurements depend on; first line of a new file.
         """
-        self.path = path
+        self.path, self._task = path, task
         try:
             if not _cut_at_last_line(path):
                 self._write({"journal": SCHEMA, **header})
@@ -62,10 +62,10 @@ class Journal:
         Raises:
             ArtifactError: it cannot be written.
         """
-        gt, pred, matched = (list(column) for column in zip(*entry.counts)) if entry.counts else ([], [], [])
+        columns = [list(column) for column in zip(*entry.counts)] or [[] for _ in self._task.count_names]
         line = {"layer": entry.layer, "ratio": entry.ratio, "start": entry.start}
         try:
-            self._write({**line, "gt": gt, "pred": pred, "matched": matched})
+            self._write({**line, **dict(zip(self._task.count_names, columns))})
         except OSError as error:
             raise write_error(self.path, error) from error
 
@@ -95,7 +95,7 @@ def _last_line_end(stream: IO[bytes], end: int) -> int:
     return start + at if at else 0
 
 
-def read_journal(path: Path, remedy: str) -> tuple[dict[str, Any], list[Entry]]:
+def read_journal(path: Path, remedy: str, task: Task) -> tuple[dict[str, Any], list[Entry]]:
     """The header of a journal and its entries; a last line that a kill cut off is passed over.
 
     Both are empty where not even the header is whole: a process was killed, or another one is just writing it.
@@ -111,7 +111,7 @@ def read_journal(path: Path, remedy: str) -> tuple[dict[str, Any], list[Entry]]:
         header = dict(Field(parse_json(first)).mapping())
         Field(header)["journal"].whole(SCHEMA, SCHEMA)
         del header["journal"]
-        return header, [_entry(Field(parse_json(line), f"line {number}")) for number, line in enumerate(lines, 2)]
+        return header, [_entry(Field(parse_json(line), f"line {number}"), task) for number, line in enumerate(lines, 2)]
     except OSError as error:
         raise ArtifactError(f"{path}: cannot be read ({error.strerror}): {remedy}") from None
     except ValueError as error:
@@ -122,36 +122,44 @@ def _lines(path: Path) -> Iterator[bytes]:
     """Whole lines, one after the other."""
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
-        if size > _MOST:
-            raise ValueError(f"it has {size:,} bytes, expected at most {_MOST:,}")
+        if size > _MOST_BYTES:
+            raise ValueError(f"it has {size:,} bytes, expected at most {_MOST_BYTES:,}")
         while (line := stream.readline(_LONGEST)).endswith(b"\n"):
             yield line
         if len(line) == _LONGEST:
             raise ValueError(f"a line of more than {_LONGEST:,} bytes")
 
 
-def _entry(line: Field) -> Entry:
-    columns = [line[name].wholes(0, _MOST_BOXES) for name in ("gt", "pred", "matched")]
+def _entry(line: Field, task: Task) -> Entry:
+    columns = [_column(line[name]) for name in task.count_names]
     if len({len(column) for column in columns}) != 1:
         raise ValueError(f"{line.place} has counts of unequal numbers of images")
-    counts = [ImageCounts(*numbers) for numbers in zip(*columns)]
-    if any(one.matched > min(one.gt, one.pred) for one in counts):
-        raise ValueError(f"{line.place} has more pairs than boxes")
+    try:
+        counts = [task.counts_of(numbers) for numbers in zip(*columns)]
+    except ValueError as fault:
+        raise ValueError(f"{line.place} has {fault}") from None
     layer = None if line["layer"].value is None else line["layer"].text()
     ratio = line["ratio"].number(0, 1)
     if ratio == 1:
         raise line["ratio"].fault("less than 1")
-    return Entry(layer, ratio, line["start"].whole(0, _MOST_BOXES), counts)
+    return Entry(layer, ratio, line["start"].whole(0, _MOST), counts)
 
 
-def joined(entries: Iterable[Entry]) -> dict[tuple[str | None, float], Counts]:
+def _column(field: Field) -> Sequence[float]:
+    """One count of several images; whole numbers are read quickly."""
+    if isinstance(field.value, list) and all(type(one) is int for one in field.value):
+        return field.wholes(0, _MOST)
+    return [one.number(0, _MOST) for one in field.list()]
+
+
+def joined(entries: Iterable[Entry]) -> dict[tuple[str | None, float], list[Counts]]:
     """The counts of each (layer, ratio), from the first image on as far as they are without a gap."""
     parts: defaultdict[tuple[str | None, float], list[Entry]] = defaultdict(list)
     for entry in entries:
         parts[entry.layer, entry.ratio].append(entry)
     found = {}
     for key, pieces in parts.items():
-        counts: Counts = []
+        counts: list[Counts] = []
         for piece in sorted(pieces, key=lambda entry: entry.start):
             if piece.start <= len(counts):
                 counts += piece.counts[len(counts) - piece.start :]

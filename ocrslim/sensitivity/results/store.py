@@ -15,12 +15,14 @@ from ocrslim.formats import Sensitivities, read_sensitivities, write_sensitiviti
 from ocrslim.graph import ChannelGraph
 from ocrslim.models import to_public
 from ocrslim.pruning import loss_of
-from ocrslim.sensitivity.results.journal import Counts, Entry, Journal, joined, read_journal
+from ocrslim.sensitivity.results.journal import Entry, Journal, joined, read_journal
 from ocrslim.sensitivity.results.table import (
     RECORD,
     REMEASURE,
     SCHEMA,
     TABLE,
+    changed_layers,
+    check_hashes,
     check_names,
     check_record,
     group_hashes,
@@ -28,8 +30,8 @@ from ocrslim.sensitivity.results.table import (
     told_changed,
 )
 from ocrslim.sensitivity.search.search import Search
-from ocrslim.tasks.detection.metric import ImageCounts, scores_of
-from ocrslim.utils import shown, write_error, write_json
+from ocrslim.tasks import Counts, Ratio, Task
+from ocrslim.utils import Field, shown, write_error, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -45,13 +47,15 @@ class Identity:
     Attributes:
         graph: the channel groups.
         architecture: the `Architecture` section.
-        metric: which of precision, recall, hmean the losses are of.
+        task: what the network is for.
+        metric: the score that the losses are of.
         images: number of evaluation images.
         hashes: what identifies weights, architecture, data and settings.
     """
 
     graph: ChannelGraph
     architecture: Mapping[str, Any]
+    task: Task
     metric: str
     images: int
     hashes: Mapping[str, str]
@@ -60,6 +64,15 @@ class Identity:
     def groups(self) -> dict[str, str]:
         """Hash of each channel group, by public name."""
         return group_hashes(self.graph, self.architecture)
+
+    @property
+    def ratio(self) -> Ratio:
+        """How the score follows from counts."""
+        return self.task.metrics[self.metric]
+
+    def score(self, counts: Sequence[Counts]) -> float:
+        """The score (0..1) of images."""
+        return self.task.scores(counts)[self.metric]
 
     def header(self) -> dict[str, Any]:
         """First line of a journal."""
@@ -79,12 +92,12 @@ class Measurements:
     folder: Path
     identity: Identity
     journal: str = JOURNAL
-    counts: dict[tuple[str | None, float], Counts] = field(default_factory=dict)
+    counts: dict[tuple[str | None, float], list[Counts]] = field(default_factory=dict)
     record: dict[str, Any] = field(default_factory=dict)
     _appending: Journal | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
-    def baseline(self) -> Counts:
+    def baseline(self) -> list[Counts]:
         """The unpruned network's counts, in measuring order; complete or empty."""
         counts = self.counts.get((None, 0.0), [])
         return counts if len(counts) == self.identity.images else []
@@ -94,22 +107,23 @@ class Measurements:
         """Loss by layer and ratio, of the points measured on all images; layers in the network's order."""
         if not self.baseline:
             return {}
-        metric = self.identity.metric
-        reference = scores_of(self.baseline)[metric]
+        reference = self.identity.score(self.baseline)
         names = [to_public(name, self.identity.architecture) for name in self.identity.graph.groups]
         table: Sensitivities = {}
         for layer, ratio in sorted(key for key in self.counts if key[0] is not None):
             counts = self.counts[layer, ratio]
             if len(counts) == self.identity.images:
-                table.setdefault(str(layer), {})[ratio] = loss_of(reference, scores_of(counts)[metric])
+                table.setdefault(str(layer), {})[ratio] = loss_of(reference, self.identity.score(counts))
         return {name: table[name] for name in names if name in table}
 
-    def add(self, layer: str | None, ratio: float, start: int, counts: Sequence[ImageCounts]) -> None:
+    def add(self, layer: str | None, ratio: float, start: int, counts: Sequence[Counts]) -> None:
         """Take what was measured, on the disk when this returns."""
         if not counts:
             return
         if self._appending is None:
-            self._appending = Journal(_own_journal(self.folder, self.journal, self.identity), self.identity.header())
+            self._appending = Journal(
+                _own_journal(self.folder, self.journal, self.identity), self.identity.header(), self.identity.task
+            )
         self._appending.append(Entry(layer, ratio, start, counts))
         self.counts.setdefault((layer, ratio), [])[start:] = counts
 
@@ -130,7 +144,7 @@ class Measurements:
         self.record = {
             "schema": SCHEMA,
             "metric": self.identity.metric,
-            "baseline": scores_of(self.baseline),
+            "baseline": self.identity.task.scores(self.baseline),
             "images": self.identity.images,
             "hashes": dict(self.identity.hashes),
             "groups": self.identity.groups,
@@ -196,14 +210,14 @@ def open_measurements(
     return Measurements(folder, identity, journal)
 
 
-def check_readable(folder: Path) -> None:
+def check_readable(folder: Path, task: Task) -> None:
     """Refuse damaged measurements, before the minutes that it takes to know whether they are of the same study.
 
     Raises:
         ArtifactError: naming the file and what is wrong with it.
     """
     for path in sorted(folder.glob(JOURNALS)):
-        read_journal(path, REMEASURE)
+        read_journal(path, REMEASURE, task)
     if os.path.lexists(folder / RECORD):
         read_record(folder / RECORD, REMEASURE)
     if os.path.lexists(folder / TABLE):
@@ -228,13 +242,13 @@ def _read(folder: Path, identity: Identity, journal: str) -> Measurements:
 def _own_journal(folder: Path, name: str, identity: Identity) -> Path:
     """Where this process appends: another file than one that was begun with other channel groups."""
     path = folder / name
-    header, _ = read_journal(path, REMEASURE) if path.exists() else ({}, [])
+    header, _ = read_journal(path, REMEASURE, identity.task) if path.exists() else ({}, [])
     if not header or header.get("hashes") == dict(identity.hashes):
         return path
     return path.with_suffix(f".{identity.hashes.get('channel groups', 'other')[:8]}{path.suffix}")
 
 
-def read_counts(journals: Sequence[Path], identity: Identity) -> dict[tuple[str | None, float], Counts]:
+def read_counts(journals: Sequence[Path], identity: Identity) -> dict[tuple[str | None, float], list[Counts]]:
     """What the journals hold together; layers that had other channel groups when they were measured are left out.
 
     Raises:
@@ -242,7 +256,7 @@ def read_counts(journals: Sequence[Path], identity: Identity) -> dict[tuple[str 
     """
     entries: list[Entry] = []
     for path in journals:
-        header, more = read_journal(path, REMEASURE)
+        header, more = read_journal(path, REMEASURE, identity.task)
         if not header:
             continue
         changed = check_header(header, identity, path)
@@ -264,9 +278,11 @@ def check_header(header: Mapping[str, Any], identity: Identity, path: Path) -> s
     Raises:
         ArtifactError: naming what differs.
     """
-    measured = {"hashes": header.get("hashes"), **({"groups": header["groups"]} if "groups" in header else {})}
-    record = {"schema": SCHEMA, "baseline": dict.fromkeys("prf", 0), "seconds": 0, **measured}
-    changed = check_record(record, identity.hashes, path, REMEASURE, identity.groups)
+    try:
+        check_hashes(Field(header))
+    except ValueError as fault:
+        raise ArtifactError(f"{path}: damaged, or not of this version: {fault}: {REMEASURE}") from None
+    changed = changed_layers(header, identity.hashes, path, REMEASURE, identity.groups)
     for key, here in (("metric", identity.metric), ("images", identity.images)):
         if header.get(key) != here:
             there = header.get(key)

@@ -13,7 +13,6 @@ from ocrslim.errors import ArtifactError
 from ocrslim.formats import Sensitivities, read_sensitivities
 from ocrslim.graph import ChannelGraph
 from ocrslim.models import to_public, to_state_key
-from ocrslim.tasks.detection.metric import METRICS
 from ocrslim.utils import Field, hash_value, read_json, shortened
 
 logger = logging.getLogger(__name__)
@@ -65,18 +64,24 @@ def check_frame(record: Mapping[str, Any], path: Path, remedy: str) -> None:
     try:
         fields = Field(record)
         fields["schema"].whole(SCHEMA, SCHEMA)
-        for _, value in fields["hashes"].items():
-            value.text()
-        if len([value.number(0, 1) for _, value in fields["baseline"].items()]) != len(METRICS):
-            raise fields["baseline"].fault("a dictionary of three scores")
+        check_hashes(fields)
+        if not [value.number(0, 1) for _, value in fields["baseline"].items()]:
+            raise fields["baseline"].fault("a dictionary of scores")
         fields["seconds"].number(0)
-        optional = {
-            name: fields[name] for name in ("images", "tolerance", "mode", "engine", "groups") if name in record
-        }
+        if "metric" in record and fields["metric"].text() not in fields["baseline"]:
+            raise fields["baseline"].fault(f"a dictionary with {shortened(record['metric'])}")
+        optional = {name: fields[name] for name in ("images", "tolerance", "mode", "engine") if name in record}
         for name, field in optional.items():
             _OPTIONAL[name](field)
     except ValueError as fault:
         raise ArtifactError(f"{path}: damaged, or not of this version (schema {SCHEMA}): {fault}: {remedy}") from None
+
+
+def check_hashes(fields: Field) -> None:
+    """Refuse hashes that are no texts; raises `ValueError`."""
+    _check_texts(fields["hashes"])
+    if "groups" in fields:
+        _check_texts(fields["groups"])
 
 
 def _check_texts(field: Field) -> None:
@@ -89,7 +94,6 @@ _OPTIONAL: dict[str, Callable[[Field], object]] = {
     "tolerance": lambda field: field.number(0, 1),
     "mode": Field.text,
     "engine": Field.text,
-    "groups": _check_texts,
 }
 
 
@@ -128,6 +132,17 @@ def check_record(
         ArtifactError: naming what differs, with `remedy`.
     """
     check_frame(record, path, remedy)
+    return changed_layers(record, hashes, path, remedy, groups)
+
+
+def changed_layers(
+    record: Mapping[str, Any],
+    hashes: Mapping[str, str],
+    path: Path,
+    remedy: str,
+    groups: Mapping[str, str] | None = None,
+) -> set[str]:
+    """Compare the hashes of measurements with this run's; arguments, result and errors as in `check_record`."""
     known, there = record["hashes"], record.get("groups")
     differ = [what for what, value in hashes.items() if known.get(what) != value]
     if differ == [_GROUPS] and groups and there:

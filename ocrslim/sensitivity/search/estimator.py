@@ -15,19 +15,7 @@ import numpy as np
 from scipy import special
 
 from ocrslim.pruning import loss_of
-from ocrslim.tasks.detection.metric import ImageCounts
-
-
-class _Weights(NamedTuple):
-    """A metric as `matched * M / (pred * P + gt * G)` of the summed counts."""
-
-    matched: int
-    pred: int
-    gt: int
-
-
-_METRICS = {"precision": _Weights(1, 1, 0), "recall": _Weights(1, 0, 1), "hmean": _Weights(2, 1, 1)}
-
+from ocrslim.tasks import Counts, Ratio
 
 _SURPRISE = 0.05  # share of an average image's boxes that one more image may change unseen
 _RIDGE = 2.0  # changed boxes: keeps the slope on the helper small where little has changed
@@ -62,28 +50,26 @@ def looks(images: int) -> list[int]:
 class LossEstimator:
     """Estimates losses of one detector's pruned versions from its own counts image by image."""
 
-    def __init__(self, baseline: Sequence[ImageCounts], metric: str, error: float = 0.2):
+    def __init__(self, baseline: Sequence[Counts], metric: Ratio, error: float = 0.2):
         """Prepare.
 
         Args:
             baseline: the unpruned network's counts, in measuring order.
-            metric: precision, recall or hmean.
+            metric: how the score follows from counts.
             error: probability that the loss lies beyond one end of its interval at any of its looks.
 
         Raises:
-            ValueError: no images, another metric, a baseline of zero, an error level outside 0..1.
+            ValueError: no images, a baseline of zero, an error level outside 0..1.
         """
-        if metric not in _METRICS:
-            raise ValueError(f"metric: {metric!r} is none of {', '.join(_METRICS)}")
         if not 0 < error < 1:
             raise ValueError(f"error: {error!r} is not between 0 and 1")
-        self._base = np.asarray(baseline, dtype=np.float64).reshape(-1, 3)
-        self._metric, self._error = _METRICS[metric], error
+        self._metric, self._error = metric, error
+        self._base = self._columns(baseline)
         self.images = len(self._base)
         self.looks = looks(self.images)
         self._baseline = self._value(*self._base.sum(axis=0))
         if not self._baseline > 0:
-            raise ValueError(f"{metric} of the unpruned network is 0 on {self.images} images: nothing to lose")
+            raise ValueError(f"the score of the unpruned network is 0 on {self.images} images: nothing to lose")
         self._sizes = self._metric.pred * self._base[:, 1] + self._metric.gt * self._base[:, 0]
 
     @property
@@ -91,7 +77,7 @@ class LossEstimator:
         """The least and the greatest loss there can be: a metric of 1 and one of 0."""
         return loss_of(self._baseline, 1.0), loss_of(self._baseline, 0.0)
 
-    def estimate(self, counts: Sequence[ImageCounts], helper: Sequence[ImageCounts] | None = None) -> Estimate:
+    def estimate(self, counts: Sequence[Counts], helper: Sequence[Counts] | None = None) -> Estimate:
         """Estimate from the counts of the first images.
 
         The remaining images' boxes and matches are the baseline's, changed by as much per box as in the images
@@ -103,7 +89,7 @@ class LossEstimator:
             counts: of the images from the first on.
             helper: another pruned network's counts of all images, such as at a neighbouring ratio.
         """
-        part = np.asarray(counts, dtype=np.float64).reshape(-1, 3)
+        part = self._columns(counts)
         n = len(part)
         if n == self.images:
             return self._exact(part)
@@ -117,10 +103,14 @@ class LossEstimator:
         boxes = max(self._boxes(gt, pred), 1.0)
         residual = self._unexplained(delta, value)
         if helper is not None:
-            others = self._unexplained(np.asarray(helper, dtype=np.float64) - self._base, value)
+            others = self._unexplained(self._columns(helper) - self._base, value)
             per_image, residual = self._regress(residual, others)
             value = min(max(value + self.images * per_image / boxes, 0.0), 1.0)
         return self._interval(value, self._variance(residual), n, boxes, part)
+
+    def _columns(self, counts: Sequence[Counts]) -> np.ndarray:
+        """Float64 [images, 3]: things to find, things found, and how many of them match."""
+        return np.array([(one[0], one[1], one[self._metric.column]) for one in counts], dtype=np.float64).reshape(-1, 3)
 
     def _unexplained(self, delta: np.ndarray, value: float) -> np.ndarray:
         """What each image's differences add to `matched * M - value * boxes`, less its share by size."""

@@ -15,7 +15,7 @@ import numpy as np
 from ocrslim.pruning import ratio_by_loss
 from ocrslim.sensitivity.search.estimator import Estimate, LossEstimator
 from ocrslim.sensitivity.search.loss_bounds import Interval, complete
-from ocrslim.tasks.detection.metric import ImageCounts
+from ocrslim.tasks import Counts, Ratio
 
 MEASURED, SAMPLED, INFERRED = "measured", "sampled", "inferred"
 _EPSILON = 1e-9
@@ -71,7 +71,7 @@ class Search(Protocol):
     def next(self) -> Request | None:
         """What to measure next, the same until `add` is called; None when done."""
 
-    def add(self, ratio: float, start: int, counts: Sequence[ImageCounts]) -> None:
+    def add(self, ratio: float, start: int, counts: Sequence[Counts]) -> None:
         """Take counts of the images from `start` on, just measured or read from a journal.
 
         Raises:
@@ -95,10 +95,10 @@ class _Counted:
         if not 0 < self._ratios[0] <= self._ratios[-1] < 1:
             raise ValueError(f"ratios: expected fractions between 0 and 1, not {list(ratios)}")
         self._estimator, self._tolerance = estimator, tolerance
-        self._counts: dict[float, list[ImageCounts]] = {ratio: [] for ratio in self._ratios}
+        self._counts: dict[float, list[Counts]] = {ratio: [] for ratio in self._ratios}
         self._update()
 
-    def add(self, ratio: float, start: int, counts: Sequence[ImageCounts]) -> None:
+    def add(self, ratio: float, start: int, counts: Sequence[Counts]) -> None:
         """See `Search.add`."""
         if ratio not in self._counts:
             raise ValueError(f"ratio: {ratio!r} is none of {self._ratios}")
@@ -153,13 +153,13 @@ class _Counted:
 class ExactSearch(_Counted):
     """Every ratio on all images, in ascending order."""
 
-    def __init__(self, ratios: Sequence[float], baseline: Sequence[ImageCounts], metric: str, tolerance: float):
+    def __init__(self, ratios: Sequence[float], baseline: Sequence[Counts], metric: Ratio, tolerance: float):
         """Prepare.
 
         Args:
             ratios: fractions removed.
             baseline: the unpruned network's counts, in measuring order.
-            metric: precision, recall or hmean.
+            metric: how the score follows from counts.
             tolerance: loss that `decision` accepts.
 
         Raises:
@@ -186,8 +186,8 @@ class AdaptiveSearch(_Counted):
     def __init__(
         self,
         ratios: Sequence[float],
-        baseline: Sequence[ImageCounts],
-        metric: str,
+        baseline: Sequence[Counts],
+        metric: Ratio,
         tolerance: float,
         error: float = 0.2,
         within: float = 0.05,
@@ -197,7 +197,7 @@ class AdaptiveSearch(_Counted):
         Args:
             ratios: fractions removed.
             baseline: the unpruned network's counts, in measuring order, which must be random.
-            metric: precision, recall or hmean.
+            metric: how the score follows from counts.
             tolerance: loss for which the ratio is sought.
             error: probability that a sampled loss lies beyond one end of its interval at any of its looks.
             within: how far `decision().ratio` may be from the exact one.

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from ocrslim.data import EvalSet
-from ocrslim.tasks.detection.metric import DetMetric, ImageCounts
-from ocrslim.tasks.detection.post_process import PostProcess
+from ocrslim.evaluation import Scorer
+from ocrslim.tasks import Counts
 from ocrslim.utils import Clock
 
 
@@ -60,7 +60,7 @@ class Measuring:
         make_runner: Callable[[Any], Runner],
         images: EvalSet,
         order: Sequence[int],
-        post_process: PostProcess,
+        scorer: Scorer,
         clock: Clock,
     ):
         """
@@ -71,7 +71,7 @@ class Measuring:
         self._make_runner = make_runner
         self._images = images
         self._order = order
-        self._post_process = post_process
+        self._scorer = scorer
         self._clock = clock
         self._runner: Runner | None = None
         self._loaded: tuple[str | None, float] | None = None
@@ -81,7 +81,7 @@ class Measuring:
         """Bytes that are kept of the unpruned network."""
         return 0 if self._runner is None else self._runner.cached
 
-    def measure(self, task: Task) -> Iterator[ImageCounts]:
+    def measure(self, task: Task) -> Iterator[Counts]:
         """Yield the counts of the task's images.
 
         Raises:
@@ -90,12 +90,12 @@ class Measuring:
         """
         runner = self._prepare(task)
         for index in self._order[task.start : task.stop]:
-            shrink_map = runner(index)
+            output = runner(index)
             item = self._images[index]
             with self._clock.on("post-processing"):
-                found = self._post_process(shrink_map, item.shape)
+                found = self._scorer.post_process(output, item.shape)
             with self._clock.on("matching"):
-                counts = DetMetric().update(found, item.polys, item.ignore)
+                counts = self._scorer.task.count(found, item.target)
             yield counts
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ import ocrslim
 from ocrslim.errors import OcrSlimError
 from ocrslim.sensitivity.workers.measure import Measuring, Task
 from ocrslim.sensitivity.workers.process import Finished, Setup
-from ocrslim.tasks.detection.metric import ImageCounts
+from ocrslim.tasks import Counts
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Answer:
 
     worker: int
     task: Task
-    counts: tuple[ImageCounts, ...]
+    counts: tuple[Counts, ...]
 
 
 class Workers(Protocol):
@@ -85,7 +85,7 @@ class _Process:
     process: subprocess.Popen[bytes]
     connection: Connection
     task: Task | None = None
-    counts: list[ImageCounts] = field(default_factory=list)
+    counts: list[Counts] = field(default_factory=list)
     deaths: int = 0
     last: Finished | None = None
     loaded: tuple[str | None, float] | None = None
@@ -253,8 +253,8 @@ class ThisProcess:
         """`seconds`: of the clock that `measuring` charges."""
         self._measuring = measuring
         self._task: Task | None = None
-        self._counts: list[ImageCounts] = []
-        self._going: Iterator[ImageCounts] = iter(())
+        self._counts: list[Counts] = []
+        self._going: Iterator[Counts] = iter(())
         self.seconds = seconds
         self.cached = (0, 0)
 

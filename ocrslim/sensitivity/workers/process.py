@@ -18,7 +18,6 @@ from ocrslim.config import Config
 from ocrslim.data import LabelledSet
 from ocrslim.graph import Program
 from ocrslim.sensitivity.workers.measure import Measuring, Task
-from ocrslim.tasks.detection.metric import ImageCounts
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,6 @@ class Finished:
     cached: int
 
 
-Message = ImageCounts | Finished | Exception
-
-
 def serve(connection: Connection) -> None:
     """Measure what comes in until the other side closes."""
     setup: Setup = connection.recv()
@@ -85,19 +81,19 @@ def serve(connection: Connection) -> None:
 
 def _prepare(setup: Setup) -> tuple[Measuring, Callable[[], Finished]]:
     from ocrslim.data import EvalSet
+    from ocrslim.evaluation import Scorer
     from ocrslim.inference import Fronts, GroupRunner, RuntimeNetwork, Variant
-    from ocrslim.tasks.detection.post_process import post_processor
     from ocrslim.utils import Clock
 
     clock = Clock()
     images = EvalSet(setup.labelled, setup.config, setup.memory, setup.folder)
-    network = RuntimeNetwork(setup.program, setup.arrays, setup.use_gpu)
+    network = RuntimeNetwork(setup.program, setup.arrays, setup.config.task.probe_shape, setup.use_gpu)
     fronts = Fronts(network, images, setup.memory, setup.folder, clock)
 
     def make_runner(variant: Variant) -> GroupRunner:
         return GroupRunner(network, variant.group, fronts)
 
-    measuring = Measuring(make_runner, images, setup.order, post_processor(setup.config), clock)
+    measuring = Measuring(make_runner, images, setup.order, Scorer(setup.config), clock)
 
     def report() -> Finished:
         return Finished(dict(clock.seconds), images.store.in_memory + images.store.on_disk, measuring.cached)

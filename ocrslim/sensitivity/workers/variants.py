@@ -14,10 +14,9 @@ from ocrslim.data import EvalSet
 from ocrslim.graph import ChannelGraph
 from ocrslim.inference import DygraphEngine, Variant
 from ocrslim.pruning import ChannelPruner, Plan, cut, named_tensors, pruned
+from ocrslim.tasks import Task
 from ocrslim.utils import Clock
 
-_PROOF_SIDE = 160
-_STRIDE = 32
 _REMEMBERED = 16  # variants: adaptive mode comes back to a point, which it measures in steps
 
 
@@ -36,9 +35,16 @@ class RuntimeVariants:
     of the first image.
     """
 
-    def __init__(self, model: nn.Layer, graph: ChannelGraph, images: EvalSet, pruner: Callable[[], ChannelPruner]):
+    def __init__(
+        self,
+        model: nn.Layer,
+        graph: ChannelGraph,
+        images: EvalSet,
+        pruner: Callable[[], ChannelPruner],
+        task: Task,
+    ):
         """`pruner` scores the channels; called once, when the first variant is made."""
-        self._model = model
+        self._model, self._task = model, task
         self._graph = graph
         self._images = images
         self._pruner = functools.cache(pruner)
@@ -69,23 +75,8 @@ class RuntimeVariants:
         if group in self._proven:
             return None
         self._proven.add(group)
-        image = self._cut_out()
+        image = self._task.part(self._images.image(0), self._images[0])
         return image, DygraphEngine(self._model)(image)
-
-    def _cut_out(self) -> np.ndarray:
-        """A part of the first image with text in its middle."""
-        image, item = self._images.image(0), self._images[0]
-        height, width = image.shape[2:]
-        centre = item.polys[0].mean(axis=0) * item.shape[0, [3, 2]] if item.polys else np.array([width, height]) / 2
-        top, bottom = _span(centre[1], height)
-        left, right = _span(centre[0], width)
-        return np.ascontiguousarray(image[:, :, top:bottom, left:right])
-
-
-def _span(centre: float, size: int) -> tuple[int, int]:
-    side = min(_PROOF_SIDE, max(_STRIDE, size // _STRIDE * _STRIDE), size)
-    start = int(min(max(0, centre - side / 2), size - side))
-    return start, start + side
 
 
 class DygraphVariants:

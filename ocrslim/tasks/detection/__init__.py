@@ -1,1 +1,5 @@
 """Text detection: differentiable binarisation."""
+
+from ocrslim.tasks.detection.task import Detection
+
+__all__ = ["Detection"]

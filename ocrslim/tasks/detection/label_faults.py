@@ -15,7 +15,8 @@ import numpy as np
 import shapely
 
 from ocrslim.errors import DataError
-from ocrslim.tasks.detection.labels import MIN_SIDE, Sample
+from ocrslim.tasks.base import Sample
+from ocrslim.tasks.detection.labels import MIN_SIDE
 from ocrslim.utils import shortened
 
 MOST = 0.5  # the share of a data set's boxes from which a kind of fault is no accident
@@ -115,9 +116,17 @@ def line_faults(samples: Sequence[Sample]) -> tuple[Fault, ...]:
     for sample in samples:
         earlier = seen.setdefault((sample.source, str(sample.path)), sample.place)
         if earlier != sample.place:
-            boxes += sample.boxes
+            boxes += sample.items
             first = first or f"{sample.place}, {sample.name}"
     return (Fault(LISTED_TWICE, boxes, first),) if first else ()
+
+
+def remarks(mode: str, samples: Sequence[Sample], readable: Sequence[Sample], looks: Iterable[Look]) -> list[str]:
+    """What looks wrong in the labels of a data set, a line each; arguments and errors as in `Task.remarks`."""
+    looks = list(looks)
+    found = [*line_faults(samples), *(fault for look in looks for fault in look.faults)]
+    lines = judged(mode, summed(found), sum(sample.items for sample in readable))
+    return lines + in_one_corner(mode, [look.end for look in looks if look.end is not None])
 
 
 def summed(faults: Iterable[Fault]) -> dict[str, Fault]:

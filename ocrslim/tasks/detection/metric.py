@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
 
-METRICS = ("precision", "recall", "hmean")
 _NEAR = 1e-6  # how close to a threshold the slower, exactly PaddleOCR's, formula is asked
 
 
@@ -20,7 +19,7 @@ class ImageCounts(NamedTuple):
     matched: int
 
 
-def scores_of(counts: Iterable[ImageCounts]) -> dict[str, float]:
+def scores_of(counts: Iterable[Any]) -> dict[str, float]:
     """Precision, recall and hmean (0..1) over images."""
     gt, pred, matched = 0, 0, 0
     for image in counts:
@@ -35,69 +34,69 @@ def scores_of(counts: Iterable[ImageCounts]) -> dict[str, float]:
     }
 
 
-class DetMetric:
-    """Collects detections image by image; update / summary / reset.
+class Boxes(NamedTuple):
+    """The labelled outlines of an image.
 
-    Follows PaddleOCR's `DetectionIoUEvaluator`: polygons that are not valid are passed over; a detection
-    of which more than `area_precision` lies in one "don't care" polygon does not count; then each
-    labelled polygon in turn takes the first free detection with IoU > `iou`. The counts of all images are
-    summed before the ratios are taken; a ratio of nothing is 0.
+    Attributes:
+        polygons: [k, 2] each, in source pixels.
+        ignored: bool [len(polygons)], true for "don't care".
     """
 
-    def __init__(self, iou: float = 0.5, area_precision: float = 0.5):
-        self._iou = iou
-        self._area_precision = area_precision
-        self._counts: list[ImageCounts] = []
+    polygons: list[np.ndarray]
+    ignored: np.ndarray
 
-    def reset(self) -> None:
-        """Forget all images."""
-        self._counts = []
 
-    def update(self, pred: Sequence[np.ndarray], gt: Sequence[np.ndarray], ignore: np.ndarray) -> ImageCounts:
-        """Add one image.
+def match(
+    pred: Sequence[np.ndarray],
+    gt: Sequence[np.ndarray],
+    ignore: np.ndarray,
+    iou: float = 0.5,
+    area_precision: float = 0.5,
+) -> ImageCounts:
+    """Compare the detections of one image with its labels.
 
-        Args:
-            pred: detected polygons, each [k, 2] in pixels.
-            gt: labelled polygons, each [k, 2], on the same scale.
-            ignore: bool [len(gt)], true for "don't care".
+    Follows PaddleOCR's `DetectionIoUEvaluator`: polygons that are not valid are passed over; a detection of which more
+    than `area_precision` lies in one "don't care" polygon does not count; then each labelled polygon in turn takes the
+    first free detection with IoU > `iou`.
 
-        Returns:
-            The image's own counts, for comparisons image by image.
-        """
-        if len(gt) != len(ignore):
-            raise ValueError(f"{len(gt)} labelled polygons but {len(ignore)} ignore flags")
-        labelled, kept = _valid_polygons(gt)
-        detected, _ = _valid_polygons(pred)
-        ignored = np.asarray(ignore, dtype=bool)[kept]
-        detected = detected[~self._falls_on(labelled[ignored], detected)]
-        labelled = labelled[~ignored]
-        counts = ImageCounts(len(labelled), len(detected), self._match(labelled, detected))
-        self._counts.append(counts)
-        return counts
+    Args:
+        pred: detected polygons, each [k, 2] in pixels.
+        gt: labelled polygons, each [k, 2], on the same scale.
+        ignore: bool [len(gt)], true for "don't care".
 
-    def summary(self) -> dict[str, float]:
-        """Return precision, recall and hmean (0..1) over all images since the last reset."""
-        return scores_of(self._counts)
+    Raises:
+        ValueError: not as many flags as labelled polygons.
+    """
+    if len(gt) != len(ignore):
+        raise ValueError(f"{len(gt)} labelled polygons but {len(ignore)} ignore flags")
+    labelled, kept = _valid_polygons(gt)
+    detected, _ = _valid_polygons(pred)
+    ignored = np.asarray(ignore, dtype=bool)[kept]
+    detected = detected[~_falls_on(labelled[ignored], detected, area_precision)]
+    labelled = labelled[~ignored]
+    return ImageCounts(len(labelled), len(detected), _pairs(labelled, detected, iou))
 
-    def _falls_on(self, regions: np.ndarray, detected: np.ndarray) -> np.ndarray:
-        """Bool [len(detected)]: most of the detection lies in one of the regions."""
-        result = np.zeros(len(detected), dtype=bool)
-        at, which = _overlapping(regions, detected)
-        inside = shapely.area(shapely.intersection(regions[at], detected[which]))
-        result[which[inside / shapely.area(detected[which]) > self._area_precision]] = True
-        return result
 
-    def _match(self, labelled: np.ndarray, detected: np.ndarray) -> int:
-        """Number of pairs, taken greedily in the order of labels, then of detections."""
-        at, which = _overlapping(labelled, detected)
-        good = _ious(labelled[at], detected[which], self._iou) > self._iou
-        taken_labels: set[int] = set()
-        taken_detections: set[int] = set()
-        for label, detection in zip(at[good].tolist(), which[good].tolist()):
-            if label not in taken_labels and detection not in taken_detections:
-                taken_labels.add(label)
-                taken_detections.add(detection)
-        return len(taken_labels)
+def _falls_on(regions: np.ndarray, detected: np.ndarray, area_precision: float) -> np.ndarray:
+    """Bool [len(detected)]: most of the detection lies in one of the regions."""
+    result = np.zeros(len(detected), dtype=bool)
+    at, which = _overlapping(regions, detected)
+    inside = shapely.area(shapely.intersection(regions[at], detected[which]))
+    result[which[inside / shapely.area(detected[which]) > area_precision]] = True
+    return result
+
+
+def _pairs(labelled: np.ndarray, detected: np.ndarray, iou: float) -> int:
+    """Number of pairs, taken greedily in the order of labels, then of detections."""
+    at, which = _overlapping(labelled, detected)
+    good = _ious(labelled[at], detected[which], iou) > iou
+    taken_labels: set[int] = set()
+    taken_detections: set[int] = set()
+    for label, detection in zip(at[good].tolist(), which[good].tolist()):
+        if label not in taken_labels and detection not in taken_detections:
+            taken_labels.add(label)
+            taken_detections.add(detection)
+    return len(taken_labels)
 
 
 def _valid_polygons(points: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

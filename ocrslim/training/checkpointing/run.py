@@ -83,7 +83,7 @@ class Run:
 
     @property
     def metric(self) -> str:
-        return self.config.get("Metric.main_indicator") or "hmean"
+        return self.config.main_indicator
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:

@@ -1,0 +1,26 @@
+"""What a detector learns from its teacher beside features: the shrink map.
+
+PP-OCRv2 distils detectors by their maps (Du et al., arXiv 2109.03144, section 2.1); of these only the shrink map is
+taken here, the one that inference reads. The threshold branch is not: weights imported from an inference model have
+none, and what a new one says would be noise.
+"""
+
+from __future__ import annotations
+
+import paddle.nn.functional as F
+from paddle import Tensor
+
+_EPS = 1e-6
+
+
+def map_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Dice loss plus Kullback-Leibler divergence of two maps of probabilities, [N, H, W]; 0 where they are equal.
+
+    The Dice loss has squares in its denominator (Milletari et al., "V-Net", 2016, equation 3), so that it is smallest
+    where the student agrees with a soft label; it looks at text, however little of it there is. The divergence, a mean
+    over all pixels, keeps the background quiet. No mask: the teacher has an opinion on ignored text as well.
+    """
+    overlap = (student * teacher).sum()
+    dice = 1 - (2 * overlap + _EPS) / (student.square().sum() + teacher.square().sum() + _EPS)
+    entropy = F.binary_cross_entropy(teacher, teacher)
+    return dice + F.binary_cross_entropy(student, teacher) - entropy
