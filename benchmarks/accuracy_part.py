@@ -89,14 +89,10 @@ def _run(options: argparse.Namespace, config: Any) -> Answer:
 
 def counts_of(engine: Any, config: Any, images: Any) -> list[Any]:
     """`ImageCounts` of each image."""
-    from ocrslim.tasks.detection.metric import DetMetric
-    from ocrslim.tasks.detection.post_process import post_processor
+    from ocrslim.evaluation import Scorer
 
-    metric, post_process, found = DetMetric(), post_processor(config), []
-    for index in range(len(images)):
-        shrink_map = engine(images.image(index))
-        item = images[index]
-        found.append(metric.update(post_process(shrink_map, item.shape), item.polys, item.ignore))
+    found: list[Any] = []
+    Scorer(config)(engine, images, counts=found)
     return found
 
 
@@ -107,7 +103,7 @@ def scored(model: Any, config: Any) -> Answer:
     from ocrslim.tasks.detection.metric import scores_of
 
     images = EvalSet(scan_evaluation(config), config)
-    with Engines(model).engine(images) as engine:
+    with Engines(model, config.task).engine(images) as engine:
         counts = counts_of(engine, config, images)
         check = held_against_dygraph(engine, model, images)
     return {"counts": [list(one) for one in counts], "scores": scores_of(counts), "check": check}
@@ -199,11 +195,10 @@ def latency(config: Any, unpruned: str, passes: int) -> Answer:
     from ocrslim.inference.engines import InferenceEngine
     from ocrslim.inference.latency import times_in_turns
     from ocrslim.pruning.loading import load_network
-    from ocrslim.pruning.prunable import NOMINAL_SHAPE
 
     network = load_network(config)
-    image = np.random.default_rng(0).standard_normal(NOMINAL_SHAPE).astype(np.float32)
-    found: Answer = {"plan": network.plan.hash(), "shape": list(NOMINAL_SHAPE), "threads": {}}
+    image = np.random.default_rng(0).standard_normal(config.task.nominal_shape).astype(np.float32)
+    found: Answer = {"plan": network.plan.hash(), "shape": list(config.task.nominal_shape), "threads": {}}
     with tempfile.TemporaryDirectory(dir=config.save_model_dir.parent) as place:
         folders = [_exported(config, name, Path(place) / str(at)) for at, name in enumerate((unpruned, config.weights))]
         for threads in THREADS:
@@ -244,13 +239,13 @@ def score(config: Any, options: argparse.Namespace) -> Answer:
     from ocrslim.models.weights import state_arrays
     from ocrslim.pruning.cost import measure_cost
     from ocrslim.pruning.loading import load_network
-    from ocrslim.pruning.prunable import detector_graph
+    from ocrslim.pruning.prunable import model_graph
     from ocrslim.utils.hashing import hash_arrays
 
     network = load_network(config)
     weights = hash_arrays(state_arrays(network.model))
     cuts = network.plan.cuts if network.plan else ()
-    graph = detector_graph(build_model(config.section("Architecture")))
+    graph = model_graph(build_model(config.section("Architecture")), config.task)
     full, cost = measure_cost(graph), measure_cost(graph, cuts)
     ledger.begin(options.ledger, options.name, weights, options.again)
     found = scored(network.model, config)

@@ -127,7 +127,9 @@ def _arithmetic(study: Any, public: dict[str, str], points: Sequence[Any]) -> di
     began = time.monotonic()
     share = images.pixels / len(images) / NOMINAL_PIXELS
     decoding = time.monotonic() - began
-    network = RuntimeNetwork(traced(study.model, [(-1, 3, -1, -1)], training=False), state_arrays(study.model))
+    network = RuntimeNetwork(
+        traced(study.model, [study.task.free_shape], training=False), state_arrays(study.model), study.task.probe_shape
+    )
     pruner, graph = study.pruner(), study.graph
     whole = behind = front = 0.0
     for name in dict.fromkeys(mark[1] for mark in points):

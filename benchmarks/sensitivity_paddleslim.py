@@ -104,11 +104,11 @@ class _Evaluation:
     """
 
     def __init__(self, model: Any, images: Any, config: Any, path: Path, points: Sequence[tuple[str, float]]):
+        from ocrslim.evaluation import Scorer
         from ocrslim.inference.engines import DygraphEngine
-        from ocrslim.tasks.detection.post_process import post_processor
 
         self._engine, self._images, self._path = DygraphEngine(model), images, path
-        self._post_process = post_processor(config)
+        self._scorer = Scorer(config)
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
         self.known = [json.loads(line) for line in lines if line.endswith("\n")]
         path.write_text("".join(json.dumps(one) + "\n" for one in self.known), encoding="utf-8")
@@ -117,32 +117,22 @@ class _Evaluation:
         self._left = [one for one in points if one not in done]
         self.baseline: list[list[int]] = self.known[0]["baseline"] if self.known else []
         self._score: float | None = None
-        self._found: list[Any] = []
 
     def start(self) -> None:
         """PaddleSlim begins."""
         self._last = time.monotonic()
 
     def __call__(self) -> float:
-        from ocrslim.evaluation.evaluator import evaluate
-
-        self._found = []
-        score = evaluate(self._engine, self._images, self._keep)["hmean"]
+        counts: list[Any] = []
+        score = self._scorer(self._engine, self._images, counts=counts)["hmean"]
         seconds = time.monotonic() - self._last
-        self._take(score, seconds)
+        self._take(score, seconds, [list(one) for one in counts])
         self._last = time.monotonic()
         return score
 
-    def _keep(self, shrink_map: Any, shape: Any) -> Any:
-        found = self._post_process(shrink_map, shape)
-        self._found.append(found)
-        return found
-
-    def _take(self, score: float, seconds: float) -> None:
+    def _take(self, score: float, seconds: float, counts: list[list[int]]) -> None:
         from ocrslim.pruning.loss_rules import loss_of
-        from ocrslim.tasks.detection.metric import DetMetric
 
-        counts = [list(DetMetric().update(f, item.polys, item.ignore)) for f, item in zip(self._found, self._images)]
         if self._score is None:  # the first evaluation is the unpruned network
             self._score, self.baseline = score, counts
             return

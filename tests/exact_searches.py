@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from detection import HMEAN
+
 from ocrslim.sensitivity.search.search import Decision, ExactSearch
 from ocrslim.tasks.detection.metric import ImageCounts
 
@@ -20,7 +22,7 @@ class Clock:
 
 def exact(layers, points=0):
     """Searches of layers called a, b, ... of which the first has some points already."""
-    searches = {name: ExactSearch(RATIOS, [ImageCounts(9, 9, 9)] * IMAGES, "hmean", 0.02) for name in layers}
+    searches = {name: ExactSearch(RATIOS, [ImageCounts(9, 9, 9)] * IMAGES, HMEAN, 0.02) for name in layers}
     for _ in range(points):
         answer(searches[layers[0]])
     return searches

@@ -21,8 +21,13 @@ class Scorer:
         self.task = config.task
         self.post_process = post_processor(config)
 
-    def __call__(self, engine: Engine, images: EvalSet, desc: str = "eval") -> dict[str, float]:
+    def __call__(
+        self, engine: Engine, images: EvalSet, desc: str = "eval", counts: list[Counts] | None = None
+    ) -> dict[str, float]:
         """Score `engine` on `images`, with a progress bar on standard error.
+
+        Args:
+            counts: gets the counts of each image.
 
         Returns:
             the task's scores, each 0..1: for detection precision, recall and hmean.
@@ -31,7 +36,7 @@ class Scorer:
             DataError: an image takes more memory than there is.
         """
         NetworkMemory(engine, self.task).require(*images.largest)
-        counts: list[Counts] = []
+        counts = [] if counts is None else counts
         with progress_bar(range(len(images)), inner=True, desc=desc, unit="img") as bar:
             for index in bar:
                 output, item = engine(images.image(index)), images[index]

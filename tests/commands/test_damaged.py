@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from detection import DETECTION, HMEAN
 from training import images, make_config, no_images, plan_of, run, stop_after
 
 from ocrslim.errors import ArtifactError, OcrSlimError
@@ -107,7 +108,9 @@ def refused(read: Callable[[], object], path: Path) -> bool:
 def identity() -> Identity:
     keys = ["backbone.conv.conv.weight", "neck.in2_conv.weight"]
     graph = SimpleNamespace(groups=dict.fromkeys(keys, 1), unprunable={})
-    return Identity(graph, {"Backbone": {"name": "MobileNetV3"}}, "hmean", 3, {"weights": "w", "criterion": "fpgm"})
+    return Identity(
+        graph, {"Backbone": {"name": "MobileNetV3"}}, DETECTION, "hmean", 3, {"weights": "w", "criterion": "fpgm"}
+    )
 
 
 @pytest.fixture
@@ -118,7 +121,7 @@ def analysis(tmp_path: Path) -> Path:
     for name in NAMES:
         measured.add(name, 0.3, 0, counts[:2])
         measured.add(name, 0.3, 2, counts[2:])
-    searches = {name: AdaptiveSearch([0.3, 0.6], measured.baseline, "hmean", 0.02) for name in NAMES}
+    searches = {name: AdaptiveSearch([0.3, 0.6], measured.baseline, HMEAN, 0.02) for name in NAMES}
     for name, search in searches.items():
         search.add(0.3, 0, measured.counts[name, 0.3])
     measured.save(searches, mode="adaptive", tolerance=0.02, seconds=1.5, engine="dygraph", criterion="fpgm")
@@ -149,7 +152,7 @@ def test_a_journal_with_any_value_changed(analysis: Path) -> None:
     lines = [json.loads(line) for line in path.read_text().splitlines()]
 
     def opened() -> None:
-        read_journal(path, "remedy")
+        read_journal(path, "remedy", DETECTION)
         found = open_measurements(analysis, known, lambda _: False)
         assert all(one.matched <= min(one.gt, one.pred) for counts in found.counts.values() for one in counts)
         assert all(0 <= loss <= 1 or loss < 0 for losses in found.table.values() for loss in losses.values())

@@ -25,8 +25,8 @@ def test_items_are_what_the_transforms_give(filled):
     item, image = items[3], images.image(3)
     assert image.shape == (1, 3, 64, 96) and image.dtype == np.float32
     np.testing.assert_allclose(item.shape, [[90, 120, 64 / 90, 96 / 120]], rtol=1e-6)
-    np.testing.assert_array_equal(item.polys[0], rectangle(13, 20, 60, 18))
-    assert item.ignore.tolist() == [False, True]
+    np.testing.assert_array_equal(item.target.polygons[0], rectangle(13, 20, 60, 18))
+    assert item.target.ignored.tolist() == [False, True]
     pixels = cv2.resize(cv2.imread(str(item.path)), (96, 64)).astype(np.float32)
     expected = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     np.testing.assert_allclose(image[0], expected.transpose(2, 0, 1), atol=1e-5)
@@ -35,7 +35,7 @@ def test_items_are_what_the_transforms_give(filled):
 def test_an_image_without_boxes_stays_itself(filled):
     filled.add("none.png", [])
     item = list(EvalSet(scan(filled.config(), "Eval"), filled.config()))[-1]
-    assert item.name == "none.png" and item.polys == [] and item.ignore.shape == (0,)
+    assert item.name == "none.png" and item.target.polygons == [] and item.target.ignored.shape == (0,)
 
 
 @pytest.mark.parametrize("spilled", [False, True], ids=["decoded-again", "in-a-file"])
@@ -140,4 +140,4 @@ def test_the_shared_images(shared, data):
     labelled = scan(config, "Eval")
     assert len(labelled) == 40 and labelled.tiny == 0 and not labelled.left_out
     images = EvalSet(labelled, config)
-    assert max(images.image(0).shape[2:]) == 960 and len(images[0].polys) == labelled.samples[0].boxes
+    assert max(images.image(0).shape[2:]) == 960 and len(images[0].target.polygons) == labelled.samples[0].items

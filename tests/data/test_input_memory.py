@@ -6,11 +6,13 @@ import logging
 
 import numpy as np
 import pytest
+from detection import DETECTION
 
 from ocrslim.data import input_memory as network_input
-from ocrslim.data.input_memory import NetworkMemory, available_memory, input_size, require_memory_to_transform
+from ocrslim.data.input_memory import NetworkMemory, available_memory, require_memory_to_transform
 from ocrslim.errors import DataError
 from ocrslim.ppocr import imaug
+from ocrslim.tasks.detection.transforms import input_size
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ class Hungry:
 def memory(monkeypatch):
     network_input._say_once.cache_clear()
     monkeypatch.setattr(network_input, "available_memory", lambda: 10 << 30)
-    return NetworkMemory(Hungry())
+    return NetworkMemory(Hungry(), DETECTION)
 
 
 def test_memory_is_measured_and_what_is_too_large_refused(memory):
@@ -82,7 +84,7 @@ def test_much_memory_is_announced_once(memory, caplog):
 def test_an_input_that_does_not_fit_by_itself_is_refused_before_it_is_made(monkeypatch):
     monkeypatch.setattr(network_input, "available_memory", lambda: 1 << 30)
     with pytest.raises(ValueError, match=r"10000x1 pixels become 7360000x736 .* 302\.\d GiB"):
-        require_memory_to_transform((1, 10000), (736, 7360000))
+        require_memory_to_transform((1, 10000), (736, 7360000), DETECTION)
 
 
 def test_available_memory_is_some_and_not_more_than_there_is():

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from detection import DETECTION
 from shapely.geometry import Polygon
 
 from ocrslim.config.config import load_config
 from ocrslim.data import synthetic as synth
+from ocrslim.data.label_files import read_labels
 from ocrslim.data.synthetic import font_files, render_dataset, render_image
 from ocrslim.errors import ArtifactError, DataError
-from ocrslim.tasks.detection.labels import is_tiny, read_labels
+from ocrslim.tasks.detection.labels import is_tiny
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -43,7 +45,7 @@ def test_more_images_begin_with_the_same(tmp_path):
 def test_labels_are_paddleocrs_and_lie_in_the_image_apart(tmp_path):
     label = render_dataset(tmp_path, 12, seed=3)
     dataset = {"data_dir": str(tmp_path / "images"), "label_file_list": [str(label)]}
-    samples = read_labels(dataset, "Train", seed=0)
+    samples = read_labels(dataset, "Train", 0, DETECTION)
     assert len(samples) == 12 and all(sample.care for sample in samples)
     for sample in samples:
         boxes = [np.array(box["points"]) for box in json.loads(sample.label)]
@@ -113,11 +115,10 @@ def test_missing_fonts_and_folders_are_named(tmp_path, monkeypatch):
 
 def test_a_real_detector_finds_most_but_not_all(tmp_path, pp_ocrv2, v2_config):
     from ocrslim.data.eval_set import EvalSet, scan
-    from ocrslim.evaluation.evaluator import evaluate
+    from ocrslim.evaluation.evaluator import Scorer
     from ocrslim.inference.engines import DygraphEngine
     from ocrslim.models.factory import build_model
     from ocrslim.models.weights import load_weights
-    from ocrslim.tasks.detection.post_process import post_processor
 
     render_dataset(tmp_path, 24, seed=2)
     config = load_config(
@@ -130,5 +131,5 @@ def test_a_real_detector_finds_most_but_not_all(tmp_path, pp_ocrv2, v2_config):
     )
     model = build_model(config.section("Architecture"))
     load_weights(model, pp_ocrv2)
-    scores = evaluate(DygraphEngine(model), EvalSet(scan(config, "Eval"), config), post_processor(config))
+    scores = Scorer(config)(DygraphEngine(model), EvalSet(scan(config, "Eval"), config))
     assert 0.85 < scores["hmean"] < 0.98, scores

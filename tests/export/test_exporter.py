@@ -11,10 +11,12 @@ import numpy as np
 import paddle
 import pytest
 import yaml
+from detection import DETECTION
 
 from ocrslim.config.config import load_config
 from ocrslim.data.preprocess import Preprocessor
 from ocrslim.errors import ArtifactError, ExportError, WeightsError
+from ocrslim.evaluation import post_processor
 from ocrslim.export import exporter as export_module
 from ocrslim.export.exporter import export, verify
 from ocrslim.export.formats.paddle import LEGACY, MODELS, PIR
@@ -31,7 +33,6 @@ from ocrslim.inference.engines import (
     open_exported,
 )
 from ocrslim.pruning.loading import load_network
-from ocrslim.tasks.detection.post_process import post_processor
 from ocrslim.utils.files import read_json
 
 # what an export comes out as: Paddle writes the legacy format up to 3.1
@@ -392,7 +393,7 @@ def test_a_legacy_model_runs_on_every_paddlepaddle(repo, onednn):
 
 def test_a_model_that_gives_no_text_map_is_no_detector(repo):
     with pytest.raises(WeightsError, match=r"not a text detector: .* it gives float32 \[1, 2, 4, 4\]"):
-        open_exported(repo / "tests/legacy_model")(np.full((1, 3, 2, 2), 0.5, "float32"))
+        open_exported(repo / "tests/legacy_model", DETECTION)(np.full((1, 3, 2, 2), 0.5, "float32"))
 
 
 def test_a_folder_without_a_model_lists_what_it_has(tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
+from detection import DETECTION
 from small_export import FORMATS, Tiny, export
 
 from ocrslim.errors import WeightsError
@@ -258,7 +259,7 @@ def test_a_program_with_two_inputs_or_another_image_is_refused(model, tmp_path):
 def test_an_output_that_is_no_map_is_named(tmp_path):
     folder = export(Tiny(channels=2), tmp_path / "two", legacy=False)
     with pytest.raises(WeightsError, match=r"float32 \[1, 2, 32, 64\], expected a text map, float32 \[1, 1, 32, 64\]"):
-        open_exported(folder)(IMAGE)
+        open_exported(folder, DETECTION)(IMAGE)
 
 
 def test_weights_that_are_no_numbers_are_named_before_they_run(tmp_path):

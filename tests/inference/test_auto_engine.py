@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
+from detection import DETECTION, DISTILLED
 from paddle import nn
 
 from ocrslim import commands
@@ -103,7 +104,7 @@ def test_weights_changed_after_tracing_are_those_that_are_scored(
     images: Images, traces: list[nn.Layer], caplog: pytest.LogCaptureFixture
 ) -> None:
     model = network()
-    engines, seen = Engines(model), []
+    engines, seen = Engines(model, DETECTION), []
     for _ in range(3):
         with engines.engine(images) as engine:
             assert not isinstance(engine, DygraphEngine)
@@ -121,7 +122,7 @@ def test_a_runtime_with_old_weights_would_be_noticed(
 ) -> None:
     """Control: where the new weights do not reach the runtime, dygraph scores, and a line says so."""
     model = network()
-    engines, variant = Engines(model), module.Variant
+    engines, variant = Engines(model, DETECTION), module.Variant
     monkeypatch.setattr(module, "Variant", lambda **_: variant())
     with engines.engine(images) as engine:
         assert not isinstance(engine, DygraphEngine)
@@ -141,7 +142,7 @@ def test_the_network_is_left_as_it_was(images: Images, ends: type[BaseException]
     model.backbone.eval()  # as somebody might freeze it
     modes = [layer.training for layer in model.sublayers(include_self=True)]
     before, held = hash_arrays(state_arrays(model)), list(map(id, model.state_dict().values()))
-    engines, kept = Engines(model), []
+    engines, kept = Engines(model, DETECTION), []
 
     def score() -> None:
         with engines.engine(images) as engine:
@@ -175,7 +176,7 @@ def test_a_network_that_cannot_be_traced_is_scored_in_dygraph(
     monkeypatch.setattr(module, "traced", refuse)
     model = network()
     model.train()
-    engines = Engines(model)
+    engines = Engines(model, DETECTION)
     for _ in range(3):
         with engines.engine(images) as engine:
             assert isinstance(engine, DygraphEngine)
@@ -195,13 +196,13 @@ def test_a_runtime_that_fails_on_an_image_is_given_up(
         return run(self, inputs)
 
     monkeypatch.setattr(Predictor, "__call__", failing)
-    with Engines(model).engine(images) as engine:
+    with Engines(model, DETECTION).engine(images) as engine:
         assert_maps(maps(engine, images), maps(DygraphEngine(model), images))
     assert len(caplog.messages) == 1 and "out of memory" in caplog.messages[0]
 
 
 def test_few_images_do_not_pay_for_a_trace(images: Images, traces: list[nn.Layer]) -> None:
-    engines = Engines(network())
+    engines = Engines(network(), DETECTION)
     with engines.engine(images) as engine:
         assert isinstance(engine, DygraphEngine)
     assert not traces
@@ -216,7 +217,7 @@ def test_few_images_do_not_pay_for_a_trace(images: Images, traces: list[nn.Layer
 @pytest.mark.usefixtures("always")
 def test_a_gpu_keeps_dygraph(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
-    with Engines(network()).engine(images) as engine:
+    with Engines(network(), DETECTION).engine(images) as engine:
         assert isinstance(engine, DygraphEngine)
 
 
@@ -228,8 +229,8 @@ def test_a_pruned_network_that_learns_from_a_teacher(images: Images, caplog: pyt
     cuts = [Cut(f"head.{branch}.conv1.weight", 1, 16, keep) for branch in ("binarize", "thresh")]
     plan = Plan(ARCHITECTURE, (Cut("neck.p2_conv.weight", 0, 4, (0, 2)), *cuts))
     apply_plan(student, plan)
-    with Distillation(teacher, student, plan, {"maps": 1, "features": 1}) as distillation:
-        with Engines(student).engine(images) as engine:
+    with Distillation(teacher, student, plan, {"maps": 1, "features": 1}, DISTILLED) as distillation:
+        with Engines(student, DETECTION).engine(images) as engine:
             assert not isinstance(engine, DygraphEngine)
             assert_maps(maps(engine, images), maps(DygraphEngine(student), images))
         student.train()

@@ -12,6 +12,7 @@ import paddle.nn.functional as F
 import pytest
 import yaml
 import zoo
+from detection import DETECTION
 from networks import conv
 from paddle import nn
 
@@ -68,12 +69,12 @@ class Case:
 
     def __post_init__(self):
         program = traced(self.model, [(-1, 3, -1, -1)], training=False)
-        self.network = RuntimeNetwork(program, state_arrays(self.model))
+        self.network = RuntimeNetwork(program, state_arrays(self.model), DETECTION.probe_shape)
         self.pruner = ChannelPruner(self.model, self.graph, "random")
 
     @cached_property
     def variants(self) -> RuntimeVariants:
-        return RuntimeVariants(self.model, self.graph, self.images, lambda: self.pruner)
+        return RuntimeVariants(self.model, self.graph, self.images, lambda: self.pruner, DETECTION)
 
     def runner(self, group: str | None, share: int = GENEROUS, folder=None) -> GroupRunner:
         return self.runner_with(Fronts(self.network, self.images, share, folder, Clock()), group)

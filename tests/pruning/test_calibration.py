@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import paddle
 import pytest
+from detection import DETECTION
 
 from ocrslim.config.config import load_config
 from ocrslim.data.eval_set import scan, train_loader
@@ -14,7 +15,7 @@ from ocrslim.data.preprocess import Preprocessor
 from ocrslim.errors import DataError, TrainingError
 from ocrslim.models.factory import build_model
 from ocrslim.models.weights import state_arrays
-from ocrslim.pruning.calibration import _cut_out, calibration_inputs, weight_gradients
+from ocrslim.pruning.calibration import calibration_inputs, weight_gradients
 from ocrslim.tasks.detection.loss import build_loss
 
 KEY = "neck.in2_conv.weight"
@@ -149,12 +150,12 @@ def test_a_cut_out_lies_somewhere_in_the_image_and_small_images_are_filled_up():
     image = np.arange(3 * 500 * 620, dtype=np.float32).reshape(1, 3, 500, 620)
     corners = set()
     for _ in range(5):
-        cut = _cut_out(image, rng)
+        cut = DETECTION.calibration_input(image, rng)
         top, left = divmod(int(cut[0, 0, 0, 0]), 620)
         assert np.array_equal(cut, image[:, :, top : top + 480, left : left + 480])
         corners.add((top, left))
     assert len(corners) > 3
-    small = _cut_out(image[:, :, :32, :64] + 1, rng)
+    small = DETECTION.calibration_input(image[:, :, :32, :64] + 1, rng)
     assert (
         np.array_equal(small[:, :, :32, :64], image[:, :, :32, :64] + 1) and small.sum() == small[..., :32, :64].sum()
     )

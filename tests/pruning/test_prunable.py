@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from detection import DETECTION
 
 from ocrslim import commands
 from ocrslim.config.config import load_config
@@ -34,14 +35,14 @@ def configure(v2_config, pp_ocrv2, rendered_options, tmp_path):
 
 @pytest.fixture(scope="module")
 def graph(v2_config):
-    return scoring.detector_graph(build_model(load_config(v2_config).section("Architecture")))
+    return scoring.model_graph(build_model(load_config(v2_config).section("Architecture")), DETECTION)
 
 
 @pytest.fixture
 def built(monkeypatch, graph):
     """The options of every pruner that is built; the network is traced once for all."""
     seen = []
-    monkeypatch.setattr(scoring, "detector_graph", lambda model: graph)
+    monkeypatch.setattr(scoring, "model_graph", lambda model, task: graph)
 
     def spy(model, graph, criterion, **options):
         seen.append({"criterion": criterion, **options})

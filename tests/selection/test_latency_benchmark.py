@@ -7,11 +7,12 @@ import time
 
 import numpy as np
 import pytest
+from detection import DETECTION
 
 from ocrslim.config.config import load_config
 from ocrslim.models.factory import build_model
 from ocrslim.models.weights import state_arrays
-from ocrslim.pruning.prunable import detector_graph
+from ocrslim.pruning.prunable import model_graph
 from ocrslim.selection.latency import benchmark as stopwatch
 from ocrslim.selection.latency.benchmark import Stopwatch
 
@@ -23,21 +24,21 @@ _SECONDS = 0.05
 def detector(v2_config):
     model = build_model(load_config(v2_config).section("Architecture"))
     model.eval()
-    return model, detector_graph(model)
+    return model, model_graph(model, DETECTION)
 
 
 def test_the_export_of_the_pruned_network_is_timed_beside_that_of_the_unpruned_one(detector, monkeypatch):
     model, graph = detector
     saved, folders = [], []
 
-    def save(network, prefix):
+    def save(network, prefix, shape):
         saved.append(network.state_dict()["neck.in2_conv.weight"].shape[0])
         folders.append(prefix.parent)
-        return save_inference(network, prefix)
+        return save_inference(network, prefix, shape)
 
     save_inference = stopwatch.save_inference
     monkeypatch.setattr(stopwatch, "save_inference", save)
-    full, part = Stopwatch(model, graph, _SHAPE).of_removed({"neck.in2_conv.weight": 48})
+    full, part = Stopwatch(model, graph, DETECTION).of_removed({"neck.in2_conv.weight": 48})
     assert full > 0 and part > 0 and saved == [96, 48]
     assert not any(folder.exists() for folder in folders)
 
@@ -45,7 +46,7 @@ def test_the_export_of_the_pruned_network_is_timed_beside_that_of_the_unpruned_o
 def test_the_network_is_put_back(detector):
     model, graph = detector
     before = state_arrays(model)
-    Stopwatch(model, graph, _SHAPE).of_removed({"neck.p2_conv.weight": 16})
+    Stopwatch(model, graph, DETECTION).of_removed({"neck.p2_conv.weight": 16})
     after = state_arrays(model)
     assert before.keys() == after.keys() and all(np.array_equal(before[key], after[key]) for key in before)
     assert model(_image())["maps"].shape == [1, 1, 64, 64], "and still runs"
@@ -63,7 +64,7 @@ def test_threads_that_a_library_leaves_spinning_are_not_counted(detector, monkey
     monkeypatch.setattr(stopwatch, "save_inference", lambda *_: None)
     monkeypatch.setattr(stopwatch, "InferenceEngine", Spinning)
     model, graph = detector
-    full, _ = Stopwatch(model, graph, _SHAPE).of_removed({"neck.p2_conv.weight": 16})
+    full, _ = Stopwatch(model, graph, DETECTION).of_removed({"neck.p2_conv.weight": 16})
     assert full < 1000 * _SECONDS / 2
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from detection import DETECTION
 from test_target_search import OPTIONS, chain
 
 from ocrslim.pruning.cost import MACS, product_cost
@@ -104,14 +105,13 @@ def test_noise_of_the_measurements_does_not_look_like_a_saving(graph):
     assert 0.01 < cost.error < 0.08
 
 
-def test_kinds_of_work_are_told_apart():
-    from ocrslim.demo import SHIPPED_CONFIG
+def test_kinds_of_work_are_told_apart(v2_config):
 
     from ocrslim.config.config import load_config
     from ocrslim.models.factory import build_model
-    from ocrslim.pruning.prunable import detector_graph
+    from ocrslim.pruning.prunable import model_graph
 
-    graph = detector_graph(build_model(load_config(SHIPPED_CONFIG).section("Architecture")))
+    graph = model_graph(build_model(load_config(v2_config).section("Architecture")), DETECTION)
     one, dense, pointwise, transposed, depthwise, written = Work(graph)(np.zeros((1, len(graph.groups)), dtype=int))[0]
     assert one == 1 and dense + pointwise + transposed + depthwise == graph.macs
     macs = {layer.key: layer.macs for layer in graph.layers}

@@ -7,6 +7,7 @@ import json
 import os
 
 import pytest
+from detection import DETECTION
 
 from ocrslim.errors import ArtifactError
 from ocrslim.sensitivity.results import journal
@@ -26,7 +27,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def written(path):
-    one = Journal(path, HEADER)
+    one = Journal(path, HEADER, DETECTION)
     one.append(FIRST)
     one.append(SECOND)
     return path
@@ -37,15 +38,15 @@ def counts(*matched):
 
 
 def test_what_is_appended_is_read_back_with_its_header(written):
-    header, entries = read_journal(written, REMEDY)
+    header, entries = read_journal(written, REMEDY, DETECTION)
     assert header == HEADER and entries == [FIRST, SECOND]
 
 
 def test_another_process_goes_on_with_the_file(written):
     before = written.read_bytes()
-    Journal(written, {"metric": "another"}).append(FIRST)
+    Journal(written, {"metric": "another"}, DETECTION).append(FIRST)
     assert written.read_bytes().startswith(before)
-    assert read_journal(written, REMEDY) == (HEADER, [FIRST, SECOND, FIRST])
+    assert read_journal(written, REMEDY, DETECTION) == (HEADER, [FIRST, SECOND, FIRST])
 
 
 def test_cut_at_any_byte_the_whole_lines_are_kept_and_it_goes_on(written):
@@ -53,11 +54,11 @@ def test_cut_at_any_byte_the_whole_lines_are_kept_and_it_goes_on(written):
     for length in range(len(whole)):
         written.write_bytes(whole[:length])
         complete = whole[:length].count(b"\n")
-        header, entries = read_journal(written, REMEDY)
+        header, entries = read_journal(written, REMEDY, DETECTION)
         assert header == (HEADER if complete else {}), length
         assert entries == [FIRST, SECOND][: max(0, complete - 1)], length
-        Journal(written, HEADER).append(SECOND)
-        assert read_journal(written, REMEDY) == (HEADER, [*entries, SECOND]), length
+        Journal(written, HEADER, DETECTION).append(SECOND)
+        assert read_journal(written, REMEDY, DETECTION) == (HEADER, [*entries, SECOND]), length
 
 
 DAMAGED = {
@@ -85,34 +86,34 @@ def test_a_damaged_line_is_refused_naming_file_and_remedy(written, line):
     header, *rest = written.read_bytes().splitlines(keepends=True)
     written.write_bytes(b"".join([header, line + b"\n", *rest]))
     with pytest.raises(ArtifactError, match=rf"sen\.jsonl: .*damaged.*: {REMEDY}"):
-        read_journal(written, REMEDY)
+        read_journal(written, REMEDY, DETECTION)
 
 
 @pytest.mark.parametrize("header", [{}, {"journal": 99}, {"schema": 2}], ids=str)
 def test_a_journal_of_another_version_is_refused(path, header):
     path.write_text(json.dumps(header) + "\n")
     with pytest.raises(ArtifactError, match=REMEDY):
-        read_journal(path, REMEDY)
+        read_journal(path, REMEDY, DETECTION)
 
 
 def test_a_pipe_in_the_place_of_the_journal_is_neither_read_nor_waited_for(path):
     os.mkfifo(path)
     with pytest.raises(ArtifactError, match=r"sen\.jsonl: cannot be read \(it is a named pipe.*measure anew"):
-        read_journal(path, REMEDY)
+        read_journal(path, REMEDY, DETECTION)
     with pytest.raises(ArtifactError, match=r"sen\.jsonl: cannot be written: it is a named pipe"):
-        Journal(path, HEADER)
+        Journal(path, HEADER, DETECTION)
 
 
 def test_what_a_kill_cut_off_is_found_however_long_it_is(written, monkeypatch):
     monkeypatch.setattr(journal, "_BLOCK", 7)
     whole = written.read_bytes()
     written.write_bytes(whole + b"x" * 100)
-    Journal(written, HEADER)
+    Journal(written, HEADER, DETECTION)
     assert written.read_bytes() == whole
 
 
 def test_a_full_disk_is_told_and_costs_only_the_line(written, monkeypatch):
-    one, before = Journal(written, HEADER), written.read_bytes()
+    one, before = Journal(written, HEADER, DETECTION), written.read_bytes()
 
     def full(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -122,14 +123,14 @@ def test_a_full_disk_is_told_and_costs_only_the_line(written, monkeypatch):
         with pytest.raises(ArtifactError, match=r"sen\.jsonl: .*disk is full"):
             one.append(FIRST)
     written.write_bytes(written.read_bytes()[:-7])  # what came to the disk of the line
-    Journal(written, HEADER).append(SECOND)
+    Journal(written, HEADER, DETECTION).append(SECOND)
     assert written.read_bytes().startswith(before)
-    assert read_journal(written, REMEDY)[1] == [FIRST, SECOND, SECOND]
+    assert read_journal(written, REMEDY, DETECTION)[1] == [FIRST, SECOND, SECOND]
 
 
 def test_a_folder_that_is_gone_is_told(tmp_path):
     with pytest.raises(ArtifactError, match=r"gone/sen\.jsonl: cannot be written"):
-        Journal(tmp_path / "gone/sen.jsonl", HEADER)
+        Journal(tmp_path / "gone/sen.jsonl", HEADER, DETECTION)
 
 
 @pytest.mark.parametrize(

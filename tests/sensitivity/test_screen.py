@@ -24,7 +24,7 @@ if careless:
 logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
 logging.getLogger("ocrslim").setLevel(logging.INFO)
 searches = {
-    f"conv{i}_depthwise_weights": ExactSearch([0.1, 0.5], [ImageCounts(9, 9, 9)] * 4, "hmean", 0.02)
+    f"conv{i}_depthwise_weights": ExactSearch([0.1, 0.5], [ImageCounts(9, 9, 9)] * 4, HMEAN, 0.02)
     for i in range(layers)
 }
 print("FIRST LINE", file=sys.stderr)

@@ -130,7 +130,7 @@ def test_ranks_do_not_overwrite_one_another(study, undisturbed, tmp_path):
 @pytest.fixture
 def run(study, v2_config, rendered_options, pp_ocrv2, tmp_path, monkeypatch):
     """A stage in this process, on the network of `study`, traced already."""
-    monkeypatch.setattr(scoring, "detector_graph", lambda model: study.graph)
+    monkeypatch.setattr(scoring, "model_graph", lambda model, task: study.graph)
     layers = f"Prune.layers=[{','.join(PUBLIC)}]"
     options = [*rendered_options, f"Global.pretrain_weights={pp_ocrv2}", layers, "Prune.engine=dygraph"]
     options += [f"Prune.ratios={list(RATIOS)}"]

@@ -7,6 +7,7 @@ import os
 from types import SimpleNamespace
 
 import pytest
+from detection import DETECTION
 
 from ocrslim.errors import ArtifactError
 from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
@@ -27,7 +28,7 @@ FACTS = {"mode": "exact", "tolerance": 0.02, "seconds": 1.5}
 
 def identity(metric="hmean", images=3, **hashes):
     graph = SimpleNamespace(groups=dict.fromkeys(KEYS, 1), unprunable={"head.binarize.conv3.weight": "the output"})
-    return Identity(graph, {"Backbone": {"name": "MobileNetV3"}}, metric, images, {**HASHES, **hashes})
+    return Identity(graph, {"Backbone": {"name": "MobileNetV3"}}, DETECTION, metric, images, {**HASHES, **hashes})
 
 
 def opened(folder, known=None, finished=False, **options):
@@ -138,7 +139,7 @@ def test_measurements_of_something_else_are_refused_and_left_alone(folder, what,
 
 
 def test_a_journal_with_layers_of_another_network_is_refused(folder):
-    Journal(folder / "sen.jsonl", {}).append(Entry("neck.other.weight", 0.3, 0, WORSE))
+    Journal(folder / "sen.jsonl", {}, DETECTION).append(Entry("neck.other.weight", 0.3, 0, WORSE))
     with pytest.raises(ArtifactError, match=r"sen\.jsonl: neck\.other\.weight is not a prunable layer"):
         opened(folder)
 

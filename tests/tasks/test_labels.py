@@ -198,7 +198,7 @@ def test_images_without_text_are_for_evaluation_only(filled):
     filled.add("none.png", [])
     filled.add("ignored.png", [text(rectangle(10, 20, 60, 18), "###")])
     labelled = scan(filled.config(), "Train")
-    assert labelled.textless == ("none.png", "ignored.png") and len(labelled) == 7
+    assert labelled.empty == ("none.png", "ignored.png") and len(labelled) == 7
     assert len(scan(filled.config(), "Eval")) == 9
 
 
@@ -206,7 +206,7 @@ def test_tiny_boxes_of_images_left_out_are_counted(filled):
     filled.add("speck.png", [text(rectangle(10, 20, 60, 2))])
     filled.add("part.png", [text(rectangle(10, 20, 60, 18)), text(rectangle(10, 50, 2, 18))])
     labelled = scan(filled.config(), "Train")
-    assert labelled.textless == ("speck.png",) and labelled.tiny == 2
+    assert labelled.empty == ("speck.png",) and labelled.tiny == 2
     assert "2 boxes with a side under 3 pixels count as don't care" in labelled.summary()
     assert "left out for want of text to learn: 1 (speck.png)" in labelled.summary()
 

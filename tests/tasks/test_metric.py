@@ -9,7 +9,7 @@ import pytest
 from shapely.geometry import Polygon
 
 from ocrslim.config.config import load_config
-from ocrslim.tasks.detection.metric import DetMetric, ImageCounts
+from ocrslim.tasks.detection.metric import ImageCounts, match, scores_of
 
 
 def box(x: float, y: float, width: float, height: float) -> np.ndarray:
@@ -20,7 +20,7 @@ BOWTIE = np.array([[0, 0], [10, 10], [10, 0], [0, 10]], dtype=np.float32)
 
 
 def counts(pred, gt, ignore=None) -> ImageCounts:
-    return DetMetric().update(pred, gt, np.array(ignore or [False] * len(gt), dtype=bool))
+    return match(pred, gt, np.array(ignore or [False] * len(gt), dtype=bool))
 
 
 UNIT = box(0, 0, 10, 10)
@@ -81,23 +81,20 @@ def test_greedy_order_is_labels_then_detections():
 
 
 def test_summary_sums_counts_before_dividing():
-    metric = DetMetric()
-    metric.update([box(0, 0, 10, 10)], [box(0, 0, 10, 10)], np.array([False]))
-    metric.update([box(50, 0, 10, 10)] * 3, [box(0, 0, 10, 10)], np.array([False]))
-    assert metric.summary() == pytest.approx({"precision": 1 / 4, "recall": 1 / 2, "hmean": 1 / 3})
-    metric.reset()
-    assert metric.summary() == {"precision": 0.0, "recall": 0.0, "hmean": 0.0}
+    found = match([box(0, 0, 10, 10)], [box(0, 0, 10, 10)], np.array([False]))
+    missed = match([box(50, 0, 10, 10)] * 3, [box(0, 0, 10, 10)], np.array([False]))
+    assert scores_of([found, missed]) == pytest.approx({"precision": 1 / 4, "recall": 1 / 2, "hmean": 1 / 3})
+    assert scores_of([]) == {"precision": 0.0, "recall": 0.0, "hmean": 0.0}
 
 
 def test_ratios_of_nothing_are_zero():
-    metric = DetMetric()
-    metric.update([box(0, 0, 4, 4)], [], np.array([], dtype=bool))
-    assert metric.summary() == {"precision": 0.0, "recall": 0.0, "hmean": 0.0}
+    counts = match([box(0, 0, 4, 4)], [], np.array([], dtype=bool))
+    assert scores_of([counts]) == {"precision": 0.0, "recall": 0.0, "hmean": 0.0}
 
 
 def test_a_flag_for_every_label():
     with pytest.raises(ValueError, match="1 labelled polygons but 2"):
-        DetMetric().update([], [box(0, 0, 4, 4)], np.array([True, False]))
+        match([], [box(0, 0, 4, 4)], np.array([True, False]))
 
 
 def slow_counts(pred, gt, ignore) -> tuple[int, int, int]:
@@ -141,7 +138,7 @@ def test_agrees_with_the_protocol_word_for_word():
                 for _ in range(rng.integers(0, 30))]  # fmt: skip
         ignore = rng.random(len(gt)) < 0.3
         expected = slow_counts(pred, gt, ignore)
-        assert DetMetric().update(pred, gt, ignore) == expected
+        assert match(pred, gt, ignore) == expected
         total += expected
     assert (total > 100).all(), "the cases are too easy to tell anything"
 
@@ -162,11 +159,10 @@ def test_agrees_with_the_protocol_word_for_word():
 def test_the_scores_of_paddleocrs_own_code(shared, pp_ocrv2, v2_config, name, resize, count, expected):
     """FACTS.md, "Scores of the PP-OCRv2 weights": transforms, network, post-processing and metric together."""
     from ocrslim.data.eval_set import EvalSet, scan
-    from ocrslim.evaluation.evaluator import evaluate
+    from ocrslim.evaluation.evaluator import Scorer
     from ocrslim.inference.engines import DygraphEngine
     from ocrslim.models.factory import build_model
     from ocrslim.models.weights import load_weights
-    from ocrslim.tasks.detection.post_process import post_processor
 
     folder = shared / "data" / name
     config = load_config(
@@ -181,6 +177,6 @@ def test_the_scores_of_paddleocrs_own_code(shared, pp_ocrv2, v2_config, name, re
     labelled = dataclasses.replace(labelled, samples=labelled.samples[:count])
     model = build_model(config.section("Architecture"))
     load_weights(model, pp_ocrv2)
-    scores = evaluate(DygraphEngine(model), EvalSet(labelled, config), post_processor(config))
+    scores = Scorer(config)(DygraphEngine(model), EvalSet(labelled, config))
     for key, value in expected.items():
         assert scores[key] == pytest.approx(value, abs=1e-9)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
+from detection import DISTILLED
 from paddle import nn
 from training import Stop, assert_same, images, make_config, no_images, run, stop_after, weights
 
@@ -15,8 +16,9 @@ from ocrslim.errors import TrainingError
 from ocrslim.models.factory import build_model
 from ocrslim.pruning.plan import Cut, Plan
 from ocrslim.pruning.surgery import apply_plan
+from ocrslim.tasks.detection.distillation import map_loss
 from ocrslim.tasks.detection.loss import dice_loss
-from ocrslim.training.distillation import Distillation, feature_loss, kept_features, map_loss
+from ocrslim.training.distillation import Distillation, feature_loss, kept_features
 
 __all__ = ["images", "no_images"]  # fixtures
 
@@ -122,17 +124,19 @@ def forward(student: nn.Layer, image: paddle.Tensor) -> paddle.Tensor:
 def test_a_pruned_neck_is_compared_channel_by_channel(real: tuple[nn.Layer, nn.Layer, Plan]) -> None:
     teacher, student, plan = real
     image = paddle.to_tensor(np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32))
-    found = kept_features(plan)
+    found = kept_features(plan, DISTILLED)
     assert found is not None and found.tolist() == [*range(13), 14]
-    with Distillation(teacher, student, plan, {"features": 1.0}) as distillation:
+    with Distillation(teacher, student, plan, {"features": 1.0}, DISTILLED) as distillation:
         losses = distillation.losses(image, forward(student, image))
     assert list(losses) == ["loss_distill_features"]
     assert float(losses["loss_distill_features"]) < 1e-9
     shifted = Plan(plan.architecture, (Cut("head.binarize.conv1.weight", 1, 16, (*range(12), 13, 15)),))
-    with Distillation(teacher, student, shifted, {"features": 1.0}) as distillation:  # control: other channels
+    with Distillation(
+        teacher, student, shifted, {"features": 1.0}, DISTILLED
+    ) as distillation:  # control: other channels
         assert float(distillation.losses(image, forward(student, image))["loss_distill_features"]) > 1e-3
     with (
-        Distillation(teacher, student, None, {"features": 1.0}) as distillation,
+        Distillation(teacher, student, None, {"features": 1.0}, DISTILLED) as distillation,
         pytest.raises(TrainingError, match="the neck gives .*14.* the teacher's that the plan leaves .*16"),
     ):
         distillation.losses(image, forward(student, image))
@@ -144,7 +148,7 @@ def test_a_pruned_neck_is_compared_channel_by_channel(real: tuple[nn.Layer, nn.L
 def test_the_teacher_fades_out(fade: float, share: float, left: float) -> None:
     teacher, student = detector(1), detector(2)
     image = paddle.to_tensor(np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32))
-    with Distillation(teacher, student, None, BOTH, fade=fade) as distillation:
+    with Distillation(teacher, student, None, BOTH, DISTILLED, fade=fade) as distillation:
         once = distillation.losses(image, student(image)["maps"])
         now = distillation.losses(image, student(image)["maps"], share)
     assert {name: float(loss) for name, loss in now.items()} == (
@@ -158,7 +162,7 @@ def test_a_teacher_that_does_not_fade_stays_and_one_that_has_faded_is_not_run() 
     calls: list[int] = []
     teacher.neck.register_forward_post_hook(lambda *_: calls.append(1))
     for fade, share in ((0.0, 0.99), (0.5, 0.99)):
-        with Distillation(teacher, student, None, BOTH, fade=fade) as distillation:
+        with Distillation(teacher, student, None, BOTH, DISTILLED, fade=fade) as distillation:
             distillation.losses(image, student(image)["maps"], share)
     assert len(calls) == 1
 
@@ -184,7 +188,7 @@ def test_weights_scale_and_zero_leaves_out() -> None:
     image = paddle.to_tensor(np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32))
 
     def losses(given: dict[str, float], **more: float) -> dict[str, float]:
-        with Distillation(teacher, student, None, given, **more) as distillation:
+        with Distillation(teacher, student, None, given, DISTILLED, **more) as distillation:
             return {name: float(value) for name, value in distillation.losses(image, student(image)["maps"]).items()}
 
     once = losses(BOTH)
@@ -203,8 +207,8 @@ def test_a_teacher_of_another_architecture_is_refused() -> None:
             self.more = nn.Linear(1, 1)
 
     with pytest.raises(TrainingError, match=r"only the teacher has more\.bias: expected the same architecture"):
-        Distillation(Other(), Detector(), None, BOTH)
-    with Distillation(Detector(4), student := Detector(5), None, BOTH) as distillation:
+        Distillation(Other(), Detector(), None, BOTH, DISTILLED)
+    with Distillation(Detector(4), student := Detector(5), None, BOTH, DISTILLED) as distillation:
         image = paddle.ones([1, 3, 8, 8])
         with pytest.raises(TrainingError, match=r"distillation: the neck gives"):
             distillation.losses(image, student(image)["maps"])
@@ -215,7 +219,7 @@ def test_the_teacher_stays_as_it_is_and_out_of_all_files(images: Path, tmp_path:
     teacher, student, plain = detector(1), detector(2), detector(2)
     before = arrays(teacher)
     with_teacher, without = tmp_path / "with" / "out", tmp_path / "without" / "out"
-    run(make_config(images, with_teacher), student, distillation=Distillation(teacher, student, None, BOTH))
+    run(make_config(images, with_teacher), student, distillation=Distillation(teacher, student, None, BOTH, DISTILLED))
     run(make_config(images, without), plain)
     assert_same(arrays(teacher), before, 0)
     assert not teacher.training and all(parameter.grad is None for parameter in teacher.parameters())
@@ -235,7 +239,9 @@ def test_the_student_comes_to_resemble_its_teacher(images: Path, tmp_path: Path)
         config = make_config(images, tmp_path / str(strength) / "out", "Global.epoch_num=10")
         student = detector(2)
         run(
-            config, student, distillation=Distillation(teacher, student, None, {"maps": strength, "features": strength})
+            config,
+            student,
+            distillation=Distillation(teacher, student, None, {"maps": strength, "features": strength}, DISTILLED),
         )
         last = Detector()
         last.set_state_dict(weights(config.save_model_dir))
@@ -251,7 +257,12 @@ def test_stopped_and_resumed_ends_with_the_same_weights(images: Path, tmp_path: 
 
     def train(out: Path, **more) -> None:
         student = detector(2)
-        run(make_config(images, out), student, distillation=Distillation(detector(1), student, None, BOTH), **more)
+        run(
+            make_config(images, out),
+            student,
+            distillation=Distillation(detector(1), student, None, BOTH, DISTILLED),
+            **more,
+        )
 
     train(whole)
     with pytest.raises(Stop):

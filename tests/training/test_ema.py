@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from detection import DETECTION
 from training import Stop, Tiny, assert_same, images, make_config, no_images, run, stop_after, tiny, weights
 
 from ocrslim.config.config import load_config
 from ocrslim.errors import ConfigError
-from ocrslim.tasks.detection.metric import METRICS
 from ocrslim.training.checkpointing.state_file import load_state
 from ocrslim.training.ema import WeightAverage
 
@@ -73,7 +73,7 @@ def watched(model: Tiny, seen: list[Arrays]) -> Callable[[], dict[str, float]]:
 
     def score() -> dict[str, float]:
         seen.append(arrays(model))
-        return dict.fromkeys(METRICS, len(seen) / 100)
+        return dict.fromkeys(DETECTION.metrics, len(seen) / 100)
 
     return score
 
