@@ -353,6 +353,6 @@ def task_of(model_type: str) -> Task:
         ConfigError: no task of that name is known.
     """
     if model_type not in _TASKS:
-        known = ", ".join(_TASKS)
-        raise ConfigError(f"Architecture.model_type: {model_type!r} is not supported: expected one of {known}")
+        known = " or ".join(map(repr, _TASKS))
+        raise ConfigError(f"Architecture.model_type: {model_type!r} is not supported: expected {known}")
     return _TASKS[model_type]

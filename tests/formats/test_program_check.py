@@ -258,7 +258,7 @@ def test_a_program_with_two_inputs_or_another_image_is_refused(model, tmp_path):
 
 def test_an_output_that_is_no_map_is_named(tmp_path):
     folder = export(Tiny(channels=2), tmp_path / "two", legacy=False)
-    with pytest.raises(WeightsError, match=r"float32 \[1, 2, 32, 64\], expected a text map, float32 \[1, 1, 32, 64\]"):
+    with pytest.raises(WeightsError, match=r"float32 \[1, 2, 32, 64\], expected float32 \[1, 1, 32, 64\]"):
         open_exported(folder, DETECTION)(IMAGE)
 
 

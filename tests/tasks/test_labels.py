@@ -160,7 +160,7 @@ def test_a_label_file_that_is_a_pipe_is_not_waited_for(data):
 
 
 def test_a_line_without_end_is_refused(data, monkeypatch):
-    monkeypatch.setattr("ocrslim.tasks.detection.labels.MAX_LINE", 1000)
+    monkeypatch.setattr("ocrslim.data.label_files.MAX_LINE", 1000)
     data.labels.write_bytes(b"x" * 5000)
     assert "line 1: too long" in message(scan, data.config(), "Eval")
 
@@ -208,7 +208,7 @@ def test_tiny_boxes_of_images_left_out_are_counted(filled):
     labelled = scan(filled.config(), "Train")
     assert labelled.empty == ("speck.png",) and labelled.tiny == 2
     assert "2 boxes with a side under 3 pixels count as don't care" in labelled.summary()
-    assert "left out for want of text to learn: 1 (speck.png)" in labelled.summary()
+    assert "left out, as they have nothing to learn: 1 (speck.png)" in labelled.summary()
 
 
 def test_nothing_to_learn(data):

@@ -15,7 +15,7 @@ import pytest
 
 from ocrslim.errors import ArtifactError
 from ocrslim.formats import sensitivity_table
-from ocrslim.utils import files as artifacts
+from ocrslim.utils import files, hashing
 
 TABLE = {"conv1_weights": {0.1: 0.25, 0.2: -0.125}, "neck.p2_conv.weight": {0.5: 1.0}}
 
@@ -69,23 +69,23 @@ def test_anything_but_a_table_is_refused_by_name_and_not_run(tmp_path, monkeypat
 
 def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path):
     path = tmp_path / "a.json"
-    artifacts.write_json(path, {"a": 1})
-    with pytest.raises(ValueError, match="boom"), artifacts.atomic_file(path) as stream:
+    files.write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="boom"), files.atomic_file(path) as stream:
         stream.write(b"half")
         raise ValueError("boom")
-    assert artifacts.read_json(path, "x") == {"a": 1}
+    assert files.read_json(path, "x") == {"a": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_full_disk_is_one_clear_error_and_keeps_the_old_file(tmp_path):
     path = tmp_path / "big"
-    artifacts.write_text(path, "old")
+    files.write_text(path, "old")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
         with pytest.raises(ArtifactError, match=r"big: cannot be written: .*size limit"):
-            artifacts.write_text(path, "x" * 10_000)
+            files.write_text(path, "x" * 10_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, previous)
@@ -96,9 +96,9 @@ def test_a_full_disk_is_one_clear_error_and_keeps_the_old_file(tmp_path):
 def test_a_file_in_the_way_of_a_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="file"):
-        artifacts.check_writable(tmp_path / "file" / "folder")
+        files.check_writable(tmp_path / "file" / "folder")
     with pytest.raises(ArtifactError, match="file"):
-        artifacts.check_writable(tmp_path / "file")
+        files.check_writable(tmp_path / "file")
 
 
 def test_kill_during_a_write_never_shows_a_half_file(tmp_path):
@@ -126,28 +126,28 @@ def test_what_a_kill_left_behind_is_swept_and_nothing_else(tmp_path):
     for name in (".sen.pickle.abcd_123", ".sen.pickle.mine", "sen.pickle", ".other.abcd_123"):
         (tmp_path / name).touch()
     (tmp_path / ".sen.pickle.01234567").mkdir()
-    artifacts.remove_leftovers(tmp_path, "sen.pickle")
+    files.remove_leftovers(tmp_path, "sen.pickle")
     assert {p.name for p in tmp_path.iterdir()} == {".sen.pickle.mine", "sen.pickle", ".other.abcd_123"}
 
 
 def test_hashes_see_every_bit_and_no_order():
     a, b = np.zeros(3, "float32"), np.ones((1, 2))
-    assert artifacts.hash_arrays({"a": a, "b": b}) == artifacts.hash_arrays({"b": b, "a": a})
-    assert artifacts.hash_arrays({"a": a}) != artifacts.hash_arrays({"a": np.nextafter(a, 1)})
-    assert artifacts.hash_arrays({"a": b}) != artifacts.hash_arrays({"a": b.reshape(2)})
-    assert artifacts.hash_value({"x": 1, "y": 2}) == artifacts.hash_value({"y": 2, "x": 1})
-    assert artifacts.hash_bytes(b"ab", b"c") != artifacts.hash_bytes(b"a", b"bc")
+    assert hashing.hash_arrays({"a": a, "b": b}) == hashing.hash_arrays({"b": b, "a": a})
+    assert hashing.hash_arrays({"a": a}) != hashing.hash_arrays({"a": np.nextafter(a, 1)})
+    assert hashing.hash_arrays({"a": b}) != hashing.hash_arrays({"a": b.reshape(2)})
+    assert hashing.hash_value({"x": 1, "y": 2}) == hashing.hash_value({"y": 2, "x": 1})
+    assert hashing.hash_bytes(b"ab", b"c") != hashing.hash_bytes(b"a", b"bc")
 
 
 def test_what_another_process_is_writing_is_not_swept(tmp_path):
     path = tmp_path / "sen.pickle"
-    with artifacts.atomic_file(path) as stream:
+    with files.atomic_file(path) as stream:
         stream.write(b"half of it")
-        artifacts.remove_leftovers(tmp_path, "*")
-        artifacts.write_text(path, "of another process")
+        files.remove_leftovers(tmp_path, "*")
+        files.write_text(path, "of another process")
     assert path.read_bytes() == b"half of it" and [p.name for p in tmp_path.iterdir()] == ["sen.pickle"]
-    with artifacts.locked_folder(tmp_path, ".export.") as folder:
-        artifacts.remove_leftovers(tmp_path, "export")
+    with files.locked_folder(tmp_path, ".export.") as folder:
+        files.remove_leftovers(tmp_path, "export")
         assert folder.is_dir()
     assert not folder.exists()
 
@@ -155,15 +155,15 @@ def test_what_another_process_is_writing_is_not_swept(tmp_path):
 def test_a_write_sweeps_what_kills_amid_earlier_ones_left_of_the_same_file(tmp_path):
     for name in (".a[1].yml.abcd_123", ".a1.yml.abcd_123", ".a[1].yml.kept"):
         (tmp_path / name).touch()
-    artifacts.write_text(tmp_path / "a[1].yml", "x")
+    files.write_text(tmp_path / "a[1].yml", "x")
     assert {p.name for p in tmp_path.iterdir()} == {"a[1].yml", ".a1.yml.abcd_123", ".a[1].yml.kept"}
 
 
 def test_a_temporary_folder_that_a_kill_has_left_goes_with_the_next_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(artifacts.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
     (tmp_path / "ocrslim-abcd_123").mkdir()
     (tmp_path / "ocrslim-abcd_123/inference.json").touch()
-    with artifacts.scratch_folder() as first, artifacts.scratch_folder() as second:
+    with files.scratch_folder() as first, files.scratch_folder() as second:
         assert {p.name for p in tmp_path.iterdir()} == {first.name, second.name}
     assert not list(tmp_path.iterdir())
 
@@ -179,7 +179,7 @@ def test_a_file_that_is_no_file_is_refused_before_it_is_read(tmp_path):
     }.items():
         path = tmp_path / name
         make(path)
-        for read in (lambda path: artifacts.read_json(path, "this"), sensitivity_table.read_sensitivities):
+        for read in (lambda path: files.read_json(path, "this"), sensitivity_table.read_sensitivities):
             with pytest.raises(ArtifactError, match=name) as caught:
                 read(path)
             assert "\n" not in str(caught.value)
@@ -198,7 +198,7 @@ def test_a_file_that_is_no_file_is_refused_before_it_is_read(tmp_path):
 def test_a_place_that_cannot_be_written_to_is_told_in_a_short_line(tmp_path, name, says):
     (tmp_path / "circle").symlink_to("circle")
     (tmp_path / "dangling").symlink_to("nowhere/at/all")
-    for write in (artifacts.check_writable, lambda path: artifacts.write_text(path / "file", "")):
+    for write in (files.check_writable, lambda path: files.write_text(path / "file", "")):
         with pytest.raises(ArtifactError, match=says) as caught:
             write(tmp_path / name)
         assert len(str(caught.value)) < 600 and "\n" not in str(caught.value) and "\0" not in str(caught.value)
