@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from ocrslim.config import Config
-from ocrslim.evaluation import open_engine, predict
+from ocrslim.evaluation import open_engine, predict_images
 from ocrslim.inference import Engine, open_exported
 
 
 def run_predict(config: Config, images: Path, out: Path) -> dict[str, Any]:
     """Find text in every image of the folder (or the one file) `images`; write drawings and `boxes.json` to `out`."""
-    result = predict(_engine(config), config, images, out)
+    result = predict_images(_engine(config), config, images, out)
     print(f"{config.task.describe_predictions([*result.found.values()])} on {len(result.found)} images: {out}")
     return {
         "images": len(result.found),

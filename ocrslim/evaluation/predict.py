@@ -40,7 +40,7 @@ class Predictions:
     file: Path
 
 
-def predict(engine: Engine, config: Config, images: Path, out: Path) -> Predictions:
+def predict_images(engine: Engine, config: Config, images: Path, out: Path) -> Predictions:
     """Find text in every image of the folder (or the one file) `images`.
 
     Writes `out/<image name>.png` with the outlines drawn, and `out/boxes.json`:
