@@ -42,7 +42,7 @@ def _load(root: str) -> Any:
     import ocrslim.cli
     from ocrslim.utils.paddle_setup import import_paddle
 
-    if Path(ocrslim.cli.__file__).resolve().parents[1] != Path(root).resolve():
+    if Path(ocrslim.cli.__file__).resolve().parents[2] != Path(root).resolve():
         raise SystemExit(f"{root}: the package comes from {ocrslim.cli.__file__}")
     import_paddle()
     for name in (
