@@ -1,10 +1,10 @@
-# make setup | demo | test | test-hostile | lint | format
+# make setup | demo | test | test-all | test-hostile | lint | format
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-hostile lint format clean
+.PHONY: setup demo test test-all test-hostile lint format clean
 
 setup: $(STAMP)
 
@@ -23,6 +23,10 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
+# the slow tests as well: whole networks of others, real weights, launched processes that are killed
+test-all: setup
+	$(BIN)/python -m pytest -m ""
+
 # wrong inputs by the hundred, and kills: by hand, about half an hour; writes docs/robustness.md and benchmarks/hostile.json
 test-hostile: setup
 	PYTHONPATH=tests $(BIN)/python -m hostile.run --against . --as after --kills 40 --jobs 2
@@ -31,6 +35,7 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: setup
 	$(BIN)/ruff format .

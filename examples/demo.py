@@ -10,17 +10,20 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 
 from ocrslim.config import load_config
 from ocrslim.data import render_dataset
 from ocrslim.errors import EXIT_CODE, OcrSlimError, WeightsError
 from ocrslim.inference import measure_latency
-from ocrslim.report import comparison_table, contact_sheet
-from ocrslim.utils import write_json
+from ocrslim.report import comparison_table
+from ocrslim.utils import atomic_file, write_json
 
 SHIPPED_CONFIG = "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
 SCRIPTS = Path("deploy/slim/prune")
@@ -215,6 +218,21 @@ def judge(before: Measured, after: Measured) -> int:
     if not missed:
         print(f"kept both promises: {removed:.1%} of the MACs removed, {kept:.1%} of the hmean kept")
     return 1 if missed else 0
+
+
+def contact_sheet(folders: Sequence[Path], path: Path, titles: Sequence[str], most: int = 4) -> None:
+    """The first images of several folders, a row a folder, as one picture at `path`."""
+    names = sorted({p.name for p in folders[0].glob("*.png")} & {p.name for p in folders[-1].glob("*.png")})[:most]
+    figure = Figure(figsize=(3.2 * len(names), 3.4 * len(folders)))
+    axes = figure.subplots(len(folders), len(names), squeeze=False)
+    for row, folder, title in zip(axes, folders, titles):
+        for axis, name in zip(row, names):
+            axis.imshow(imread(folder / name))
+            axis.set_axis_off()
+        row[0].set_title(title, loc="left")
+    figure.tight_layout()
+    with atomic_file(path) as stream:
+        figure.savefig(stream, format="png", dpi=100)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ def test_predict_draws_and_lists_what_it_found(workflow, v2_config, rendered):
     assert len(list((folder / "seen").glob("*.png"))) == 4
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(workflow, repo, v2_config):
     folder, results, changes = workflow
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
@@ -123,6 +124,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(workflow, repo, v2
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_repeated_and_another_is_refused(workflow, repo, v2_config):
     folder, results, changes = workflow
     before = (folder / "out/best_accuracy.pdparams").read_bytes()
@@ -185,6 +187,7 @@ def ended(words, folder, end):
     return process.returncode, stderr
 
 
+@pytest.mark.slow
 def test_however_an_analysis_ends_the_next_goes_on_to_the_same_file(workflow, repo, v2_config, options, tmp_path):
     words = [*script(repo, "sensitivity"), "-c", v2_config, "--json", "-o", *options, "Global.save_model_dir=out"]
     words = [str(word) for word in [*words, "Prune.cache_gib=0"]]
@@ -218,6 +221,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_clear_line(repo, v2_config, options, tmp_path, case):
     changes, says = BAD[case]
@@ -235,6 +239,7 @@ def test_bad_input_is_one_clear_line(repo, v2_config, options, tmp_path, case):
     assert not (tmp_path / "out/sen.pickle").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"\x80\x02}q\x00", b"cos\nsystem\n(S'touch bomb'\ntR."], ids=["cut", "hostile"])
 def test_a_bad_table_stops_pruning_before_anything_is_written(repo, v2_config, options, tmp_path, content):
     (tmp_path / "out").mkdir()

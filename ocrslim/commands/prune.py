@@ -11,8 +11,8 @@ from paddle import nn
 
 from ocrslim.config import Config
 from ocrslim.data import scan_both
-from ocrslim.pruning import SUFFIX, Plan, apply_plan, load_prunable, load_scored, require_patterns
-from ocrslim.selection import Trials, choose_plan, early_rounds, table_of
+from ocrslim.pruning import SUFFIX, Plan, Scored, apply_plan, load_prunable, load_scored, require_patterns
+from ocrslim.selection import Choice, NothingToPrune, Trial, Trials, choose_plan, early_rounds, table_of
 from ocrslim.sensitivity import unpruned_score
 from ocrslim.training import Distillation, check_source, fit_network, wants_event_log
 from ocrslim.utils import Ranks, check_writable, joined
@@ -39,7 +39,7 @@ def _prune(config: Config, ranks: Ranks) -> dict[str, Any]:
     last = early_rounds(config, data[0], trials)
     scored = load_scored(last.config, data[0])
     # trials and measured times are the first rank's
-    choice = ranks.share(choose_plan(scored, partial(trials.score, last.config)) if ranks.first else None)
+    choice = ranks.share(_choose(scored, partial(trials.score, last.config)) if ranks.first else None)
     plan = choice.plan.after(scored.plan)
     apply_plan(scored.model, choice.plan)
     distillation = _distillation(config, teacher.model, scored.model, plan.since(teacher.plan))
@@ -74,9 +74,20 @@ def run_dry(config: Config) -> dict[str, Any]:
         config.require("Train", "Eval", "PostProcess")
         data = scan_both(config)
         trial = partial(Trials(config, load_prunable(config), data, keep=False).score, config)
-    choice = choose_plan(load_scored(config, data[0] if data else None), trial)
+    choice = _choose(load_scored(config, data[0] if data else None), trial)
     print("\ndry run: nothing was pruned and nothing written", flush=True)
     return {"dry_run": True, **choice.to_json()}
+
+
+def _choose(scored: Scored, trial: Trial | None) -> Choice:
+    """Choose a plan and print it; where no layer may be pruned, print the layers with the reasons."""
+    try:
+        choice = choose_plan(scored, trial)
+    except NothingToPrune as error:
+        print(error.layers, flush=True)
+        raise
+    print(choice.summary, flush=True)
+    return choice
 
 
 def _distillation(config: Config, teacher: nn.Layer, student: nn.Layer, plan: Plan) -> Distillation | None:

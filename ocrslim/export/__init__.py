@@ -1,7 +1,6 @@
 """Inference models, proven against the network they come from."""
 
-from ocrslim.export.exporter import export
+from ocrslim.export.exporter import Exported, export_network
 from ocrslim.export.formats.paddle import save_inference
-from ocrslim.export.sample_image import sample_image
 
-__all__ = ["export", "sample_image", "save_inference"]
+__all__ = ["Exported", "export_network", "save_inference"]

@@ -18,11 +18,15 @@ import yaml
 from paddle import nn
 
 from ocrslim.config import Config
+from ocrslim.data import NetworkMemory, Preprocessor
 from ocrslim.errors import ExportError
 from ocrslim.export.formats.paddle import MODELS, PIR, save_inference, tell_of_pir
+from ocrslim.export.sample_image import sample_image
 from ocrslim.export.staging import check_target, put_in_place, resolve_target, staging
 from ocrslim.inference import PARAMS_FILE, PLAIN, DygraphEngine, InferenceEngine
-from ocrslim.utils import write_json, write_text
+from ocrslim.models import state_arrays
+from ocrslim.pruning import Network
+from ocrslim.utils import hash_arrays, write_json, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +78,16 @@ def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, ori
         write_json(staged / "export.json", {**origin, **proof, "tolerance": TOLERANCE, "config": config.tree})
         put_in_place(staged, folder)
     return Exported(folder, kind, differences, size)
+
+
+def export_network(network: Network, config: Config, folder: Path) -> Exported:
+    """Export a network with its plan, proven on the sample image; arguments and errors as in `export`."""
+    model = network.model
+    with sample_image(config) as path:
+        image = Preprocessor(config, NetworkMemory(DygraphEngine(model), config.task))(path).image
+    plan = None if network.plan is None else network.plan.hash()
+    origin = {"source": network.source, "weights": hash_arrays(state_arrays(model)), "plan": plan}
+    return export(model, config, folder, image, origin)
 
 
 def verify(model: nn.Layer, folder: Path, image: np.ndarray) -> dict[str, float]:

@@ -16,7 +16,7 @@ from paddle import nn
 from ocrslim.config import Config
 from ocrslim.errors import ConfigError, PlanError
 from ocrslim.formats import EXPORTED, resolve_checkpoint
-from ocrslim.models import LoadReport, build_model, load_weights
+from ocrslim.models import build_model, load_weights
 from ocrslim.pruning.plan import SUFFIX, Plan
 from ocrslim.pruning.surgery import apply_plan, settle
 from ocrslim.utils import hash_value
@@ -33,12 +33,12 @@ class Network:
     Attributes:
         model: in eval mode.
         plan: what it was pruned by; None for an unpruned network.
-        report: where its weights came from.
+        source: the file that its weights came from.
     """
 
     model: nn.Layer
     plan: Plan | None
-    report: LoadReport
+    source: str
 
 
 def untrained(config: Config) -> Config:
@@ -112,7 +112,7 @@ def load_network(config: Config) -> Network:
             ) from None
     report = load_weights(model, source)
     model.eval()
-    return Network(model, plan, report)
+    return Network(model, plan, str(report.source))
 
 
 def load_prunable(config: Config) -> Network:

@@ -6,14 +6,11 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from tabulate import tabulate
 
 from ocrslim.graph import ChannelGraph
 from ocrslim.models import to_public
-
-matplotlib.use("Agg")
 
 
 def groups_text(graph: ChannelGraph, architecture: Mapping[str, Any], input_shape: Sequence[int]) -> str:

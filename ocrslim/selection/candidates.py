@@ -53,7 +53,7 @@ class Trials:
         inputs = calibration_inputs(self._config, self._training)
         cut = plan.since(self._teacher.plan)
         found = recover(self._teacher.model, student, cut, inputs, seed=self._config.seed)
-        print(found.summary(), flush=True)
+        logger.info(found.summary())
         self._refitted[plan.hash()] = state_arrays(student)
 
     def score(self, current: Config, plan: Plan) -> float:

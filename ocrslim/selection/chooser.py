@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,18 @@ _OFF = 0.1  # difference of prediction and measurement, of the unpruned time, th
 _ALARMING = 0.2  # a loss before training from which on a word of warning is due
 
 
+class NothingToPrune(PlanError):
+    """No layer may lose channels.
+
+    Attributes:
+        layers: the layers with the reasons, as a table.
+    """
+
+    def __init__(self, message: str, layers: str):
+        super().__init__(message)
+        self.layers = layers
+
+
 @dataclass(frozen=True)
 class Choice:
     """A plan and what is known of it before it is applied.
@@ -41,6 +53,7 @@ class Choice:
         before, after: costs of the network and of the pruned one, by their shapes.
         latency: milliseconds on one thread, where they are the target: `before`, `predicted`, and `measured`.
         refitted: whether layers are refitted before training, so that the losses of merely cut ones predict nothing.
+        summary: the pruned layers and those left alone with the reasons, expected losses and costs, as a text.
     """
 
     plan: Plan
@@ -49,6 +62,7 @@ class Choice:
     after: Cost
     latency: Mapping[str, float] = field(default_factory=dict)
     refitted: bool = False
+    summary: str = ""
 
     def left(self, kind: str) -> float:
         """The fraction that is left of the MACs, the parameters or the measured latency."""
@@ -83,7 +97,7 @@ def table_of(config: Config) -> Path:
 
 
 def choose_plan(scored: Scored, trial: Trial | None = None) -> Choice:
-    """Choose ratios from `sen.pickle`; print what is pruned, what is left alone and why, the losses and the costs.
+    """Choose ratios from `sen.pickle`; the choice's summary says what is pruned, what is left alone and why.
 
     Where there is a target, several plans reach it, as nobody knows how the losses of single layers add up: each is
     tried, and the best taken. With the criterion `reconstruction` the errors that refitting leaves take the place of
@@ -94,7 +108,8 @@ def choose_plan(scored: Scored, trial: Trial | None = None) -> Choice:
 
     Raises:
         ArtifactError: the table is missing, damaged, or of another model.
-        PlanError: nothing is left to prune, or `Prune.target` cannot be reached.
+        NothingToPrune: no layer may lose channels.
+        PlanError: `Prune.target` cannot be reached.
     """
     config, path, title = scored.config, table_of(scored.config), "loss alone"
     architecture = config.section("Architecture")
@@ -107,16 +122,17 @@ def choose_plan(scored: Scored, trial: Trial | None = None) -> Choice:
         powers = POWERS if trial else POWERS[:1]
     choice = _best(_choices(scored, table, powers), trial)
     selection = choice.selection
-    print(plan_table(scored.graph, selection.ratios, selection.skipped, architecture, selection.losses, title))
+    layers = plan_table(scored.graph, selection.ratios, selection.skipped, architecture, selection.losses, title)
     if not selection.ratios:
-        raise PlanError(
+        raise NothingToPrune(
             f"{path}: no layer may lose channels, for the reasons listed above: raise Prune.loss_tolerance (now "
             f"{config.prune.loss_tolerance:g}) or Prune.skip_loss where the loss is the reason; lower "
-            "Prune.skip_first, Prune.align or Prune.min_channels, or shorten Prune.skip, where those are named"
+            "Prune.skip_first, Prune.align or Prune.min_channels, or shorten Prune.skip, where those are named",
+            layers,
         )
-    _print_losses(choice, scored.by_reconstruction)
-    _print_costs(choice, size_of(config.task))
-    return choice
+    _warn(choice, scored.by_reconstruction)
+    losses, costs = _losses_text(choice, scored.by_reconstruction), _costs_text(choice, config.task)
+    return replace(choice, summary="\n\n".join([layers, losses]) + "\n" + costs)
 
 
 def _choices(scored: Scored, table: Sensitivities, powers: Sequence[float]) -> list[Choice]:
@@ -143,61 +159,61 @@ def _choices(scored: Scored, table: Sensitivities, powers: Sequence[float]) -> l
 
 
 def _best(choices: Sequence[Choice], trial: Trial | None) -> Choice:
-    """The choice that scores best, the first of equals; printed beside the others."""
+    """The choice that scores best, the first of equals."""
     if trial is None or len(choices) == 1:
         return choices[0]
-    print(f"{len(choices)} plans reach the target; each is cut, refitted and scored before training:", flush=True)
+    logger.info("%d plans reach the target; each is cut, refitted and scored before training:", len(choices))
     scores = []
     for choice in choices:
         scores.append(trial(choice.plan))
         layers, macs = len(choice.plan.ratios), 1 - choice.left(MACS)
-        print(f"  {layers} layers pruned, {macs:.1%} of the MACs removed: {scores[-1]:.4f}", flush=True)
-    print(f"the best of them is taken: {max(scores):.4f}\n")
+        logger.info("  %d layers pruned, %.1f%% of the MACs removed: %.4f", layers, 100 * macs, scores[-1])
+    logger.info("the best of them is taken: %.4f", max(scores))
     return choices[scores.index(max(scores))]
 
 
-def _print_losses(choice: Choice, errors: bool) -> None:
-    """Print what is expected to be lost, with a warning where it is much; for refitted layers, why it is not known."""
+def _losses_text(choice: Choice, errors: bool) -> str:
+    """What is expected to be lost; for refitted layers, why that is not known."""
     summed, joint = choice.selection.summed_loss, choice.selection.joint_loss
     if errors:
-        print(f"\nthe refitted layers' outputs will be off by {summed:.1%} of their variance, all errors added up")
-        return
+        return f"the refitted layers' outputs will be off by {summed:.1%} of their variance, all errors added up"
     if choice.refitted:
-        print(
-            "\nlayers are refitted before training (Prune.recover), so the losses above, of layers merely cut, do not "
+        return (
+            "layers are refitted before training (Prune.recover), so the losses above, of layers merely cut, do not "
             "add up to a prediction: the score that is printed before training starts is what counts"
         )
-        return
-    print(
-        f"\npredicted loss before training: {summed:.4f} if the layers' losses only add up, "
+    return (
+        f"predicted loss before training: {summed:.4f} if the layers' losses only add up, "
         f"{joint:.4f} if they reinforce one another"
     )
-    if joint >= _ALARMING:
+
+
+def _costs_text(choice: Choice, task: Task) -> str:
+    """MACs, parameters and, where it is the target, latency, before and after."""
+    size = "x".join(map(str, task.nominal_shape[2:]))
+    before, after = choice.before, choice.after
+    costs = [(f"MACs at {size}", before.macs, after.macs), ("parameters", before.params, after.params)]
+    lines = [f"{what}: {old:,} -> {new:,}, {1 - new / old:.1%} removed" for what, old, new in costs]
+    if choice.latency:
+        full, predicted, measured = (choice.latency[key] for key in ("before", "predicted", "measured"))
+        lines.append(
+            f"latency at {size}, {THREADS} thread: {full:.1f} ms -> {predicted:.1f} ms predicted, "
+            f"{1 - predicted / full:.1%} less; {measured:.1f} ms measured, {1 - measured / full:.1%} less"
+        )
+    return "\n".join(lines)
+
+
+def _warn(choice: Choice, errors: bool) -> None:
+    """Warn of a large expected loss, and of a latency that was predicted badly."""
+    joint = choice.selection.joint_loss
+    if joint >= _ALARMING and not errors and not choice.refitted:
         logger.warning(
             "the pruned layers may together lose %.0f %% of the score before training: ask for less, with a lower "
             "Prune.target or Prune.loss_tolerance, or look at the score before training that follows",
             100 * joint,
         )
-
-
-def size_of(task: Task) -> str:
-    """The input size at which costs are counted, such as 736x1280."""
-    return "x".join(map(str, task.nominal_shape[2:]))
-
-
-def _print_costs(choice: Choice, size: str) -> None:
-    before, after = choice.before, choice.after
-    for what, old, new in (
-        (f"MACs at {size}", before.macs, after.macs),
-        ("parameters", before.params, after.params),
-    ):
-        print(f"{what}: {old:,} -> {new:,}, {1 - new / old:.1%} removed", flush=True)
     if choice.latency:
         full, predicted, measured = (choice.latency[key] for key in ("before", "predicted", "measured"))
-        print(
-            f"latency at {size}, {THREADS} thread: {full:.1f} ms -> {predicted:.1f} ms predicted, "
-            f"{1 - predicted / full:.1%} less; {measured:.1f} ms measured, {1 - measured / full:.1%} less"
-        )
         if abs(measured - predicted) > _OFF * full:
             logger.warning(
                 "latency: prediction and measurement differ by %.0f %% of the unpruned network's time: the table was "

@@ -107,6 +107,7 @@ def _round(config: Config, training: LabelledSet, trials: Trials, folder: Path) 
         logger.info("%s: done already", folder)
         return done
     choice = choose_plan(scored, partial(trials.score, config))
+    logger.info(choice.summary)
     plan = choice.plan.after(scored.plan)
     apply_plan(scored.model, choice.plan)
     trials.refit(scored.model, plan)

@@ -48,6 +48,11 @@ class SensitivityResult:
     method: Method
 
     @property
+    def table_path(self) -> Path:
+        """The file `sen.pickle`."""
+        return self.measured.folder / TABLE
+
+    @property
     def names(self) -> list[str]:
         """The public names of the groups that were asked for."""
         return [self.study.public(name) for name in self.groups]
@@ -91,7 +96,7 @@ class SensitivityResult:
         """Files, baseline and counts."""
         record = self.measured.record
         return {
-            "sen_file": str(self.measured.folder / TABLE),
+            "sen_file": str(self.table_path),
             "record": str(self.measured.folder / RECORD),
             "baseline": record["baseline"],
             "groups": len(self.groups),

@@ -352,6 +352,7 @@ def failing(monkeypatch):
     return kernels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fail", "takes"), [([ONEDNN], ONEDNN_FUSED), ([ONEDNN, ONEDNN_FUSED], PLAIN)], ids=["partly", "not at all"]
 )

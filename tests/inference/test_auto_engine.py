@@ -251,6 +251,7 @@ def scores(result: dict[str, Any]) -> list[float]:
     return [entry[name] for entry in result["history"] for name in ("precision", "recall", "hmean")]
 
 
+@pytest.mark.slow
 def test_training_and_eval_score_alike_on_both_runtimes(
     v2_config: Path,
     rendered_options: list[str],

@@ -15,6 +15,7 @@ import zoo
 from detection import DETECTION
 from networks import conv
 from paddle import nn
+from slow import quick
 
 from ocrslim.errors import LoweringError
 from ocrslim.graph.frontends.dygraph import trace, traced
@@ -125,7 +126,7 @@ def detector_of(name: str) -> nn.Layer:
     return model
 
 
-@pytest.fixture(scope="module", params=CONFIGS)
+@pytest.fixture(scope="module", params=quick(CONFIGS, ["ch_det_mv3_db_v2.0"]))
 def detector(request, repo) -> Case:
     architecture = yaml.safe_load((repo / "configs/det" / CONFIGS[request.param]).read_text())["Architecture"]
     assert zoo.ARCHITECTURES[request.param] == architecture

@@ -15,6 +15,7 @@ import pytest
 import zoo
 from oracle import randomise
 from paddle import nn
+from slow import quick
 
 from ocrslim.graph.builder import TRAINING_ONLY
 from ocrslim.graph.frontends.dygraph import trace
@@ -98,7 +99,7 @@ ONLY_OURS = {
 }
 
 
-@pytest.fixture(scope="module", params=[*ONLY_OURS, "PP-OCRv2's weights"])
+@pytest.fixture(scope="module", params=quick([*ONLY_OURS, "PP-OCRv2's weights"], ["ch_det_mv3_db_v2.0"]))
 def detector(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("paddleslim")
     real = request.param not in ONLY_OURS
@@ -152,6 +153,7 @@ def test_other_weights_keep_other_channels(detector):
     [("mobilenet_v1", {"scale": 0.25}, CRITERIA), ("resnet18", {}, ["l1", "l2"])],  # FPGM takes minutes on 512 filters
     ids=["mobilenet_v1", "resnet18"],
 )
+@pytest.mark.slow
 def test_networks_of_others_have_the_same_groups_and_keep_the_same_channels(tmp_path, network, options, criteria):
     sides = pair(tmp_path, network, criteria, **options)
     assert list(sides.graph.groups) == list(sides.theirs["groups"])

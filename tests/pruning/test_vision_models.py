@@ -15,6 +15,7 @@ import pytest
 import zoo
 from oracle import judge, sample
 from paddle import nn
+from slow import quick
 
 from ocrslim.graph.builder import ONE_UNIT
 from ocrslim.graph.groups import ChannelGraph
@@ -22,6 +23,7 @@ from ocrslim.graph.rules.registry import MODEL_OUTPUT
 from ocrslim.pruning.channel_graph import channel_graph
 
 AT_MOST = 6
+QUICK = ("resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_25")  # residual, squeeze-and-excitation, split and concat
 HEAVY = ("vgg16", "wide_resnet50_2", "alexnet")  # 60 to 140 million parameters
 
 
@@ -43,7 +45,7 @@ class Traced:
         return {key: reason for key, reason in self.graph.unprunable.items() if key in costly}
 
 
-@pytest.fixture(scope="module", params=zoo.VISION)
+@pytest.fixture(scope="module", params=quick(zoo.VISION, QUICK))
 def traced(request):
     model = zoo.settled(request.param)
     small = zoo.small_shape(request.param)

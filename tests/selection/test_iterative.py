@@ -70,6 +70,7 @@ def test_a_pruned_checkpoint_is_pruned_further(v2_config, options, tmp_path):
     assert loaded.plan == Plan.load(tmp_path / "twice.plan.json")
 
 
+@pytest.mark.slow
 def test_rounds_reach_the_target_measure_anew_and_are_not_repeated(v2_config, options, tmp_path, monkeypatch):
     words = [*options, f"Prune.sen_file={table(tmp_path, P2, CONV10)}", f"Global.save_model_dir={tmp_path}/out"]
     words += ["Prune.target={macs: 0.2}", "Prune.rounds=2", "Global.epoch_num=1", "Global.eval_batch_step=[0,100]"]
@@ -136,6 +137,7 @@ def test_of_plans_that_reach_the_target_the_best_is_taken_and_none_is_tried_twic
     assert choose_plan(scored, lambda plan: float(plan.hash() == worst)).plan.hash() == worst, "a control"
 
 
+@pytest.mark.slow
 def test_by_reconstruction_no_table_is_needed_and_a_collapse_is_still_told(
     v2_config, options, tmp_path, capsys, caplog, monkeypatch
 ):

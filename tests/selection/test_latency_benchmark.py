@@ -43,6 +43,7 @@ def test_the_export_of_the_pruned_network_is_timed_beside_that_of_the_unpruned_o
     assert not any(folder.exists() for folder in folders)
 
 
+@pytest.mark.slow
 def test_the_network_is_put_back(detector):
     model, graph = detector
     before = state_arrays(model)

@@ -297,6 +297,7 @@ def test_loss_is_paddleslims():
     assert loss_of(0.5, 0.6) < 0
 
 
+@pytest.mark.slow
 def test_reference_table_of_paddleslim(shared, v2_config, pp_ocrv2, tmp_path):
     """PaddleSlim's own pruner and tracer, PaddleOCR's own evaluation: the same losses to 1e-6.
 

@@ -192,6 +192,7 @@ def test_this_process_measures_between_two_looks_at_the_clock():
     assert measuring.closed
 
 
+@pytest.mark.slow
 def test_a_real_worker_killed_in_the_middle_changes_nothing(
     study, undisturbed, traced_once, tmp_path, monkeypatch, caplog
 ):

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+from slow import quick
 
 SCRIPT = """
 import logging, sys, time
@@ -95,7 +96,7 @@ def tmux(tmp_path, repo):
 class TestScreen:
     """In a real terminal, with log lines that are longer than it is wide."""
 
-    @pytest.mark.parametrize("width, height, layers", [(80, 24, 60), (200, 50, 60), (80, 24, 8)])
+    @pytest.mark.parametrize("width, height, layers", quick([(80, 24, 60), (200, 50, 60), (80, 24, 8)], [(80, 24, 60)]))
     def test_one_whole_table_below_the_log_and_one_line_in_the_end(self, tmux, width, height, layers):
         screen = tmux(width, height, layers)
         everything = screen.lines(history=1000)

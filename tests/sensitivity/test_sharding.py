@@ -225,6 +225,7 @@ def ranks_of(folder):
     return found
 
 
+@pytest.mark.slow
 def test_the_launcher_loses_a_rank_and_the_same_command_completes_the_file(
     repo, rendered_options, pp_ocrv2, undisturbed, tmp_path
 ):

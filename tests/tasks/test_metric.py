@@ -143,6 +143,7 @@ def test_agrees_with_the_protocol_word_for_word():
     assert (total > 100).all(), "the cases are too easy to tell anything"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "resize", "count", "expected"),
     [

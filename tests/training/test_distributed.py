@@ -332,6 +332,7 @@ def rank_process(launcher: subprocess.Popen, rank: int) -> int:
     raise AssertionError(f"no rank {rank}")
 
 
+@pytest.mark.slow
 def test_killed_then_stopped_then_resumed_ends_with_the_same_bits(images: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder in (whole, parts):

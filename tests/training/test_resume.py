@@ -202,6 +202,7 @@ def in_subprocess(images: Path, out: Path, slow: bool = True) -> Iterator[subpro
         process.wait()
 
 
+@pytest.mark.slow
 def test_kill_9_in_another_process(images: Path, tmp_path: Path) -> None:
     """All processes are alike: this one may have another number of threads by now, and then other last bits."""
     parts, whole = tmp_path / "killed" / "out", tmp_path / "whole" / "out"

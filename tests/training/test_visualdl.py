@@ -220,6 +220,7 @@ def test_a_missing_package_is_said_before_any_work(
     assert not wants_event_log(make_config(images, tmp_path / "out", "Global.use_visualdl=false"))
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_code_2_without_the_package(repo: Path, v2_config: Path, tmp_path: Path) -> None:
     code = "import sys; sys.modules['visualdl'] = None; from ocrslim.cli import main; sys.exit(main(sys.argv[1:]))"
     words = [

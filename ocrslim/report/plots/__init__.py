@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocrslim.report.plots import heat_map
-from ocrslim.report.plots import loss_curves as small_multiples
+from matplotlib.figure import Figure
+
+from ocrslim.report.plots.heat_map import heat_map
+from ocrslim.report.plots.loss_curves import small_multiples
 from ocrslim.report.plots.sensitivity_data import SensitivityPicture, SensitivityPoint
 from ocrslim.utils import atomic_file
 
-__all__ = ["DPI", "SensitivityPicture", "SensitivityPoint", "draw_sensitivities"]
+__all__ = ["DPI", "SensitivityPicture", "SensitivityPoint", "draw_sensitivities", "sensitivity_figures"]
 
 DPI = 110  # dots per inch of the PNGs
 
@@ -31,8 +33,13 @@ def draw_sensitivities(picture: SensitivityPicture, path: Path) -> tuple[Path, P
     Raises:
         ArtifactError: a file cannot be written; what was there before is intact.
     """
-    curves = path.with_name(f"{path.stem}_curves.png")
-    for figure, file in ((heat_map.heat_map(picture), path), (small_multiples.small_multiples(picture), curves)):
+    files = path, path.with_name(f"{path.stem}_curves.png")
+    for figure, file in zip(sensitivity_figures(picture), files):
         with atomic_file(file) as stream:
             figure.savefig(stream, format="png", dpi=DPI)
-    return path, curves
+    return files
+
+
+def sensitivity_figures(picture: SensitivityPicture) -> tuple[Figure, Figure]:
+    """The heat map and the curves."""
+    return heat_map(picture), small_multiples(picture)

@@ -1,0 +1,310 @@
+"""Pruning from Python: what the three scripts do, as values that can be looked at.
+
+    import ocrslim
+
+    model = ocrslim.load("det.yml", weights="best_accuracy")
+    table = ocrslim.analyse(model, "val.txt", data_dir="images")
+    small = ocrslim.prune(model, table, target={"latency": 0.4})
+    small.fit("train.txt", "val.txt", data_dir="images").export("inference_model")
+
+Every setting of the configuration can be given by its dotted name, as on the command line:
+`ocrslim.load("det.yml", options={"Global.seed": 1})`. What takes long is resumed when it is called again with the same
+arguments. Nothing is printed: progress and remarks go to the logger `ocrslim`.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ocrslim.config import Config, load_config
+from ocrslim.data import EvalSet, NetworkMemory, Preprocessor, scan_evaluation
+from ocrslim.evaluation import Scorer, post_processor
+from ocrslim.export import Exported, export_network
+from ocrslim.formats import Sensitivities
+from ocrslim.inference import DygraphEngine, Engines
+from ocrslim.pruning import (
+    Cost,
+    Network,
+    Plan,
+    apply_plan,
+    load_network,
+    load_scored,
+    measure_cost,
+    model_graph,
+    untrained,
+)
+from ocrslim.report import DPI, SensitivityPicture, sensitivity_figures
+from ocrslim.selection import Choice, choose_plan
+from ocrslim.sensitivity import SensitivityResult, measure
+from ocrslim.utils import use_device
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+Options = Mapping[str, Any]
+
+
+class Model:
+    """A network with its configuration.
+
+    Attributes:
+        path: of the configuration.
+        options: settings that win over it, by dotted name.
+    """
+
+    def __init__(self, path: Path, options: Options):
+        self.path, self.options = Path(path), dict(options)
+
+    @functools.cached_property
+    def config(self) -> Config:
+        """The configuration with the options; raises `ConfigError` for everything that is wrong with it."""
+        config = load_config(self.path, [f"{key}={json.dumps(value)}" for key, value in self.options.items()])
+        use_device(bool(config.get("Global.use_gpu")))
+        return config
+
+    @functools.cached_property
+    def network(self) -> Network:
+        """The network with its weights, and the plan that it is pruned by, if it is."""
+        return load_network(untrained(self.config))
+
+    @property
+    def plan(self) -> Plan | None:
+        """What the network is pruned by; None for an unpruned one."""
+        return self.network.plan
+
+    @functools.cached_property
+    def cost(self) -> Cost:
+        """MACs at the nominal size of the task, and parameters."""
+        return measure_cost(model_graph(self.network.model, self.config.task))
+
+    def with_options(self, options: Options) -> Model:
+        """The same with other settings, by dotted name."""
+        return Model(self.path, {**self.options, **options})
+
+    def evaluate(self, labels: str | Path, data_dir: str | Path | None = None) -> dict[str, float]:
+        """Score the network on labelled images.
+
+        Returns:
+            the scores of its task, each 0..1: for detection precision, recall and hmean.
+        """
+        config = self.with_options(_dataset("Eval", labels, data_dir)).config
+        config.require("Eval", "PostProcess")
+        images = EvalSet(scan_evaluation(config), config)
+        with Engines(self.network.model, config.task).engine(images) as engine:
+            return Scorer(config)(engine, images)
+
+    def predict(self, image: str | Path) -> Any:
+        """The prediction for one image file: for detection polygons [k, 2] in pixels."""
+        engine = DygraphEngine(self.network.model)
+        prepared = Preprocessor(self.config, NetworkMemory(engine, self.config.task))(image)
+        return post_processor(self.config)(engine(prepared.image), prepared.shape)
+
+    def draw(self, image: str | Path) -> Picture:
+        """The prediction for one image file, drawn into it."""
+        config = self.config
+        pixels = Preprocessor(config)(image).pixels
+        return Picture(config.task.draw(pixels, self.predict(image))[:, :, ::-1])
+
+    def export(self, folder: str | Path) -> Exported:
+        """Write an inference model, proven against this network.
+
+        Raises:
+            ExportError: the exported model computes something else.
+            ArtifactError: the folder cannot be written, or holds something else.
+        """
+        self.config.require("Architecture", "PostProcess")
+        return export_network(self.network, self.config, Path(folder))
+
+    def __repr__(self) -> str:
+        pruned = "" if "network" not in self.__dict__ or self.plan is None else ", pruned"
+        return f"<{type(self).__name__} {self.path}, weights {self.config.weights}{pruned}>"
+
+
+class SensitivityTable:
+    """Losses by layer and ratio, and what is known of them.
+
+    Attributes:
+        model: what was analysed, with the settings of the analysis.
+        result: the measurements.
+    """
+
+    def __init__(self, model: Model, result: SensitivityResult):
+        self.model, self.result = model, result
+
+    @property
+    def path(self) -> Path:
+        """The file `sen.pickle`."""
+        return self.result.table_path
+
+    @property
+    def losses(self) -> Sensitivities:
+        """{layer: {ratio: loss}}; a loss is the fraction of the unpruned network's score that is lost."""
+        return self.result.measured.table
+
+    @property
+    def baseline(self) -> dict[str, float]:
+        """The scores of the unpruned network."""
+        return dict(self.result.measured.record["baseline"])
+
+    def plot(self, curves: bool = False) -> Picture:
+        """Losses as a heat map of layers by ratios, or each layer's curve by itself."""
+        return Picture(sensitivity_figures(self.picture)[curves])
+
+    @property
+    def picture(self) -> SensitivityPicture:
+        """The data of the plots."""
+        return self.result.picture()
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Losses as a table of pandas: a row a layer, a column a ratio.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas
+
+        frame = pandas.DataFrame.from_dict(self.losses, orient="index")
+        return frame.sort_index(axis="columns").rename_axis("layer")
+
+    def __repr__(self) -> str:
+        points = sum(map(len, self.losses.values()))
+        return f"<SensitivityTable {self.path}: {len(self.losses)} layers, {points} points>"
+
+
+class PrunedModel(Model):
+    """A network as a plan leaves it, not yet trained.
+
+    Attributes:
+        before: the network that it was.
+        choice: the plan, the losses expected and the costs.
+    """
+
+    def __init__(self, before: Model, choice: Choice, network: Network):
+        super().__init__(before.path, before.options)
+        self.before, self.choice = before, choice
+        self.__dict__["network"] = network
+
+    @property
+    def summary(self) -> str:
+        """The pruned layers, those left alone with the reasons, expected losses and costs."""
+        return self.choice.summary
+
+
+class Picture:
+    """A picture that notebooks show, and that can be saved."""
+
+    def __init__(self, content: Figure | np.ndarray):
+        """`content`: a figure of matplotlib, or uint8 pixels [H, W, 3], red green blue."""
+        self._content = content
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        if isinstance(self._content, np.ndarray):
+            from PIL import Image
+
+            Image.fromarray(np.ascontiguousarray(self._content)).save(stream, format="png")
+        else:
+            self._content.savefig(stream, format="png", dpi=DPI)
+        return stream.getvalue()
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as a PNG."""
+        path = Path(path)
+        path.write_bytes(self._repr_png_())
+        return path
+
+
+def load(config: str | Path, weights: str | Path | None = None, options: Options | None = None) -> Model:
+    """Open a network.
+
+    Args:
+        config: a configuration of PaddleOCR's form.
+        weights: a checkpoint, an inference folder or an ONNX file; by default `Global.pretrain_weights`.
+        options: settings that win over the configuration, by dotted name.
+
+    Raises:
+        ConfigError: with every fault of the configuration.
+    """
+    given = dict(options or {})
+    if weights is not None:
+        given["Global.pretrained_model"] = str(weights)
+    model = Model(Path(config), given)
+    model.config.require("Architecture")
+    return model
+
+
+def analyse(
+    model: Model,
+    labels: str | Path | Sequence[str | Path] | None = None,
+    data_dir: str | Path | None = None,
+    out: str | Path | None = None,
+    **settings: Any,
+) -> SensitivityTable:
+    """Measure how much accuracy each layer loses at each ratio; goes on where it was when it is called again.
+
+    Args:
+        labels: label file or files to score on; by default those of `Eval.dataset`.
+        data_dir: the folder of their images.
+        out: folder for `sen.pickle` and what belongs to it; by default `Global.save_model_dir`.
+        settings: of the section `Prune`, such as `ratios=[0.3, 0.5]`, `layers=["conv1*"]`, `mode="adaptive"`.
+
+    Raises:
+        ConfigError, DataError, WeightsError: what is to be measured is incomplete or unreadable.
+        ArtifactError: the folder holds measurements of something else.
+    """
+    given = {f"Prune.{name}": value for name, value in settings.items()}
+    if labels is not None:
+        given |= _dataset("Eval", labels, data_dir)
+    if out is not None:
+        given["Global.save_model_dir"] = str(out)
+    asked = model.with_options(given)
+    return SensitivityTable(asked, measure(untrained(asked.config)))
+
+
+def prune(
+    model: Model,
+    table: SensitivityTable | str | Path,
+    target: Mapping[str, float] | None = None,
+    **settings: Any,
+) -> PrunedModel:
+    """Choose what each layer loses, and cut the network.
+
+    Args:
+        table: of the network, or the path of a `sen.pickle`.
+        target: what to remove, as a fraction: `{"macs": 0.5}`, `{"params": 0.5}` or `{"latency": 0.4}`; without one
+            each layer loses what `Prune.loss_tolerance` permits.
+        settings: of the section `Prune`, such as `loss_tolerance=0.05`, `skip_first=0`.
+
+    Raises:
+        NothingToPrune: no layer may lose channels; it has the reasons.
+        PlanError: the target cannot be reached.
+    """
+    given = {f"Prune.{name}": value for name, value in settings.items()}
+    if isinstance(table, SensitivityTable):
+        given = {**table.model.options, **given, "Prune.sen_file": str(table.path)}
+    else:
+        given["Prune.sen_file"] = str(table)
+    if target is not None:
+        given["Prune.target"] = dict(target)
+    asked = model.with_options(given)
+    scored = load_scored(untrained(asked.config))
+    choice = choose_plan(scored)
+    plan = choice.plan.after(scored.plan)
+    apply_plan(scored.model, choice.plan)
+    scored.model.eval()
+    return PrunedModel(asked, choice, Network(scored.model, plan, str(asked.config.weights)))
+
+
+def _dataset(mode: str, labels: str | Path | Sequence[str | Path], data_dir: str | Path | None) -> dict[str, Any]:
+    """Settings that point `mode`, "Train" or "Eval", to label files and their images."""
+    files = [str(labels)] if isinstance(labels, (str, Path)) else [str(one) for one in labels]
+    folder = {} if data_dir is None else {f"{mode}.dataset.data_dir": str(data_dir)}
+    return {**folder, f"{mode}.dataset.label_file_list": files}
