@@ -38,20 +38,24 @@ class Parser(argparse.ArgumentParser):
         raise OcrSlimError(f"{' '.join(message.split())} ({self.prog} --help shows examples)")
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse all of `args`; the first word that no argument takes is an error."""
+        """Parse all of `args`; a word that no argument takes is an error, before what is missing is one."""
+        parser = self._of_command(args)
+        known = {**self._option_string_actions, **parser._option_string_actions}
+        for word in args:
+            name = word.partition("=")[0]
+            if word.startswith("--") and " " not in word and not any(option.startswith(name) for option in known):
+                parser.error(f"unknown option {name!r}{nearest(name, known)}")
         arguments, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            parser = self._chosen(arguments)
-            known = [option for option in parser._option_string_actions if option.startswith("--")]
-            word = unknown[0]
-            kind = "option" if word.startswith("-") else "argument"
-            parser.error(f"unknown {kind} {word!r}{nearest(word, known) if kind == 'option' else ''}")
+            parser.error(f"unknown {'option' if unknown[0].startswith('-') else 'argument'} {unknown[0]!r}")
         return arguments
 
-    def _chosen(self, arguments: argparse.Namespace) -> argparse.ArgumentParser:
-        """The parser of the command that the arguments name, or this one."""
-        stages = [action.choices for action in self._actions if isinstance(action, argparse._SubParsersAction)]
-        return stages[0][arguments.stage] if stages else self
+    def _of_command(self, words: Sequence[str]) -> argparse.ArgumentParser:
+        """The parser of the command that is named first among the words, or this one."""
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                return next((action.choices[word] for word in words if word in action.choices), self)
+        return self
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if isinstance(action, argparse._SubParsersAction) and value not in action.choices:

@@ -48,6 +48,11 @@ def printed(capsys, run, *arguments: str) -> str:
         (["eval"], "-c/--config"),
         (["eval", "-c", MAIN, "--jsn"], "unknown option '--jsn': did you mean --json? (ocrslim eval --help"),
         (["eval", "-c", MAIN, "--dry-run"], "unknown option '--dry-run'"),
+        (["eval", "--confg", MAIN], "unknown option '--confg': did you mean --config?"),
+        (["predict", "--imags=x", "model"], "unknown option '--imags': did you mean --images?"),
+        (["--verison"], "unknown option '--verison': did you mean --version? (ocrslim --help"),
+        (["eval", "-c", MAIN, "-x"], "unknown option '-x'"),
+        (["eval", "-c", MAIN, "--js", "--nothing"], "unknown option '--nothing'"),
         (["eval", "a.jpg", "-c", MAIN], "unknown argument 'a.jpg'"),
         (["--print-completion", "cmd"], "invalid choice: 'cmd'"),
         (["eval", "-c", MAIN, "-q", "-v"], "not allowed with"),
@@ -103,6 +108,10 @@ def test_versions_show_at_once_and_without_importing_paddle():
     assert ours == f"ocrslim {ocrslim.__version__}" and python.startswith("Python 3.")
     names = ("paddlepaddle", "paddleslim", "paddleocr")
     assert others == [f"{name} {version(name)}" for name in names]
+
+
+def test_the_version_shows_before_a_command_too(capsys):
+    assert printed(capsys, main, ["--version", "eval"]).startswith("ocrslim ")
 
 
 def test_a_package_that_is_missing_is_said_to_be(capsys, monkeypatch):
