@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 
 from ocrslim.tasks.base import Counts, Distilled, Label, Losses, Operator, PostProcess, Ratio, Sample, Size, Task
@@ -143,6 +142,8 @@ class Detection(Task):
 
     def draw(self, pixels: np.ndarray, prediction: Sequence[np.ndarray]) -> np.ndarray:
         """Outline the polygons ([k, 2] pixels)."""
+        import cv2
+
         drawn = pixels.copy()
         thickness = max(1, round(max(pixels.shape[:2]) / 500))
         outlines = [np.round(box).astype(np.int32) for box in prediction]
