@@ -14,9 +14,9 @@ from pydantic_core import ErrorDetails
 from ocrslim.config.origins import Origins
 from ocrslim.config.overrides import Override, apply_override, lookup, quoted
 from ocrslim.config.schema import ALIASES, REPLACED, configuration
+from ocrslim.schema import FAULT, ReadAs, Section, described, one_of
 from ocrslim.tasks import TaskSchema, task_types
 from ocrslim.utils import shortened
-from ocrslim.utils.value_types import FAULT, ReadAs, Section, described, one_of
 
 MOST_PROBLEMS = 20  # that are printed
 _FEW = 6  # keys of a section, so few that a message can name them
@@ -183,7 +183,7 @@ def _place(kind: type[Section], location: Sequence[int | str]) -> Place:
         if field is None or not sections or not rest:
             return Place(parts, kind, field)
         named = _named(field)
-        kind = named[rest.pop(0)] if named else sections[0]
+        kind = named[rest.pop(0)] if rest[0] in named else sections[0]
     return Place(parts, kind, None)
 
 

@@ -21,9 +21,7 @@ from pydantic import (
     field_validator,
 )
 
-from ocrslim.tasks import TaskSchema
-from ocrslim.utils import shortened
-from ocrslim.utils.value_types import (
+from ocrslim.schema import (
     ABSENT,
     ASCENDING,
     MOST,
@@ -47,6 +45,8 @@ from ocrslim.utils.value_types import (
     refuse_unless,
     whole,
 )
+from ocrslim.tasks import TaskSchema
+from ocrslim.utils import shortened
 
 Criterion = Literal["fpgm", "l1", "l2", "bn_scale", "taylor", "reconstruction", "random"]
 GroupScore = Literal["master", "mean", "max"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ocrslim.utils.value_types import Section
+from ocrslim.schema import Section
 
 DatasetFaults = Callable[[Mapping[str, Any], str], Sequence[tuple[str, str]]]
 

@@ -63,7 +63,7 @@ def test_shipped_configurations_are_printed_as_they_are_read(path, capsys, tmp_p
 
 
 def test_the_command_prints_json_at_the_end(capsys):
-    from ocrslim.cli.main import main
+    from ocrslim.cli import main
 
     assert main(["config", "-c", str(SHIPPED[0]), "--json", "-o", "Global.seed=3"]) == 0
     printed = json.loads(capsys.readouterr().out.splitlines()[-1])

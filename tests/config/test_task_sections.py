@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import pytest
+from colour import Colours
 from pydantic import Field
 
 from ocrslim.config import load_config
 from ocrslim.config.schema import TARGETS, Criterion, Distill, GroupScore, Mode, Optimizer, Schedule, Steady, Target
 from ocrslim.errors import ConfigError
-from ocrslim.tasks import Task, TaskSchema, base, register
+from ocrslim.schema import ABSENT, Flag, Section
+from ocrslim.tasks import TaskSchema, base, register
 from ocrslim.tasks.detection import schema as detection
-from ocrslim.utils.value_types import ABSENT, Flag, Section
 
 REPO = Path(__file__).resolve().parents[2]
 MAIN = REPO / "configs/det/det_mv3_db.yml"
@@ -33,7 +34,7 @@ class _Turn(Section):
     strongly: Flag = ABSENT
 
 
-class _Classification(Task):
+class _Classification(Colours):
     model_type = "cls"
     schema = TaskSchema(
         architecture=_Architecture,

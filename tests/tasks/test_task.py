@@ -95,7 +95,7 @@ def test_its_labels_are_read_its_way(config, trained, tmp_path):
 def test_its_configuration_is_checked_by_its_own_schema(config):
     with pytest.raises(ConfigError, match=r"Architecture.Backbone.*channel"):
         load_config(config, ["Architecture.Backbone.channel=3"])
-    with pytest.raises(ConfigError, match="Metric.main_indicator: found 'hmean'"):
+    with pytest.raises(ConfigError, match="Metric.main_indicator=hmean: found 'hmean', expected acc"):
         load_config(config, ["Metric.main_indicator=hmean"])
 
 

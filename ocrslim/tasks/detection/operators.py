@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, ValidationError, model_validator
 
-from ocrslim.utils import shortened
-from ocrslim.utils.value_types import (
+from ocrslim.schema import (
     ABSENT,
     ORDERED,
     TWO,
@@ -29,6 +28,7 @@ from ocrslim.utils.value_types import (
     to_number,
     whole,
 )
+from ocrslim.utils import shortened
 
 MAX_SIDE = 16_384
 MAX_TRIES = 10_000

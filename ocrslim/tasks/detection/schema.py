@@ -5,10 +5,7 @@ from typing import Annotated, Any, Literal, Optional, Union
 
 from pydantic import AfterValidator, Field
 
-from ocrslim.tasks.detection.operators import EXCLUSIVE, OPERATORS
-from ocrslim.tasks.detection.pipeline import copy_paste_faults, pipeline_faults
-from ocrslim.tasks.schema import TaskSchema
-from ocrslim.utils.value_types import (
+from ocrslim.schema import (
     ABSENT,
     BelowOne,
     Flag,
@@ -24,6 +21,9 @@ from ocrslim.utils.value_types import (
     refuse_unless,
     whole,
 )
+from ocrslim.tasks.detection.operators import EXCLUSIVE, OPERATORS
+from ocrslim.tasks.detection.pipeline import copy_paste_faults, pipeline_faults
+from ocrslim.tasks.schema import TaskSchema
 
 SCALES = (0.35, 0.5, 0.75, 1.0, 1.25)
 NECK_STEP = 16  # a quarter of the neck's channels for each of the four levels, a quarter of those in its attention

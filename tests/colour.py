@@ -13,8 +13,8 @@ import paddle.nn.functional as F
 import yaml
 from paddle import nn
 
+from ocrslim.schema import Section
 from ocrslim.tasks import Counts, Distilled, Label, Losses, Operator, PostProcess, Ratio, Sample, Task, TaskSchema
-from ocrslim.utils.value_types import Section
 
 COLOURS = {"red": (30, 30, 200), "green": (30, 200, 30), "blue": (200, 30, 30)}  # BGR
 SIDE = 32
