@@ -22,7 +22,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from ocrslim.utils.text import name_fault, text_fault
+from ocrslim.utils import name_fault, text_fault
 
 MOST = 2**31 - 1  # the largest whole number where nothing smaller has a meaning of its own
 MOST_ITEMS = 10_000
