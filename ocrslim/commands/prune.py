@@ -14,7 +14,15 @@ from ocrslim.data import scan_both
 from ocrslim.pruning import SUFFIX, Plan, apply_plan, load_prunable, load_scored, require_patterns
 from ocrslim.selection import Trials, choose_plan, early_rounds, table_of
 from ocrslim.sensitivity import unpruned_score
-from ocrslim.training import Distillation, check_source, fit_network, wants_event_log
+from ocrslim.training import (
+    Callback,
+    Distillation,
+    TrainingJob,
+    TrainingStatus,
+    check_source,
+    fit,
+    wants_event_log,
+)
 from ocrslim.utils import Ranks, check_writable, joined
 
 logger = logging.getLogger(__name__)
@@ -46,20 +54,11 @@ def _prune(config: Config, ranks: Ranks) -> dict[str, Any]:
     recovery = f"{config.prune.recover_images} images" if config.prune.recover else "none"
     settings = distillation.settings if distillation else "none"
     origin = {**choice.plan.origin, **last.origin, "recovery": recovery, "distillation": settings}
-    fresh: list[bool] = []  # whether the next evaluation is the one before training
-
-    def prepare() -> None:
-        trials.refit(scored.model, plan)
-        fresh.append(True)
-
-    def judge(scores: Mapping[str, float]) -> None:
-        if fresh:
-            fresh.clear()
-            _warn_of_collapse(config, scores, trials.unpruned() if scored.by_reconstruction else None)
-
-    result = fit_network(config, scored.model, data, plan, origin, prepare, distillation, judge, ranks)
+    job = TrainingJob(scored.model, config, *data, plan, origin, distillation, ranks)
+    result = fit(job, _Recovery(job, trials, scored.by_reconstruction))
+    print(result.summary())
     costs = {key: value for key, value in choice.to_json().items() if key in ("predicted_loss", "macs", "params")}
-    return {"plan": str(folder / f"best_accuracy{SUFFIX}"), **costs, **last.before, **result}
+    return {"plan": str(folder / f"best_accuracy{SUFFIX}"), **costs, **last.before, **result.to_json()}
 
 
 def run_dry(config: Config) -> dict[str, Any]:
@@ -77,6 +76,29 @@ def run_dry(config: Config) -> dict[str, Any]:
     choice = choose_plan(load_scored(config, data[0] if data else None), trial)
     print("\ndry run: nothing was pruned and nothing written", flush=True)
     return {"dry_run": True, **choice.to_json()}
+
+
+class _Recovery(Callback):
+    """Refits a freshly pruned network, and warns where it has lost too much all the same.
+
+    Args:
+        by_reconstruction: no sensitivity table knows what the unpruned network scored.
+    """
+
+    def __init__(self, job: TrainingJob, trials: Trials, by_reconstruction: bool):
+        self._job, self._trials, self._by_reconstruction = job, trials, by_reconstruction
+        self._fresh = False
+
+    def on_fresh_start(self, status: TrainingStatus) -> None:
+        assert self._job.plan is not None
+        self._trials.refit(self._job.model, self._job.plan)
+        self._fresh = True
+
+    def on_evaluation(self, status: TrainingStatus) -> None:
+        if self._fresh:
+            self._fresh = False
+            unpruned = self._trials.unpruned() if self._by_reconstruction else None
+            _warn_of_collapse(self._job.config, status.evaluation.metrics, unpruned)
 
 
 def _distillation(config: Config, teacher: nn.Layer, student: nn.Layer, plan: Plan) -> Distillation | None:

@@ -11,7 +11,7 @@ from ocrslim.config import Config
 from ocrslim.data import scan_both
 from ocrslim.models import build_model, init_backbone, state_arrays
 from ocrslim.pruning import WEIGHTS, Plan, load_network, which_counts
-from ocrslim.training import check_source, fit_network, wants_event_log
+from ocrslim.training import TrainingJob, check_source, fit, wants_event_log
 from ocrslim.utils import check_writable, hash_arrays, joined
 
 logger = logging.getLogger(__name__)
@@ -31,9 +31,12 @@ def run_train(config: Config) -> dict[str, Any]:
     with joined() as ranks:
         if ranks.first:
             check_writable(config.save_model_dir)
-        data = scan_both(config)
+        training, evaluation = scan_both(config)
         model, plan = _starting_network(config)
-        return fit_network(config, model, data, plan, {"weights": hash_arrays(state_arrays(model))}, ranks=ranks)
+        origin = {"weights": hash_arrays(state_arrays(model))}
+        result = fit(TrainingJob(model, config, training, evaluation, plan, origin, ranks=ranks))
+        print(result.summary())
+        return result.to_json()
 
 
 def _starting_network(config: Config) -> tuple[paddle.nn.Layer, Plan | None]:

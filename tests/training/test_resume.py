@@ -34,9 +34,9 @@ from ocrslim.config.config import Config
 from ocrslim.data.eval_set import scan
 from ocrslim.models.factory import build_model
 from ocrslim.pruning.plan import Plan
-from ocrslim.training.checkpointing import saver
+from ocrslim.training.checkpointing import checkpoints
 from ocrslim.training.checkpointing.state_file import load_state
-from ocrslim.training.monitoring import recorder
+from ocrslim.training.monitoring import curves
 from ocrslim.utils import files as artifacts
 from ocrslim.utils.interrupts import Interrupts
 
@@ -131,7 +131,7 @@ def test_a_death_at_any_write_loses_nothing(
         return config, plan_of(config)
 
     monkeypatch.setattr(artifacts.os, "fsync", lambda _: None)  # nobody pulls the plug here: saves time
-    monkeypatch.setattr(recorder, "draw_training", lambda *_: None)  # likewise
+    monkeypatch.setattr(curves, "draw_training", lambda *_: None)  # likewise
     config, plan = settings("whole")
     with monkeypatch.context() as patch:
         count = Deaths(patch, at=0, after=False)
@@ -163,9 +163,9 @@ import sys, time
 sys.path.insert(0, {tests!r})
 import training as t
 from pathlib import Path
-from ocrslim.training.checkpointing import saver
+from ocrslim.training.checkpointing import checkpoints
 t.trainer.train_loader = t.Batches
-saver.SAVE_SECONDS = 0.0
+checkpoints.SAVE_SECONDS = 0.0
 config = t.make_config(Path({images!r}), Path({out!r}), 'Global.epoch_num=500', 'Global.eval_batch_step=[0, 7]')
 model = t.tiny()
 if {slow}:
@@ -262,7 +262,7 @@ def test_an_interrupted_evaluation_costs_no_step(images: Path, tmp_path: Path) -
 
 @pytest.mark.usefixtures("no_images")
 def test_saves_now_and_then(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saver, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "SAVE_SECONDS", 0.0)
     config = make_config(images, tmp_path / "out", "Global.eval_batch_step=[0, 100]")
     model = tiny()
     forward, calls = model.forward, []
