@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from ocrslim.sensitivity.progress import LayerRow, Standing
 from ocrslim.sensitivity.search.search import Search
-from ocrslim.utils import LOG_SECONDS, Interrupts
+from ocrslim.utils import LOG_SECONDS, current_interrupts
 
 logger = logging.getLogger(__name__)
 
@@ -247,7 +247,7 @@ def _terminal(until: contextlib.ExitStack) -> Console | None:
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Put Ctrl-C off until what is drawn agrees again with what Rich takes for drawn."""
-    with Interrupts() as interrupts, interrupts.held():
+    with current_interrupts().held():
         yield
 
 

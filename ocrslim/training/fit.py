@@ -1,38 +1,32 @@
 """Fine-tuning a pruned network, or training one without a plan.
 
-Interrupted at any moment, the same command continues; a run that was stopped and resumed ends with the
+Interrupted at any moment, the same call continues; a run that was stopped and resumed ends with the
 weights of one that was not, because batches, learning rates and the optimizer's state depend on the
 position in the run alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import paddle
-from paddle import nn
-
-from ocrslim.config import Config
-from ocrslim.data import EvalSet, LabelledSet
 from ocrslim.errors import TrainingError
-from ocrslim.evaluation import Scorer
-from ocrslim.inference import Engines
 from ocrslim.models import load_weights, state_arrays
-from ocrslim.pruning import Plan
+from ocrslim.training.callbacks import Callback
 from ocrslim.training.checkpointing.run import Run
-from ocrslim.training.checkpointing.state_file import BEST, WEIGHTS_SUFFIX, first_difference
-from ocrslim.training.distillation import Distillation
+from ocrslim.training.checkpointing.run_folder import RunFolder
+from ocrslim.training.checkpointing.state_file import first_difference
+from ocrslim.training.job import TrainingJob
 from ocrslim.training.monitoring.history import Evaluation
+from ocrslim.training.resuming import begin, follow_first_rank
 from ocrslim.training.trainer import Trainer
-from ocrslim.utils import Ranks
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training run came to.
+    """Result of a training run.
 
     Attributes:
         metric: the one that decides which weights are best.
@@ -54,8 +48,19 @@ class FitResult:
     seconds: float
     continued_at: int | None = None
 
+    def summary(self) -> str:
+        """Describe in a line what training brought."""
+        start, best, last = (entry.metrics[self.metric] for entry in (self.start, self.best, self.last))
+        if self.best.step:
+            return f"{self.metric} {start:.4f} before training, {best:.4f} at step {self.best.step}: {self.weights}"
+        return (
+            f"training did not improve {self.metric} ({start:.4f} before, {last:.4f} after the last step): "
+            f"{self.weights} has the weights from before; try a lower learning rate, or more images and epochs"
+        )
+
     def to_json(self) -> dict[str, Any]:
         return {
+            "checkpoint": str(self.weights),
             "metric": self.metric,
             "start": self.start.to_json(),
             "best": self.best.to_json(),
@@ -66,31 +71,14 @@ class FitResult:
         }
 
 
-def fit(
-    model: nn.Layer,
-    config: Config,
-    labelled: LabelledSet,
-    evaluate: Callable[[], dict[str, float]],
-    plan: Plan | None = None,
-    origin: Mapping[str, str] | None = None,
-    prepare: Callable[[], None] | None = None,
-    distillation: Distillation | None = None,
-    ranks: Ranks | None = None,
-) -> FitResult:
-    """Train `model`, continuing the run that `Global.save_model_dir` holds if it is the same.
+def fit(job: TrainingJob, callback: Callback | None = None) -> FitResult:
+    """Train the model of `job`, continuing the run that `Global.save_model_dir` holds if it is the same.
 
-    Several processes that call this train it together, from the weights that rank 0 has.
+    On return the model has the best weights and is in eval mode. Several processes that call this train together,
+    from the weights that rank 0 has.
 
     Args:
-        model: with its starting weights, pruned if there is a plan. On return it has the best weights
-            and is in eval mode.
-        labelled: the training images.
-        evaluate: scores `model` as it is at the time of the call.
-        plan: what the model was pruned by; saved beside every checkpoint.
-        origin: hashes of starting weights and data. A folder with a run of other hashes is refused.
-        prepare: called before the first step of a fresh run, on rank 0, such as to recover what pruning cost.
-        distillation: what `model` learns from beside the labels; name it in `origin`, as the run depends on it.
-        ranks: the processes that train together; None for one alone.
+        callback: told of the run's events, on rank 0.
 
     Raises:
         TrainingError: the folder holds another run, or a finished one whose best weights are lost;
@@ -98,14 +86,15 @@ def fit(
         ArtifactError: the folder cannot be written to.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the state was saved.
     """
-    ranks = ranks or Ranks()
-    run = Run(config, plan, dict(origin or {}), ranks.count)
+    ranks, callback = job.ranks, callback or Callback()
+    run = Run(job.config, job.plan, job.full_origin(), ranks.count)
     _check_alike(ranks.exchange(run.fingerprint))
-    trainer = Trainer(model, run, labelled, evaluate, distillation, ranks)
-    continued_at = ranks.share(_begin(trainer, prepare) if ranks.first else None)
-    trainer.follow()
+    trainer = Trainer(job, RunFolder(run), callback)
+    [continued_at] = ranks.share([begin(trainer, callback)] if ranks.first else None)
+    follow_first_rank(trainer)
     trainer.train()
-    return _result(trainer, continued_at if continued_at >= 0 else None)
+    _load_best(job, trainer.folder)
+    return _result(trainer, continued_at)
 
 
 def _check_alike(fingerprints: Sequence[Mapping[str, Any]]) -> None:
@@ -119,80 +108,26 @@ def _check_alike(fingerprints: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def _begin(trainer: Trainer, prepare: Callable[[], None] | None) -> int:
-    """Take over the run that is there, or prepare a fresh one; return the step to go on from, -1 for a fresh one."""
-    run = trainer.run
-    state, best = run.find(), None
-    if state is not None:
-        best = trainer.take_over(state)
-    elif prepare is not None:
-        prepare()
-    run.begin(state)
-    if best is not None:
-        run.fetch_best(best, trainer.progress)
-    return -1 if state is None else trainer.progress.step
+def _load_best(job: TrainingJob, folder: RunFolder) -> None:
+    """Put the best weights into the model, on all ranks."""
+    if job.ranks.first:
+        load_weights(job.model, folder.best)
+    arrays = job.ranks.share(state_arrays(job.model) if job.ranks.first else None)
+    if not job.ranks.first:
+        job.model.set_state_dict(arrays)
+    job.model.eval()
 
 
 def _result(trainer: Trainer, continued_at: int | None) -> FitResult:
-    """Put the best weights into the model and sum up."""
-    weights = trainer.run.folder / f"{BEST}{WEIGHTS_SUFFIX}"
-    if trainer.ranks.first:
-        load_weights(trainer.model, weights)
-    arrays = trainer.ranks.share(state_arrays(trainer.model) if trainer.ranks.first else None)
-    if not trainer.ranks.first:
-        trainer.model.set_state_dict(arrays)
-    trainer.model.eval()
-    history = tuple(trainer.progress.history)
-    best = trainer.progress.best or history[-1]
+    progress = trainer.status.progress
+    history = tuple(progress.history)
     return FitResult(
-        metric=trainer.run.metric,
+        metric=trainer.status.metric,
         start=history[0],
-        best=best,
+        best=progress.best or history[-1],
         last=history[-1],
         history=history,
-        weights=weights,
-        seconds=trainer.progress.seconds,
+        weights=trainer.folder.best,
+        seconds=progress.seconds,
         continued_at=continued_at,
     )
-
-
-def fit_network(
-    config: Config,
-    model: paddle.nn.Layer,
-    data: tuple[LabelledSet, LabelledSet],
-    plan: Plan | None,
-    origin: Mapping[str, str],
-    prepare: Callable[[], None] | None = None,
-    distillation: Distillation | None = None,
-    judge: Callable[[Mapping[str, float]], None] | None = None,
-    ranks: Ranks | None = None,
-) -> dict[str, Any]:
-    """Train `model` and say what that brought.
-
-    Args:
-        data: the images to train on and those to score on.
-        judge: is given the scores of each evaluation.
-
-    The others are those of `fit`.
-    """
-    training, evaluation = data
-    images, scorer, engines = EvalSet(evaluation, config), Scorer(config), Engines(model, config.task)
-    origin = {**origin, "training data": training.fingerprint(), "evaluation data": evaluation.fingerprint()}
-
-    def score() -> dict[str, float]:
-        with engines.engine(images) as engine:
-            found = scorer(engine, images)
-        if judge is not None:
-            judge(found)
-        return found
-
-    result = fit(model, config, training, score, plan, origin, prepare, distillation, ranks)
-    start, best, last = (entry.metrics[result.metric] for entry in (result.start, result.best, result.last))
-    if result.best.step:
-        print(f"{result.metric} {start:.4f} before training, {best:.4f} at step {result.best.step}: {result.weights}")
-    else:
-        print(
-            f"training brought nothing: {result.metric} {start:.4f} before, {last:.4f} after the last step; "
-            f"{result.weights} has the weights from before: try a lower learning rate, or more images and epochs"
-        )
-    return {"checkpoint": str(result.weights), **result.to_json()}
