@@ -19,7 +19,7 @@ from ocrslim.models.weights import read_weights
 from ocrslim.pruning.plan import Cut, Plan
 from ocrslim.training import trainer
 from ocrslim.training.callbacks import Callback
-from ocrslim.training.fit import FitResult, fit
+from ocrslim.training.fitting import FitResult, fit
 from ocrslim.training.job import TrainingJob
 from ocrslim.utils.hashing import hash_arrays
 from ocrslim.utils.interrupts import Interrupts

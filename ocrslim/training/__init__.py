@@ -4,7 +4,7 @@ from ocrslim.training.callbacks import Callback, TrainingStatus
 from ocrslim.training.checkpointing.layout import TRIALS
 from ocrslim.training.checkpointing.run import check_source
 from ocrslim.training.distillation import Distillation
-from ocrslim.training.fit import FitResult, fit
+from ocrslim.training.fitting import FitResult, fit
 from ocrslim.training.job import TrainingJob
 from ocrslim.training.monitoring.visualdl import wants_event_log
 from ocrslim.training.stage import train

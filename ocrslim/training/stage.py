@@ -11,7 +11,7 @@ from ocrslim.data import scan_both
 from ocrslim.models import build_model, init_backbone, state_arrays
 from ocrslim.pruning import WEIGHTS, Plan, load_network, which_counts
 from ocrslim.training.checkpointing.run import check_source
-from ocrslim.training.fit import FitResult, fit
+from ocrslim.training.fitting import FitResult, fit
 from ocrslim.training.job import TrainingJob
 from ocrslim.training.monitoring.visualdl import wants_event_log
 from ocrslim.utils import check_writable, hash_arrays, joined

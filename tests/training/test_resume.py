@@ -39,7 +39,7 @@ from ocrslim.training.callbacks import Callback
 from ocrslim.training.checkpointing import checkpoints
 from ocrslim.training.checkpointing.run_folder import RunFolder
 from ocrslim.training.checkpointing.state_file import load_state
-from ocrslim.training.fit import fit
+from ocrslim.training.fitting import fit
 from ocrslim.training.monitoring import curves
 from ocrslim.utils import files as artifacts
 from ocrslim.utils.interrupts import Interrupts, current_interrupts

@@ -17,7 +17,7 @@ from ocrslim.config.config import Config
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.tasks.detection.loss import LOSS_PARTS
 from ocrslim.training.callbacks import Callback, TrainingStatus
-from ocrslim.training.fit import FitResult
+from ocrslim.training.fitting import FitResult
 from ocrslim.training.monitoring.history import Progress
 from ocrslim.training.monitoring.visualdl import EventLog, wants_event_log
 from ocrslim.training.train_step import TrainStep
