@@ -160,7 +160,7 @@ def test_a_damaged_table_is_measured_anew(graph, content):
 
 def test_the_target_is_reached_in_milliseconds_and_not_in_macs(graph):
     table = {name: {0.3: 0.001, 0.9: 0.01} for name in graph.groups}
-    options = replace(OPTIONS, target={"latency": 0.4})
+    options = OPTIONS.model_copy(update={"target": {"latency": 0.4}})
     counts = {name: permitted_counts(group, options) for name, group in graph.groups.items()}
     cost = LatencyCost(graph, measured_table(MACHINE, counts, timer(graph, [])))
     chosen = select(graph, table, options, {}, cost)
