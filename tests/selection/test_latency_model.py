@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from test_target_search import OPTIONS, chain
@@ -167,7 +165,7 @@ def test_the_target_is_reached_in_milliseconds_and_not_in_macs(graph):
     removed = [[round(chosen.ratios.get(name, 0) * group.size) for name, group in graph.groups.items()]]
     full, left = milliseconds(graph, [[0, 0, 0]])[0], milliseconds(graph, removed)[0]
     assert chosen.saving == pytest.approx(1 - left / full) and chosen.saving >= 0.4
-    by_macs = select(graph, table, replace(options, target={"macs": 0.4}), {})
+    by_macs = select(graph, table, options.model_copy(update={"target": {"macs": 0.4}}), {})
     assert chosen.joint_loss > by_macs.joint_loss, "the rest takes its time whatever is pruned"
 
 
