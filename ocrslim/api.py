@@ -28,6 +28,7 @@ from ocrslim.data import EvalSet, NetworkMemory, Preprocessor, scan_evaluation
 from ocrslim.evaluation import Scorer, post_processor
 from ocrslim.export import Exported, export_network
 from ocrslim.formats import Sensitivities
+from ocrslim.models import build_model
 from ocrslim.inference import DygraphEngine, Engines
 from ocrslim.pruning import (
     Cost,
@@ -87,7 +88,8 @@ class Model:
     @functools.cached_property
     def cost(self) -> Cost:
         """MACs at the nominal size of the task, and parameters."""
-        return measure_cost(model_graph(self.network.model, self.config.task))
+                unpruned = model_graph(build_model(self.config.section("Architecture")), self.config.task)
+        return measure_cost(unpruned, self.plan.cuts if self.plan is not None else ())
 
     def with_options(self, options: Options) -> Model:
         """The same with other settings, by dotted name."""
