@@ -88,7 +88,7 @@ class Model:
     @functools.cached_property
     def cost(self) -> Cost:
         """MACs at the nominal size of the task, and parameters."""
-                unpruned = model_graph(build_model(self.config.section("Architecture")), self.config.task)
+        unpruned = model_graph(build_model(self.config.section("Architecture")), self.config.task)
         return measure_cost(unpruned, self.plan.cuts if self.plan is not None else ())
 
     def with_options(self, options: Options) -> Model:
