@@ -115,7 +115,7 @@ def _arithmetic(study: Any, public: dict[str, str], points: Sequence[Any]) -> di
     """MACs of what was measured: of the pruned networks, and of what reuse leaves of them to compute.
 
     By layers as the channel graph counts them, scaled to the mean size of an image; what reuse leaves is the part
-    behind the division at its default price, and once for each layer and image the part in front.
+    behind the partition at its default price, and once for each layer and image the part in front.
     """
     from ocrslim.data.eval_set import EvalSet
     from ocrslim.graph.frontends.dygraph import traced
@@ -133,15 +133,15 @@ def _arithmetic(study: Any, public: dict[str, str], points: Sequence[Any]) -> di
     pruner, graph = study.pruner(), study.graph
     whole = behind = front = 0.0
     for name in dict.fromkeys(mark[1] for mark in points):
-        division = network.divide(graph.groups[public[name]])
-        parts = {part: replace(graph, layers=_layers(graph, getattr(division, part))) for part in ("front", "back")}
+        partition = network.split(graph.groups[public[name]])
+        parts = {part: replace(graph, layers=_layers(graph, getattr(partition, part))) for part in ("prefix", "suffix")}
         here = [(ratio, count) for _, layer, ratio, count in points if layer == name]
         for ratio, count in here:
             cuts = pruner.cuts({public[name]: ratio})
             whole += share * count * measure_cost(graph, cuts).macs
-            behind += share * count * measure_cost(parts["back"], cuts).macs
+            behind += share * count * measure_cost(parts["suffix"], cuts).macs
         seen = max(sum(count for ratio, count in here if ratio == one) for one in {ratio for ratio, _ in here})
-        front += share * seen * parts["front"].macs
+        front += share * seen * parts["prefix"].macs
     return {"whole": whole, "with_reuse": behind + front, "image": share * graph.macs, "decoding": decoding}
 
 

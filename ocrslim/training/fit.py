@@ -19,7 +19,7 @@ from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet
 from ocrslim.errors import TrainingError
 from ocrslim.evaluation import Scorer
-from ocrslim.inference import Engines
+from ocrslim.inference import AutoEngine
 from ocrslim.models import load_weights, state_arrays
 from ocrslim.pruning import Plan
 from ocrslim.training.checkpointing.run import Run
@@ -176,7 +176,7 @@ def fit_network(
     The others are those of `fit`.
     """
     training, evaluation = data
-    images, scorer, engines = EvalSet(evaluation, config), Scorer(config), Engines(model, config.task)
+    images, scorer, engines = EvalSet(evaluation, config), Scorer(config), AutoEngine(model, config.task)
     origin = {**origin, "training data": training.fingerprint(), "evaluation data": evaluation.fingerprint()}
 
     def score() -> dict[str, float]:

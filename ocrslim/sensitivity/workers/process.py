@@ -82,13 +82,13 @@ def serve(connection: Connection) -> None:
 def _prepare(setup: Setup) -> tuple[Measuring, Callable[[], Finished]]:
     from ocrslim.data import EvalSet
     from ocrslim.evaluation import Scorer
-    from ocrslim.inference import Fronts, GroupRunner, RuntimeNetwork, Variant
+    from ocrslim.inference import ActivationCache, GroupRunner, RuntimeNetwork, Variant
     from ocrslim.utils import Clock
 
     clock = Clock()
     images = EvalSet(setup.labelled, setup.config, setup.memory, setup.folder)
     network = RuntimeNetwork(setup.program, setup.arrays, setup.config.task.probe_shape, setup.use_gpu)
-    fronts = Fronts(network, images, setup.memory, setup.folder, clock)
+    fronts = ActivationCache(network, images, setup.memory, setup.folder, clock)
 
     def make_runner(variant: Variant) -> GroupRunner:
         return GroupRunner(network, variant.group, fronts)
