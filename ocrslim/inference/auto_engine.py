@@ -33,7 +33,7 @@ _COMPARED = 1280  # pixels of a side; of a larger image a corner is compared, wh
 
 
 class Images(Protocol):
-    """What is scored: float32 images [1, C, H, W]."""
+    """The images to score: float32 [1, C, H, W]."""
 
     def __len__(self) -> int: ...
 

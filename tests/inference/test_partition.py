@@ -91,7 +91,7 @@ def test_the_sources_are_what_the_suffix_reads_and_the_prefix_makes(small, price
             assert [order[id(op)] for op in ops] == sorted(order[id(op)] for op in ops), group
 
 
-def test_whoever_reads_the_group_is_behind_the_division(small):
+def test_whoever_reads_the_group_is_in_the_suffix(small):
     for name, group in small.graph.groups.items():
         readers = {member.key for member in group.members if member.role == "input"}
         for price in (FREE, DEAR):
@@ -170,7 +170,7 @@ def test_the_price_decides_between_keeping_and_computing_again():
 
 
 @pytest.mark.parametrize("name", ["Residual", "SharedInput", "SpatialAttention", "Bottleneck"])
-def test_no_other_division_costs_less(name):
+def test_no_other_partition_costs_less(name):
     """Every set of operators to run again, tried one by one."""
     case = setting(Bottleneck() if name == "Bottleneck" else getattr(networks, name)())
     constants = case.constants()
@@ -220,7 +220,7 @@ def test_a_group_that_does_not_reach_the_output_leaves_it_to_the_prefix():
         assert "end.weight" in prefix and "far.weight" not in prefix
 
 
-def test_undivided_everything_is_behind_the_input():
+def test_unsplit_everything_is_in_the_suffix():
     program = setting(networks.Plain()).program
     partition = unsplit(program)
     assert partition.prefix == () and list(partition.suffix) == list(program.ops)

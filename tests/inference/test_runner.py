@@ -53,7 +53,7 @@ class Images:
         return self.arrays[index]
 
     def __getitem__(self, index):
-        return SimpleNamespace(polys=[])
+        return SimpleNamespace(target=SimpleNamespace(polygons=[]))
 
     @property
     def pixels(self):

@@ -137,7 +137,7 @@ class _Region:
         return left_out
 
     def emitted(self, step: Step, left_out: int) -> list[Step]:
-        """What computes the value of `step`: the step itself where all that it uses is there."""
+        """The steps that compute the value of `step`: the step itself where all that it uses is there."""
         total = self._sums.get(step.output)
         if self._bit(step.output) & left_out:
             return []
@@ -161,7 +161,7 @@ class _Region:
         ]
 
     def _within(self, value: Id, spatial: bool) -> int:
-        """What may be left out on the way to a value; under a window or an upsampling if `spatial`."""
+        """Values that may be left out on the way to a value; under a window or an upsampling if `spatial`."""
         terms = self._sums[value].terms
         if spatial and any(term.kernel > 1 for term in terms):
             return 0  # no sum, whatever is left out before it
