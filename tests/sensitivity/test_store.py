@@ -1,4 +1,4 @@
-"""What a folder holds: taken where it is of the same study, refused with the difference named where it is not."""
+"""What a folder holds: taken where it is of the same problem, refused with the difference named where it is not."""
 
 from __future__ import annotations
 
