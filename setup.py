@@ -1,20 +1,53 @@
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+HERE = Path(__file__).parent
+
+
+def version() -> str:
+    """The version that ocrslim/__init__.py has, read without importing it."""
+    text = (HERE / "ocrslim/__init__.py").read_text(encoding="utf-8")
+    return re.findall(r'^__version__ = "(.+)"$', text, re.MULTILINE)[0]
+
+
 setup(
     name="ocrslim",
-    version="0.1.0",
-    description="Channel pruning for PaddleOCR models: sensitivity analysis, pruning, fine-tuning, export",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    version=version(),
+    description="Structured channel pruning for PaddleOCR models: sensitivity analysis, pruning, fine-tuning, export",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    author="the ocrslim developers",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=(
+        "paddleocr paddlepaddle paddleslim ocr channel-pruning structured-pruning model-compression "
+        "sensitivity-analysis knowledge-distillation inference"
+    ).split(),
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Natural Language :: English",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(9, 13)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.9,<3.13",
     packages=find_packages(include=["ocrslim", "ocrslim.*"]),
+    package_data={"ocrslim": ["py.typed"]},
     install_requires=[
         "paddlepaddle>=3.1.1,<3.4",
         "paddleslim==2.6.0",
         "paddleocr==2.10.0",
         "pyyaml>=6",
+        "pydantic>=2.5",
         "numpy>=1.24,<2",
         "scipy>=1.12",
         "shapely>=2",
@@ -25,6 +58,7 @@ setup(
         "tabulate>=0.9",
         "rich>=13",
         "onnx>=1.15",
+        "shtab>=1.7",
         # paddleslim uses these without declaring them
         "six",
         "requests",
@@ -32,5 +66,5 @@ setup(
     ],
     # Global.use_visualdl; a requirement of nobody else: it brings a web server, pandas and more
     extras_require={"visualdl": ["visualdl>=2.5.3,<3"]},
-    entry_points={"console_scripts": ["ocrslim = ocrslim.cli.main:main"]},
+    entry_points={"console_scripts": ["ocrslim = ocrslim.cli:main"]},
 )

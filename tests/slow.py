@@ -10,4 +10,8 @@ import pytest
 
 def quick(values: Iterable[Any], fast: Collection[Any]) -> list[Any]:
     """`values`, those that are not among `fast` marked as slow."""
-    return [value if value in fast else pytest.param(value, marks=pytest.mark.slow) for value in values]
+    return [value if value in fast else _slow(value) for value in values]
+
+
+def _slow(value: Any) -> Any:
+    return pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.slow)

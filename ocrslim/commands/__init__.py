@@ -1,20 +1,24 @@
 """The commands, each one function of a configuration; what they return is what `--json` prints."""
 
+from ocrslim.commands.config import run_config
 from ocrslim.commands.evaluate import run_eval
 from ocrslim.commands.export import run_export
 from ocrslim.commands.groups import run_groups
 from ocrslim.commands.import_weights import run_import
+from ocrslim.commands.predict import run_predict
 from ocrslim.commands.prune import run_dry, run_prune
 from ocrslim.commands.sensitivity import run_merge, run_sensitivity
 from ocrslim.commands.train import run_train
 
 __all__ = [
+    "run_config",
     "run_dry",
     "run_eval",
     "run_export",
     "run_groups",
     "run_import",
     "run_merge",
+    "run_predict",
     "run_prune",
     "run_sensitivity",
     "run_train",

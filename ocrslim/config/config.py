@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ocrslim.config.checker import MOST_PROBLEMS, Checker
-from ocrslim.config.overrides import apply_override, lookup, parse_overrides
-from ocrslim.config.schema import SCHEMA, PruneOptions
+from ocrslim.config.checker import MODEL_TYPE, MOST_PROBLEMS, Checker
+from ocrslim.config.origins import Origins, leaves
+from ocrslim.config.overrides import lookup, parse_overrides
+from ocrslim.config.schema import PruneOptions
 from ocrslim.config.yaml_reader import read_yaml
 from ocrslim.errors import ConfigError
-from ocrslim.tasks import DEFAULT, Task, task_of
-from ocrslim.tasks.detection.pipeline import copy_paste_faults, pipeline_faults
+from ocrslim.tasks import DEFAULT, Task, TaskSchema, task_of, task_types
 from ocrslim.utils import write_text
 
 __all__ = ["Config", "PruneOptions", "load_config"]
@@ -34,12 +34,13 @@ class Config:
 
     `tree` holds plain dictionaries, lists and scalars that JSON can say, no object twice; aliases are
     resolved to `Global.pretrained_model` and `Eval.loader.batch_size_per_card`, defaults filled in. `given` are the
-    keys that `-o` set.
+    keys that `-o` set, `origins` tell where every value comes from, by its dotted key.
     """
 
     path: Path
     tree: dict[str, Any]
     given: frozenset[str] = frozenset()
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def section(self, name: str) -> dict[str, Any]:
         """Return a copy of the section `name` (dotted names reach deeper); {} where it is absent."""
@@ -55,7 +56,7 @@ class Config:
         options: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in self.tree["Prune"].items()
         }
-        return PruneOptions(**options)
+        return PruneOptions.model_construct(**options)
 
     @property
     def weights(self) -> str | None:
@@ -93,7 +94,7 @@ class Config:
         for key, value in values.items():
             *sections, name = key.split(".")
             lookup(tree, ".".join(sections))[name] = value
-        return Config(self.path, tree, self.given)
+        return replace(self, tree=tree)
 
     def require(self, *keys: str) -> None:
         """Demand that every one of `keys` is set; `"Train"` and `"Eval"` stand for the parts they need.
@@ -115,14 +116,10 @@ class Config:
         Raises:
             ConfigError: they are not; one line for each fault.
         """
-        problems = []
+        schema, problems = _task(lookup(self.tree, MODEL_TYPE)), []
         for mode in modes:
-            key, transforms = f"{mode}.dataset.transforms", self.get(f"{mode}.dataset.transforms") or []
-            faults = pipeline_faults(transforms, mode)
-            problems += [f"{self.path}: {key}: {fault}; compare with a file in configs/det" for fault in faults]
-            key = f"{mode}.dataset.ext_op_transform_idx"
-            if mode == "Train" and not faults:
-                problems += [f"{self.path}: {key}: {f}" for f in copy_paste_faults(transforms, self.get(key, 2))]
+            faults = schema.dataset_faults(self.section(f"{mode}.dataset"), mode)
+            problems += [f"{self.path}: {mode}.dataset.{key}: {fault}" for key, fault in faults]
         if problems:
             raise ConfigError(problems)
 
@@ -147,15 +144,18 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     problems += faults
     if tree is None:
         raise ConfigError(_few(problems))
-    check = Checker(path, copy.deepcopy(tree), parsed, problems)
-    check.resolve_aliases(tree)
-    for override in parsed:
-        problems += apply_override(tree, override)
-    tree = check.section(SCHEMA, tree, "")
-    check.relations(tree)
+    types = [override.value for override in parsed if override.key == MODEL_TYPE] or [lookup(tree, MODEL_TYPE)]
+    check = Checker(Origins(path, copy.deepcopy(tree), parsed), _task(types[-1]), problems)
+    tree = check.configuration(tree)
     if problems:
         raise ConfigError(_few(problems))
-    return Config(path, tree, frozenset(override.key for override in parsed))
+    origins = {key: check.origins.of(key) for key in leaves(tree)}
+    return Config(path, tree, frozenset(override.key for override in parsed), origins)
+
+
+def _task(model_type: Any) -> TaskSchema:
+    """The schema of a task; of the first one where none is named, or one that there is not."""
+    return task_of(model_type if model_type in task_types() else task_types()[0]).schema
 
 
 def _few(problems: Sequence[str]) -> list[str]:

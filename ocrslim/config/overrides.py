@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import difflib
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,7 @@ from ocrslim.config.schema import ALIASES
 from ocrslim.config.yaml_reader import is_read_whole, parse_yaml
 from ocrslim.utils import name_fault, shortened
 
-# PaddleOCR's DetResizeForTest obeys the first of these that is there and ignores the others.
-_RESIZE = "DetResizeForTest"
-_RESIZE_MODES = ("image_shape", "limit_side_len", "resize_long")
+Exclusive = Mapping[str, Sequence[Sequence[str]]]  # `TaskSchema.exclusive`
 _MOST_PARTS = 20  # of a dotted key
 _MOST_SHOWN = 200  # characters of an override in a message
 
@@ -106,7 +104,7 @@ def lookup(tree: Any, key: str, default: Any = None) -> Any:
     return tree
 
 
-def apply_override(tree: dict[str, Any], override: Override) -> list[str]:
+def apply_override(tree: dict[str, Any], override: Override, exclusive: Exclusive | None = None) -> list[str]:
     """Change `tree` in place; returns what is wrong. Unknown keys are set: the schema judges them later."""
     parts = override.key.split(".")
     place: Any = tree
@@ -117,7 +115,7 @@ def apply_override(tree: dict[str, Any], override: Override) -> list[str]:
             return [f"{override.source}: {'.'.join(parts[:depth])} {error}"]
         if depth == len(parts) - 1:
             holder[name] = copy.deepcopy(override.value)
-            return _without_effect(holder, parts, override)
+            return _without_effect(holder, parts, override, exclusive or {})
         if isinstance(holder, dict) and holder.get(name) is None:
             holder[name] = {}
         place = holder[name]
@@ -145,17 +143,16 @@ def _step(container: Any, part: str) -> tuple[Any, Any]:
     raise ValueError(f"has no item {shortened(part)}{hint}")
 
 
-def _without_effect(options: Any, parts: Sequence[str], override: Override) -> list[str]:
-    """A resize option that PaddleOCR would ignore without a word, because a stronger one is there."""
-    if len(parts) < 2 or parts[-2] != _RESIZE or not isinstance(options, dict):
-        return []
-    mode = "limit_side_len" if parts[-1] == "limit_type" else parts[-1]
-    weaker_than = _RESIZE_MODES[: _RESIZE_MODES.index(mode)] if mode in _RESIZE_MODES else ()
-    stronger = next((name for name in weaker_than if name in options), None)
+def _without_effect(options: Any, parts: Sequence[str], override: Override, exclusive: Exclusive) -> list[str]:
+    """An argument that PaddleOCR would ignore without a word, because a stronger one is there."""
+    transform = parts[-2] if len(parts) > 1 else ""
+    groups = list(exclusive.get(transform, ()))
+    place = next((place for place, group in enumerate(groups) if parts[-1] in group), 0)
+    stronger = next((group[0] for group in groups[:place] if group[0] in options), None)
     if stronger is None:
         return []
     whole = f"{'.'.join(parts[:-1])}={{{parts[-1]}: {override.value}}}"
     return [
-        f"{override.source}: without effect, since {_RESIZE} has {stronger}={options[stronger]} "
+        f"{override.source}: without effect, since {transform} has {stronger}={options[stronger]} "
         f"and PaddleOCR obeys that one; replace its options as a whole: -o '{whole}'"
     ]

@@ -1,96 +1,70 @@
-"""What a configuration may say: every key this project owns or reads, as tables.
+"""What every configuration may say, as pydantic models; the sections of a task come from its `TaskSchema`.
 
-The keys are those of PaddleOCR's detection configurations (release/2.x) for the parts that exist here,
-and `Prune`. A key outside the tables is an error. What a number may be at most is where it stops to mean anything.
+The keys are those of PaddleOCR's configurations (release/2.x) for the parts that exist here, and `Prune`. A key that
+no model has is an error. What a number may be at most is where it stops to mean anything. Every list of allowed
+values stands here or in a task's schema; the code that implements them takes it from there, or a test compares them.
 """
 
-from __future__ import annotations
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, Optional, Union
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
-
-from ocrslim.utils.validators import (
-    ANYTHING,
-    BELOW_ONE,
-    BOOL,
-    CHARACTERS,
-    COMPUTED,
-    EPOCH_NUM,
-    EPOCHS,
-    EVAL_STEP,
-    FOLDER,
-    FRACTION,
-    LABEL_FILES,
-    MINUTES,
-    MOST_EPOCHS,
-    NO_ASF,
-    NOTHING,
-    ONE_IMAGE,
-    PART,
-    PATH,
-    PATTERNS,
-    RATE,
-    RATES,
-    RATIOS,
-    SHARD,
-    SHARES,
-    SOME_PATTERNS,
-    STRING,
-    TINY,
-    TRANSFORMS,
-    WEIGHT,
-    ZERO_TO_ONE,
-    Node,
-    Rule,
-    Section,
-    Variants,
-    choice,
-    named,
-    real,
-    whole,
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    ValidationInfo,
+    create_model,
+    field_validator,
 )
 
-MIN_RECOVER_IMAGES = 4
+from ocrslim.schema import (
+    ABSENT,
+    ASCENDING,
+    MOST,
+    ONE_OR_MORE,
+    SOME,
+    BelowOne,
+    Characters,
+    Flag,
+    Fraction,
+    Number,
+    PathText,
+    ReadAs,
+    Section,
+    Text,
+    Tiny,
+    Weight,
+    ZeroToOne,
+    expected,
+    fault,
+    real,
+    refuse_unless,
+    whole,
+)
+from ocrslim.tasks import TaskSchema
+from ocrslim.utils import shortened
+
+Criterion = Literal["fpgm", "l1", "l2", "bn_scale", "taylor", "reconstruction", "random"]
+GroupScore = Literal["master", "mean", "max"]
+Mode = Literal["exact", "adaptive"]
+Engine = Literal["auto", "dygraph"]
 TARGETS = ("macs", "params", "latency")
-
-
-@dataclass(frozen=True)
-class PruneOptions:
-    """The section `Prune`; a *ratio* is the fraction removed, a *loss* is relative to the baseline."""
-
-    criterion: str = "fpgm"
-    group_score: str = "master"
-    calibration_batches: int = 8
-    ratios: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-    layers: tuple[str, ...] = ("*",)
-    mode: str = "exact"
-    engine: str = "auto"
-    workers: int | None = None
-    cache_gib: float = 1.5
-    budget_minutes: float | None = None
-    shard: str | None = None
-    skip: tuple[str, ...] = ()
-    skip_first: int = 4
-    skip_ratio: float = 0.1
-    skip_loss: float = 0.02
-    sen_file: str | None = None
-    loss_tolerance: float = 0.02
-    target: Mapping[str, float] | None = None  # {what: fraction of it to remove}, one of TARGETS
-    rounds: int = 1
-    align: int | None = None
-    min_channels: int = 1
-    recover: bool = True
-    recover_images: int = 40
-    # weights of losses, and the fraction of the training over which they fall to 0
-    distill: Mapping[str, float] = field(default_factory=lambda: {"maps": 1.0, "features": 1.0, "fade": 0.5})
-
+MIN_RECOVER_IMAGES = 4
+_MOST_EPOCHS = 1_000_000
+_MOST_TRANSFORMS = 100
 
 # Two names of one thing: the documented commands use the left one, the resolved configuration the right one.
 ALIASES = {
     "Global.pretrain_weights": "Global.pretrained_model",
     "Global.test_batch_size_per_card": "Eval.loader.batch_size_per_card",
 }
+
+# The ways to write a key, for messages: an alias, or another word that is replaced once it has been checked.
+SPELLINGS = {**ALIASES, "Prune.target.flops": "Prune.target.macs"}
 
 # What PaddleOCR 1.x had, and other keys that people bring along: what to use here.
 REPLACED = {
@@ -129,202 +103,302 @@ _FOREIGN_GLOBAL = """
     use_space_char
 """.split()
 
-_GLOBAL = Section(
-    keys={
-        **dict.fromkeys(_FOREIGN_GLOBAL, ANYTHING),
-        "use_gpu": BOOL,
-        "use_amp": BOOL,
-        "use_visualdl": BOOL,
-        "amp_dtype": choice("float16", "bfloat16"),
-        "scale_loss": real(0, 2**32, above=True),
-        "use_dynamic_loss_scaling": BOOL,
-        "epoch_num": whole(1, MOST_EPOCHS),
-        "print_batch_step": whole(1),
-        "save_epoch_step": whole(1),
-        "eval_batch_step": EVAL_STEP,
-        "save_model_dir": FOLDER,
-        "infer_img": PATH,
-        "model_name": Rule("text", STRING.convert, optional=True, textual=True),
-        "save_inference_dir": PATH,
-        "pretrained_model": PATH,
-        "checkpoints": PATH,
-        "init_backbone": PATH,
-        "seed": whole(0, 2**31 - 1),
-        "overwrite": BOOL,
-    },
-    defaults={"save_model_dir": "./output/", "seed": 1024, "overwrite": False},
-)
 
-IMAGE_CHANNELS = Rule("3: images have three channels", whole(3, 3).convert)
-_MOBILENET_V3 = Section(
-    named(
-        in_channels=IMAGE_CHANNELS,
-        model_name=choice("large", "small"),
-        scale=choice(0.35, 0.5, 0.75, 1.0, 1.25),
-        disable_se=BOOL,
-    )
-)
-_OUT_CHANNELS = whole(4, 4096, step=4)  # a quarter of them for each of the four levels
-_DB_FPN = Section(named(in_channels=COMPUTED, out_channels=_OUT_CHANNELS, use_asf=NO_ASF), required=("out_channels",))
-_RSE_FPN = Section(named(in_channels=COMPUTED, out_channels=_OUT_CHANNELS, shortcut=BOOL), required=("out_channels",))
-_DB_HEAD = Section(named(in_channels=COMPUTED, k=real(0, 1000, above=True)))
+def _to_eval_step(value: Any) -> Any:
+    first, every = value if isinstance(value, list) and len(value) == 2 else (0, value)
+    for number, least in ((first, 0), (every, 1)):
+        refuse_unless(isinstance(number, int) and not isinstance(number, bool) and least <= number <= MOST)
+    return value
 
-_ARCHITECTURE = Section(
-    keys={
-        "model_type": choice("det"),
-        "algorithm": choice("DB"),
-        "Transform": NOTHING,
-        "Backbone": Variants({"MobileNetV3": _MOBILENET_V3}),
-        "Neck": Variants({"DBFPN": _DB_FPN, "RSEFPN": _RSE_FPN}),
-        "Head": Variants({"DBHead": _DB_HEAD}),
-    },
-    required=("model_type", "algorithm", "Backbone", "Neck", "Head"),
-)
 
-_DB_LOSS = Section(
-    named(
-        balance_loss=BOOL,
-        main_loss_type=choice("DiceLoss", "BCELoss"),
-        alpha=WEIGHT,
-        beta=WEIGHT,
-        ohem_ratio=WEIGHT,
-        eps=TINY,
-    )
-)
+def _to_shard(value: Any) -> str:
+    found = re.fullmatch(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", value if isinstance(value, str) else "")
+    refuse_unless(found is not None and 1 <= int(found[1]) <= int(found[2]))
+    return f"{int(found[1])}/{int(found[2])}" if found else ""
 
-_WARM_UP: dict[str, Node] = {"warmup_epoch": EPOCH_NUM}
-_ONE_RATE = Section(named(learning_rate=RATE, **_WARM_UP), required=("learning_rate",))
-_SCHEDULES = Variants(
-    {
-        "Const": _ONE_RATE,
-        "Cosine": _ONE_RATE,
-        # PaddleOCR's files often leave `learning_rate` beside the values, where it means nothing
-        "Piecewise": Section(
-            named(decay_epochs=EPOCHS, values=RATES, learning_rate=RATE, **_WARM_UP),
-            required=("decay_epochs", "values"),
-        ),
-    },
-    default="Const",
-)
-_DECAY = Section(named(factor=ZERO_TO_ONE), required=("factor",))
-_NORM = real(0, 1e9, above=True)
-_COMMON: dict[str, Node] = {
-    "lr": _SCHEDULES,
-    "regularizer": Variants(dict.fromkeys(("L1", "L2", "L1Decay", "L2Decay"), _DECAY)),
-    "clip_norm": _NORM,
-    "clip_norm_global": _NORM,
-    "ema": Section({"decay": BELOW_ONE}, defaults={"decay": 0.999}),
-}
-_ADAM: dict[str, Node] = {"beta1": BELOW_ONE, "beta2": BELOW_ONE, "epsilon": TINY, **_COMMON}
-_OPTIMIZER = Variants(
-    {
-        "Adam": Section(named(**_ADAM), required=("lr",)),
-        "AdamW": Section(named(weight_decay=ZERO_TO_ONE, **_ADAM), required=("lr",)),
-        "Momentum": Section(named(momentum=BELOW_ONE, **_COMMON), required=("lr",)),
+
+def _to_transforms(value: Any) -> list[dict[str, Any]]:
+    refuse_unless(isinstance(value, list) and len(value) > 0)
+    refuse_unless(len(value) <= _MOST_TRANSFORMS, f"{len(value)} items, at most {_MOST_TRANSFORMS} make sense")
+    for index, item in enumerate(value):
+        detail = f"item {index}, counted from 0, is {shortened(repr(item))}"
+        refuse_unless(isinstance(item, dict) and len(item) == 1, detail)
+    return [dict(item) for item in value]
+
+
+def _to_target(given: Mapping[str, Any]) -> Optional[dict[str, Any]]:
+    """Demand one target where there is any, and call FLOPs by their name here."""
+    found = {("macs" if key == "flops" else key): value for key, value in given.items() if value is not None}
+    names = [key for key, value in given.items() if value is not None]
+    if len(names) > 1:
+        raise fault(
+            f"found {' and '.join(names)}, expected one of {', '.join(TARGETS)}; set -o 'Prune.target={{macs: 0.5}}'"
+        )
+    return found or None
+
+
+_Whole = Annotated[int, whole(1)]
+_Shares = Annotated[Number, real(0, 1, above=True)]
+_Epochs = Annotated[Number, real(0, _MOST_EPOCHS)]
+_Rate = Annotated[Number, real(0, 100)]  # of learning
+_Patterns = Annotated[
+    tuple[Text, ...],
+    ONE_OR_MORE,
+    expected("a pattern or a list of patterns over parameter names, such as ['conv1*', 'neck.*']"),
+]
+_Part = Annotated[Fraction, expected("a number above 0 and below 1: the fraction to remove")]
+_BY_NAME = Field(discriminator="name")
+
+
+class GlobalSection(Section):
+    """The settings of a run."""
+
+    use_gpu: Flag = ABSENT
+    use_amp: Flag = ABSENT
+    use_visualdl: Flag = ABSENT
+    amp_dtype: Literal["float16", "bfloat16"] = ABSENT
+    scale_loss: Annotated[Number, real(0, 2**32, above=True)] = ABSENT
+    use_dynamic_loss_scaling: Flag = ABSENT
+    epoch_num: Annotated[int, whole(1, _MOST_EPOCHS)] = ABSENT
+    print_batch_step: _Whole = ABSENT
+    save_epoch_step: _Whole = ABSENT
+    eval_batch_step: Annotated[
+        Any, PlainValidator(_to_eval_step), expected("[first, every] in batches, or one whole number of at least 1")
+    ] = ABSENT
+    save_model_dir: PathText = "./output/"
+    infer_img: Optional[PathText] = ABSENT
+    model_name: Optional[Text] = ABSENT
+    save_inference_dir: Optional[PathText] = ABSENT
+    pretrained_model: Optional[PathText] = ABSENT
+    checkpoints: Optional[PathText] = ABSENT
+    init_backbone: Optional[PathText] = ABSENT
+    seed: Annotated[int, whole(0)] = 1024
+    overwrite: Flag = False
+
+
+class Steady(Section):
+    """A learning rate that starts at one value."""
+
+    name: Literal["Const", "Cosine"] = ABSENT
+    learning_rate: _Rate
+    warmup_epoch: _Epochs = ABSENT
+
+
+class Piecewise(Section):
+    """Learning rates by epoch; PaddleOCR's files often leave `learning_rate` beside them, where it means nothing."""
+
+    name: Literal["Piecewise"]
+    decay_epochs: Annotated[
+        list[Annotated[Number, real(0, _MOST_EPOCHS, above=True)]],
+        SOME,
+        ASCENDING,
+        expected("a list of epochs above 0, ascending"),
+    ]
+    values: Annotated[
+        list[_Rate],
+        SOME,
+        expected("a list of learning rates, one more than decay_epochs, each a number of at least 0 and at most 100"),
+    ]
+    learning_rate: _Rate = ABSENT
+    warmup_epoch: _Epochs = ABSENT
+
+    @field_validator("values")
+    @classmethod
+    def _one_for_each_piece(cls, values: list[float], info: ValidationInfo) -> list[float]:
+        pieces = len(info.data["decay_epochs"]) + 1 if "decay_epochs" in info.data else len(values)
+        if len(values) != pieces:
+            raise fault(f"found {len(values)} learning rates, expected {pieces}: one more than decay_epochs")
+        return values
+
+
+def _schedule(value: Any) -> Any:
+    """The name of a schedule; without one it is constant."""
+    name = value.get("name") or "Const" if isinstance(value, dict) else None
+    return name if isinstance(name, str) else None
+
+
+Schedule = Annotated[
+    Union[Annotated[Steady, Tag("Const")], Annotated[Steady, Tag("Cosine")], Annotated[Piecewise, Tag("Piecewise")]],
+    Discriminator(_schedule),
+]
+
+
+class Decay(Section):
+    name: Literal["L1", "L2", "L1Decay", "L2Decay"]
+    factor: ZeroToOne
+
+
+class Average(Section):
+    """An average of the weights over the training."""
+
+    decay: BelowOne = 0.999
+
+
+class _Optimizer(Section):
+    lr: Schedule
+    regularizer: Optional[Annotated[Decay, _BY_NAME]] = ABSENT
+    clip_norm: Annotated[Number, real(0, 1e9, above=True)] = ABSENT
+    clip_norm_global: Annotated[Number, real(0, 1e9, above=True)] = ABSENT
+    ema: Optional[Average] = ABSENT
+
+
+class Adam(_Optimizer):
+    name: Literal["Adam"]
+    beta1: BelowOne = ABSENT
+    beta2: BelowOne = ABSENT
+    epsilon: Tiny = ABSENT
+
+
+class AdamW(_Optimizer):
+    name: Literal["AdamW"]
+    weight_decay: ZeroToOne = ABSENT
+    beta1: BelowOne = ABSENT
+    beta2: BelowOne = ABSENT
+    epsilon: Tiny = ABSENT
+
+
+class Momentum(_Optimizer):
+    name: Literal["Momentum"]
+    momentum: BelowOne = ABSENT
+
+
+Optimizer = Annotated[Union[Adam, AdamW, Momentum], _BY_NAME]
+
+
+class SimpleDataSet(Section):
+    name: Literal["SimpleDataSet"]
+    data_dir: PathText
+    label_file_list: Annotated[list[PathText], ONE_OR_MORE, SOME, expected("a label file or a list of label files")]
+    ratio_list: Annotated[
+        Union[_Shares, Annotated[list[_Shares], SOME]],
+        expected("the fraction of each label file to use, above 0 and at most 1"),
+    ] = ABSENT
+    transforms: Annotated[
+        list[dict[str, Any]],
+        PlainValidator(_to_transforms),
+        expected("a list of transforms, each a mapping with its name as only key"),
+    ]
+    delimiter: Characters = ABSENT
+    ext_op_transform_idx: Annotated[int, whole(0, 100)] = ABSENT
+    ds_width: Flag = ABSENT
+
+    @field_validator("ratio_list")
+    @classmethod
+    def _one_for_each_file(cls, shares: Any, info: ValidationInfo) -> Any:
+        files = info.data.get("label_file_list")
+        if files and isinstance(shares, list) and len(files) != len(shares):
+            ones = str([1.0] * len(files)).replace(" ", "")
+            raise fault(
+                f"found {len(shares)} fractions for {len(files)} label files, expected one for each; set -o KEY={ones}"
+            )
+        return shares
+
+
+class _Loader(Section):
+    drop_last: Flag = False
+    num_workers: Annotated[int, whole(0, 1024)] = 0
+    use_shared_memory: Flag = ABSENT
+
+
+class TrainLoader(_Loader):
+    shuffle: Flag = True
+    batch_size_per_card: Annotated[int, whole(1, 65536)]
+
+
+class EvalLoader(_Loader):
+    shuffle: Flag = False
+    batch_size_per_card: Annotated[
+        int, whole(1, 1), expected("1: images are evaluated one by one, each at its own size")
+    ] = 1
+
+
+class _Data(Section):
+    dataset: Optional[Annotated[SimpleDataSet, _BY_NAME]] = ABSENT
+
+
+class TrainData(_Data):
+    loader: Optional[TrainLoader] = ABSENT
+
+
+class EvalData(_Data):
+    loader: Optional[EvalLoader] = ABSENT
+
+
+class Target(Section):
+    """The fraction to remove of one of `TARGETS`; FLOPs are another word for MACs."""
+
+    macs: Optional[_Part] = ABSENT
+    params: Optional[_Part] = ABSENT
+    latency: Optional[_Part] = ABSENT
+    flops: Optional[_Part] = ABSENT
+
+
+class Distill(Section):
+    """Weights of losses, and the fraction of the training over which they fall to 0."""
+
+    maps: Weight = 1.0
+    features: Weight = 1.0
+    fade: ZeroToOne = 0.5
+
+
+class PruneOptions(Section):
+    """The section `Prune`; a *ratio* is the fraction removed, a *loss* is relative to the baseline."""
+
+    criterion: Criterion = "fpgm"
+    group_score: GroupScore = "master"
+    calibration_batches: Annotated[int, whole(1, 1_000_000)] = 8
+    ratios: Annotated[
+        tuple[Annotated[Number, real(0.001, 0.999)], ...],
+        SOME,
+        ASCENDING,
+        expected("a list of fractions from 0.001 to 0.999, ascending, such as [0.1, 0.3, 0.5]"),
+    ] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    layers: Annotated[_Patterns, Field(min_length=1)] = ("*",)
+    mode: Mode = "exact"
+    engine: Engine = "auto"
+    workers: Optional[Annotated[int, whole(1, 1024)]] = None
+    cache_gib: Annotated[Number, real(0, 1e6)] = 1.5
+    budget_minutes: Optional[
+        Annotated[Number, real(0, 1e6, above=True), expected("minutes, more than 0 and at most 1000000")]
+    ] = None
+    shard: Optional[Annotated[str, PlainValidator(_to_shard), expected("which part of how many, such as 2/8")]] = None
+    skip: _Patterns = ()
+    skip_first: Annotated[int, whole(0, 15)] = 4
+    skip_ratio: Fraction = 0.1
+    skip_loss: ZeroToOne = 0.02
+    sen_file: Optional[PathText] = None
+    loss_tolerance: ZeroToOne = 0.02
+    target: Annotated[Optional[Mapping[str, float]], ReadAs(Target), AfterValidator(_to_target)] = None
+    rounds: Annotated[int, whole(1, 100)] = 1
+    align: Optional[Annotated[int, whole(1, 4096)]] = None
+    min_channels: Annotated[int, whole(1, 4096)] = 1
+    recover: Flag = True
+    recover_images: Annotated[int, whole(MIN_RECOVER_IMAGES, 1_000_000)] = 40
+    distill: Annotated[Mapping[str, float], ReadAs(Distill)] = Field(default_factory=lambda: Distill().plain({}))
+
+    @field_validator("rounds")
+    @classmethod
+    def _towards_a_target(cls, rounds: int, info: ValidationInfo) -> int:
+        if rounds > 1 and "target" in info.data and not info.data["target"]:
+            raise fault(f"found {rounds} without Prune.target, expected 1; set -o 'Prune.target={{macs: 0.5}}'")
+        return rounds
+
+
+@cache
+def configuration(task: TaskSchema) -> type[Section]:
+    """The model of a whole configuration for a task."""
+    anything: Any = (Any, ABSENT)
+    everything: Any = create_model("Global", __base__=GlobalSection, **dict.fromkeys(_FOREIGN_GLOBAL, anything))
+    sections: dict[str, Any] = {
+        "Global": (everything, Field(default_factory=everything)),
+        "Architecture": (Optional[task.architecture], ABSENT),
+        "Loss": (Optional[task.loss], ABSENT),
+        "Optimizer": (Optional[Optimizer], ABSENT),
+        "PostProcess": (Optional[task.post_process], ABSENT),
+        "Metric": (Optional[task.metric], ABSENT),
+        "Train": (Optional[TrainData], ABSENT),
+        "Eval": (Optional[EvalData], ABSENT),
+        "Prune": (PruneOptions, Field(default_factory=PruneOptions)),
+        **dict.fromkeys(("profiler_options", "wandb", "AMP"), anything),
     }
-)
-
-_DB_POST_PROCESS = Section(
-    named(
-        thresh=FRACTION,
-        box_thresh=BELOW_ONE,
-        max_candidates=whole(1, 1_000_000),
-        unclip_ratio=real(0, 20, above=True),
-        use_dilation=BOOL,
-        score_mode=choice("fast", "slow"),
-        box_type=choice("quad", "poly"),
-    )
-)
-
-_TARGET = Section(dict.fromkeys((*TARGETS, "flops"), PART))
-_DISTILL = Section(named(maps=WEIGHT, features=WEIGHT, fade=ZERO_TO_ONE), defaults=PruneOptions().distill)
-
-_PRUNE = Section(
-    keys={
-        "criterion": choice("fpgm", "l1", "l2", "bn_scale", "taylor", "reconstruction", "random"),
-        "group_score": choice("master", "mean", "max"),
-        "calibration_batches": whole(1, 1_000_000),
-        "ratios": RATIOS,
-        "layers": SOME_PATTERNS,
-        "mode": choice("exact", "adaptive"),
-        "engine": choice("auto", "dygraph"),
-        "workers": whole(1, 1024, optional=True),
-        "cache_gib": real(0, 1e6),
-        "budget_minutes": MINUTES,
-        "shard": SHARD,
-        "skip": PATTERNS,
-        "skip_first": whole(0, 15),
-        "skip_ratio": FRACTION,
-        "skip_loss": ZERO_TO_ONE,
-        "sen_file": PATH,
-        "loss_tolerance": ZERO_TO_ONE,
-        "target": _TARGET,
-        "rounds": whole(1, 100),
-        "align": whole(1, 4096, optional=True),
-        "recover": BOOL,
-        "recover_images": whole(MIN_RECOVER_IMAGES, 1_000_000),
-        "distill": _DISTILL,
-        "min_channels": whole(1, 4096),
-    },
-    defaults={k: list(v) if isinstance(v, tuple) else v for k, v in asdict(PruneOptions()).items()},
-)
-
-_SIMPLE_DATA_SET = Section(
-    named(
-        data_dir=FOLDER,
-        label_file_list=LABEL_FILES,
-        ratio_list=SHARES,
-        transforms=TRANSFORMS,
-        delimiter=CHARACTERS,
-        ext_op_transform_idx=whole(0, 100),
-        ds_width=BOOL,
-    ),
-    required=("data_dir", "label_file_list", "transforms"),
-)
-
-
-def _loader(batch_size: Rule, defaults: Mapping[str, Any]) -> Section:
-    return Section(
-        keys={
-            "shuffle": BOOL,
-            "drop_last": BOOL,
-            "batch_size_per_card": batch_size,
-            "num_workers": whole(0, 1024),
-            "use_shared_memory": BOOL,
-        },
-        required=("batch_size_per_card",),
-        defaults={"drop_last": False, "num_workers": 0, **defaults},
-    )
-
-
-def _data(loader: Section) -> Section:
-    return Section({"dataset": Variants({"SimpleDataSet": _SIMPLE_DATA_SET}), "loader": loader})
-
-
-SCHEMA = Section(
-    keys={
-        "Global": _GLOBAL,
-        "Architecture": _ARCHITECTURE,
-        "Loss": Variants({"DBLoss": _DB_LOSS}),
-        "Optimizer": _OPTIMIZER,
-        "PostProcess": Variants({"DBPostProcess": _DB_POST_PROCESS}),
-        "Metric": Variants({"DetMetric": Section(named(main_indicator=choice("hmean", "precision", "recall")))}),
-        "Train": _data(_loader(whole(1, 65536), {"shuffle": True})),
-        "Eval": _data(_loader(ONE_IMAGE, {"shuffle": False, "batch_size_per_card": 1})),
-        "Prune": _PRUNE,
-        "profiler_options": ANYTHING,
-        "wandb": ANYTHING,
-        "AMP": ANYTHING,
-    },
-    defaults={"Global": _GLOBAL.defaults, "Prune": _PRUNE.defaults},
-)
-
-
-def known_keys(node: Node = SCHEMA, prefix: str = "") -> Iterator[str]:
-    """Yield every dotted key of the tables, sections included; variants together, aliases left out."""
-    sections = node.options.values() if isinstance(node, Variants) else [node]
-    for section in sections:
-        if isinstance(section, Section):
-            for key, child in section.keys.items():
-                yield prefix + key
-                yield from known_keys(child, f"{prefix}{key}.")
+    return create_model("Configuration", __base__=Section, **sections)

@@ -1,11 +1,11 @@
 """Images and labels, ready for the network."""
 
+from ocrslim.data.batching import train_loader
 from ocrslim.data.dataset import LabelledSet, scan
 from ocrslim.data.eval_set import EvalSet, scan_both, scan_evaluation
 from ocrslim.data.input_memory import NetworkMemory
 from ocrslim.data.preprocess import Preprocessor
 from ocrslim.data.synthetic import render_dataset
-from ocrslim.data.train_loader import train_loader
 from ocrslim.data.transforms import build_operators
 
 __all__ = [

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ocrslim.config import Config
+from ocrslim.data.batching import TrainLoader, train_loader
 from ocrslim.data.dataset import LabelledSet, scan
 from ocrslim.data.input_memory import Size
 from ocrslim.data.preprocess import Preprocessor, incomplete, network_input, read_content, refusal, size_for_network
-from ocrslim.data.train_loader import TrainLoader, train_loader
 from ocrslim.data.transforms import TransformError, build_operators, run
 from ocrslim.errors import DataError
 from ocrslim.tasks import Sample

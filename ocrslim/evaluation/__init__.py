@@ -2,6 +2,6 @@
 
 from ocrslim.evaluation.engine_factory import open_engine, scoring_engine
 from ocrslim.evaluation.evaluator import Scorer, post_processor
-from ocrslim.evaluation.predict import predict
+from ocrslim.evaluation.predict import Predictions, predict_images
 
-__all__ = ["Scorer", "open_engine", "post_processor", "predict", "scoring_engine"]
+__all__ = ["Predictions", "Scorer", "open_engine", "post_processor", "predict_images", "scoring_engine"]

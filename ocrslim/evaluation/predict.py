@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,22 @@ IMAGE_SUFFIXES = set(".jpg .jpeg .png .bmp .tif .tiff .webp .gif .avif .jp2 .pbm
 BOXES = "boxes.json"
 
 
-def predict(engine: Engine, config: Config, images: Path, out: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions for images, and where they are written.
+
+    Attributes:
+        found: name of the image -> its prediction, in the task's form.
+        unreadable: names of the images that were left out.
+        file: holds the predictions as JSON; the drawn images lie beside it.
+    """
+
+    found: Mapping[str, Any]
+    unreadable: tuple[str, ...]
+    file: Path
+
+
+def predict_images(engine: Engine, config: Config, images: Path, out: Path) -> Predictions:
     """Find text in every image of the folder (or the one file) `images`.
 
     Writes `out/<image name>.png` with the outlines drawn, and `out/boxes.json`:
@@ -57,8 +74,7 @@ def predict(engine: Engine, config: Config, images: Path, out: Path) -> dict[str
     if not predictions:
         raise DataError(f"{images}: none of {len(paths)} images can be read: the lines above say why; replace them")
     write_json(out / BOXES, {name: task.to_json(one) for name, one in predictions.items()})
-    print(f"{task.describe_predictions([*predictions.values()])} on {len(predictions)} images: {out}")
-    return {"images": len(predictions), "unreadable": unreadable, "boxes": str(out / BOXES), "out": str(out)}
+    return Predictions(predictions, tuple(unreadable), out / BOXES)
 
 
 def _image_paths(images: Path) -> list[Path]:

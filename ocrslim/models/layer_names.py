@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ocrslim.models.backbones.mobilenet_v3 import STAGES
-from ocrslim.tasks import DEFAULT, task_of
+from ocrslim.tasks import DEFAULT, task_of, task_types
 
 _PARTS = {
     "expand": "expand_conv.conv",
@@ -44,7 +44,9 @@ def to_state_key(name: str, architecture: Mapping[str, Any]) -> str:
 def _variant(architecture: Mapping[str, Any]) -> str:
     """Which MobileNetV3 this is, or '' for a network that the scheme does not cover."""
     backbone = architecture.get("Backbone") or {}
-    if not task_of(architecture.get("model_type", DEFAULT)).documented_names or backbone.get("name") != "MobileNetV3":
+    model_type = architecture.get("model_type", DEFAULT)
+    documented = model_type in task_types() and task_of(model_type).documented_names
+    if not documented or backbone.get("name") != "MobileNetV3":
         return ""
     return str(backbone.get("model_name", "large"))
 

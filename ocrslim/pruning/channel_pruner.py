@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import get_args
 
 import numpy as np
 from paddle import Tensor, nn
 
+from ocrslim.config import GroupScore
 from ocrslim.errors import ConfigError, PlanError
 from ocrslim.graph import OUTPUT, ChannelGraph, Group, Member
 from ocrslim.pruning.criteria import (
@@ -27,7 +29,7 @@ from ocrslim.pruning.surgery import named_tensors
 
 logger = logging.getLogger(__name__)
 
-GROUP_SCORES = ("master", "mean", "max")
+GROUP_SCORES: tuple[str, ...] = get_args(GroupScore)
 Gradients = Mapping[tuple[str, int], np.ndarray]
 
 

@@ -11,9 +11,11 @@ import functools
 import importlib
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+
+from ocrslim.config import Criterion
 
 Units = Sequence[Sequence[int]]
 
@@ -67,7 +69,7 @@ CRITERIA: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "taylor": taylor,
 }
 RECONSTRUCTION = "reconstruction"  # `ocrslim.pruning.refit.reconstruction`
-NAMES = (*CRITERIA, RECONSTRUCTION, "random")
+NAMES: tuple[str, ...] = get_args(Criterion)  # beside `CRITERIA`: `RECONSTRUCTION` and "random"
 INSTEAD = {"bn_scale": "l1", RECONSTRUCTION: "fpgm"}  # for groups that a criterion cannot score
 
 

@@ -18,11 +18,13 @@ from ocrslim.tasks.base import (
     task_of,
     task_types,
 )
-from ocrslim.tasks.detection import Detection
+from ocrslim.tasks.detection import NECK_STEP, SCALES, Detection
 from ocrslim.tasks.schema import TaskSchema
 
 __all__ = [
     "DEFAULT",
+    "NECK_STEP",
+    "SCALES",
     "Counts",
     "Distilled",
     "Label",

@@ -1,4 +1,4 @@
-"""What a task's configuration may say: the sections that differ from task to task."""
+"""A task's part of the configuration: the sections that differ from task to task."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-Transforms = Sequence[Mapping[str, Any]]
+from ocrslim.schema import Section
+
+DatasetFaults = Callable[[Mapping[str, Any], str], Sequence[tuple[str, str]]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TaskSchema:
     """The parts of the configuration that belong to a task.
 
     Attributes:
-        architecture, loss, post_process, metric: types of these sections.
+        architecture, loss, post_process, metric: pydantic's types of these sections: a `Section`, or an annotated
+            union of several that their `name` chooses from.
         transforms: arguments of each transform that its data sets may have, by the transform's name.
-        pipeline_faults: what is wrong with a list of transforms taken together, for "Train" or "Eval"; a line each.
+        dataset_faults: takes a `dataset` section and "Train" or "Eval", and gives what is wrong with its transforms
+            taken together: (a key of the section, the fault).
+        exclusive: for a transform, groups of arguments of which it obeys the first that is there, by the first
+            argument of each; the others are without effect.
     """
 
     architecture: Any
     loss: Any
     post_process: Any
     metric: Any
-    transforms: Mapping[str, Any]
-    pipeline_faults: Callable[[Transforms, str], Sequence[str]]
-    exclusive: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    transforms: Mapping[str, type[Section]]
+    dataset_faults: DatasetFaults
+    exclusive: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)

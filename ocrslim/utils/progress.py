@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -20,10 +21,11 @@ def progress_bar(items: Iterable[Any] | None = None, *, inner: bool = False, **o
         options: for tqdm: `desc`, `unit`, `total`, `initial`.
     """
     terminal = sys.stderr.isatty()
+    quiet = logging.getLogger("ocrslim").level > logging.INFO  # the option -q
     return tqdm(
         items,
         leave=not inner,
-        disable=inner and not terminal,
+        disable=quiet or (inner and not terminal),
         dynamic_ncols=terminal,
         mininterval=0.1 if terminal else LOG_SECONDS,
         **options,

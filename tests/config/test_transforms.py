@@ -175,7 +175,7 @@ def test_the_tables_have_the_arguments_that_paddleocr_reads():
         build = getattr(imaug, name).__init__
         named = {p.name for p in inspect.signature(build).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD}
         read = re.findall(r"""kwargs(?:\.get\(|\[)\s*["'](\w+)|["'](\w+)["'] in kwargs""", inspect.getsource(build))
-        assert set(section.keys) == named - {"self"} | {one or other for one, other in read}, name
+        assert set(section.model_fields) == named - {"self"} | {one or other for one, other in read}, name
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from PIL import Image
 from small_dataset import data
 
 from ocrslim.errors import DataError
-from ocrslim.evaluation.predict import predict
+from ocrslim.evaluation.predict import predict_images
 
 __all__ = ["data"]
 
@@ -50,7 +50,7 @@ def test_boxes_are_drawn_where_the_text_is_on_a_photograph_that_is_turned(data, 
     exif = Image.Exif()
     exif[0x0112] = 6
     page("a.jpg", data, exif=exif)
-    predict(engine, config, data.images, tmp_path / "out")
+    predict_images(engine, config, data.images, tmp_path / "out")
     drawn = cv2.imread(str(tmp_path / "out/a.jpg.png"))
     assert drawn.shape == (96, 64, 3), "upright"
     (box,) = found(tmp_path / "out")["a.jpg"]
@@ -65,8 +65,8 @@ def test_one_bad_image_of_a_folder_is_a_line(data, config, tmp_path, caplog):
     (data.images / "c.png").write_bytes((data.images / "c.png").read_bytes() + b"0" * 100)
     (data.images / "b.png").write_bytes(b"<html>")
     os.mkfifo(data.images / "d.png")
-    result = predict(engine, config, data.images, tmp_path / "out")
-    assert result["images"] == 2 and result["unreadable"] == ["b.png", "d.png"]
+    result = predict_images(engine, config, data.images, tmp_path / "out")
+    assert len(result.found) == 2 and result.unreadable == ("b.png", "d.png")
     assert sorted(found(tmp_path / "out")) == ["a.png", "c.png"]
     lines = [record.message for record in caplog.records]
     assert "b.png: not an image" in lines[0] and "d.png: cannot be read: it is a named pipe" in lines[1]
@@ -75,18 +75,18 @@ def test_one_bad_image_of_a_folder_is_a_line(data, config, tmp_path, caplog):
 def test_the_only_image_says_what_is_wrong_with_it(data, config, tmp_path):
     (data.images / "b.png").write_bytes(b"<html>")
     with pytest.raises(DataError, match=r"b\.png: .*not an image, or damaged"):
-        predict(engine, config, data.images / "b.png", tmp_path / "out")
+        predict_images(engine, config, data.images / "b.png", tmp_path / "out")
     (data.images / "c.png").write_bytes(b"<html>")
     with pytest.raises(DataError, match="none of 2 images can be read"):
-        predict(engine, config, data.images, tmp_path / "out")
+        predict_images(engine, config, data.images, tmp_path / "out")
 
 
 def test_a_name_that_is_no_utf_8_costs_nothing(data, config, tmp_path):
     page("a.png", data)
     name = os.fsdecode(b"caf\xe9.png")
     (data.images / "a.png").rename(data.images / name)
-    result = predict(engine, config, data.images, tmp_path / "out")
-    assert list(found(tmp_path / "out")) == ["caf\\xe9.png"] and result["images"] == 1
+    result = predict_images(engine, config, data.images, tmp_path / "out")
+    assert list(found(tmp_path / "out")) == ["caf\\xe9.png"] and list(result.found) == ["caf\\xe9.png"]
     assert (tmp_path / "out" / f"{name}.png").is_file()
 
 
@@ -94,6 +94,6 @@ def test_transparent_pages_are_drawn_on_white(data, config, tmp_path):
     pixels = np.zeros((64, 96, 4), np.uint8)
     pixels[8:20, 6:60, 3] = 255
     Image.fromarray(pixels).save(data.images / "a.png")
-    predict(engine, config, data.images, tmp_path / "out")
+    predict_images(engine, config, data.images, tmp_path / "out")
     assert len(found(tmp_path / "out")["a.png"]) == 1
     assert cv2.imread(str(tmp_path / "out/a.png.png"))[40:, 70:].min() == 255

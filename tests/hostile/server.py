@@ -38,12 +38,12 @@ def main(root: str) -> None:
 
 
 def _load(root: str) -> Any:
-    """Import everything that commands import, so that a child costs milliseconds; return `ocrslim.cli.main.main`."""
-    import ocrslim.cli.main
+    """Import everything that commands import, so that a child costs milliseconds; return `ocrslim.cli.main`."""
+    import ocrslim.cli
     from ocrslim.utils.paddle_setup import import_paddle
 
-    if Path(ocrslim.cli.main.__file__).resolve().parents[1] != Path(root).resolve():
-        raise SystemExit(f"{root}: the package comes from {ocrslim.cli.main.__file__}")
+    if Path(ocrslim.cli.__file__).resolve().parents[2] != Path(root).resolve():
+        raise SystemExit(f"{root}: the package comes from {ocrslim.cli.__file__}")
     import_paddle()
     for name in (
         "google.protobuf.message",
@@ -56,7 +56,7 @@ def _load(root: str) -> Any:
         importlib.import_module(name)
     from ocrslim.ppocr import imaug  # noqa: F401
 
-    return ocrslim.cli.main.main
+    return ocrslim.cli.main
 
 
 def _serve(run: Any, request: dict[str, Any]) -> dict[str, Any]:

@@ -113,8 +113,9 @@ def _never(*_):
 
 
 def test_of_plans_that_reach_the_target_the_best_is_taken_and_none_is_tried_twice(
-    v2_config, options, tmp_path, capsys, monkeypatch
+    v2_config, options, tmp_path, caplog, monkeypatch
 ):
+    caplog.set_level("INFO", "ocrslim")
     folder = f"Global.save_model_dir={tmp_path}"
     losses = {P2: {0.25: 0.001, 0.5: 0.02, 0.75: 0.04}, CONV10: {0.25: 0.0, 0.5: 0.0, 0.75: 0.001}}
     losses["neck.p3_conv.weight"] = {0.25: 0.001, 0.5: 0.02, 0.75: 0.04}
@@ -129,7 +130,7 @@ def test_of_plans_that_reach_the_target_the_best_is_taken_and_none_is_tried_twic
 
     chosen = choose_plan(scored, trial)
     assert len(found) >= 2 and found[chosen.plan.hash()] == max(found.values())
-    assert f"{len(found)} plans reach the target" in capsys.readouterr().out
+    assert f"{len(found)} plans reach the target" in caplog.text
     assert set(json.loads((tmp_path / "trials.json").read_text()).values()) == set(found.values())
     monkeypatch.setattr(Trials, "refit", _never)
     assert choose_plan(scored, trial).plan == chosen.plan, "the scores are known"
@@ -144,9 +145,10 @@ def test_by_reconstruction_no_table_is_needed_and_a_collapse_is_still_told(
     words = [*options, f"Global.save_model_dir={tmp_path}/out", "Prune.criterion=reconstruction"]
     words += ["Prune.target={macs: 0.5}", "Global.epoch_num=1", "Global.eval_batch_step=[0,100]"]
     monkeypatch.setattr(prune, "_COLLAPSED", 1.01)
-    monkeypatch.setattr(rounds, "run_sensitivity", _never)
+    monkeypatch.setattr(rounds, "measure", _never)
+    caplog.set_level("INFO", "ocrslim")
     result = run_prune(load_config(v2_config, [*words, "Prune.rounds=2"]))
-    told = capsys.readouterr().out
+    told = capsys.readouterr().out + caplog.text
     assert result["macs"][1] <= 0.5 * 4_397_055_360
     assert "error alone" in told and "plans reach the target" not in told and "of their variance" in told
     assert "before training, and was 0." in caplog.text

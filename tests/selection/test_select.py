@@ -8,7 +8,7 @@ import pytest
 
 from ocrslim.config.config import PruneOptions
 from ocrslim.errors import ConfigError
-from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Member
+from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Layer, Member
 from ocrslim.pruning.layer_patterns import match_groups
 from ocrslim.pruning.loss_rules import loss_at, ratio_by_loss
 from ocrslim.selection.select import permitted, select
@@ -23,6 +23,7 @@ ARCHITECTURE = {
 }
 CONV4_LINEAR, CONV5_LINEAR = "backbone.stage0.2.linear_conv.conv.weight", "backbone.stage1.0.linear_conv.conv.weight"
 CONV10_EXPAND, NECK = "backbone.stage2.2.expand_conv.conv.weight", "neck.in2_conv.weight"
+BLOCKS = {"backbone.stage0.1.linear_conv.conv.weight": 3, CONV4_LINEAR: 4, CONV5_LINEAR: 5, CONV10_EXPAND: 10, NECK: 17}
 DEPTHWISE = "backbone.stage2.2.bottleneck_conv.conv.weight"
 
 
@@ -43,6 +44,7 @@ GRAPH = ChannelGraph(
         )
     },
     {"neck.p2_conv.weight": "meets concat"},
+    tuple(Layer(key, (8, 8, 1, 1), 1, kind="convolution", block=block) for key, block in BLOCKS.items()),
 )
 FLAT = {0.1: 0.0, 0.3: 0.01, 0.5: 0.05}
 TABLE = dict.fromkeys(GRAPH.groups, FLAT)

@@ -21,7 +21,7 @@ from sensitivity_case import (
     undisturbed,
 )
 
-from ocrslim.cli import main as cli
+from ocrslim.cli import run_script
 from ocrslim.errors import DataError, LoweringError, OcrSlimError
 from ocrslim.pruning import prunable as scoring
 from ocrslim.sensitivity.workers import pool as workers
@@ -233,7 +233,7 @@ def test_the_command_tells_in_a_line_that_workers_die(
         f"Global.save_model_dir={tmp_path}",
         f"Prune.layers=[{PUBLIC[0]}]",
     ]
-    status = cli.run_script("sensitivity", ["-c", str(v2_config), "-o", *rendered_options, *options, "Prune.workers=1"])
+    status = run_script("sensitivity", ["-c", str(v2_config), "-o", *rendered_options, *options, "Prune.workers=1"])
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert status == 2
     assert (

@@ -18,7 +18,7 @@ import pytest
 from sensitivity_case import GROUPS, PLAIN, PUBLIC, RATIOS, analyse_at, entries, images_once, problem, undisturbed
 
 from ocrslim import commands
-from ocrslim.cli import main as cli
+from ocrslim.cli import main
 from ocrslim.config.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
@@ -259,5 +259,5 @@ def test_the_launcher_loses_a_rank_and_the_same_command_completes_the_file(
 
 
 def test_merge_is_a_command(run, tmp_path, v2_config, capsys):
-    assert cli.main(["merge", str(tmp_path / "nowhere"), "-c", str(v2_config)]) == 2
+    assert main(["merge", str(tmp_path / "nowhere"), "-c", str(v2_config)]) == 2
     assert "nowhere/sen.pickle: not found" in capsys.readouterr().err

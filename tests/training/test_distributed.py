@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from training import EPOCHS, STEPS, Batches, assert_same, images, make_config, run, tiny, weights
 
-from ocrslim.data.train_loader import _batches
+from ocrslim.data.batching import _batches
 from ocrslim.models.weights import read_weights, state_arrays
 from ocrslim.tasks.detection.loss import build_loss
 from ocrslim.training.checkpointing.state_file import load_state, save_state
@@ -273,7 +273,7 @@ def test_a_signal_that_was_put_off_is_answered_where_it_may_be() -> None:
             pytest.fail("it began")
 
 
-PROGRAM = "import sys\nfrom ocrslim.cli.main import main\nsys.exit(main())\n"
+PROGRAM = "import sys\nfrom ocrslim.cli import main\nsys.exit(main())\n"
 EVAL = [{"DecodeImage": {"img_mode": "BGR", "channel_first": False}}, {"DetLabelEncode": None},
         {"DetResizeForTest": {"image_shape": [64, 64]}},
         {"NormalizeImage": {"scale": "1./255.", "mean": [0.5] * 3, "std": [0.5] * 3, "order": "hwc"}},

@@ -222,7 +222,7 @@ def test_a_missing_package_is_said_before_any_work(
 
 @pytest.mark.slow
 def test_the_command_ends_with_code_2_without_the_package(repo: Path, v2_config: Path, tmp_path: Path) -> None:
-    code = "import sys; sys.modules['visualdl'] = None; from ocrslim.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    code = "import sys; sys.modules['visualdl'] = None; from ocrslim.cli import main; sys.exit(main(sys.argv[1:]))"
     words = [
         sys.executable,
         "-c",

@@ -14,6 +14,7 @@ import paddle.nn.functional as F
 from paddle import nn
 
 from ocrslim.errors import ConfigError
+from ocrslim.tasks import SCALES
 
 
 class Block(NamedTuple):
@@ -74,7 +75,6 @@ STAGES: dict[str, tuple[tuple[Block, ...], ...]] = {
         ),
     ),
 }
-SCALES = (0.35, 0.5, 0.75, 1.0, 1.25)
 _STEM_CHANNELS = 16
 _LAST_CHANNELS = {"large": 960, "small": 576}
 _ACTIVATIONS = {"relu": F.relu, "hardswish": F.hardswish}

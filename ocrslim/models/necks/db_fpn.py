@@ -10,6 +10,7 @@ from paddle import nn
 
 from ocrslim.errors import ConfigError
 from ocrslim.models.backbones.mobilenet_v3 import SEModule
+from ocrslim.tasks import NECK_STEP
 
 _LEVELS = 4
 
@@ -29,9 +30,9 @@ def _check(name: str, in_channels: Sequence[int], out_channels: int) -> None:
             f"Architecture.Neck.name: {name} takes {_LEVELS} feature maps, this backbone gives "
             f"{len(in_channels)}: choose another backbone"
         )
-    if not isinstance(out_channels, int) or out_channels < 16 or out_channels % 16:
+    if not isinstance(out_channels, int) or out_channels < NECK_STEP or out_channels % NECK_STEP:
         raise ConfigError(
-            f"Architecture.Neck.out_channels: {out_channels!r} is not a positive multiple of 16: "
+            f"Architecture.Neck.out_channels: {out_channels!r} is not a positive multiple of {NECK_STEP}: "
             "PaddleOCR's detectors use 96 or 256"
         )
 

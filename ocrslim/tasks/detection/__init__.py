@@ -1,5 +1,6 @@
 """Text detection: differentiable binarisation."""
 
+from ocrslim.tasks.detection.schema import NECK_STEP, SCALES
 from ocrslim.tasks.detection.task import Detection
 
-__all__ = ["Detection"]
+__all__ = ["NECK_STEP", "SCALES", "Detection"]

@@ -10,10 +10,10 @@ import json
 import math
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ocrslim.tasks.base import Label
+from ocrslim.tasks.detection.geometry import shorter_side
 from ocrslim.utils import parse_json, shortened
 
 MIN_SIDE = 3  # pixels; a thinner box cannot be learned or found, and breaks PaddleOCR's border map
@@ -77,5 +77,5 @@ def _is_coordinate(value: Any) -> bool:
 def is_tiny(points: list[list[float]]) -> bool:
     """Whether a side of the box, upright or turned, is under `MIN_SIDE` pixels."""
     corners = np.asarray(points, dtype=np.float32)
-    side = min(*cv2.minAreaRect(corners)[1], *np.ptp(corners, axis=0))
+    side = min(shorter_side(corners), *np.ptp(corners, axis=0))
     return bool(side < MIN_SIDE - 1e-3)

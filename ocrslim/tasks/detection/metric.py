@@ -23,7 +23,7 @@ def scores_of(counts: Iterable[Any]) -> dict[str, float]:
     """Precision, recall and hmean (0..1) over images."""
     gt, pred, matched = 0, 0, 0
     for image in counts:
-        gt, pred, matched = gt + image.gt, pred + image.pred, matched + image.matched
+        gt, pred, matched = (total + one for total, one in zip((gt, pred, matched), image))
     precision = matched / pred if pred else 0.0
     recall = matched / gt if gt else 0.0
     total = precision + recall

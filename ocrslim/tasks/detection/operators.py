@@ -4,40 +4,39 @@ PaddleOCR takes any argument of any name and leaves the unknown ones unread, so 
 names here are those that its operators read; a test compares the two.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal, Optional, Union
 
-from ocrslim.utils import shortened
-from ocrslim.utils.validators import (
-    BOOL,
-    STRING,
-    ZERO_TO_ONE,
-    Rule,
+from pydantic import AfterValidator, Field, PlainValidator, TypeAdapter, ValidationError, model_validator
+
+from ocrslim.schema import (
+    ABSENT,
+    ORDERED,
+    TWO,
+    Flag,
+    Number,
+    Off,
     Section,
-    choice,
-    pair,
+    Text,
+    ZeroToOne,
+    described,
+    expected,
+    fault,
     real,
     refuse_unless,
     to_number,
     whole,
 )
+from ocrslim.utils import shortened
 
 MAX_SIDE = 16_384
 MAX_TRIES = 10_000
 _FRACTION = re.compile(r"([0-9.eE+-]+)\s*(?:/\s*([0-9.eE+-]+))?")
 
-SIDE = whole(1, MAX_SIDE)
-LENGTH = whole(32, MAX_SIDE)  # PaddleOCR makes nothing smaller than 32 pixels of an image
-# Below, PaddleOCR tries a million ratios for a box that cannot be shrunk.
-SHRINK = real(0.01, 1, below=True)
-_ANGLES = (-360.0, 360.0)
-
 
 def fraction(value: Any) -> float:
-    """`NormalizeImage.scale`: a number, or two as in `1./255.`, which PaddleOCR evaluates as Python.
+    """Read `NormalizeImage.scale`: a number, or two as in `1./255.`, which PaddleOCR evaluates as Python.
 
     Raises:
         ValueError: neither, or nothing to multiply pixels with.
@@ -55,75 +54,60 @@ def fraction(value: Any) -> float:
     return number
 
 
-def _scale(value: Any) -> Any:
+def _to_scale(value: Any) -> Any:
     fraction(value)
     return value
 
 
-def _three(value: Any) -> list[float]:
-    refuse_unless(isinstance(value, list) and len(value) == 3)
-    return [real(-1e6, 1e6).convert(item) for item in value]
-
-
-def _three_above(value: Any) -> list[float]:
-    numbers = _three(value)
+def _divisors(numbers: list[float]) -> list[float]:
     refuse_unless(all(number >= 1e-6 for number in numbers), "pixels are divided by it")
     return numbers
 
 
-def _texts(value: Any) -> list[str]:
-    refuse_unless(isinstance(value, list) and len(value) > 0)
-    return [STRING.convert(item) for item in value]
+def one_or_two(low: float, high: float, lowest: float) -> PlainValidator:
+    """Take a number from `low` to `high`, or two from `lowest` to `high`, ascending."""
+
+    def check(value: Any) -> Any:
+        two = Annotated[list[Annotated[Number, real(lowest, high)]], TWO, ORDERED]
+        return TypeAdapter(two if isinstance(value, list) else Annotated[Number, real(low, high)]).validate_python(
+            value
+        )
+
+    return PlainValidator(check)
 
 
-def _false(value: Any) -> bool:
-    refuse_unless(value is False)
-    return False
-
-
-def _epoch(value: Any) -> Any:
-    return value if value == "None" else whole(0, 1_000_000).convert(value)
-
-
-def _jitter(value: Any) -> Any:
-    if isinstance(value, list):
-        return pair(real(0, 10), "", ascending=True).convert(value)
-    return real(0, 10).convert(value)
-
-
-def _hue(value: Any) -> Any:
-    if isinstance(value, list):
-        return pair(real(-0.5, 0.5), "", ascending=True).convert(value)
-    return real(0, 0.5).convert(value)
-
-
-def _turn(value: Any) -> Any:
-    if isinstance(value, list):
-        return pair(real(*_ANGLES), "", ascending=True).convert(value)
-    return real(*_ANGLES).convert(value)
-
-
-def _factor(value: Any) -> Any:
-    if isinstance(value, list):
-        return pair(real(0.01, 10), "", ascending=True).convert(value)
-    return real(0.01, 10).convert(value)
-
+Side = Annotated[int, whole(1, MAX_SIDE)]
+Length = Annotated[int, whole(32, MAX_SIDE)]  # PaddleOCR makes nothing smaller than 32 pixels of an image
+# Below, PaddleOCR tries a million ratios for a box that cannot be shrunk.
+Shrink = Annotated[Number, real(0.01, 1, below=True)]
+Three = Annotated[list[Annotated[Number, real(-1e6, 1e6)]], Field(min_length=3, max_length=3)]
+Scales = Annotated[
+    list[Annotated[Number, real(0.01, 10)]],
+    TWO,
+    ORDERED,
+    expected("the smallest and the largest scale: two, each a number of at least 0.01 and at most 10"),
+]
+_EACH_SIDE = f"two, each a whole number from 1 to {MAX_SIDE}"
+HeightWidth = Annotated[list[Side], TWO, expected(f"height and width: {_EACH_SIDE}")]
+WidthHeight = Annotated[list[Side], TWO, expected(f"width and height: {_EACH_SIDE}")]
+Jitter = Annotated[Any, one_or_two(0, 10, 0), expected("a number from 0 to 10, or two")]
+Degrees = Annotated[Any, one_or_two(-360, 360, -360), expected("degrees, or two of them")]
 
 # The augmenters that PaddleOCR names itself; others are albumentations' and judged by it.
-_AUGMENTERS: dict[str, dict[str, Rule]] = {
-    "Fliplr": {"p": ZERO_TO_ONE},
-    "Flipud": {"p": ZERO_TO_ONE},
+_AUGMENTERS: dict[str, dict[str, Any]] = {
+    "Fliplr": {"p": ZeroToOne},
+    "Flipud": {"p": ZeroToOne},
     "Affine": {
-        "rotate": Rule("degrees, or two of them", _turn),
-        "shear": Rule("degrees, or two of them", _turn),
-        "scale": Rule("a factor from 0.01 to 10, or two of them", _factor),
+        "rotate": Degrees,
+        "shear": Degrees,
+        "scale": Annotated[Any, one_or_two(0.01, 10, 0.01), expected("a factor from 0.01 to 10, or two of them")],
     },
-    "Resize": {"size": pair(real(0.01, 10), "the smallest and the largest scale", ascending=True)},
+    "Resize": {"size": Scales},
 }
 
 
 def augmenters(value: Any) -> list[Any]:
-    """`IaaAugment.augmenter_args`: a list of {type: NAME, args: {...}}.
+    """Check `IaaAugment.augmenter_args`: a list of {type: NAME, args: {...}}.
 
     Raises:
         ValueError: it has another form, or an argument that means nothing.
@@ -132,9 +116,9 @@ def augmenters(value: Any) -> list[Any]:
     for item in value:
         kind, arguments = augmenter(item)
         for name, argument in arguments.items():
-            rule = _AUGMENTERS.get(kind, {}).get(name)
-            if rule is not None and not isinstance(argument, dict):  # by axis, as albumentations takes it
-                _check(rule, argument, f"{kind}.{name}")
+            taken = _AUGMENTERS.get(kind, {}).get(name)
+            if taken is not None and not isinstance(argument, dict):  # by axis, as albumentations takes it
+                _check(taken, argument, f"{kind}.{name}")
     return list(value)
 
 
@@ -149,113 +133,151 @@ def augmenter(item: Any) -> tuple[str, Mapping[str, Any]]:
     return kind, arguments
 
 
-def _check(rule: Rule, value: Any, name: str) -> None:
+def _check(taken: Any, value: Any, name: str) -> None:
     try:
-        rule.convert(value)
-    except ValueError:
-        raise ValueError(f"{name} is {shortened(repr(value))}, expected {rule.expected}") from None
+        TypeAdapter(taken).validate_python(value)
+    except ValidationError:
+        raise ValueError(f"{name} is {shortened(repr(value))}, expected {described(taken)}") from None
 
 
-_EPOCHS = {
-    "total_epoch": whole(1, 1_000_000),
-    "epoch": Rule("a whole number", _epoch, optional=True),
+class DetLabelEncode(Section): ...
+
+
+class ToCHWImage(Section): ...
+
+
+class DecodeImage(Section):
+    img_mode: Literal["BGR", "RGB"] = ABSENT
+    channel_first: Annotated[Off, expected("false: what follows works on height, width, channels")] = ABSENT
+    ignore_orientation: Flag = ABSENT
+
+
+class CopyPaste(Section):
+    objects_paste_ratio: ZeroToOne = ABSENT
+    limit_paste: Flag = ABSENT
+
+
+class ColorJitter(Section):
+    brightness: Jitter = ABSENT
+    contrast: Jitter = ABSENT
+    saturation: Jitter = ABSENT
+    hue: Annotated[Any, one_or_two(0, 0.5, -0.5), expected("a number from 0 to 0.5, or two from -0.5 to 0.5")] = ABSENT
+
+
+class IaaAugment(Section):
+    augmenter_args: Annotated[
+        Optional[Annotated[list[Any], PlainValidator(augmenters)]],
+        expected("a list such as [{type: Fliplr, args: {p: 0.5}}]"),
+    ] = ABSENT
+
+
+class RandomScaling(Section):
+    size: Length = ABSENT
+    scale: Scales = ABSENT
+
+
+class RandomCropFlip(Section):
+    pad_ratio: ZeroToOne = ABSENT
+    crop_ratio: ZeroToOne = ABSENT
+    iter_num: Annotated[int, whole(1, 100)] = ABSENT
+    min_area_ratio: ZeroToOne = ABSENT
+
+
+class RandomCropPolyInstances(Section):
+    crop_ratio: ZeroToOne = ABSENT
+    min_side_ratio: ZeroToOne = ABSENT
+
+
+class RandomRotatePolyInstances(Section):
+    rotate_ratio: ZeroToOne = ABSENT
+    max_angle: Annotated[Number, real(0, 360)] = ABSENT
+    pad_with_fixed_color: Flag = ABSENT
+    pad_value: Annotated[Three, expected("three numbers")] = ABSENT
+
+
+class SquareResizePad(Section):
+    target_size: Side
+    pad_ratio: ZeroToOne = ABSENT
+    pad_with_fixed_color: Flag = ABSENT
+    pad_value: Annotated[Three, expected("three numbers")] = ABSENT
+
+
+class Resize(Section):
+    size: HeightWidth = ABSENT
+
+
+class EastRandomCropData(Section):
+    size: WidthHeight = ABSENT
+    max_tries: Annotated[int, whole(0, MAX_TRIES)] = ABSENT
+    min_crop_side_ratio: ZeroToOne = ABSENT
+    keep_ratio: Flag = ABSENT
+
+
+class _Map(Section):
+    """A map that PaddleOCR can make another one with every epoch."""
+
+    shrink_ratio: Shrink = ABSENT
+    total_epoch: Annotated[int, whole(1, 1_000_000)] = ABSENT
+    epoch: Annotated[
+        Optional[Union[Literal["None"], Annotated[int, whole(0, 1_000_000)]]], expected("a whole number")
+    ] = ABSENT
+
+
+class MakeBorderMap(_Map):
+    thresh_min: ZeroToOne = ABSENT
+    thresh_max: ZeroToOne = ABSENT
+
+    @model_validator(mode="after")
+    def _from_low_to_high(self) -> "MakeBorderMap":
+        low = 0.3 if self.thresh_min is ABSENT else self.thresh_min
+        high = 0.7 if self.thresh_max is ABSENT else self.thresh_max
+        if low >= high:
+            raise fault(f"found {low:g}, expected less than thresh_max, which is {high:g}", "thresh_min")
+        return self
+
+
+class MakeShrinkMap(_Map):
+    min_text_size: Annotated[Number, real(0, MAX_SIDE)] = ABSENT
+
+
+class DetResizeForTest(Section):
+    image_shape: HeightWidth = ABSENT
+    keep_ratio: Flag = ABSENT
+    limit_side_len: Length = ABSENT
+    limit_type: Literal["min", "max", "resize_long"] = ABSENT
+    resize_long: Length = ABSENT
+
+    @model_validator(mode="after")
+    def _without_effect(self) -> "DetResizeForTest":
+        for argument, other in (("limit_type", "limit_side_len"), ("keep_ratio", "image_shape")):
+            if argument in self.model_fields_set and other not in self.model_fields_set:
+                raise fault(f"without effect where there is no {other}: set {other} too, or take it out", argument)
+        return self
+
+
+class NormalizeImage(Section):
+    scale: Annotated[
+        Optional[Annotated[Any, PlainValidator(_to_scale)]], expected("a number or a fraction such as 1./255.")
+    ] = ABSENT
+    mean: Annotated[Optional[Three], expected("a list of three numbers, one for each channel")] = ABSENT
+    std: Annotated[
+        Optional[Annotated[Three, AfterValidator(_divisors)]],
+        expected("a list of three numbers above 0, one for each channel"),
+    ] = ABSENT
+    order: Literal["hwc", "chw"] = ABSENT
+
+
+class KeepKeys(Section):
+    keep_keys: Annotated[list[Text], Field(min_length=1), expected("a list of names")]
+
+
+_ALL: tuple[type[Section], ...] = (
+    *(DecodeImage, DetLabelEncode, CopyPaste, ColorJitter, IaaAugment, RandomScaling, RandomCropFlip),
+    *(RandomCropPolyInstances, RandomRotatePolyInstances, SquareResizePad, Resize, EastRandomCropData),
+    *(MakeBorderMap, MakeShrinkMap, DetResizeForTest, NormalizeImage, ToCHWImage, KeepKeys),
+)
+OPERATORS = {operator.__name__: operator for operator in _ALL}
+# PaddleOCR's DetResizeForTest obeys the first of these groups that is there and ignores the others.
+EXCLUSIVE = {
+    "DetResizeForTest": (("image_shape", "keep_ratio"), ("limit_side_len", "limit_type"), ("resize_long",)),
 }
-_PLAIN = Section({})
-
-OPERATORS: dict[str, Section] = {
-    "DecodeImage": Section(
-        {
-            "img_mode": choice("BGR", "RGB"),
-            "channel_first": Rule("false: what follows works on height, width, channels", _false),
-            "ignore_orientation": BOOL,
-        }
-    ),
-    "DetLabelEncode": _PLAIN,
-    "CopyPaste": Section({"objects_paste_ratio": ZERO_TO_ONE, "limit_paste": BOOL}),
-    "ColorJitter": Section(
-        {
-            **dict.fromkeys(("brightness", "contrast", "saturation"), Rule("a number from 0 to 10, or two", _jitter)),
-            "hue": Rule("a number from 0 to 0.5, or two from -0.5 to 0.5", _hue),
-        }
-    ),
-    "IaaAugment": Section(
-        {"augmenter_args": Rule("a list such as [{type: Fliplr, args: {p: 0.5}}]", augmenters, optional=True)}
-    ),
-    "RandomScaling": Section(
-        {"size": LENGTH, "scale": pair(real(0.01, 10), "the smallest and the largest scale", ascending=True)}
-    ),
-    "RandomCropFlip": Section(
-        {
-            "pad_ratio": ZERO_TO_ONE,
-            "crop_ratio": ZERO_TO_ONE,
-            "iter_num": whole(1, 100),
-            "min_area_ratio": ZERO_TO_ONE,
-        }
-    ),
-    "RandomCropPolyInstances": Section({"crop_ratio": ZERO_TO_ONE, "min_side_ratio": ZERO_TO_ONE}),
-    "RandomRotatePolyInstances": Section(
-        {
-            "rotate_ratio": ZERO_TO_ONE,
-            "max_angle": real(0, 360),
-            "pad_with_fixed_color": BOOL,
-            "pad_value": Rule("three numbers", _three),
-        }
-    ),
-    "SquareResizePad": Section(
-        {
-            "target_size": SIDE,
-            "pad_ratio": ZERO_TO_ONE,
-            "pad_with_fixed_color": BOOL,
-            "pad_value": Rule("three numbers", _three),
-        },
-        required=("target_size",),
-    ),
-    "Resize": Section({"size": pair(SIDE, "height and width")}),
-    "EastRandomCropData": Section(
-        {
-            "size": pair(SIDE, "width and height"),
-            "max_tries": whole(0, MAX_TRIES),
-            "min_crop_side_ratio": ZERO_TO_ONE,
-            "keep_ratio": BOOL,
-        }
-    ),
-    "MakeBorderMap": Section(
-        {"shrink_ratio": SHRINK, "thresh_min": ZERO_TO_ONE, "thresh_max": ZERO_TO_ONE, **_EPOCHS},
-    ),
-    "MakeShrinkMap": Section({"shrink_ratio": SHRINK, "min_text_size": real(0, MAX_SIDE), **_EPOCHS}),
-    "DetResizeForTest": Section(
-        {
-            "image_shape": pair(SIDE, "height and width"),
-            "keep_ratio": BOOL,
-            "limit_side_len": LENGTH,
-            "limit_type": choice("min", "max", "resize_long"),
-            "resize_long": LENGTH,
-        }
-    ),
-    "NormalizeImage": Section(
-        {
-            "scale": Rule("a number or a fraction such as 1./255.", _scale, optional=True),
-            "mean": Rule("a list of three numbers, one for each channel", _three, optional=True),
-            "std": Rule("a list of three numbers above 0, one for each channel", _three_above, optional=True),
-            "order": choice("hwc", "chw"),
-        }
-    ),
-    "ToCHWImage": _PLAIN,
-    "KeepKeys": Section({"keep_keys": Rule("a list of names", _texts)}, required=("keep_keys",)),
-}
-
-
-def argument_faults(name: str, options: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What is wrong with two arguments of an operator taken together: (the argument, what)."""
-    if name == "MakeBorderMap":
-        low, high = options.get("thresh_min", 0.3), options.get("thresh_max", 0.7)
-        if isinstance(low, (int, float)) and isinstance(high, (int, float)) and low >= high:
-            return [("thresh_min", f"found {low:g}, expected less than thresh_max, which is {high:g}")]
-    if name == "DetResizeForTest":
-        needs = (("limit_type", "limit_side_len"), ("keep_ratio", "image_shape"))
-        return [
-            (argument, f"without effect where there is no {other}: set {other} too, or take it out")
-            for argument, other in needs
-            if argument in options and other not in options
-        ]
-    return []

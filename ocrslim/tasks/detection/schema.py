@@ -1,9 +1,125 @@
-"""The sections of a detector's configuration."""
+"""The configuration of text detectors: network, loss, post-processing, metric, and the transforms of their data."""
 
-from __future__ import annotations
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Optional, Union
 
-from ocrslim.tasks.detection.operators import OPERATORS
-from ocrslim.tasks.detection.pipeline import pipeline_faults
+from pydantic import AfterValidator, Field
+
+from ocrslim.schema import (
+    ABSENT,
+    BelowOne,
+    Flag,
+    Fraction,
+    Never,
+    Number,
+    Off,
+    Section,
+    Tiny,
+    Weight,
+    expected,
+    real,
+    refuse_unless,
+    whole,
+)
+from ocrslim.tasks.detection.operators import EXCLUSIVE, OPERATORS
+from ocrslim.tasks.detection.pipeline import copy_paste_faults, pipeline_faults
 from ocrslim.tasks.schema import TaskSchema
 
-SCHEMA = TaskSchema(None, None, None, None, OPERATORS, pipeline_faults)
+SCALES = (0.35, 0.5, 0.75, 1.0, 1.25)
+NECK_STEP = 16  # a quarter of the neck's channels for each of the four levels, a quarter of those in its attention
+_BY_NAME = Field(discriminator="name")
+_COMPUTED = Field(exclude=True)  # checked, but left out of the resolved configuration: it decides nothing
+
+
+def _to_scale(value: float) -> float:
+    refuse_unless(value in SCALES)
+    return float(value)
+
+
+class MobileNetV3(Section):
+    name: Literal["MobileNetV3"]
+    in_channels: Annotated[int, whole(3, 3), expected("3: images have three channels")] = ABSENT
+    model_name: Literal["large", "small"] = ABSENT
+    scale: Annotated[
+        Number, AfterValidator(_to_scale), expected(f"one of {', '.join(str(scale) for scale in SCALES)}")
+    ] = ABSENT
+    disable_se: Flag = ABSENT
+
+
+class _Neck(Section):
+    in_channels: Annotated[Any, _COMPUTED] = ABSENT
+    out_channels: Annotated[int, whole(NECK_STEP, 4096, step=NECK_STEP)]
+
+
+class DBFPN(_Neck):
+    name: Literal["DBFPN"]
+    use_asf: Annotated[Optional[Off], _COMPUTED, expected("false: adaptive scale fusion (DB++) is not supported")] = (
+        ABSENT
+    )
+
+
+class RSEFPN(_Neck):
+    name: Literal["RSEFPN"]
+    shortcut: Flag = ABSENT
+
+
+class DBHead(Section):
+    name: Literal["DBHead"]
+    in_channels: Annotated[Any, _COMPUTED] = ABSENT
+    k: Annotated[Number, real(0, 1000, above=True)] = ABSENT
+
+
+class Architecture(Section):
+    model_type: Literal["det"]
+    algorithm: Literal["DB"]
+    Transform: Annotated[Optional[Never], expected("nothing: detection has no such part")] = ABSENT
+    Backbone: Annotated[MobileNetV3, _BY_NAME]
+    Neck: Annotated[Union[DBFPN, RSEFPN], _BY_NAME]
+    Head: Annotated[DBHead, _BY_NAME]
+
+
+class DBLoss(Section):
+    name: Literal["DBLoss"]
+    balance_loss: Flag = ABSENT
+    main_loss_type: Literal["DiceLoss", "BCELoss"] = ABSENT
+    alpha: Weight = ABSENT
+    beta: Weight = ABSENT
+    ohem_ratio: Weight = ABSENT
+    eps: Tiny = ABSENT
+
+
+class DBPostProcess(Section):
+    name: Literal["DBPostProcess"]
+    thresh: Fraction = ABSENT
+    box_thresh: BelowOne = ABSENT
+    max_candidates: Annotated[int, whole(1, 1_000_000)] = ABSENT
+    unclip_ratio: Annotated[Number, real(0, 20, above=True)] = ABSENT
+    use_dilation: Flag = ABSENT
+    score_mode: Literal["fast", "slow"] = ABSENT
+    box_type: Literal["quad", "poly"] = ABSENT
+
+
+class DetMetric(Section):
+    name: Literal["DetMetric"]
+    main_indicator: Literal["hmean", "precision", "recall"] = ABSENT
+
+
+def dataset_faults(dataset: Mapping[str, Any], mode: str) -> list[tuple[str, str]]:
+    """Name what keeps a data set from being learnt from or scored: (its key, the fault)."""
+    transforms = dataset.get("transforms") or []
+    faults = pipeline_faults(transforms, mode)
+    if faults:
+        return [("transforms", f"{fault}; compare with a file in configs/det") for fault in faults]
+    taken = dataset.get("ext_op_transform_idx", 2)
+    return [("ext_op_transform_idx", fault) for fault in copy_paste_faults(transforms, taken) if mode == "Train"]
+
+
+DETECTION = TaskSchema(
+    architecture=Architecture,
+    loss=Annotated[DBLoss, _BY_NAME],
+    post_process=Annotated[DBPostProcess, _BY_NAME],
+    metric=Annotated[DetMetric, _BY_NAME],
+    transforms=OPERATORS,
+    dataset_faults=dataset_faults,
+    exclusive=EXCLUSIVE,
+)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 
 from ocrslim.tasks.base import Counts, Distilled, Label, Losses, Operator, PostProcess, Ratio, Sample, Size, Task
 from ocrslim.tasks.detection import label_faults, labels, metric, transforms
-from ocrslim.tasks.detection.schema import SCHEMA
+from ocrslim.tasks.detection.schema import DETECTION
 
 BOX_COLOUR = (0, 90, 255)  # BGR
 CROP = 480  # pixels: refits on cut-outs of 320 left the receipts a point worse
@@ -25,7 +24,7 @@ class Detection(Task):
 
     model_type = "det"
     title = "text detection"
-    schema = SCHEMA
+    schema = DETECTION
     nominal_shape = (1, 3, 736, 1280)
     probe_shape = (1, 3, 64, 96)
     free_shape = (-1, 3, -1, -1)
@@ -143,6 +142,8 @@ class Detection(Task):
 
     def draw(self, pixels: np.ndarray, prediction: Sequence[np.ndarray]) -> np.ndarray:
         """Outline the polygons ([k, 2] pixels)."""
+        import cv2
+
         drawn = pixels.copy()
         thickness = max(1, round(max(pixels.shape[:2]) / 500))
         outlines = [np.round(box).astype(np.int32) for box in prediction]

@@ -8,10 +8,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from ocrslim.tasks.base import Operator, RefusedArguments, Size
+from ocrslim.tasks.detection.geometry import shorter_side
 
 
 def improved(operator: Operator) -> Operator:
@@ -109,7 +109,7 @@ class CopyPaste:
         outlines = np.asarray(other["polys"])
         # DetLabelEncode repeats the last corner until all boxes of an image have as many
         four = (outlines[:, 4:] == outlines[:, 3:4]).all(axis=(1, 2))
-        wide = np.array([min(cv2.minAreaRect(box.astype(np.float32))[1]) >= 1 for box in outlines[:, :4]], dtype=bool)
+        wide = np.array([shorter_side(box) >= 1 for box in outlines[:, :4]], dtype=bool)
         chosen = np.flatnonzero(four & wide)
         if not len(chosen):
             return data
@@ -131,7 +131,6 @@ class IgnoreCollapsed:
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
         tags = np.array(data["ignore_tags"], dtype=bool)
         for position, polygon in enumerate(data["polys"]):
-            pixels = np.trunc(np.asarray(polygon)).astype(np.float32)
-            tags[position] |= min(cv2.minAreaRect(pixels)[1]) < 1
+            tags[position] |= shorter_side(np.trunc(np.asarray(polygon))) < 1
         data["ignore_tags"] = tags
         return data

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ocrslim.cli import main as cli
+from ocrslim.cli import main, print_anything
 from ocrslim.errors import OcrSlimError
 from ocrslim.utils.files import read_json, write_json
 
@@ -20,7 +20,7 @@ MAIN = str(REPO / "configs/det/det_mv3_db.yml")
 
 
 def refused(capsys, *arguments: str) -> str:
-    assert cli.main(list(arguments)) == 2
+    assert main(list(arguments)) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     return line
@@ -49,7 +49,7 @@ def test_what_the_system_refuses_is_one_line(capsys, monkeypatch, error, expecte
     def run(*_):
         raise error
 
-    monkeypatch.setattr(cli, "_run", run)
+    monkeypatch.setattr("ocrslim.cli.running._run", run)
     assert expected in refused(capsys, "groups", "-c", MAIN)
 
 
@@ -57,7 +57,7 @@ def test_a_long_name_leaves_a_line_that_can_be_read(capsys, monkeypatch):
     def run(*_):
         raise OcrSlimError(f"{'x' * 1_000_000}: not found; correct the path")
 
-    monkeypatch.setattr(cli, "_run", run)
+    monkeypatch.setattr("ocrslim.cli.running._run", run)
     line = refused(capsys, "groups", "-c", MAIN)
     assert len(line) < 1300 and line.endswith("correct the path")
 
@@ -66,9 +66,9 @@ def test_a_fault_of_this_program_is_no_users_fault(monkeypatch):
     def run(*_):
         raise ValueError("ours")
 
-    monkeypatch.setattr(cli, "_run", run)
+    monkeypatch.setattr("ocrslim.cli.running._run", run)
     with pytest.raises(ValueError, match="ours"):
-        cli.main(["groups", "-c", MAIN])
+        main(["groups", "-c", MAIN])
 
 
 NAME = os.fsdecode(b"caf\xe9 \xe2\x82\xac.png")  # a byte of Latin-1, and a euro sign in UTF-8
@@ -80,7 +80,7 @@ def test_any_name_can_be_printed(monkeypatch, encoding):
     streams = [io.TextIOWrapper(buffer, encoding=encoding) for buffer in buffers]
     monkeypatch.setattr(sys, "stdout", streams[0])
     monkeypatch.setattr(sys, "stderr", streams[1])
-    cli.print_anything()
+    print_anything()
     for stream in streams:
         print(NAME, file=stream, flush=True)
     assert all(b"\\udce9" in buffer.getvalue() for buffer in buffers)
@@ -139,3 +139,62 @@ def test_what_paddleocr_refuses_shows_before_images_are_read(capsys, monkeypatch
     setting = "Train.dataset.transforms.IaaAugment.augmenter_args=[{type: Flplr}]"
     line = refused(capsys, stage, "-c", MAIN, "-o", setting, "Global.use_gpu=false")
     assert "did you mean Fliplr?" in line
+
+
+# Interrupts
+
+
+INTERRUPTED_AT = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == {name!r}:
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+from ocrslim.cli import main
+sys.exit(main({words!r}))
+"""
+
+
+@pytest.mark.parametrize("name", ["ocrslim.utils", "numpy", "ocrslim.config", "yaml", "paddle", "ocrslim.commands"])
+@pytest.mark.parametrize(
+    ("stage", "expected"), [("prune", "continues where it was"), ("export", "nothing half-done is left")]
+)
+def test_ctrl_c_during_any_import_is_a_line(tmp_path, name, stage, expected):
+    code = INTERRUPTED_AT.format(name=name, words=[stage, "-c", MAIN, "-o", "Global.use_gpu=false"])
+    environment = {**os.environ, "PYTHONPATH": str(REPO)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 130 and "Traceback" not in done.stderr
+    assert [line for line in done.stderr.splitlines() if line][-1].endswith(expected)
+
+
+@pytest.mark.parametrize("cause", ["cause", "context"])
+def test_an_import_that_ctrl_c_broke_is_an_interrupt(capsys, monkeypatch, cause):
+    def run(*_):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interrupt:
+            if cause == "cause":
+                raise ImportError("numpy failed") from interrupt
+            raise ImportError("numpy failed")  # noqa: B904
+
+    monkeypatch.setattr("ocrslim.cli.running._run", run)
+    assert main(["groups", "-c", MAIN]) == 130
+    assert capsys.readouterr().err == "\ninterrupted: nothing half-done is left\n"
+
+
+def test_a_package_that_is_missing_is_a_line(capsys, monkeypatch):
+    def run(*_):
+        raise ModuleNotFoundError("No module named 'shapely'")
+
+    monkeypatch.setattr("ocrslim.cli.running._run", run)
+    assert "No module named 'shapely': the environment is incomplete" in refused(capsys, "groups", "-c", MAIN)
+
+
+def test_python_m_ocrslim_is_the_command(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "ocrslim", "groups"], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith("error: the following arguments are required: -c/--config")
+    assert "(ocrslim groups --help" in done.stderr

@@ -1,0 +1,300 @@
+"""The commands: a summary, examples, arguments, and what runs each.
+
+A new command is one more entry of `COMMANDS`. Functions import what they need when they are called: nothing that takes
+time is imported before the configuration has been read.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ocrslim.config import Config
+
+Result = dict[str, Any]
+
+
+def load(arguments: Namespace) -> Config:
+    """Read the configuration that `-c` and `-o` give."""
+    from ocrslim.config import load_config
+
+    return load_config(arguments.config, arguments.opt)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        summary: one line, for the list of commands and the top of the command's own help.
+        details: sentences that follow it there.
+        examples: a purpose -> the words to type after the command's name.
+        run: does the work; what it returns is printed with `--json`.
+        add_arguments: adds the arguments that only this command has.
+        configure: reads the configuration, before Paddle is imported.
+        needs_config: whether `-c` must be given.
+        data_sets: sections whose transforms are checked first, "Train" and "Eval".
+        trains: has an optimizer, unless it is a dry run.
+        reads_weights: takes the weights that the configuration names as they are, unless it trains.
+        resumable: goes on where it was when it is run again after an interruption.
+    """
+
+    summary: str
+    details: str
+    examples: Mapping[str, str]
+    run: Callable[[Config, Namespace], Result]
+    add_arguments: Callable[[ArgumentParser], object] = lambda _: None
+    configure: Callable[[Namespace], Config] = load
+    needs_config: bool = True
+    data_sets: tuple[str, ...] = ()
+    trains: bool = False
+    reads_weights: bool = False
+    resumable: bool = False
+
+
+def _sensitivity(config: Config, _: Namespace) -> Result:
+    from ocrslim.commands import run_sensitivity
+
+    return run_sensitivity(config)
+
+
+def _prune(config: Config, arguments: Namespace) -> Result:
+    from ocrslim.commands import run_dry, run_prune
+
+    return run_dry(config) if arguments.dry_run else run_prune(config)
+
+
+def _export(config: Config, _: Namespace) -> Result:
+    from ocrslim.commands import run_export
+
+    return run_export(config)
+
+
+def _train(config: Config, _: Namespace) -> Result:
+    from ocrslim.commands import run_train
+
+    return run_train(config)
+
+
+def _eval(config: Config, _: Namespace) -> Result:
+    from ocrslim.commands import run_eval
+
+    return run_eval(config)
+
+
+def _predict(config: Config, arguments: Namespace) -> Result:
+    from ocrslim.commands import run_predict
+
+    return run_predict(config, arguments.images, arguments.out)
+
+
+def _predict_configuration(arguments: Namespace) -> Config:
+    from ocrslim.cli.exported import predict_configuration
+
+    return predict_configuration(arguments.model, arguments.config, arguments.opt)
+
+
+def _merge(config: Config, arguments: Namespace) -> Result:
+    from ocrslim.commands import run_merge
+
+    return run_merge(config, arguments.sources)
+
+
+def _groups(config: Config, _: Namespace) -> Result:
+    from ocrslim.commands import run_groups
+
+    return run_groups(config)
+
+
+def _config(config: Config, _: Namespace) -> Result:
+    from ocrslim.commands import run_config
+
+    return run_config(config)
+
+
+def _import_weights(config: Config, arguments: Namespace) -> Result:
+    from ocrslim.commands import run_import
+
+    return run_import(config, arguments.source, arguments.destination)
+
+
+def _prune_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and its costs; change and write nothing")
+
+
+def _predict_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="an exported folder; without -c its inference.yml says how images are prepared; before -o",
+    )
+    parser.add_argument("--images", required=True, metavar="PATH", help="a folder of images, or one image")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="folder for drawn images and boxes.json")
+
+
+def _merge_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("sources", nargs="+", help="folders that sensitivity wrote into; before -o")
+
+
+def _import_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("source", help="ONNX file, inference folder or checkpoint; before -o")
+    parser.add_argument("destination", help="the .pdparams to write")
+
+
+_CONFIG = "-c configs/det/det_mv3_db.yml"
+_WEIGHTS = "-o Global.pretrain_weights"
+
+COMMANDS: dict[str, Command] = {
+    "sensitivity": Command(
+        "measure what each layer loses when pruned -> sen.pickle",
+        (
+            "Stage 1 of 3. Each layer is pruned alone at each of Prune.ratios, and the network scored on the "
+            "evaluation images; the table, its record and two pictures go to Global.save_model_dir. "
+            "Interrupted, the same command continues."
+        ),
+        {
+            "every layer at nine ratios, on all evaluation images": f"{_CONFIG} {_WEIGHTS}=PATH/best_accuracy",
+            "sooner: only what it takes to know each layer's ratio, and at most 30 minutes": (
+                f"{_CONFIG} {_WEIGHTS}=PATH/best_accuracy Prune.mode=adaptive Prune.budget_minutes=30"
+            ),
+        },
+        _sensitivity,
+        data_sets=("Eval",),
+        reads_weights=True,
+        resumable=True,
+    ),
+    "prune": Command(
+        "prune by sen.pickle and fine-tune -> best_accuracy.pdparams",
+        (
+            "Stage 2 of 3. Channels are chosen by the table in Global.save_model_dir, for Prune.loss_tolerance "
+            "or for Prune.target, and removed; layers are refitted and the network trained. Interrupted, the "
+            "same command continues."
+        ),
+        {
+            "show the plan that halves the multiply-accumulates, and its costs": (
+                f"{_CONFIG} --dry-run {_WEIGHTS}=PATH/best_accuracy Prune.target.macs=0.5"
+            ),
+            "prune by that plan and train for 100 epochs": (
+                f"{_CONFIG} {_WEIGHTS}=PATH/best_accuracy Prune.target.macs=0.5 Global.epoch_num=100"
+            ),
+        },
+        _prune,
+        _prune_arguments,
+        data_sets=("Train", "Eval"),
+        trains=True,
+        reads_weights=True,
+        resumable=True,
+    ),
+    "export": Command(
+        "export a checkpoint and prove the result -> an inference folder",
+        (
+            "Stage 3 of 3. The exported model is run against the checkpoint on a photograph; past a difference "
+            "of 1e-4 the export fails and leaves nothing. No images are needed."
+        ),
+        {
+            "the pruned checkpoint": (
+                f"{_CONFIG} {_WEIGHTS}=output/det_db/best_accuracy Global.save_inference_dir=inference_model"
+            ),
+            "proven on a photograph of your own": (
+                f"{_CONFIG} {_WEIGHTS}=output/det_db/best_accuracy Global.save_inference_dir=inference_model "
+                "Global.infer_img=page.jpg"
+            ),
+        },
+        _export,
+        data_sets=("Eval",),
+        reads_weights=True,
+    ),
+    "train": Command(
+        "train or fine-tune without pruning",
+        "A pruned checkpoint is trained on as it is, with its plan. Interrupted, the same command continues.",
+        {
+            "fine-tune for 100 epochs": f"{_CONFIG} {_WEIGHTS}=PATH/best_accuracy Global.epoch_num=100",
+            "start from the weights of a backbone": f"{_CONFIG} {_WEIGHTS}= Global.init_backbone=PATH",
+        },
+        _train,
+        data_sets=("Train", "Eval"),
+        trains=True,
+        resumable=True,
+    ),
+    "eval": Command(
+        "score a checkpoint or an exported folder",
+        "Precision, recall and hmean on the images of Eval.dataset, counted as PaddleOCR counts them.",
+        {
+            "a checkpoint, pruned or not": f"{_CONFIG} {_WEIGHTS}=output/det_db/best_accuracy",
+            "an export, on images of your own": (
+                f"{_CONFIG} {_WEIGHTS}=inference_model Eval.dataset.data_dir=DIR "
+                "Eval.dataset.label_file_list=[DIR/val.txt]"
+            ),
+        },
+        _eval,
+        data_sets=("Eval",),
+        reads_weights=True,
+    ),
+    "predict": Command(
+        "find text in images, draw it, write it as JSON",
+        (
+            "An exported folder, from ocrslim or from PaddleOCR, needs no configuration: its inference.yml says "
+            "how images are prepared and boxes found. A checkpoint needs -c."
+        ),
+        {
+            "an exported folder": "inference_model --images DIR --out seen",
+            "a checkpoint, by its configuration": (
+                f"{_CONFIG} --images page.jpg --out seen {_WEIGHTS}=output/det_db/best_accuracy"
+            ),
+        },
+        _predict,
+        _predict_arguments,
+        configure=_predict_configuration,
+        needs_config=False,
+        data_sets=("Eval",),
+        reads_weights=True,
+    ),
+    "merge": Command(
+        "put measurements of several folders, such as shards, together into Global.save_model_dir",
+        "They must come from the same configuration, weights and images; anything else is refused by name.",
+        {
+            "two folders into a third": f"part1 part2 {_CONFIG} -o Global.save_model_dir=output/whole",
+            "all folders in shards/": f"shards/* {_CONFIG} -o Global.save_model_dir=output/whole",
+        },
+        _merge,
+        _merge_arguments,
+        data_sets=("Eval",),
+    ),
+    "groups": Command(
+        "list the channel groups, and why the other layers cannot be pruned",
+        "Only the architecture is read, no weights and no images.",
+        {
+            "for reading": _CONFIG,
+            "for a program: one JSON object on the last line": f"{_CONFIG} --json",
+        },
+        _groups,
+    ),
+    "config": Command(
+        "print the resolved configuration, with where each value comes from",
+        "Nothing but the configuration is read. What is printed can be used as a configuration itself.",
+        {
+            "with its defaults": _CONFIG,
+            "with overrides": f"{_CONFIG} -o Prune.target.macs=0.5 Global.seed=7",
+        },
+        _config,
+    ),
+    "import-weights": Command(
+        "convert an ONNX file or an inference folder to a checkpoint",
+        (
+            "The keys are those of PaddleOCR's checkpoints. Nothing that is there already is replaced without "
+            "-o Global.overwrite=true."
+        ),
+        {
+            "an ONNX file": f"model.onnx weights/detector.pdparams {_CONFIG}",
+            "an inference folder, replacing an earlier import": (
+                f"ch_PP-OCRv3_det_infer weights/detector.pdparams {_CONFIG} -o Global.overwrite=true"
+            ),
+        },
+        _import_weights,
+        _import_arguments,
+    ),
+}

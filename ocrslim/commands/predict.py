@@ -1,0 +1,29 @@
+"""The command `predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ocrslim.config import Config
+from ocrslim.evaluation import open_engine, predict_images
+from ocrslim.inference import Engine, open_exported
+
+
+def run_predict(config: Config, images: Path, out: Path) -> dict[str, Any]:
+    """Find text in every image of the folder (or the one file) `images`; write drawings and `boxes.json` to `out`."""
+    result = predict_images(_engine(config), config, images, out)
+    print(f"{config.task.describe_predictions([*result.found.values()])} on {len(result.found)} images: {out}")
+    return {
+        "images": len(result.found),
+        "unreadable": list(result.unreadable),
+        "boxes": str(result.file),
+        "out": str(out),
+    }
+
+
+def _engine(config: Config) -> Engine:
+    """The network to run: without an architecture, an exported folder is all that it can be."""
+    if config.weights and not config.get("Architecture"):
+        return open_exported(config.weights, config.task)
+    return open_engine(config)
