@@ -25,8 +25,9 @@ if careless:
     shown._handlers_on = lambda stream: []
 logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
 logging.getLogger("ocrslim").setLevel(logging.INFO)
+hmean = task_of("det").metrics["hmean"]
 searches = {
-    f"conv{i}_depthwise_weights": ExactSearch([0.1, 0.5], [ImageCounts(9, 9, 9)] * 4, task_of("det").metrics["hmean"], 0.02)
+    f"conv{i}_depthwise_weights": ExactSearch([0.1, 0.5], [ImageCounts(9, 9, 9)] * 4, hmean, 0.02)
     for i in range(layers)
 }
 print("FIRST LINE", file=sys.stderr)
