@@ -37,10 +37,6 @@ class SensitivityDisplay:
     elsewhere it logs a line every few seconds. On leaving it logs one line with what was achieved.
     """
 
-    _progress: Progress
-    _logged: set[str]  # layers whose ratio has been logged
-    _due: float  # time of the next update
-
     def __init__(
         self,
         searches: Mapping[str, Search],
@@ -55,21 +51,18 @@ class SensitivityDisplay:
             minutes: time budget; None for as long as it takes.
             clock: gives seconds.
         """
-        self._searches = searches
-        self._images = images
-        self._minutes = minutes
-        self._clock = clock
+        self._progress = Progress(searches, images, clock)
+        self._logged = {row.layer for row in self._progress.settled}  # layers whose ratio is known to the reader
+        self._minutes, self._clock = minutes, clock
         self._live: Live | None = None
         self._stack = contextlib.ExitStack()
         self._drawn = False
+        self._due = clock() + LOG_SECONDS  # time of the next update
 
     def __enter__(self) -> SensitivityDisplay:
-        self._progress = Progress(self._searches, self._images, self._clock)
-        self._logged = {row.layer for row in self._progress.settled}
         console = _terminal(self._stack)
-        self._drawn = console is not None
-        self._due = self._clock() + (0.0 if self._drawn else LOG_SECONDS)
         if console is not None:
+            self._drawn, self._due = True, self._clock()
             self._live = Live(
                 get_renderable=lambda: self._frame(console),
                 console=console,
@@ -135,16 +128,15 @@ class SensitivityDisplay:
     def _frame(self, console: Console) -> RenderableType:
         progress = self._progress
         width = max(1, console.width - _MARGIN)
-        head = Table.grid(padding=(0, 2, 0, 0))
-        head.add_column()
-        head.add_column(no_wrap=True)
-        done = progress.done()
-        bar = ProgressBar(len(progress.rows), progress.share, width=max(8, min(60, width - len(done) - 4)))
-        head.add_row(bar, Text(done))
-        table = layer_table(
-            list(progress.rows.values()), list(progress.recent), width, console.height - 3, console.options.ascii_only
+        done, times = (
+            Text(text, no_wrap=True, overflow="crop") for text in (progress.done(), ", ".join(self._times()))
         )
-        return Group(head, Text(", ".join(self._times()), no_wrap=True, overflow="crop"), table)
+        head = Table.grid(padding=(0, 2, 0, 0))
+        head.add_row(
+            ProgressBar(len(progress.rows), progress.share, width=max(8, min(60, width - len(done) - 4))), done
+        )
+        rows, recent = list(progress.rows.values()), list(progress.recent)
+        return Group(head, times, layer_table(rows, recent, width, console.height - 3, console.options.ascii_only))
 
     def _summary(self, kind: type[BaseException] | None) -> str:
         progress = self._progress
@@ -152,8 +144,7 @@ class SensitivityDisplay:
             ending = "interrupted after" if issubclass(kind, KeyboardInterrupt) else "stopped after"
         else:
             ending = "done in" if len(progress.settled) == len(progress.rows) else "out of time after"
-        # a terminal has shown the ratios in its table
-        news = "" if self._drawn else self._news()
+        news = "" if self._drawn else self._news()  # a terminal has shown the ratios in its table
         took = tqdm.format_interval(progress.elapsed)
         return f"analysis {ending} {took}: {progress.done()}, {progress.speed()}{news}"
 

@@ -37,7 +37,7 @@ _SECTIONS = ("Architecture", "Eval", "PostProcess")
 
 @dataclass(frozen=True)
 class SensitivityResult:
-    """An analysis: what was to be measured, and what is."""
+    """An analysis: its problem, its settings and the measurements so far."""
 
     problem: Problem
     measured: Measurements

@@ -1,4 +1,4 @@
-"""What goes into an analysis, its problem and its settings, and its result."""
+"""The problem, the settings and the result of an analysis."""
 
 from __future__ import annotations
 

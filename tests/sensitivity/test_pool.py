@@ -238,7 +238,7 @@ def test_the_command_tells_in_a_line_that_workers_die(
     assert status == 2
     assert (
         len(errors) == 1
-        and "worker crashed 4 times on its start" in errors[0]
+        and "worker crashed 4 times on the unpruned network" in errors[0]
         and "-o Prune.engine=dygraph" in errors[0]
     )
     assert not list(tmp_path.glob(".*")), "no unfinished file"

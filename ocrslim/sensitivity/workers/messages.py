@@ -62,7 +62,7 @@ class Job:
     variant: Any
 
     def __str__(self) -> str:
-        return f"{self.layer or 'the unpruned network'} {self.ratio:g}"
+        return "the unpruned network" if self.layer is None else f"{self.layer} {self.ratio:g}"
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,7 @@ class ProcessWorkers:
         if crashed.restarts == _MAX_RESTARTS:
             raise OcrSlimError(
                 f"worker crashed {_MAX_RESTARTS + 1} times on {job or 'its start'} (exit status {status}): memory may "
-                f"not suffice for {self.count} workers: try -o Prune.workers=1, or -o Prune.engine=dygraph"
+                "not suffice: try -o Prune.workers=1, or -o Prune.engine=dygraph"
             )
         logger.warning(
             "worker exited with status %d while %s; restarted", status, f"measuring {job}" if job else "starting"
