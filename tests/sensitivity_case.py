@@ -16,7 +16,8 @@ from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.loading import load_network
 from ocrslim.sensitivity.analyzer import analyse
-from ocrslim.sensitivity.settings import Problem, Result, Settings
+from ocrslim.sensitivity.result import SensitivityResult
+from ocrslim.sensitivity.settings import Problem, Settings
 from ocrslim.sensitivity.workers import backends
 
 GROUPS = ["backbone.stage2.2.expand_conv.conv.weight", "neck.in2_conv.weight", "neck.p2_conv.weight"]
@@ -35,7 +36,7 @@ def problem_of(config, graph=None) -> Problem:
     )
 
 
-def analyse_at(problem, groups, ratios, folder, settings=None, **options) -> Result:
+def analyse_at(problem, groups, ratios, folder, settings=None, **options) -> SensitivityResult:
     """Analyse a problem at other groups and ratios."""
     return analyse(replace(problem, groups=groups, ratios=ratios), folder, settings, **options)
 

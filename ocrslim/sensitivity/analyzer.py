@@ -19,11 +19,12 @@ import numpy as np
 from ocrslim.errors import ConfigError, DataError, LoweringError
 from ocrslim.sensitivity.display import SensitivityDisplay
 from ocrslim.sensitivity.recorder import Recorder, searches_of
+from ocrslim.sensitivity.result import SensitivityResult
 from ocrslim.sensitivity.results.store import PICTURES, Measurements, open_measurements
 from ocrslim.sensitivity.results.table import EXACT, RECORD, TABLE
 from ocrslim.sensitivity.search.scheduler import Scheduler
 from ocrslim.sensitivity.search.search import Request, Search
-from ocrslim.sensitivity.settings import DYGRAPH, Problem, Result, Settings, Usage
+from ocrslim.sensitivity.settings import DYGRAPH, Problem, Settings, Usage
 from ocrslim.sensitivity.sharding import locked
 from ocrslim.sensitivity.workers.backends import Backend, backends, warn_slow
 from ocrslim.sensitivity.workers.messages import Job
@@ -53,7 +54,7 @@ def analyse(
     settings: Settings | None = None,
     overwrite: bool = False,
     processes: ProcessWorkers | None = None,
-) -> Result:
+) -> SensitivityResult:
     """Measure the losses that a problem asks for, continuing what `folder` holds.
 
     Args:
@@ -70,10 +71,10 @@ def analyse(
     analyzer = Analyzer(problem, settings, measurements)
     if analyzer.finished:
         analyzer.recorder.save(last=True)
-        return Result(measurements, Usage())
+        return SensitivityResult(problem, measurements, settings)
     for backend in backends(problem, settings, folder, processes):
         try:
-            return Result(measurements, analyzer.run(backend))
+            return SensitivityResult(problem, measurements, settings, analyzer.run(backend))
         except LoweringError as error:
             warn_slow(error)
     raise AssertionError("dygraph runs every network")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import paddle
 
@@ -15,96 +13,21 @@ from ocrslim.errors import ArtifactError
 from ocrslim.formats import read_sensitivities
 from ocrslim.inference import DygraphEngine
 from ocrslim.pruning import load_scored, match_groups, require_patterns
-from ocrslim.report import SensitivityPicture, draw_sensitivities
 from ocrslim.sensitivity.analyzer import analyse, start_processes
 from ocrslim.sensitivity.recorder import Recorder
+from ocrslim.sensitivity.result import SensitivityResult
 from ocrslim.sensitivity.results.store import (
     JOURNALS,
-    PICTURES,
-    Measurements,
     check_readable,
     open_measurements,
     read_counts,
 )
-from ocrslim.sensitivity.results.table import RECORD, TABLE, check_names
-from ocrslim.sensitivity.search.search import Point
+from ocrslim.sensitivity.results.table import TABLE, check_names
 from ocrslim.sensitivity.settings import Problem, Settings
 from ocrslim.sensitivity.sharding import share_of
 from ocrslim.utils import GIB, check_writable, hash_value
 
 _SECTIONS = ("Architecture", "Eval", "PostProcess")
-
-
-@dataclass(frozen=True)
-class SensitivityResult:
-    """An analysis: its problem, its settings and the measurements so far."""
-
-    problem: Problem
-    measured: Measurements
-    settings: Settings
-
-    @property
-    def groups(self) -> Sequence[str]:
-        """Names of the groups that were asked for (state-dict keys)."""
-        return self.problem.groups
-
-    @property
-    def table_path(self) -> Path:
-        """The file `sen.pickle`."""
-        return self.measured.folder / TABLE
-
-    @property
-    def names(self) -> list[str]:
-        """The public names of the groups that were asked for."""
-        return list(self.problem.layers)
-
-    @property
-    def layers(self) -> dict[str, Any]:
-        """The entries of `sen.json` of those groups, as far as they are measured."""
-        known = self.measured.record["layers"]
-        return {name: known[name] for name in self.names if name in known}
-
-    @property
-    def settled(self) -> int:
-        """Groups of which nothing is left to measure."""
-        return sum(layer["settled"] for layer in self.layers.values())
-
-    def picture(self) -> SensitivityPicture:
-        """The data that the pictures show."""
-        record, layers = self.measured.record, self.layers
-        points = {
-            name: [
-                Point(float(ratio), p["images"], p["loss"], p["low"], p["high"], p["how"])
-                for ratio, p in (layers[name]["points"] if name in layers else {}).items()
-            ]
-            for name in self.names
-        }
-        return SensitivityPicture(
-            points,
-            record["tolerance"],
-            record["metric"],
-            record["baseline"][record["metric"]],
-            record["images"],
-            {name: layer["ratio"] for name, layer in layers.items()},
-            {self.problem.public(group): self.problem.macs_share(group) for group in self.problem.graph.groups},
-        )
-
-    def draw(self) -> tuple[Path, Path]:
-        """Draw the pictures beside the table; their files."""
-        return draw_sensitivities(self.picture(), self.measured.folder / PICTURES[0])
-
-    def to_json(self) -> dict[str, Any]:
-        """Files, baseline and counts."""
-        record = self.measured.record
-        return {
-            "sen_file": str(self.table_path),
-            "record": str(self.measured.folder / RECORD),
-            "baseline": record["baseline"],
-            "groups": len(self.groups),
-            "settled": self.settled,
-            "points": sum(len(losses) for losses in self.measured.table.values()),
-            "seconds": round(record["seconds"], 1),
-        }
 
 
 def measure(config: Config) -> SensitivityResult:
@@ -122,8 +45,7 @@ def measure(config: Config) -> SensitivityResult:
     settings = settings_of(config)
     with start_processes(settings) as processes:
         problem = problem_of(config)
-        result = analyse(problem, folder, settings, config.overwrite, processes)
-    return SensitivityResult(problem, result.measured, settings)
+        return analyse(problem, folder, settings, config.overwrite, processes)
 
 
 def merge(config: Config, sources: Sequence[Path]) -> SensitivityResult:

@@ -1,4 +1,4 @@
-"""The problem, the settings and the result of an analysis."""
+"""The problem and the settings of an analysis, and what a run used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ocrslim.data import LabelledSet
 from ocrslim.graph import ChannelGraph
 from ocrslim.models import to_public
 from ocrslim.pruning import ChannelPruner
-from ocrslim.sensitivity.results.store import Identity, Measurements
+from ocrslim.sensitivity.results.store import Identity
 from ocrslim.sensitivity.results.table import EXACT
 from ocrslim.sensitivity.sharding import Share, cores
 from ocrslim.tasks import Task
@@ -146,11 +146,3 @@ class Usage:
     engine: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     cached: tuple[int, int] = (0, 0)
-
-
-@dataclass(frozen=True)
-class Result:
-    """The measurements in a folder after a run, and what the run used."""
-
-    measured: Measurements
-    usage: Usage

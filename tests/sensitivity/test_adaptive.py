@@ -17,8 +17,8 @@ from ocrslim.pruning.loss_rules import ratio_by_loss
 from ocrslim.pruning.prunable import Scored
 from ocrslim.selection.chooser import choose_plan
 from ocrslim.sensitivity.analyzer import TimeBudget
+from ocrslim.sensitivity.result import SensitivityResult
 from ocrslim.sensitivity.results.table import load_table
-from ocrslim.sensitivity.run import SensitivityResult
 from ocrslim.sensitivity.workers.pool import ProcessWorkers
 from ocrslim.utils.files import read_json, write_json
 
