@@ -37,7 +37,7 @@ from accuracy_plan import RESIZE, Part, folder_of, parse_point, plan
 from accuracy_spots import as_json, comparisons, spots_of
 from machine import describe, now, revision
 from paths import REPO, package_weights, portable
-from processes import Journal, environment, run_logged
+from processes import FinishedParts, environment, run_logged
 
 from ocrslim.utils.files import write_text
 
@@ -158,7 +158,7 @@ class Bench:
     def __init__(self, out: Path, score_again: bool = False):
         self.failed: list[str] = []
         self._out, self._again = out, score_again
-        self._journal = Journal(out / "parts.jsonl")
+        self._journal = FinishedParts(out / "parts.jsonl")
         self.results = self._journal.results
 
     def run(self, parts: Sequence[Part]) -> None:

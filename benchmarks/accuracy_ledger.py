@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from machine import now, revision
-from processes import append_line, read_lines
+from processes import json_lines, read_lines
 
 BEGUN, DONE = "begun", "done"
 
@@ -35,12 +35,12 @@ def begin(path: Path, name: str, weights: str, again: bool = False) -> None:
             f"{others[-1]['weights'][:12]}, now {weights[:12]}): one is to be scored once; to do it nevertheless, and "
             "have the results say so, add --score-again"
         )
-    append_line(path, {"name": name, "weights": weights, "state": BEGUN, "date": now(), "revision": revision()})
+    json_lines(path).append({"name": name, "weights": weights, "state": BEGUN, "date": now(), "revision": revision()})
 
 
 def finish(path: Path, name: str, weights: str) -> None:
     """Enter that it has been scored."""
-    append_line(path, {"name": name, "weights": weights, "state": DONE, "date": now(), "revision": revision()})
+    json_lines(path).append({"name": name, "weights": weights, "state": DONE, "date": now(), "revision": revision()})
 
 
 def readings(path: Path) -> dict[str, list[dict[str, str]]]:

@@ -99,11 +99,11 @@ def counts_of(engine: Any, config: Any, images: Any) -> list[Any]:
 def scored(model: Any, config: Any) -> Answer:
     """Counts and scores on the evaluation images, checked against dygraph on two of them."""
     from ocrslim.data.eval_set import EvalSet, scan_evaluation
-    from ocrslim.inference.auto_engine import Engines
+    from ocrslim.inference.auto_engine import AutoEngine
     from ocrslim.tasks.detection.metric import scores_of
 
     images = EvalSet(scan_evaluation(config), config)
-    with Engines(model, config.task).engine(images) as engine:
+    with AutoEngine(model, config.task).engine(images) as engine:
         counts = counts_of(engine, config, images)
         check = held_against_dygraph(engine, model, images)
     return {"counts": [list(one) for one in counts], "scores": scores_of(counts), "check": check}

@@ -13,11 +13,13 @@ from typing import Any
 from machine import die_with_parent, kill_tree, wait_for
 from paths import REPO, portable
 
+from ocrslim.utils import JsonLines
+
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_DEBUG_CPU_TYPE")
 
 
-class Journal:
-    """What finished parts gave, in a file that a kill can only cut the last line off; paths in it are portable.
+class FinishedParts:
+    """Results of the finished parts, kept in a file that is only appended to; paths in it are portable.
 
     Attributes:
         results: by key of the part.
@@ -26,7 +28,8 @@ class Journal:
     def __init__(self, path: Path):
         self.results: dict[str, dict[str, Any]] = {}
         self._path = path
-        drop_cut_off(path)
+        if path.is_file():
+            json_lines(path).cut_at_last_line()
         self.refresh()
 
     def refresh(self) -> None:
@@ -34,31 +37,20 @@ class Journal:
         self.results.update({one["request"]["key"]: one for one in read_lines(self._path)})
 
     def add(self, one: Mapping[str, Any]) -> None:
-        """Keep `one`, which has the part as `request`; the journal's folder is `OUT`."""
+        """Keep `one`, which has the part as `request`; the file's folder is `OUT`."""
         kept = json.loads(json.dumps(portable(one, self._path.parent)))
-        append_line(self._path, kept)
+        json_lines(self._path).append(kept)
         self.results[kept["request"]["key"]] = kept
 
 
+def json_lines(path: Path) -> JsonLines:
+    """The file at `path` as benchmarks write it."""
+    return JsonLines(path, ascii_only=True)
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The complete lines of a file of JSON lines."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
-def drop_cut_off(path: Path) -> None:
-    """Take off a file what follows its last complete line: a kill has cut it off."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if not text.endswith("\n") and text:
-        path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-
-
-def append_line(path: Path, one: Mapping[str, Any]) -> None:
-    """Write a line of JSON behind the others, and see it onto the disk."""
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(one) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    """The complete lines of a file of JSON lines; none where there is no such file."""
+    return [json.loads(line) for line in json_lines(path).lines()] if path.is_file() else []
 
 
 def environment(**changes: str) -> dict[str, str]:

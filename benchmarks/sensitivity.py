@@ -30,7 +30,7 @@ from typing import Any
 import sensitivity_tables as tables
 from machine import describe, now, revision
 from paths import REPO
-from processes import Journal, environment, run_logged
+from processes import FinishedParts, environment, run_logged
 from sensitivity_plan import DATA, NINE, Part, listing_parts, plan
 
 from ocrslim.utils.files import write_text
@@ -100,7 +100,7 @@ class Bench:
 
     def __init__(self, out: Path):
         self.failed: list[str] = []
-        self._out, self._journal = out, Journal(out / "parts.jsonl")
+        self._out, self._journal = out, FinishedParts(out / "parts.jsonl")
         self.results = self._journal.results
 
     def run(self, parts: Sequence[Part], what: str) -> None:

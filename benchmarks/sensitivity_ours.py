@@ -70,29 +70,29 @@ def measure(request: Answer) -> Answer:
     from ocrslim.sensitivity import run
     from ocrslim.sensitivity.analyzer import analyse, start_processes
 
-    method, marks = run._method(config), _Marks()
-    with marks.watching(), start_processes(method) as processes:
-        study, groups = run._study(config)
-        done = analyse(study, groups, config.prune.ratios, Path(request["folder"]), method, processes=processes)
+    settings, marks = run.settings_of(config), _Marks()
+    with marks.watching(), start_processes(settings) as processes:
+        problem = run.problem_of(config)
+        done = analyse(problem, Path(request["folder"]), settings, processes=processes)
     end = time.monotonic()
     points = [mark for mark in marks.taken if mark[1] is not None]
     start = next((at for at, layer, _, _ in marks.taken if layer is None), marks.entered)
-    public = {study.public(group): group for group in groups}
+    public = problem.layers
     table = done.measured.table
-    during = {what: spent - marks.at_start.get(what, 0.0) for what, spent in done.spent.seconds.items()}
+    during = {what: spent - marks.at_start.get(what, 0.0) for what, spent in done.usage.seconds.items()}
     return {
-        "engine": done.spent.engine,
+        "engine": done.usage.engine,
         "began": BEGAN,
         "start": start,
         "last": max((mark[0] for mark in points), default=start),
         "end": end,
         "image_points": sum(mark[3] for mark in points),
         "spent": during,
-        "cached": list(done.spent.cached),
+        "cached": list(done.usage.cached),
         "losses": {point(public[name], r): loss for name, losses in table.items() for r, loss in losses.items()},
         "counts": _by_image(done.measured, public),
         "layers": {public[name]: layer for name, layer in done.measured.record["layers"].items()},
-        "arithmetic": _arithmetic(study, public, points),
+        "arithmetic": _arithmetic(problem, public, points),
     }
 
 
@@ -100,10 +100,10 @@ def _by_image(measured: Any, public: dict[str, str]) -> dict[str, list[list[int]
     """Counts of the complete points in the order of the label file."""
     import numpy as np
 
-    from ocrslim.sensitivity.analyzer import _ORDER_SEED
+    from ocrslim.sensitivity.settings import measuring_order
 
     images = measured.identity.images
-    place = np.argsort(np.random.default_rng(_ORDER_SEED).permutation(images)).tolist()
+    place = np.argsort(measuring_order(images)).tolist()
     return {
         point(public[layer], ratio): [list(counts[at]) for at in place]
         for (layer, ratio), counts in measured.counts.items()
@@ -111,11 +111,11 @@ def _by_image(measured: Any, public: dict[str, str]) -> dict[str, list[list[int]
     }
 
 
-def _arithmetic(study: Any, public: dict[str, str], points: Sequence[Any]) -> dict[str, float]:
+def _arithmetic(problem: Any, public: dict[str, str], points: Sequence[Any]) -> dict[str, float]:
     """MACs of what was measured: of the pruned networks, and of what reuse leaves of them to compute.
 
     By layers as the channel graph counts them, scaled to the mean size of an image; what reuse leaves is the part
-    behind the division at its default price, and once for each layer and image the part in front.
+    behind the partition at its default price, and once for each layer and image the part in front.
     """
     from ocrslim.data.eval_set import EvalSet
     from ocrslim.graph.frontends.dygraph import traced
@@ -123,25 +123,27 @@ def _arithmetic(study: Any, public: dict[str, str], points: Sequence[Any]) -> di
     from ocrslim.models.weights import state_arrays
     from ocrslim.pruning.cost import measure_cost
 
-    images = EvalSet(study.labelled, study.config, memory=0)
+    images = EvalSet(problem.labelled, problem.config, memory=0)
     began = time.monotonic()
     share = images.pixels / len(images) / NOMINAL_PIXELS
     decoding = time.monotonic() - began
     network = RuntimeNetwork(
-        traced(study.model, [study.task.free_shape], training=False), state_arrays(study.model), study.task.probe_shape
+        traced(problem.model, [problem.task.free_shape], training=False),
+        state_arrays(problem.model),
+        problem.task.probe_shape,
     )
-    pruner, graph = study.pruner(), study.graph
+    pruner, graph = problem.pruner(), problem.graph
     whole = behind = front = 0.0
     for name in dict.fromkeys(mark[1] for mark in points):
-        division = network.divide(graph.groups[public[name]])
-        parts = {part: replace(graph, layers=_layers(graph, getattr(division, part))) for part in ("front", "back")}
+        partition = network.split(graph.groups[public[name]])
+        parts = {part: replace(graph, layers=_layers(graph, getattr(partition, part))) for part in ("prefix", "suffix")}
         here = [(ratio, count) for _, layer, ratio, count in points if layer == name]
         for ratio, count in here:
             cuts = pruner.cuts({public[name]: ratio})
             whole += share * count * measure_cost(graph, cuts).macs
-            behind += share * count * measure_cost(parts["back"], cuts).macs
+            behind += share * count * measure_cost(parts["suffix"], cuts).macs
         seen = max(sum(count for ratio, count in here if ratio == one) for one in {ratio for ratio, _ in here})
-        front += share * seen * parts["front"].macs
+        front += share * seen * parts["prefix"].macs
     return {"whole": whole, "with_reuse": behind + front, "image": share * graph.macs, "decoding": decoding}
 
 

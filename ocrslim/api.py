@@ -28,8 +28,8 @@ from ocrslim.data import EvalSet, NetworkMemory, Preprocessor, scan_evaluation
 from ocrslim.evaluation import Scorer, post_processor
 from ocrslim.export import Exported, export_network
 from ocrslim.formats import Sensitivities
+from ocrslim.inference import AutoEngine, DygraphEngine
 from ocrslim.models import build_model
-from ocrslim.inference import DygraphEngine, Engines
 from ocrslim.pruning import (
     Cost,
     Network,
@@ -104,7 +104,7 @@ class Model:
         config = self.with_options(_dataset("Eval", labels, data_dir)).config
         config.require("Eval", "PostProcess")
         images = EvalSet(scan_evaluation(config), config)
-        with Engines(self.network.model, config.task).engine(images) as engine:
+        with AutoEngine(self.network.model, config.task).engine(images) as engine:
             return Scorer(config)(engine, images)
 
     def predict(self, image: str | Path) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,30 @@ from ocrslim.graph.frontends.dygraph import traced
 from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.loading import load_network
-from ocrslim.sensitivity import analyzer as sensitivity
-from ocrslim.sensitivity.analyzer import Method, Study, analyse
+from ocrslim.sensitivity.analyzer import analyse
+from ocrslim.sensitivity.result import SensitivityResult
+from ocrslim.sensitivity.settings import Problem, Settings
+from ocrslim.sensitivity.workers import backends
 
 GROUPS = ["backbone.stage2.2.expand_conv.conv.weight", "neck.in2_conv.weight", "neck.p2_conv.weight"]
 PUBLIC = ["conv10_expand_weights", "neck.in2_conv.weight", "neck.p2_conv.weight"]
 RATIOS = (0.3, 0.6)
 HASHES = {"weights": "w", "architecture": "a", "criterion": "fpgm", "evaluation data": "d"}
-PLAIN = Method(engine="dygraph")
-FAST = Method(workers=1)
+PLAIN = Settings(engine="dygraph")
+FAST = Settings(workers=1)
 
 
-def study_of(config, graph=None) -> Study:
+def problem_of(config, graph=None) -> Problem:
     model = load_network(config).model
     graph = graph or channel_graph(model, [1, 3, 64, 96])
-    return Study(model, graph, scan(config, "Eval"), config, lambda: ChannelPruner(model, graph, "fpgm"), HASHES)
+    return Problem(
+        model, graph, scan(config, "Eval"), config, lambda: ChannelPruner(model, graph, "fpgm"), HASHES, GROUPS, RATIOS
+    )
+
+
+def analyse_at(problem, groups, ratios, folder, settings=None, **options) -> SensitivityResult:
+    """Analyse a problem at other groups and ratios."""
+    return analyse(replace(problem, groups=groups, ratios=ratios), folder, settings, **options)
 
 
 def entries(folder: Path) -> list[tuple]:
@@ -53,31 +63,31 @@ _MADE: dict[str, Any] = {}  # once for all test files: a fixture that is importe
 
 
 @pytest.fixture(scope="session")
-def study(v2_config, pp_ocrv2, rendered_options) -> Study:
-    if "study" not in _MADE:
+def problem(v2_config, pp_ocrv2, rendered_options) -> Problem:
+    if "problem" not in _MADE:
         options = [*rendered_options, f"Global.pretrain_weights={pp_ocrv2}"]
-        _MADE["study"] = study_of(load_config(v2_config, options))
-    return _MADE["study"]
+        _MADE["problem"] = problem_of(load_config(v2_config, options))
+    return _MADE["problem"]
 
 
 @pytest.fixture(scope="session")
-def undisturbed(study, tmp_path_factory):
+def undisturbed(problem, tmp_path_factory):
     """The reference: every point in dygraph, nothing in between."""
     if "analysis" not in _MADE:
-        _MADE["analysis"] = analyse(study, GROUPS, RATIOS, tmp_path_factory.mktemp("undisturbed"), PLAIN)
+        _MADE["analysis"] = analyse_at(problem, GROUPS, RATIOS, tmp_path_factory.mktemp("undisturbed"), PLAIN)
     return _MADE["analysis"]
 
 
 @pytest.fixture
-def traced_once(study, monkeypatch):
-    """The network of `study` is traced a single time for all tests."""
-    known = study.__dict__
+def traced_once(problem, monkeypatch):
+    """The network of `problem` is traced a single time for all tests."""
+    known = problem.__dict__
 
     def cached(model, shapes, training):
-        if model is not study.model:
+        if model is not problem.model:
             return traced(model, shapes, training=training)
         if "_program" not in known:
             known["_program"] = traced(model, shapes, training=training)
         return known["_program"]
 
-    monkeypatch.setattr(sensitivity, "traced", cached)
+    monkeypatch.setattr(backends, "traced", cached)

@@ -31,15 +31,15 @@ def _show(result: SensitivityResult) -> dict[str, Any]:
     if result.settled < len(result.groups):
         logger.info(
             "%d of %d layers are measured to the end; %s",
-            *(result.settled, len(result.groups), _next(result.method.share)),
+            *(result.settled, len(result.groups), _next(result.settings.share)),
         )
     return {**result.to_json(), "pictures": [str(path) for path in pictures]}
 
 
 def losses_text(result: SensitivityResult) -> str:
     """The table that a user reads: each layer's ratio in adaptive mode, its losses in exact mode."""
-    if result.method.mode == ADAPTIVE:
-        return decisions_table(result.layers, result.method.tolerance, result.measured.record["images"])
+    if result.settings.mode == ADAPTIVE:
+        return decisions_table(result.layers, result.settings.tolerance, result.measured.record["images"])
     return sensitivity_table(result.measured.table, result.names)
 
 

@@ -1,4 +1,4 @@
-"""Engines of a configuration, for evaluation."""
+"""AutoEngine of a configuration, for evaluation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 from ocrslim.config import Config
 from ocrslim.data import EvalSet
-from ocrslim.inference import DygraphEngine, Engine, Engines, is_inference_folder, open_exported
+from ocrslim.inference import AutoEngine, DygraphEngine, Engine, is_inference_folder, open_exported
 from ocrslim.pruning import load_network
 
 
@@ -24,4 +24,4 @@ def scoring_engine(config: Config) -> Callable[[EvalSet], AbstractContextManager
     if config.weights and is_inference_folder(config.weights):
         engine = open_exported(config.weights, config.task)
         return lambda _: contextlib.nullcontext(engine)
-    return Engines(load_network(config).model, config.task).engine
+    return AutoEngine(load_network(config).model, config.task).engine

@@ -1,6 +1,6 @@
 """Ways to run a network: dygraph, Paddle Inference, and a compiler for what sensitivity analysis repeats."""
 
-from ocrslim.inference.auto_engine import Engines
+from ocrslim.inference.auto_engine import AutoEngine
 from ocrslim.inference.engines import (
     LEGACY_MODEL,
     PIR_MODEL,
@@ -10,7 +10,7 @@ from ocrslim.inference.engines import (
     is_inference_folder,
     open_exported,
 )
-from ocrslim.inference.incremental.activation_cache import Fronts
+from ocrslim.inference.incremental.activation_cache import ActivationCache
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.runner import GroupRunner
 from ocrslim.inference.latency import measure_latency
@@ -21,10 +21,10 @@ __all__ = [
     "PARAMS_FILE",
     "PIR_MODEL",
     "PLAIN",
+    "ActivationCache",
+    "AutoEngine",
     "DygraphEngine",
     "Engine",
-    "Engines",
-    "Fronts",
     "GroupRunner",
     "InferenceEngine",
     "RuntimeNetwork",

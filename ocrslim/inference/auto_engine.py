@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ocrslim.errors import LoweringError, last_line
 from ocrslim.graph import traced
-from ocrslim.inference.compiler.executable import Predictor
+from ocrslim.inference.compiler.executable import Executable
 from ocrslim.inference.engines import DygraphEngine, Engine
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.runner import compare
@@ -33,18 +33,18 @@ _COMPARED = 1280  # pixels of a side; of a larger image a corner is compared, wh
 
 
 class Images(Protocol):
-    """What is scored: float32 images [1, C, H, W]."""
+    """The images to score: float32 [1, C, H, W]."""
 
     def __len__(self) -> int: ...
 
     def image(self, index: int) -> np.ndarray: ...
 
 
-class Engines:
-    """Engines for one network, each with the weights that the network has when it is asked for.
+class AutoEngine:
+    """The faster of two engines for one network, with the weights that the network has when it is asked for.
 
-    Which runtime is used depends on the images, the network and its weights alone, not on a clock: a run that is
-    resumed scores as one that was not stopped.
+    The choice depends on the images, the network and its weights alone, not on a clock: a run that is resumed scores
+    as one that was not stopped.
     """
 
     def __init__(self, model: nn.Layer, task: Task):
@@ -86,20 +86,20 @@ class Engines:
             return None
         return _FastEngine(run, reference)
 
-    def _load(self) -> Predictor:
+    def _load(self) -> Executable:
         """The network as it is now, on the runtime."""
         arrays = state_arrays(self._model)
         if self._network is None:
             program = traced(self._model, [self._task.free_shape], training=False)
             self._network = RuntimeNetwork(program, arrays, self._task.probe_shape, threads=_threads())
-        return self._network.back(self._network.divide(None), Variant(arrays=arrays))
+        return self._network.suffix(self._network.split(None), Variant(arrays=arrays))
 
 
 class _FastEngine:
     """The runtime, and dygraph from the first image on that the runtime fails on."""
 
-    def __init__(self, run: Predictor, reference: DygraphEngine):
-        self._run: Predictor | None = run
+    def __init__(self, run: Executable, reference: DygraphEngine):
+        self._run: Executable | None = run
         self._reference = reference
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
@@ -117,7 +117,7 @@ class _FastEngine:
 
 
 def _pays(images: Images) -> bool:
-    """Whether the images, all taken to be as large as the first, are enough for the runtime."""
+    """Tell whether the images, all taken to be as large as the first, are enough for the runtime."""
     return len(images) > 0 and len(images) * images.image(0)[0, 0].size >= PAYS
 
 

@@ -13,7 +13,7 @@ from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet
 from ocrslim.errors import ArtifactError
 from ocrslim.evaluation import Scorer
-from ocrslim.inference import Engines
+from ocrslim.inference import AutoEngine
 from ocrslim.models import state_arrays
 from ocrslim.pruning import Network, Plan, apply_plan, calibration_inputs, load_prunable, recover
 from ocrslim.training import TRIALS
@@ -77,7 +77,7 @@ class Trials:
         known = self._known()
         if key not in known:
             images = EvalSet(self._evaluation, self._config)
-            with Engines(made(), self._config.task).engine(images) as engine:
+            with AutoEngine(made(), self._config.task).engine(images) as engine:
                 found = Scorer(self._config)(engine, images)
             known[key] = found[self._config.main_indicator]
             if self._keep:

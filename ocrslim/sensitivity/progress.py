@@ -1,4 +1,4 @@
-"""How far a sensitivity analysis is, how fast it goes, and how long the rest will take."""
+"""The progress of a sensitivity analysis: work done, speed, and remaining time."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from typing import NamedTuple
 
 from ocrslim.sensitivity.search.search import MEASURED, Decision, ExactSearch, Search
 
+SETTLED, BEGUN, NOT_BEGUN = "settled", "begun", "not begun"
 _NARROW = 0.1  # width of a ratio's interval at which an adaptive search is about to be settled
 _UNSETTLED = 0.95  # the most of its work that a layer which is not settled can have behind it
 
 
-class LayerRow(NamedTuple):
-    """How it stands with one layer.
+class LayerProgress(NamedTuple):
+    """Progress of one layer.
 
     Attributes:
         layer: public name.
         decision: the ratio so far.
-        points: how many were measured on all images.
-        images: how many were measured, of all ratios together.
+        points: number that were measured on all images.
+        images: number that were measured, of all ratios together.
         share: of the layer's work that is done, 0..1.
     """
 
@@ -32,17 +33,17 @@ class LayerRow(NamedTuple):
 
     @property
     def state(self) -> str:
-        """One of "settled", "begun", "not begun"."""
-        return "settled" if self.decision.settled else "begun" if self.images else "not begun"
+        """One of `SETTLED`, `BEGUN`, `NOT_BEGUN`."""
+        return SETTLED if self.decision.settled else BEGUN if self.images else NOT_BEGUN
 
 
-class Standing:
-    """How far an analysis is, and how fast it goes; what an earlier run measured does not count for the speed."""
+class Progress:
+    """Work done, speed and remaining time; points of an earlier run do not count for the speed."""
 
     def __init__(self, searches: Mapping[str, Search], images: int, clock: Callable[[], float] = time.monotonic):
         """
         Args:
-            searches: by public name, as far as they are known.
+            searches: by public name; they change meanwhile.
             images: size of the evaluation set.
             clock: gives seconds.
         """
@@ -53,13 +54,13 @@ class Standing:
         self.total = sum(len(search.points()) for search in searches.values())
         decisions = {layer: search.decision() for layer, search in searches.items()}
         self._widths = {layer: decision.high - decision.low for layer, decision in decisions.items()}
-        self.recent: dict[str, None] = {}  # layers of which something came in, the last one last
+        self.recent: dict[str, None] = {}  # layers measured in this run, the last one last
         self.rows = {layer: self._row(layer) for layer in searches}
         self._before = self.images, self.share
         self._begun = self._last = clock()
 
     def measured(self, layer: str) -> None:
-        """Something came in of `layer`."""
+        """Update the progress of `layer`, of which something was measured."""
         self._last = self._clock()
         self.recent.pop(layer, None)
         self.recent[layer] = None
@@ -67,7 +68,7 @@ class Standing:
 
     @property
     def images(self) -> int:
-        """How many were measured, of all points together."""
+        """Images measured, of all points together."""
         return sum(row.images for row in self.rows.values())
 
     @property
@@ -76,7 +77,7 @@ class Standing:
         return sum(row.share for row in self.rows.values())
 
     @property
-    def settled(self) -> list[LayerRow]:
+    def settled(self) -> list[LayerProgress]:
         """Layers whose ratio is known."""
         return [row for row in self.rows.values() if row.decision.settled]
 
@@ -103,7 +104,7 @@ class Standing:
         return max(0.0, rest - (self._clock() - self._last))
 
     def done(self) -> str:
-        """What has been measured, in words."""
+        """Describe the work done."""
         layers = f"{len(self.settled)} of {len(self.rows)} layers settled"
         if self.exact:
             points = sum(row.points for row in self.rows.values())
@@ -111,11 +112,11 @@ class Standing:
         return f"{layers}, {self.images} images ({self.images / self._images:.1f} points)"
 
     def speed(self) -> str:
-        """Points per minute, in words."""
+        """Describe the points per minute."""
         rate = self.points_per_minute
         return "no result yet" if rate is None else f"{rate:.{0 if rate >= 100 else 1}f} points/min"
 
-    def _row(self, layer: str) -> LayerRow:
+    def _row(self, layer: str) -> LayerProgress:
         search = self._searches[layer]
         points, decision = search.points(), search.decision()
         images = sum(point.images for point in points)
@@ -123,7 +124,7 @@ class Standing:
             share = images / (len(points) * self._images)
         else:
             share = _narrowed(decision, max(self._widths[layer], decision.high - decision.low))
-        return LayerRow(layer, decision, sum(point.how == MEASURED for point in points), images, share)
+        return LayerProgress(layer, decision, sum(point.how == MEASURED for point in points), images, share)
 
 
 def _narrowed(decision: Decision, first: float) -> float:

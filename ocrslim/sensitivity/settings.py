@@ -1,11 +1,13 @@
-"""What an analysis is given, and what it gives back."""
+"""The problem and the settings of an analysis, and what a run used."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 from paddle import nn
 
 from ocrslim.config import Config
@@ -13,18 +15,24 @@ from ocrslim.data import LabelledSet
 from ocrslim.graph import ChannelGraph
 from ocrslim.models import to_public
 from ocrslim.pruning import ChannelPruner
-from ocrslim.sensitivity.results.store import Identity, Measurements
+from ocrslim.sensitivity.results.store import Identity
 from ocrslim.sensitivity.results.table import EXACT
 from ocrslim.sensitivity.sharding import Share, cores
 from ocrslim.tasks import Task
 
 DYGRAPH, ONEDNN = "dygraph", "paddle_inference_onednn"
+_ORDER_SEED = 0
 _FIXED_COST = 0.3  # finding and comparing boxes, building variants: in whole forward passes
 
 
+def measuring_order(images: int) -> list[int]:
+    """Indices of the images in the order in which they are measured: a random one, so that the first are a sample."""
+    return np.random.default_rng(_ORDER_SEED).permutation(images).tolist()
+
+
 @dataclass(frozen=True)
-class Study:
-    """What is analysed: everything that a point's loss depends on.
+class Problem:
+    """The network and the data of an analysis, and the points that are wanted: all that a loss depends on.
 
     Attributes:
         model: unpruned, weights loaded; unchanged when the analysis ends.
@@ -32,7 +40,9 @@ class Study:
         labelled: the evaluation images.
         config: with their transforms, the post-processing and the metric.
         pruner: scores the channels; not called before everything else is checked.
-        hashes: what identifies weights, architecture, data and settings.
+        hashes: identify weights, architecture, data and settings.
+        groups: names of the groups to analyse (state-dict keys).
+        ratios: fractions of channels to remove, each in 0..1.
     """
 
     model: nn.Layer
@@ -41,6 +51,8 @@ class Study:
     config: Config
     pruner: Callable[[], ChannelPruner]
     hashes: Mapping[str, str]
+    groups: Sequence[str]
+    ratios: Sequence[float]
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -54,11 +66,21 @@ class Study:
 
     @property
     def task(self) -> Task:
-        """What the network is for."""
+        """The task of the network."""
         return self.config.task
 
+    @cached_property
+    def layers(self) -> dict[str, str]:
+        """The groups to analyse by their public names."""
+        return {self.public(group): group for group in self.groups}
+
+    @property
+    def order(self) -> list[int]:
+        """Indices of the images in the order in which they are measured."""
+        return measuring_order(len(self.labelled))
+
     def identity(self) -> Identity:
-        """What measurements of this study are marked with."""
+        """The identity that measurements of this problem are marked with."""
         return Identity(self.graph, self.architecture, self.task, self.metric, len(self.labelled), self.hashes)
 
     def macs_share(self, group: str) -> float:
@@ -66,9 +88,10 @@ class Study:
         return self.graph.macs_of(self.graph.groups[group]) / max(1, self.graph.macs)
 
     def cost(self, group: str) -> float:
-        """What measuring a point of a group takes, in parts of what it takes where nothing is reused.
+        """Time to measure a point of a group, as a fraction of the time where nothing is reused.
 
-        The layers behind the one that names the group, and what does not depend on where it lies (measured).
+        It is spent in the layers behind the one that names the group, and on work that does not depend on where the
+        group lies (measured).
         """
         keys = [layer.key for layer in self.graph.layers]
         at = keys.index(group) + 1 if group in keys else 0
@@ -81,8 +104,8 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Method:
-    """How it is measured; no loss depends on it.
+class Settings:
+    """The way to measure; no loss depends on it.
 
     Attributes:
         mode: `EXACT`, every point on all images; or `ADAPTIVE`, what is needed to know each layer's ratio.
@@ -106,28 +129,20 @@ class Method:
 
     @property
     def processes(self) -> int:
-        """How many measure here."""
+        """Number of worker processes here."""
         return 1 if self.use_gpu else self.workers or max(1, cores() // self.share.on_machine)
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What a run took.
+class Usage:
+    """The time and memory that a run used.
 
     Attributes:
-        engine: what ran the network.
-        seconds: of all workers, by what they did.
+        engine: ran the network; empty where nothing was left to measure.
+        seconds: of all workers, by activity.
         cached: most bytes kept at a time, of images and of the unpruned network.
     """
 
     engine: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     cached: tuple[int, int] = (0, 0)
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """What a folder holds after a run, and what the run took."""
-
-    measured: Measurements
-    spent: Spent

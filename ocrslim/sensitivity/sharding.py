@@ -1,4 +1,4 @@
-"""Which part of an analysis this process measures: one of several ranks, one of several shards, or all of it.
+"""The part of an analysis that this process measures: one of several ranks, one of several shards, or all of it.
 
 Ranks (`python -m paddle.distributed.launch`) write into one folder, each its own journal; shards
 (`Prune.shard: 2/8`) each into a folder of its own, merged afterwards. Either way the parts do not talk to
@@ -81,7 +81,7 @@ def share_of(shard: str | None, environment: Mapping[str, str] | None = None) ->
 
 
 @contextlib.contextmanager
-def alone(folder: Path, share: Share) -> Iterator[None]:
+def locked(folder: Path, share: Share) -> Iterator[None]:
     """Keep the other ranks from writing the common files in `folder` within the block.
 
     Raises:

@@ -10,7 +10,7 @@ from paddle import nn
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, LabelledSet
 from ocrslim.evaluation import Scorer
-from ocrslim.inference import Engines
+from ocrslim.inference import AutoEngine
 from ocrslim.pruning import Plan
 from ocrslim.training.distillation import Distillation
 from ocrslim.utils import Ranks
@@ -50,7 +50,7 @@ class TrainingJob:
     def scoring(self) -> Callable[[], Scores]:
         """Return a function that scores the model as it is when called."""
         images, scorer = EvalSet(self.evaluation, self.config), Scorer(self.config)
-        engines = Engines(self.model, self.config.task)
+        engines = AutoEngine(self.model, self.config.task)
 
         def score() -> Scores:
             with engines.engine(images) as engine:

@@ -21,6 +21,7 @@ from ocrslim.utils.files import (
 from ocrslim.utils.hashing import hash_arrays, hash_bytes, hash_value
 from ocrslim.utils.input_files import GIB, MAX_PIXELS, MIB, open_regular, parse_json, read_file, shortened
 from ocrslim.utils.interrupts import Interrupts, current_interrupts, postponed
+from ocrslim.utils.json_lines import JsonLines
 from ocrslim.utils.paddle_setup import import_paddle, use_device
 from ocrslim.utils.progress import LOG_SECONDS, progress_bar
 from ocrslim.utils.text import MAX_TEXT, name_fault, path_fault, text_fault
@@ -36,6 +37,7 @@ __all__ = [
     "Clock",
     "Field",
     "Interrupts",
+    "JsonLines",
     "RankLost",
     "Ranks",
     "atomic_file",

@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import paths
 import versions
 from paths import portable
-from processes import Journal
+from processes import FinishedParts
 
 # not the end of another path, as `{folder}/tmp/x`, and with a name behind it
 MACHINE = r"(?<![\w.)}}>~*-])(?:/(?:home|root|work|workspace|tmp|mnt|media|scratch|builds|Users)|{})/[\w.]\S*"
@@ -121,10 +121,10 @@ def test_a_link_and_what_it_leads_to_are_told_as_the_same(tmp_path):
 
 def test_a_journal_keeps_portable_paths(tmp_path, repo):
     one = {"request": {"key": "a"}, "answer": {"table": f"{tmp_path}/sen.json", "code": f"{repo}/ocrslim"}}
-    journal = Journal(tmp_path / "parts.jsonl")
+    journal = FinishedParts(tmp_path / "parts.jsonl")
     journal.add(one)
     assert journal.results["a"]["answer"] == {"table": "OUT/sen.json", "code": "ocrslim"}
-    assert Journal(tmp_path / "parts.jsonl").results == journal.results
+    assert FinishedParts(tmp_path / "parts.jsonl").results == journal.results
 
 
 def test_a_failed_step_is_told_without_the_machines_paths(tmp_path, monkeypatch):

@@ -19,8 +19,8 @@ from ocrslim.config.config import load_config
 from ocrslim.errors import GraphError, LoweringError
 from ocrslim.graph.program import Program
 from ocrslim.inference import auto_engine as module
-from ocrslim.inference.auto_engine import PAYS, Engines
-from ocrslim.inference.compiler.executable import Predictor
+from ocrslim.inference.auto_engine import PAYS, AutoEngine
+from ocrslim.inference.compiler.executable import Executable
 from ocrslim.inference.engines import DygraphEngine
 from ocrslim.models.factory import build_model
 from ocrslim.models.weights import read_weights, state_arrays
@@ -104,7 +104,7 @@ def test_weights_changed_after_tracing_are_those_that_are_scored(
     images: Images, traces: list[nn.Layer], caplog: pytest.LogCaptureFixture
 ) -> None:
     model = network()
-    engines, seen = Engines(model, DETECTION), []
+    engines, seen = AutoEngine(model, DETECTION), []
     for _ in range(3):
         with engines.engine(images) as engine:
             assert not isinstance(engine, DygraphEngine)
@@ -122,7 +122,7 @@ def test_a_runtime_with_old_weights_would_be_noticed(
 ) -> None:
     """Control: where the new weights do not reach the runtime, dygraph scores, and a line says so."""
     model = network()
-    engines, variant = Engines(model, DETECTION), module.Variant
+    engines, variant = AutoEngine(model, DETECTION), module.Variant
     monkeypatch.setattr(module, "Variant", lambda **_: variant())
     with engines.engine(images) as engine:
         assert not isinstance(engine, DygraphEngine)
@@ -142,7 +142,7 @@ def test_the_network_is_left_as_it_was(images: Images, ends: type[BaseException]
     model.backbone.eval()  # as somebody might freeze it
     modes = [layer.training for layer in model.sublayers(include_self=True)]
     before, held = hash_arrays(state_arrays(model)), list(map(id, model.state_dict().values()))
-    engines, kept = Engines(model, DETECTION), []
+    engines, kept = AutoEngine(model, DETECTION), []
 
     def score() -> None:
         with engines.engine(images) as engine:
@@ -176,7 +176,7 @@ def test_a_network_that_cannot_be_traced_is_scored_in_dygraph(
     monkeypatch.setattr(module, "traced", refuse)
     model = network()
     model.train()
-    engines = Engines(model, DETECTION)
+    engines = AutoEngine(model, DETECTION)
     for _ in range(3):
         with engines.engine(images) as engine:
             assert isinstance(engine, DygraphEngine)
@@ -188,21 +188,21 @@ def test_a_network_that_cannot_be_traced_is_scored_in_dygraph(
 def test_a_runtime_that_fails_on_an_image_is_given_up(
     images: Images, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model, run = network(), Predictor.__call__
+    model, run = network(), Executable.__call__
 
-    def failing(self: Predictor, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    def failing(self: Executable, inputs: list[np.ndarray]) -> list[np.ndarray]:
         if inputs[0].shape[2:] == (96, 64):
             raise LoweringError("out of memory")
         return run(self, inputs)
 
-    monkeypatch.setattr(Predictor, "__call__", failing)
-    with Engines(model, DETECTION).engine(images) as engine:
+    monkeypatch.setattr(Executable, "__call__", failing)
+    with AutoEngine(model, DETECTION).engine(images) as engine:
         assert_maps(maps(engine, images), maps(DygraphEngine(model), images))
     assert len(caplog.messages) == 1 and "out of memory" in caplog.messages[0]
 
 
 def test_few_images_do_not_pay_for_a_trace(images: Images, traces: list[nn.Layer]) -> None:
-    engines = Engines(network(), DETECTION)
+    engines = AutoEngine(network(), DETECTION)
     with engines.engine(images) as engine:
         assert isinstance(engine, DygraphEngine)
     assert not traces
@@ -217,7 +217,7 @@ def test_few_images_do_not_pay_for_a_trace(images: Images, traces: list[nn.Layer
 @pytest.mark.usefixtures("always")
 def test_a_gpu_keeps_dygraph(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paddle, "get_device", lambda: "gpu:0")
-    with Engines(network(), DETECTION).engine(images) as engine:
+    with AutoEngine(network(), DETECTION).engine(images) as engine:
         assert isinstance(engine, DygraphEngine)
 
 
@@ -230,7 +230,7 @@ def test_a_pruned_network_that_learns_from_a_teacher(images: Images, caplog: pyt
     plan = Plan(ARCHITECTURE, (Cut("neck.p2_conv.weight", 0, 4, (0, 2)), *cuts))
     apply_plan(student, plan)
     with Distillation(teacher, student, plan, {"maps": 1, "features": 1}, DISTILLED) as distillation:
-        with Engines(student, DETECTION).engine(images) as engine:
+        with AutoEngine(student, DETECTION).engine(images) as engine:
             assert not isinstance(engine, DygraphEngine)
             assert_maps(maps(engine, images), maps(DygraphEngine(student), images))
         student.train()

@@ -14,7 +14,7 @@ from paddle import nn
 
 from ocrslim.errors import LoweringError
 from ocrslim.graph.frontends.dygraph import traced
-from ocrslim.inference.compiler.executable import Predictor
+from ocrslim.inference.compiler.executable import Executable
 from ocrslim.inference.compiler.from_program import to_steps
 from ocrslim.inference.compiler.lowering import lower
 from ocrslim.models.weights import state_arrays
@@ -43,10 +43,10 @@ def after_conv(function: Function, **parts) -> Net:
     return Net(lambda s, x: function(s, s.a(x)), a=conv(3, 8), **parts)
 
 
-def predictor(model: nn.Layer) -> Predictor:
+def predictor(model: nn.Layer) -> Executable:
     program = traced(model, [(-1, 3, -1, -1)], training=False)
     steps = to_steps(program.ops, program.outputs, state_arrays(model), {})
-    return Predictor(lower(steps, [v.id for v in program.inputs], [v.id for v in program.outputs]))
+    return Executable(lower(steps, [v.id for v in program.inputs], [v.id for v in program.outputs]))
 
 
 def assert_equals_dygraph(model: nn.Layer) -> None:
@@ -140,7 +140,7 @@ POOLS = {
     "mean, uneven": lambda x: F.avg_pool2d(x, (2, 3), (1, 2), (0, 1)),
     "mean of all": lambda x: F.adaptive_avg_pool2d(x, 1),
     "mean of parts": lambda x: F.adaptive_avg_pool2d(x, 3),
-    "mean of parts that do not divide": lambda x: F.adaptive_avg_pool2d(x, (4, 8)),
+    "mean of parts that do not split": lambda x: F.adaptive_avg_pool2d(x, (4, 8)),
     "mean of odd parts": lambda x: F.adaptive_avg_pool2d(x, (5, 7)),
 }
 RESIZED = {

@@ -1,4 +1,4 @@
-"""The division of a network around a group: what is handed over, and at what price something else is."""
+"""The partition of a network around a group: what is handed over, and at what price something else is."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from paddle import nn
 from ocrslim.graph.frontends.dygraph import trace, traced
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.graph.program import Op, Program, Value
-from ocrslim.inference.incremental.partition import Division, divide, part, whole
+from ocrslim.inference.incremental.partition import Partition, part, split, unsplit
 
 SHAPE = (1, 3, 8, 8)
 FREE, USUAL, DEAR = 0.0, 85.0, 1e9
@@ -35,8 +35,8 @@ class Setting:
         values = [value for op in self.program.ops for value in op.outputs if value.shape is not None]
         self.sizes = {value.id: math.prod(value.shape) / math.prod(SHAPE[2:]) for value in values}
 
-    def divide(self, group: str, price: float = USUAL) -> Division:
-        return divide(self.program, self.graph.groups[group], self.sizes, price)
+    def split(self, group: str, price: float = USUAL) -> Partition:
+        return split(self.program, self.graph.groups[group], self.sizes, price)
 
     def constants(self) -> set[int]:
         """Values that no input goes into."""
@@ -65,8 +65,8 @@ def maker(program: Program, value: Value) -> str:
 
 def handed_over(case: Setting, group: str, price: float = USUAL) -> dict[str, str | None]:
     """Maker of each source -> where its channels lie in a parameter, None where all stay."""
-    division = case.divide(group, price)
-    return {maker(case.program, s.value): s.member and str(s.member) for s in division.sources}
+    partition = case.split(group, price)
+    return {maker(case.program, s.value): s.member and str(s.member) for s in partition.sources}
 
 
 def reads(ops: tuple[Op, ...]) -> set[int]:
@@ -78,36 +78,36 @@ def makes(ops: tuple[Op, ...]) -> set[int]:
 
 
 @pytest.mark.parametrize("price", [FREE, USUAL, DEAR], ids=["free", "usual", "dear"])
-def test_the_sources_are_what_the_back_part_reads_and_the_front_part_makes(small, price):
+def test_the_sources_are_what_the_suffix_reads_and_the_prefix_makes(small, price):
     order = {id(op): place for place, op in enumerate(small.program.ops)}
     for group in small.graph.groups:
-        division = small.divide(group, price)
-        sources = [source.value.id for source in division.sources]
+        partition = small.split(group, price)
+        sources = [source.value.id for source in partition.sources]
         assert len(set(sources)) == len(sources), group
-        assert reads(division.back) - makes(division.back) == {*sources}, group
-        assert {*sources} <= makes(division.front) and reads(division.front) <= makes(division.front), group
-        assert {value.id for value in small.program.outputs} <= makes(division.back), group
-        for ops in (division.front, division.back):
+        assert reads(partition.suffix) - makes(partition.suffix) == {*sources}, group
+        assert {*sources} <= makes(partition.prefix) and reads(partition.prefix) <= makes(partition.prefix), group
+        assert {value.id for value in small.program.outputs} <= makes(partition.suffix), group
+        for ops in (partition.prefix, partition.suffix):
             assert [order[id(op)] for op in ops] == sorted(order[id(op)] for op in ops), group
 
 
-def test_whoever_reads_the_group_is_behind_the_division(small):
+def test_whoever_reads_the_group_is_in_the_suffix(small):
     for name, group in small.graph.groups.items():
         readers = {member.key for member in group.members if member.role == "input"}
         for price in (FREE, DEAR):
-            front = {value.parameter for op in small.divide(name, price).front for value in op.values()}
-            assert not readers & front, name
+            prefix = {value.parameter for op in small.split(name, price).prefix for value in op.values()}
+            assert not readers & prefix, name
 
 
 def test_a_higher_price_never_keeps_more(small):
     for group in small.graph.groups:
-        kept = [small.divide(group, price).elements(small.sizes) for price in (FREE, 5.0, 50.0, 500.0, DEAR)]
+        kept = [small.split(group, price).elements(small.sizes) for price in (FREE, 5.0, 50.0, 500.0, DEAR)]
         assert kept == sorted(kept, reverse=True), group
 
 
 def test_sliced_sources_name_a_member_that_keeps_what_surgery_keeps(small):
     for name, group in small.graph.groups.items():
-        for source in small.divide(name, FREE).sources:
+        for source in small.split(name, FREE).sources:
             if source.member is None:
                 assert source.keep([0]) is None
                 continue
@@ -138,14 +138,14 @@ def test_a_bypass_is_handed_over_whole():
 
 
 def test_a_layer_used_twice_is_sliced_at_each_use():
-    division = setting(networks.SharedOverScales()).divide("shared.weight")
-    assert [str(source.member) for source in division.sources] == ["shared.weight[0:4]"] * 2
+    partition = setting(networks.SharedOverScales()).split("shared.weight")
+    assert [str(source.member) for source in partition.sources] == ["shared.weight[0:4]"] * 2
 
 
 def test_grouped_convolutions_are_run_again():
     """Their channels do not lie as the units say, or lose inputs."""
     case = setting(networks.Grouped())
-    assert [source.member for source in case.divide("few.weight", FREE).sources] == [None]
+    assert [source.member for source in case.split("few.weight", FREE).sources] == [None]
 
 
 class Bottleneck(nn.Layer):
@@ -163,14 +163,14 @@ def test_the_price_decides_between_keeping_and_computing_again():
     case = setting(Bottleneck())
     # 64 numbers to keep, or 4 of them and (4 + 25 + 25) * 64 multiply-accumulates: even at about 57
     assert handed_over(case, "expand.weight", 30.0) == {"add": "expand.weight[0:64]"}
-    cheap, usual = case.divide("expand.weight", 30.0), case.divide("expand.weight", USUAL)
+    cheap, usual = case.split("expand.weight", 30.0), case.split("expand.weight", USUAL)
     assert cheap.elements(case.sizes) == 64 and usual.elements(case.sizes) == 4
-    assert case.divide("expand.weight", DEAR).elements(case.sizes) == 3
+    assert case.split("expand.weight", DEAR).elements(case.sizes) == 3
     assert handed_over(case, "expand.weight", DEAR) == {"data": None}
 
 
 @pytest.mark.parametrize("name", ["Residual", "SharedInput", "SpatialAttention", "Bottleneck"])
-def test_no_other_division_costs_less(name):
+def test_no_other_partition_costs_less(name):
     """Every set of operators to run again, tried one by one."""
     case = setting(Bottleneck() if name == "Bottleneck" else getattr(networks, name)())
     constants = case.constants()
@@ -186,13 +186,13 @@ def test_no_other_division_costs_less(name):
         return sum(size[v] * (products.get(v, 0) + 25) for v in made) + price * sum(size[v] for v in fed)
 
     for group in case.graph.groups:
-        must = divide(case.program, case.graph.groups[group], case.sizes, FREE).back
+        must = split(case.program, case.graph.groups[group], case.sizes, FREE).suffix
         free = [op for op in computing if id(op) not in {id(one) for one in must}]
         must = tuple(op for op in computing if id(op) in {id(one) for one in must})
         subsets = chain.from_iterable(combinations(free, n) for n in range(len(free) + 1))
         choices = [(*must, *subset) for subset in subsets]
         for price in (10.0, USUAL, 1000.0):
-            back = tuple(op for op in case.divide(group, price).back if op in computing)
+            back = tuple(op for op in case.split(group, price).suffix if op in computing)
             assert cost(back, price) <= min(cost(choice, price) for choice in choices) * (1 + 1e-6), (group, price)
 
 
@@ -208,23 +208,23 @@ class Idle(nn.Layer):
         return self.end(self.stem(x))
 
 
-def test_a_group_that_does_not_reach_the_output_leaves_it_to_the_front_part():
+def test_a_group_that_does_not_reach_the_output_leaves_it_to_the_prefix():
     case = setting(Idle())
     assert "side.weight" in case.graph.groups
     for price in (FREE, USUAL, DEAR):
-        division = case.divide("side.weight", price)
-        assert division.back == ()
-        assert [source.value for source in division.sources] == list(case.program.outputs)
-        assert {value.id for value in case.program.outputs} <= makes(division.front)
-        front = {value.parameter for op in division.front for value in op.values()}
-        assert "end.weight" in front and "far.weight" not in front
+        partition = case.split("side.weight", price)
+        assert partition.suffix == ()
+        assert [source.value for source in partition.sources] == list(case.program.outputs)
+        assert {value.id for value in case.program.outputs} <= makes(partition.prefix)
+        prefix = {value.parameter for op in partition.prefix for value in op.values()}
+        assert "end.weight" in prefix and "far.weight" not in prefix
 
 
-def test_undivided_everything_is_behind_the_input():
+def test_unsplit_everything_is_in_the_suffix():
     program = setting(networks.Plain()).program
-    division = whole(program)
-    assert division.front == () and list(division.back) == list(program.ops)
-    assert [source.value for source in division.sources] == list(program.inputs)
+    partition = unsplit(program)
+    assert partition.prefix == () and list(partition.suffix) == list(program.ops)
+    assert [source.value for source in partition.sources] == list(program.inputs)
 
 
 def test_a_part_holds_no_operator_too_many():

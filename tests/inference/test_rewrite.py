@@ -11,7 +11,7 @@ import yaml
 
 from ocrslim.graph.frontends.dygraph import traced
 from ocrslim.inference.compiler import rewrite as algebra
-from ocrslim.inference.compiler.executable import Predictor
+from ocrslim.inference.compiler.executable import Executable
 from ocrslim.inference.compiler.from_program import to_steps
 from ocrslim.inference.compiler.ir import ADD, CONCAT, CONV, DECONV, MULTIPLY, Activation, Step, fold
 from ocrslim.inference.compiler.linear_maps import NEAREST
@@ -51,7 +51,7 @@ def relu(source, output):
 
 
 def run(steps: Sequence[Step], feeds: Mapping[object, np.ndarray], outputs: Sequence[object]) -> list[np.ndarray]:
-    return Predictor(lower(steps, list(feeds), outputs))([np.float32(array) for array in feeds.values()])
+    return Executable(lower(steps, list(feeds), outputs))([np.float32(array) for array in feeds.values()])
 
 
 def distance(steps, others, feeds, outputs) -> float:
@@ -130,7 +130,7 @@ def test_all_images_of_a_batch_and_all_sizes_are_served_by_the_same_steps():
     feeds = levels((16, 24, 56, 80), 3, 5, batch=3)
     steps = fold(pyramid(), ["result"])
     found = rewrite(steps, ["result"], known_shapes(steps, feeds))
-    before, after = (Predictor(lower(s, list(feeds), ["result"])) for s in (steps, found))
+    before, after = (Executable(lower(s, list(feeds), ["result"])) for s in (steps, found))
     for size in ((3, 5), (4, 2), (3, 5)):
         arrays = list(levels((16, 24, 56, 80), *size, batch=2).values())
         expected = before(arrays)[0]
@@ -396,7 +396,7 @@ def test_the_detectors_are_as_near_to_dygraph_as_the_steps_as_traced(repo, confi
     with paddle.no_grad():
         expected = model(paddle.to_tensor(image))["maps"].numpy()
     before, after = (
-        np.abs(Predictor(lower(some, inputs, outputs))([image])[0] - expected).max() for some in (steps, found)
+        np.abs(Executable(lower(some, inputs, outputs))([image])[0] - expected).max() for some in (steps, found)
     )
     assert after < 2 * before + 1e-7
     assert products(found, {inputs[0]: image}) < 0.9 * products(steps, {inputs[0]: image})

@@ -20,7 +20,7 @@ from slow import quick
 from ocrslim.errors import LoweringError
 from ocrslim.graph.frontends.dygraph import trace, traced
 from ocrslim.graph.groups import ChannelGraph
-from ocrslim.inference.incremental.activation_cache import Fronts
+from ocrslim.inference.incremental.activation_cache import ActivationCache
 from ocrslim.inference.incremental.network import RuntimeNetwork
 from ocrslim.inference.incremental.runner import GroupRunner
 from ocrslim.models.weights import state_arrays
@@ -78,10 +78,10 @@ class Case:
         return RuntimeVariants(self.model, self.graph, self.images, lambda: self.pruner, DETECTION)
 
     def runner(self, group: str | None, share: int = GENEROUS, folder=None) -> GroupRunner:
-        return self.runner_with(Fronts(self.network, self.images, share, folder, Clock()), group)
+        return self.runner_with(ActivationCache(self.network, self.images, share, folder, Clock()), group)
 
-    def runner_with(self, fronts: Fronts, group: str | None) -> GroupRunner:
-        return GroupRunner(self.network, group and self.graph.groups[group], fronts)
+    def runner_with(self, cache: ActivationCache, group: str | None) -> GroupRunner:
+        return GroupRunner(self.network, group and self.graph.groups[group], cache)
 
     def reference(self, group: str | None = None, ratio: float = 0.0) -> list[np.ndarray]:
         """What dygraph makes of the images, without what surgery cuts."""
@@ -135,7 +135,7 @@ def detector(request, repo) -> Case:
 
 
 def test_every_group_of_every_detector_equals_surgery(detector, tmp_path):
-    """Each group at both ratios and with both divisions, in turn; all four pairs would take two minutes."""
+    """Each group at both ratios and with both partitions, in turn; all four pairs would take two minutes."""
     original = detector.reference()
     checks = moved = 0
     for place, name in enumerate(detector.graph.groups):
@@ -156,11 +156,11 @@ def test_every_group_of_every_detector_equals_surgery(detector, tmp_path):
 @pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
 def test_what_one_group_keeps_serves_the_next_one(detector, tmp_path, share, backwards):
     """One store for all groups: in the network's order the input is seldom asked for; in any order all is right."""
-    fronts = Fronts(detector.network, detector.images, share, tmp_path, Clock())
+    cache = ActivationCache(detector.network, detector.images, share, tmp_path, Clock())
     detector.images.asked.clear()
     groups = list(detector.graph.groups)[:: -3 if backwards else 3]
     for name in groups:
-        runner = detector.runner_with(fronts, name)
+        runner = detector.runner_with(cache, name)
         runner.load(replace(detector.variants.variant(name, 0.5), proof=None))
         for index, wanted in enumerate(detector.reference(name, 0.5)):
             assert distance(runner(index), wanted) <= TOLERANCE, name
@@ -175,7 +175,7 @@ def test_other_removed_units_are_found_out(detector):
         runner = detector.runner(name)
         variant = detector.variants.variant(name, 0.3)
         wanted = detector.reference(name, 0.3)[0]
-        sliced += any(source.member for source in detector.network.divide(variant.group).sources)
+        sliced += any(source.member for source in detector.network.split(variant.group).sources)
         others = [unit for unit in range(variant.group.size) if unit not in variant.removed]
         runner.load(replace(variant, removed=frozenset(others[: len(variant.removed)]), proof=None))
         assert distance(runner(0), wanted) > TOLERANCE, name
@@ -257,7 +257,7 @@ def test_no_more_memory_is_taken_than_was_shared(case, tmp_path):
     generous.load(case.variants.variant("stem.weight", 0.3))
     for index in range(3):
         generous(index)
-    need = 4 * case.images.pixels * case.network.divide(case.graph.groups["stem.weight"]).elements(case.network.sizes)
+    need = 4 * case.images.pixels * case.network.split(case.graph.groups["stem.weight"]).elements(case.network.sizes)
     assert generous.cached == pytest.approx(need, rel=0.01)
     tight = case.runner("stem.weight", int(need // 2))
     tight.load(case.variants.variant("stem.weight", 0.3))

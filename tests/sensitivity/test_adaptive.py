@@ -7,7 +7,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from sensitivity_case import FAST, HASHES, PUBLIC, entries, images_once, study_of, traced_once
+from sensitivity_case import FAST, HASHES, PUBLIC, analyse_at, entries, images_once, problem_of, traced_once
 
 from ocrslim.commands.sensitivity import _show
 from ocrslim.config.config import load_config
@@ -16,10 +16,9 @@ from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitiv
 from ocrslim.pruning.loss_rules import ratio_by_loss
 from ocrslim.pruning.prunable import Scored
 from ocrslim.selection.chooser import choose_plan
-from ocrslim.sensitivity import analyzer as sensitivity
-from ocrslim.sensitivity.analyzer import analyse
+from ocrslim.sensitivity.analyzer import TimeBudget
+from ocrslim.sensitivity.result import SensitivityResult
 from ocrslim.sensitivity.results.table import load_table
-from ocrslim.sensitivity.run import SensitivityResult
 from ocrslim.sensitivity.workers.pool import ProcessWorkers
 from ocrslim.utils.files import read_json, write_json
 
@@ -37,7 +36,7 @@ ADAPTIVE = replace(FAST, mode="adaptive", tolerance=TOLERANCE)
 
 
 @pytest.fixture(scope="module")
-def study(v2_config, pp_ocrv2, rendered_options, tmp_path_factory):
+def problem(v2_config, pp_ocrv2, rendered_options, tmp_path_factory):
     """Of more images than the other tests have, so that a part of them can tell something."""
     from ocrslim.data.synthetic import render_dataset
 
@@ -50,45 +49,45 @@ def study(v2_config, pp_ocrv2, rendered_options, tmp_path_factory):
         *("Prune.skip_first=0", "Prune.skip_loss=1"),
         f"Global.pretrain_weights={pp_ocrv2}",
     ]
-    return study_of(load_config(v2_config, [*rendered_options, *options]))
+    return problem_of(load_config(v2_config, [*rendered_options, *options]))
 
 
 @pytest.fixture(scope="module")
-def exact(study, tmp_path_factory):
+def exact(problem, tmp_path_factory):
     """Every point on all images."""
-    return analyse(study, GROUPS, RATIOS, tmp_path_factory.mktemp("exact"), FAST).measured.table
+    return analyse_at(problem, GROUPS, RATIOS, tmp_path_factory.mktemp("exact"), FAST).measured.table
 
 
 @pytest.fixture(scope="module")
-def stopped(study, tmp_path_factory):
+def stopped(problem, tmp_path_factory):
     """The time was over after three answers."""
     folder, answers = tmp_path_factory.mktemp("adaptive"), []
     real = ProcessWorkers.wait
 
     def counting(self, seconds):
         found = real(self, seconds)
-        answers.extend(answer for answer in found if answer.task.layer)
+        answers.extend(result for result in found if result.job.layer)
         return found
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(ProcessWorkers, "wait", counting)
-        patched.setattr(sensitivity._Run, "_minutes_left", lambda self: 0.0 if len(answers) >= 3 else 1.0)
-        analyse(study, GROUPS, RATIOS, folder, replace(ADAPTIVE, minutes=1.0))
+        patched.setattr(TimeBudget, "minutes_left", property(lambda self: 0.0 if len(answers) >= 3 else 1.0))
+        analyse_at(problem, GROUPS, RATIOS, folder, replace(ADAPTIVE, minutes=1.0))
     return read_json(folder / "sen.json", ""), read_sensitivities(folder / "sen.pickle"), entries(folder), folder
 
 
 @pytest.fixture(scope="module")
-def finished(study, stopped):
+def finished(problem, stopped):
     """What was stopped, gone on with, without a limit."""
     *_, folder = stopped
-    return analyse(study, GROUPS, RATIOS, folder, ADAPTIVE).measured
+    return analyse_at(problem, GROUPS, RATIOS, folder, ADAPTIVE).measured
 
 
 def images_in(lines):
     return sum(images for layer, *_, images in lines if layer)
 
 
-def test_when_the_time_is_over_what_is_known_is_usable_and_no_more_is_pruned(study, stopped, exact):
+def test_when_the_time_is_over_what_is_known_is_usable_and_no_more_is_pruned(problem, stopped, exact):
     record, table, lines, _ = stopped
     assert 0 < images_in(lines) < 0.5 * len(LAYERS) * len(RATIOS) * IMAGES
     assert {name for name, layer in record["layers"].items() if layer["settled"]} < set(LAYERS)
@@ -97,23 +96,23 @@ def test_when_the_time_is_over_what_is_known_is_usable_and_no_more_is_pruned(stu
         assert losses == {ratio: pytest.approx(exact[name][ratio], abs=1e-12) for ratio in losses}
 
 
-def pruned(study, folder, name, tolerance=TOLERANCE):
+def pruned(problem, folder, name, tolerance=TOLERANCE):
     hashes = {key: HASHES[key] for key in ("weights", "architecture", "criterion")}
-    table = load_table(folder / "sen.pickle", study.graph, study.architecture, hashes, tolerance)
+    table = load_table(folder / "sen.pickle", problem.graph, problem.architecture, hashes, tolerance)
     return ratio_by_loss(table.get(GROUPS[LAYERS.index(name)], {0.5: 1.0}), tolerance)
 
 
-def test_unsettled_layers_are_pruned_no_further_than_is_known(study, stopped, tmp_path):
+def test_unsettled_layers_are_pruned_no_further_than_is_known(problem, stopped, tmp_path):
     record, table, *_ = stopped
     write_sensitivities(tmp_path / "sen.pickle", table)
     write_json(tmp_path / "sen.json", record)
     for name in LAYERS:
         layer = record["layers"].get(name, {"settled": False, "between": [0.0, 1.0]})
         if not layer["settled"]:
-            assert pruned(study, tmp_path, name) <= layer["between"][0] + 1e-9, name
+            assert pruned(problem, tmp_path, name) <= layer["between"][0] + 1e-9, name
 
 
-def test_the_decisions_are_those_of_the_exact_table_for_fewer_images(study, finished, stopped, exact):
+def test_the_decisions_are_those_of_the_exact_table_for_fewer_images(problem, finished, stopped, exact):
     record = finished.record["layers"]
     decided = {name: record[name]["ratio"] for name in LAYERS}
     right = {name: ratio_by_loss(exact[name], TOLERANCE) for name in LAYERS}
@@ -142,18 +141,18 @@ def test_the_table_holds_what_was_measured_on_all_images_and_the_record_the_rest
     assert {"measured", "inferred"} <= hows
 
 
-def test_pruning_takes_the_decisions(study, finished, tmp_path, monkeypatch, capsys, caplog):
+def test_pruning_takes_the_decisions(problem, finished, tmp_path, monkeypatch, capsys, caplog):
     monkeypatch.setattr(Scored, "hashes", lambda self: {key: HASHES[key] for key in ("weights", "criterion")})
     options = {"sen_file": str(finished.folder / "sen.pickle"), "loss_tolerance": TOLERANCE}
 
     def plan(**changes):
-        prune = {**study.config.tree["Prune"], **options, **changes}
-        config = replace(study.config, tree={**study.config.tree, "Prune": prune})
-        return choose_plan(Scored(study.model, study.graph, config)).plan.ratios
+        prune = {**problem.config.tree["Prune"], **options, **changes}
+        config = replace(problem.config, tree={**problem.config.tree, "Prune": prune})
+        return choose_plan(Scored(problem.model, problem.graph, config)).plan.ratios
 
     made = plan()
     for name, group in zip(LAYERS, GROUPS):
-        units = study.graph.groups[group].size
+        units = problem.graph.groups[group].size
         assert made.get(group, 0.0) == pytest.approx(finished.record["layers"][name]["ratio"], abs=0.5001 / units), name
     assert "goes on from there" not in caplog.text
     with caplog.at_level(logging.WARNING):
@@ -162,29 +161,29 @@ def test_pruning_takes_the_decisions(study, finished, tmp_path, monkeypatch, cap
 
 
 def test_another_tolerance_goes_on_and_the_exact_mode_completes_the_table(
-    study, finished, traced_once, tmp_path, exact
+    problem, finished, traced_once, tmp_path, exact
 ):
     shutil.copytree(finished.folder, tmp_path, dirs_exist_ok=True)
     before = images_in(entries(tmp_path))
-    looser = analyse(study, GROUPS[1:2], RATIOS, tmp_path, replace(ADAPTIVE, tolerance=0.3)).measured
+    looser = analyse_at(problem, GROUPS[1:2], RATIOS, tmp_path, replace(ADAPTIVE, tolerance=0.3)).measured
     found = looser.record["layers"][LAYERS[1]]
     assert found["settled"] and found["ratio"] == pytest.approx(ratio_by_loss(exact[LAYERS[1]], 0.3), abs=0.05)
     assert images_in(entries(tmp_path)) - before < len(RATIOS) * IMAGES, "what was measured counts"
-    whole = analyse(study, GROUPS[1:2], RATIOS, tmp_path, FAST).measured
+    whole = analyse_at(problem, GROUPS[1:2], RATIOS, tmp_path, FAST).measured
     assert whole.table[LAYERS[1]] == exact[LAYERS[1]] and images_once(tmp_path, IMAGES)
 
 
-def test_a_budget_that_ends_before_the_first_point_leaves_a_folder_to_go_on_from(study, traced_once, tmp_path):
-    found = analyse(study, GROUPS, RATIOS, tmp_path, replace(ADAPTIVE, engine="dygraph", minutes=1e-9)).measured
+def test_a_budget_that_ends_before_the_first_point_leaves_a_folder_to_go_on_from(problem, traced_once, tmp_path):
+    found = analyse_at(problem, GROUPS, RATIOS, tmp_path, replace(ADAPTIVE, engine="dygraph", minutes=1e-9)).measured
     assert len(found.baseline) == IMAGES and read_json(tmp_path / "sen.json", "")["baseline"]["hmean"] > 0
-    told = _show(SensitivityResult(study, GROUPS, found, ADAPTIVE))
+    told = _show(SensitivityResult(replace(problem, groups=GROUPS, ratios=RATIOS), found, ADAPTIVE))
     assert (told["settled"], told["points"], told["groups"]) == (0, 0, len(GROUPS))
     with pytest.raises(ArtifactError, match="holds no measured point"):
-        load_table(tmp_path / "sen.pickle", study.graph, study.architecture, {}, TOLERANCE)
+        load_table(tmp_path / "sen.pickle", problem.graph, problem.architecture, {}, TOLERANCE)
 
 
-def test_the_command_tells_the_ratios_and_how_sure_they_are(study, finished, capsys):
-    told = _show(SensitivityResult(study, GROUPS, finished, ADAPTIVE))
+def test_the_command_tells_the_ratios_and_how_sure_they_are(problem, finished, capsys):
+    told = _show(SensitivityResult(replace(problem, groups=GROUPS, ratios=RATIOS), finished, ADAPTIVE))
     printed = capsys.readouterr().out
     assert told["settled"] == told["groups"] == len(LAYERS)
     assert all(name in printed for name in LAYERS)

@@ -16,10 +16,11 @@ from sensitivity_case import (
     PLAIN,
     PUBLIC,
     RATIOS,
+    analyse_at,
     entries,
     images_once,
-    study,
-    study_of,
+    problem,
+    problem_of,
     traced_once,
     undisturbed,
 )
@@ -31,15 +32,15 @@ from ocrslim.formats.sensitivity_table import read_sensitivities
 from ocrslim.models.weights import state_arrays
 from ocrslim.pruning import prunable as scoring
 from ocrslim.pruning.loss_rules import loss_of
-from ocrslim.sensitivity import analyzer as sensitivity
 from ocrslim.sensitivity import run
-from ocrslim.sensitivity.analyzer import Method, analyse
 from ocrslim.sensitivity.results.journal import Journal
+from ocrslim.sensitivity.settings import Settings
+from ocrslim.sensitivity.workers import backends
 from ocrslim.sensitivity.workers.pool import ProcessWorkers, ThisProcess
 from ocrslim.sensitivity.workers.variants import DygraphRunner, RuntimeVariants
 from ocrslim.utils.files import read_json
 
-__all__ = ["study", "traced_once", "undisturbed"]
+__all__ = ["problem", "traced_once", "undisturbed"]
 
 IMAGES = 4
 
@@ -48,14 +49,14 @@ def same_table(folder, undisturbed):
     return (folder / "sen.pickle").read_bytes() == (undisturbed.measured.folder / "sen.pickle").read_bytes()
 
 
-def test_the_runtime_gives_the_table_of_dygraph_and_leaves_the_model_alone(study, undisturbed, traced_once, tmp_path):
+def test_the_runtime_gives_the_table_of_dygraph_and_leaves_the_model_alone(problem, undisturbed, traced_once, tmp_path):
     from paddleslim.prune import load_sensitivities
 
-    before = state_arrays(study.model)
-    found = analyse(study, GROUPS, RATIOS, tmp_path, replace(FAST, memory=1 << 20))
-    assert found.spent.engine == "paddle_inference_onednn" and found.spent.cached[1] > 0
+    before = state_arrays(problem.model)
+    found = analyse_at(problem, GROUPS, RATIOS, tmp_path, replace(FAST, memory=1 << 20))
+    assert found.usage.engine == "paddle_inference_onednn" and found.usage.cached[1] > 0
     assert found.measured.table == undisturbed.measured.table and same_table(tmp_path, undisturbed)
-    after = state_arrays(study.model)
+    after = state_arrays(problem.model)
     assert before.keys() == after.keys() and all(np.array_equal(before[key], after[key]) for key in before)
     table = load_sensitivities(str(tmp_path / "sen.pickle"))
     assert {name: sorted(losses) for name, losses in table.items()} == {name: [0.3, 0.6] for name in PUBLIC}
@@ -76,7 +77,7 @@ def test_the_record_says_what_was_measured(undisturbed):
 
 @pytest.mark.parametrize("after", [2, IMAGES + 2, 2 * IMAGES, 3 * IMAGES + 1], ids="after {} images".format)
 def test_interrupted_anywhere_it_ends_with_the_file_of_an_undisturbed_run(
-    study, undisturbed, tmp_path, monkeypatch, after
+    problem, undisturbed, tmp_path, monkeypatch, after
 ):
     """The first images are those of the baseline, which counts as a whole; of points no image is lost."""
     real, seen = DygraphRunner.__call__, []
@@ -87,22 +88,22 @@ def test_interrupted_anywhere_it_ends_with_the_file_of_an_undisturbed_run(
         seen.append(index)
         return real(self, index)
 
-    before = state_arrays(study.model)
+    before = state_arrays(problem.model)
     with monkeypatch.context() as patched:
         patched.setattr(DygraphRunner, "__call__", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            analyse(study, GROUPS, RATIOS, tmp_path, PLAIN)
+            analyse_at(problem, GROUPS, RATIOS, tmp_path, PLAIN)
     kept = images_once(tmp_path, IMAGES)
     assert sum(kept.values()) == (after if after >= IMAGES else 0)
-    assert all(np.array_equal(before[key], value) for key, value in state_arrays(study.model).items()), "put back"
+    assert all(np.array_equal(before[key], value) for key, value in state_arrays(problem.model).items()), "put back"
     seen.clear()
     monkeypatch.setattr(DygraphRunner, "__call__", lambda self, index: seen.append(index) or real(self, index))
-    analyse(study, GROUPS, RATIOS, tmp_path, PLAIN)
+    analyse_at(problem, GROUPS, RATIOS, tmp_path, PLAIN)
     assert len(seen) == IMAGES * (1 + len(GROUPS) * len(RATIOS)) - sum(kept.values()), "no image again"
     assert set(images_once(tmp_path, IMAGES).values()) == {IMAGES} and same_table(tmp_path, undisturbed)
 
 
-def test_what_was_just_written_down_is_not_written_again_when_interrupted(study, undisturbed, tmp_path, monkeypatch):
+def test_what_was_just_written_down_is_not_written_again_when_interrupted(problem, undisturbed, tmp_path, monkeypatch):
     """The signal comes between the line in the journal and what follows it."""
     append, seen = Journal.append, []
 
@@ -115,26 +116,26 @@ def test_what_was_just_written_down_is_not_written_again_when_interrupted(study,
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(Journal, "append", interrupted)
-        analyse(study, GROUPS, RATIOS, tmp_path, PLAIN)
+        analyse_at(problem, GROUPS, RATIOS, tmp_path, PLAIN)
     assert len(images_once(tmp_path, IMAGES)) == 3, "the unpruned network and two points, each once"
-    analyse(study, GROUPS, RATIOS, tmp_path, PLAIN)
+    analyse_at(problem, GROUPS, RATIOS, tmp_path, PLAIN)
     assert set(images_once(tmp_path, IMAGES).values()) == {IMAGES} and same_table(tmp_path, undisturbed)
 
 
-def test_what_is_finished_is_not_measured_again_and_more_is_added(study, undisturbed, tmp_path, monkeypatch, caplog):
+def test_what_is_finished_is_not_measured_again_and_more_is_added(problem, undisturbed, tmp_path, monkeypatch, caplog):
     shutil.copytree(undisturbed.measured.folder, tmp_path, dirs_exist_ok=True)
     before = entries(tmp_path)
     with monkeypatch.context() as patched, caplog.at_level(logging.INFO):
         patched.setattr(ProcessWorkers, "set_up", None)
         patched.setattr(ThisProcess, "__enter__", None)
-        assert analyse(study, GROUPS, RATIOS, tmp_path).measured.table == undisturbed.measured.table
+        assert analyse_at(problem, GROUPS, RATIOS, tmp_path).measured.table == undisturbed.measured.table
     assert "continues with 6 points measured" in caplog.text and same_table(tmp_path, undisturbed)
-    more = analyse(study, GROUPS[:1], (0.2, *RATIOS), tmp_path, PLAIN)
+    more = analyse_at(problem, GROUPS[:1], (0.2, *RATIOS), tmp_path, PLAIN)
     assert sorted(more.measured.table[PUBLIC[0]]) == [0.2, 0.3, 0.6] and set(more.measured.table) == set(PUBLIC)
     assert entries(tmp_path) == [*before, (PUBLIC[0], 0.2, 0, IMAGES)]
 
 
-def test_overwriting_starts_over_once_and_then_continues(study, undisturbed, tmp_path, monkeypatch):
+def test_overwriting_starts_over_once_and_then_continues(problem, undisturbed, tmp_path, monkeypatch):
     shutil.copytree(undisturbed.measured.folder, tmp_path, dirs_exist_ok=True)
     real, seen = DygraphRunner.__call__, []
 
@@ -146,29 +147,29 @@ def test_overwriting_starts_over_once_and_then_continues(study, undisturbed, tmp
 
     monkeypatch.setattr(DygraphRunner, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        analyse(study, GROUPS[:1], RATIOS, tmp_path, PLAIN, overwrite=True)
+        analyse_at(problem, GROUPS[:1], RATIOS, tmp_path, PLAIN, overwrite=True)
     assert entries(tmp_path) == [(None, 0.0, 0, IMAGES), (PUBLIC[0], 0.3, 0, 2)]
-    analyse(study, GROUPS[:1], RATIOS, tmp_path, PLAIN, overwrite=True)
+    analyse_at(problem, GROUPS[:1], RATIOS, tmp_path, PLAIN, overwrite=True)
     assert entries(tmp_path)[2:] == [(PUBLIC[0], 0.3, 2, 2), (PUBLIC[0], 0.6, 0, IMAGES)]
 
 
-def test_a_baseline_of_zero_is_refused(study, tmp_path, monkeypatch):
+def test_a_baseline_of_zero_is_refused(problem, tmp_path, monkeypatch):
     monkeypatch.setattr(DygraphRunner, "__call__", lambda *_: np.zeros((1, 1, 192, 192), np.float32))
     with pytest.raises(DataError, match=f"hmean 0 on {IMAGES} images: there is nothing to lose"):
-        analyse(study, GROUPS, RATIOS, tmp_path, PLAIN)
+        analyse_at(problem, GROUPS, RATIOS, tmp_path, PLAIN)
     assert not list(tmp_path.iterdir())
 
 
-def _untraceable(study, monkeypatch):
+def _untraceable(problem, monkeypatch):
     def fails(*_, **__):
         raise GraphError("cannot be traced")
 
-    monkeypatch.setattr(sensitivity, "traced", fails)
+    monkeypatch.setattr(backends, "traced", fails)
     return "cannot be traced"
 
 
-def _unknown_operator(study, monkeypatch):
-    real = sensitivity.traced
+def _unknown_operator(problem, monkeypatch):
+    real = backends.traced
 
     def foreign(*arguments, **options):
         program = real(*arguments, **options)
@@ -176,11 +177,11 @@ def _unknown_operator(study, monkeypatch):
         ops = [*program.ops[:at], replace(program.ops[at], name="mystery"), *program.ops[at + 1 :]]
         return replace(program, ops=ops)
 
-    monkeypatch.setattr(sensitivity, "traced", foreign)
+    monkeypatch.setattr(backends, "traced", foreign)
     return "mystery"
 
 
-def _wrong_output(study, monkeypatch):
+def _wrong_output(problem, monkeypatch):
     real = RuntimeVariants._proof
 
     def wrong(self, group):
@@ -193,14 +194,14 @@ def _wrong_output(study, monkeypatch):
 
 @pytest.mark.parametrize("how", [_untraceable, _unknown_operator, _wrong_output], ids=lambda how: how.__name__[1:])
 def test_what_the_runtime_cannot_do_is_said_once_and_done_in_dygraph(
-    study, undisturbed, traced_once, tmp_path, monkeypatch, caplog, how
+    problem, undisturbed, traced_once, tmp_path, monkeypatch, caplog, how
 ):
-    says = how(study, monkeypatch)
+    says = how(problem, monkeypatch)
     with caplog.at_level(logging.WARNING):
-        found = analyse(study, GROUPS, RATIOS, tmp_path, FAST)
+        found = analyse_at(problem, GROUPS, RATIOS, tmp_path, FAST)
     slow = [line for line in caplog.messages if "runs in dygraph instead" in line]
     assert len(slow) == 1 and says in slow[0] and caplog.messages == slow
-    assert found.spent.engine == "dygraph" == read_json(tmp_path / "sen.json", "")["engine"]
+    assert found.usage.engine == "dygraph" == read_json(tmp_path / "sen.json", "")["engine"]
     assert same_table(tmp_path, undisturbed)
 
 
@@ -211,9 +212,9 @@ def copied(rendered, tmp_path):
 
 
 def test_changed_data_weights_or_settings_are_refused_by_name(
-    study, v2_config, pp_ocrv2, rendered_options, copied, tmp_path, monkeypatch
+    problem, v2_config, pp_ocrv2, rendered_options, copied, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(scoring, "model_graph", lambda model, task: study.graph)
+    monkeypatch.setattr(scoring, "model_graph", lambda model, task: problem.graph)
     other = tmp_path / "other.pdparams"
     options = [
         *rendered_options,
@@ -229,7 +230,7 @@ def test_changed_data_weights_or_settings_are_refused_by_name(
 
     assert run()["points"] == 1
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    arrays = state_arrays(study.model)
+    arrays = state_arrays(problem.model)
     arrays["neck.in2_conv.weight"] = arrays["neck.in2_conv.weight"] * 1.5
     import paddle
 
@@ -256,13 +257,13 @@ def test_changed_data_weights_or_settings_are_refused_by_name(
 
 
 GOOD = {
-    "Prune.mode=adaptive": Method(mode="adaptive"),
-    "Prune.engine=dygraph": Method(engine="dygraph"),
-    "Prune.workers=3": Method(workers=3),
-    "Prune.cache_gib=0.5": Method(memory=1 << 29),
-    "Prune.cache_gib=0": Method(memory=0),
-    "Prune.budget_minutes=0.02": Method(minutes=0.02),
-    "Prune.loss_tolerance=0.1": Method(tolerance=0.1),
+    "Prune.mode=adaptive": Settings(mode="adaptive"),
+    "Prune.engine=dygraph": Settings(engine="dygraph"),
+    "Prune.workers=3": Settings(workers=3),
+    "Prune.cache_gib=0.5": Settings(memory=1 << 29),
+    "Prune.cache_gib=0": Settings(memory=0),
+    "Prune.budget_minutes=0.02": Settings(minutes=0.02),
+    "Prune.loss_tolerance=0.1": Settings(tolerance=0.1),
 }
 BAD = {
     "Prune.mode=quick": "exact, adaptive",
@@ -280,8 +281,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("option", GOOD)
-def test_settings_of_the_method_are_taken(v2_config, option):
-    found = run._method(load_config(v2_config, ["Prune.cache_gib=1", option]))
+def test_settings_are_taken(v2_config, option):
+    found = run.settings_of(load_config(v2_config, ["Prune.cache_gib=1", option]))
     assert found == GOOD[option]
 
 
@@ -312,14 +313,14 @@ def test_reference_table_of_paddleslim(shared, v2_config, pp_ocrv2, tmp_path):
         f"Eval.dataset.label_file_list=[{tmp_path}/val20.txt]",
         "Eval.dataset.transforms.DetResizeForTest={image_shape: [736, 1280]}",
     ]
-    real = study_of(load_config(v2_config, options))
+    real = problem_of(load_config(v2_config, options))
     points = {
         0.3: ["backbone.stage2.4.linear_conv.conv.weight", "neck.in2_conv.weight"],
         0.2: ["head.binarize.conv1.weight"],
     }
     assert set(real.graph.groups) > set(reference["sensitivities"]), "all that PaddleSlim finds, and more"
     for ratio, names in points.items():
-        measured = analyse(real, names, [ratio], tmp_path / "out").measured
+        measured = analyse_at(real, names, [ratio], tmp_path / "out").measured
         assert measured.record["baseline"]["hmean"] == pytest.approx(reference["baseline_hmean"], abs=1e-6)
         table = read_sensitivities(tmp_path / "out/sen.pickle")
         for name in names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import logging
 import os
 import pty
@@ -14,9 +15,11 @@ import threading
 
 import pytest
 from exact_searches import IMAGES, OPEN, RATIOS, Clock, answer, exact
+from rich.console import Console
 
-from ocrslim.sensitivity.display import LOG_SECONDS, SensitivityDisplay, table_lines
-from ocrslim.sensitivity.progress import LayerRow
+from ocrslim.sensitivity.display import LOG_SECONDS, SensitivityDisplay
+from ocrslim.sensitivity.layer_table import layer_table
+from ocrslim.sensitivity.progress import LayerProgress
 from ocrslim.sensitivity.search.search import Decision
 
 SHOW_CURSOR, HIDE_CURSOR = b"\x1b[?25h", b"\x1b[?25l"
@@ -25,11 +28,13 @@ SETTLED = Decision(0.34, 0.3, 0.4, True)
 
 def rows(number, settled=0, begun=0):
     states = [(SETTLED, 40)] * settled + [(OPEN, 8)] * begun + [(OPEN, 0)] * (number - settled - begun)
-    return [LayerRow(f"conv{i}_depthwise_weights", known, 1, n, 0.5) for i, (known, n) in enumerate(states)]
+    return [LayerProgress(f"conv{i}_depthwise_weights", known, 1, n, 0.5) for i, (known, n) in enumerate(states)]
 
 
 def screen(table, recent, width, height, **options):
-    lines = [line.plain for line in table_lines(table, recent, width, height, **options)]
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(layer_table(table, recent, width, height, **options))
+    lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     assert len(lines) <= height
     return lines
@@ -69,7 +74,7 @@ class TestTable:
         assert lines[3].split() == ["conv2_depthwise_weights", "-", "0.00-0.90", "1", "0"]
 
     def test_long_names_are_told_apart(self):
-        table = [LayerRow(f"backbone.stage{i}.{'x' * 60}.{i}.weight", OPEN, 0, 0, 0.0) for i in range(3)]
+        table = [LayerProgress(f"backbone.stage{i}.{'x' * 60}.{i}.weight", OPEN, 0, 0, 0.0) for i in range(3)]
         names = {line.split()[0] for line in screen(table, [], 60, 21)[1:]}
         assert len(names) == 3
 
@@ -93,7 +98,7 @@ class TestLog:
                 for _ in RATIOS:
                     clock.now += LOG_SECONDS / 4
                     answer(searches[name])
-                    display.measured(name)
+                    display.measured(name, 0.1, 0, [])
                     display.tick()
         first, second, last = caplog.messages
         assert first.startswith(
@@ -113,7 +118,7 @@ class TestLog:
             with SensitivityDisplay(searches, IMAGES, 1.0, Clock()) as display:
                 for _ in RATIOS:
                     answer(searches["a"])
-                    display.measured("a")
+                    display.measured("a", 0.1, 0, [])
                 if error:
                     raise error
         except (KeyboardInterrupt, ValueError):
@@ -184,7 +189,7 @@ class TestTerminal:
             display._live.refresh = lambda: draws.append(clock.now)
             for _ in range(100):
                 clock.now += 0.01
-                display.measured("a")
+                display.measured("a", 0.1, 0, [])
                 display.tick()
             del display._live.refresh
         assert len(draws) == 4

@@ -10,9 +10,9 @@ import pytest
 from detection import DETECTION
 
 from ocrslim.errors import ArtifactError
-from ocrslim.sensitivity.results import journal
 from ocrslim.sensitivity.results.journal import Entry, Journal, joined, read_journal
 from ocrslim.tasks.detection.metric import ImageCounts
+from ocrslim.utils import json_lines
 
 HEADER = {"metric": "hmean", "images": 3, "hashes": {"weights": "w"}}
 REMEDY = "measure anew"
@@ -105,7 +105,7 @@ def test_a_pipe_in_the_place_of_the_journal_is_neither_read_nor_waited_for(path)
 
 
 def test_what_a_kill_cut_off_is_found_however_long_it_is(written, monkeypatch):
-    monkeypatch.setattr(journal, "_BLOCK", 7)
+    monkeypatch.setattr(json_lines, "_BLOCK", 7)
     whole = written.read_bytes()
     written.write_bytes(whole + b"x" * 100)
     Journal(written, HEADER, DETECTION)

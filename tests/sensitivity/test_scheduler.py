@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
+from detection import HMEAN
 from layer_counts import RATIOS, detector
 
-from ocrslim.sensitivity.search.scheduler import Agenda
+from ocrslim.sensitivity.search.scheduler import Scheduler
 from ocrslim.sensitivity.search.search import AdaptiveSearch, ExactSearch
 
 LAYERS = ["a", "b", "c"]
@@ -25,17 +26,17 @@ def layers(made):
 
 
 def searches(made, layers, kind=ExactSearch):
-    return {name: kind(list(counts), made.baseline, "hmean", 0.02) for name, counts in layers.items()}
+    return {name: kind(list(counts), made.baseline, HMEAN, 0.02) for name, counts in layers.items()}
 
 
 def equal(layers):
     return dict.fromkeys(layers, 1.0)
 
 
-def answer(found, layers, agenda, layer, request):
+def answer(found, layers, scheduler, layer, request):
     counts = layers[layer][request.ratio][request.start : request.stop]
     found[layer].add(request.ratio, request.start, counts)
-    agenda.release(layer, request)
+    scheduler.release(layer, request)
 
 
 @pytest.mark.parametrize("kind", [ExactSearch, AdaptiveSearch], ids=["exact", "adaptive"])
@@ -43,11 +44,11 @@ def answer(found, layers, agenda, layer, request):
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_however_the_workers_run_everything_is_measured_once(made, layers, kind, limited, workers):
     found = searches(made, layers, kind)
-    agenda, dice = Agenda(found, equal(layers), limited), random.Random(workers)
+    scheduler, dice = Scheduler(found, equal(layers), limited), random.Random(workers)
     busy, at, images = {}, {}, set()
     while True:
         for worker in range(workers):
-            if worker not in busy and (taken := agenda.take(at.get(worker))):
+            if worker not in busy and (taken := scheduler.take(at.get(worker))):
                 busy[worker], at[worker] = taken, taken[0]
                 layer, request = taken
                 new = {(layer, request.ratio, image) for image in range(request.start, request.stop)}
@@ -55,7 +56,7 @@ def test_however_the_workers_run_everything_is_measured_once(made, layers, kind,
                 images |= new
         if not busy:
             break
-        answer(found, layers, agenda, *busy.pop(dice.choice(sorted(busy))))
+        answer(found, layers, scheduler, *busy.pop(dice.choice(sorted(busy))))
     assert all(search.decision().settled for search in found.values())
     if kind is ExactSearch:
         assert len(images) == len(LAYERS) * len(RATIOS) * len(made.baseline)
@@ -63,12 +64,12 @@ def test_however_the_workers_run_everything_is_measured_once(made, layers, kind,
 
 def test_a_worker_stays_and_another_begins_elsewhere(made, layers):
     found = searches(made, layers)
-    agenda = Agenda(found, equal(layers))
-    layer, request = agenda.take(None)
+    scheduler = Scheduler(found, equal(layers))
+    layer, request = scheduler.take(None)
     assert (layer, request.ratio) == ("a", RATIOS[0])
-    assert agenda.take(None)[0] == "b", "what nobody has begun comes first"
-    answer(found, layers, agenda, layer, request)
-    layer, request = agenda.take("a")
+    assert scheduler.take(None)[0] == "b", "what nobody has begun comes first"
+    answer(found, layers, scheduler, layer, request)
+    layer, request = scheduler.take("a")
     assert (layer, request.ratio) == ("a", RATIOS[1])
 
 
@@ -76,22 +77,22 @@ def test_who_has_finished_helps_where_most_is_left(made, layers):
     found = searches(made, layers)
     for ratio in RATIOS[:5]:
         found["b"].add(ratio, 0, layers["b"][ratio])
-    agenda = Agenda(found, equal(layers))
-    taken = [agenda.take(None) for _ in LAYERS]
+    scheduler = Scheduler(found, equal(layers))
+    taken = [scheduler.take(None) for _ in LAYERS]
     for ratio in RATIOS:
         if ratio != taken[0][1].ratio:
             found["a"].add(ratio, 0, layers["a"][ratio])
-    answer(found, layers, agenda, *taken[0])
-    assert agenda.take("a")[0] == "c", "b has fewer left"
+    answer(found, layers, scheduler, *taken[0])
+    assert scheduler.take("a")[0] == "c", "b has fewer left"
 
 
 def test_only_one_works_at_a_layer_whose_next_step_depends_on_this_one(made, layers):
     found = searches(made, layers, AdaptiveSearch)
-    agenda = Agenda(found, equal(layers))
-    assert [agenda.take(None)[0] for _ in LAYERS] == LAYERS
-    assert agenda.take(None) is None
-    agenda.release("b", found["b"].next())
-    assert agenda.take("a")[0] == "b"
+    scheduler = Scheduler(found, equal(layers))
+    assert [scheduler.take(None)[0] for _ in LAYERS] == LAYERS
+    assert scheduler.take(None) is None
+    scheduler.release("b", found["b"].next())
+    assert scheduler.take("a")[0] == "b"
 
 
 def test_nothing_is_left_when_all_is_known(made, layers):
@@ -99,16 +100,16 @@ def test_nothing_is_left_when_all_is_known(made, layers):
     for name, counts in layers.items():
         for ratio, measured in counts.items():
             found[name].add(ratio, 0, measured)
-    assert Agenda(found, equal(layers)).take("a") is None
-    assert Agenda({}, {}).take(None) is None
+    assert Scheduler(found, equal(layers)).take("a") is None
+    assert Scheduler({}, {}).take(None) is None
 
 
 def test_scarce_time_goes_to_what_weighs_most_and_is_least_known(made, layers):
     found = searches(made, layers)
-    agenda = Agenda(found, {"a": 0.1, "b": 0.6, "c": 0.3}, limited=True)
-    layer, request = agenda.take("a")
+    scheduler = Scheduler(found, {"a": 0.1, "b": 0.6, "c": 0.3}, limited=True)
+    layer, request = scheduler.take("a")
     assert layer == "b" and abs(request.ratio - RATIOS[-1] / 2) <= 0.051, "in the middle of what is open"
-    assert [agenda.take(None)[0] for _ in range(2)] == ["b", "c"], "half of what b tells is as much as c does"
+    assert [scheduler.take(None)[0] for _ in range(2)] == ["b", "c"], "half of what b tells is as much as c does"
 
     for ratio in RATIOS:
         known = searches(made, layers)
@@ -116,4 +117,4 @@ def test_scarce_time_goes_to_what_weighs_most_and_is_least_known(made, layers):
             known["b"].add(other, 0, layers["b"][other])
     left = known["b"].decision()
     expected = "b" if (left.high - left.low) * 0.6 > 0.3 * RATIOS[-1] else "c"
-    assert Agenda(known, {"a": 0.1, "b": 0.6, "c": 0.3}, limited=True).take("b")[0] == expected == "c"
+    assert Scheduler(known, {"a": 0.1, "b": 0.6, "c": 0.3}, limited=True).take("b")[0] == expected == "c"

@@ -16,6 +16,7 @@ SCRIPT = """
 import logging, sys, time
 import ocrslim.sensitivity.display as shown
 from ocrslim.utils.interrupts import Interrupts
+from ocrslim.tasks import task_of
 from ocrslim.tasks.detection.metric import ImageCounts
 from ocrslim.sensitivity.search.search import ExactSearch
 
@@ -24,8 +25,9 @@ if careless:
     shown._handlers_on = lambda stream: []
 logging.basicConfig(format="%(message)s", stream=sys.stderr, force=True)
 logging.getLogger("ocrslim").setLevel(logging.INFO)
+hmean = task_of("det").metrics["hmean"]
 searches = {
-    f"conv{i}_depthwise_weights": ExactSearch([0.1, 0.5], [ImageCounts(9, 9, 9)] * 4, HMEAN, 0.02)
+    f"conv{i}_depthwise_weights": ExactSearch([0.1, 0.5], [ImageCounts(9, 9, 9)] * 4, hmean, 0.02)
     for i in range(layers)
 }
 print("FIRST LINE", file=sys.stderr)
@@ -34,7 +36,7 @@ try:
         for number, (name, search) in enumerate(list(searches.items())[: layers // 2]):
             while (request := search.next()) is not None:
                 search.add(request.ratio, 0, [ImageCounts(9, 9, 4)] * 4)
-                display.measured(name)
+                display.measured(name, 0.1, 0, [])
             logging.getLogger("ocrslim.somewhere").info("logged %d [bold]%s", number, "/long/path" * 12 + "/end")
             print("printed", number)
             time.sleep(0.02)

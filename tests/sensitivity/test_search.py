@@ -8,7 +8,7 @@ from detection import HMEAN, PRECISION, RECALL
 from layer_counts import RATIOS, curve, detector
 
 from ocrslim.pruning.loss_rules import ratio_by_loss
-from ocrslim.sensitivity.search.estimator import LossEstimator, looks
+from ocrslim.sensitivity.search.estimator import LossEstimator, sample_sizes
 from ocrslim.sensitivity.search.search import AdaptiveSearch, ExactSearch
 from ocrslim.tasks.detection.metric import ImageCounts
 
@@ -301,8 +301,8 @@ def test_counts_that_do_not_continue_are_refused(receipts):
 
 
 @pytest.mark.parametrize("images", [1, 2, 3, 4, 5, 40, 100, 500, 5000])
-def test_looks_grow_and_end_with_all_images(images):
-    stops = looks(images)
+def test_sample_sizes_grow_and_end_with_all_images(images):
+    stops = sample_sizes(images)
     assert stops == sorted(set(stops))
     assert stops[-1] == images
     assert len(stops) <= 4 + 2 * np.log2(images)
@@ -320,7 +320,7 @@ def test_intervals_miss_no_more_often_than_the_error_level(kind, metric):
         for counts in made.layers.values():
             shuffled = [counts[0.4][i] for i in order]
             loss = estimator.estimate(shuffled).loss
-            seen = [estimator.estimate(shuffled[:look]) for look in estimator.looks]
+            seen = [estimator.estimate(shuffled[:size]) for size in estimator.sample_sizes]
             above.append(any(loss > at.high + 1e-12 for at in seen))
             below.append(any(loss < at.low - 1e-12 for at in seen))
     assert np.mean(above) <= 0.1

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sensitivity_case import GROUPS, PLAIN, PUBLIC, RATIOS, entries, images_once, study, undisturbed
+from sensitivity_case import GROUPS, PLAIN, PUBLIC, RATIOS, analyse_at, entries, images_once, problem, undisturbed
 
 from ocrslim import commands
 from ocrslim.cli import main
@@ -23,12 +23,11 @@ from ocrslim.config.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
 from ocrslim.pruning import prunable as scoring
-from ocrslim.sensitivity.analyzer import analyse
 from ocrslim.sensitivity.results.table import ADAPTIVE, EXACT
-from ocrslim.sensitivity.sharding import Share, alone, share_of
+from ocrslim.sensitivity.sharding import Share, locked, share_of
 from ocrslim.utils.files import read_json
 
-__all__ = ["study", "undisturbed"]
+__all__ = ["problem", "undisturbed"]
 
 LAUNCHED = {"PADDLE_TRAINERS_NUM": "4", "PADDLE_TRAINER_ID": "2", "PADDLE_LOCAL_SIZE": "2"}
 
@@ -65,12 +64,12 @@ def test_each_point_is_in_one_part_and_the_parts_cost_the_same(count):
     assert max(totals) - min(totals) <= 1.0 + 1e-9, "not more than an item"
 
 
-def test_exact_mode_shares_out_points_and_adaptive_mode_layers(study, tmp_path):
-    costs = [study.cost(group) for group in GROUPS]
+def test_exact_mode_shares_out_points_and_adaptive_mode_layers(problem, tmp_path):
+    costs = [problem.cost(group) for group in GROUPS]
     assert costs == sorted(costs, reverse=True) and costs[0] > 1.5 * costs[-1], "less lies behind later ones"
     for mode in (EXACT, ADAPTIVE):
         parts = [replace(PLAIN, mode=mode, share=Share(index, 2)) for index in range(2)]
-        found = [analyse(study, GROUPS, (0.2, 0.4, 0.6), tmp_path / f"{mode}{p.share.index}", p) for p in parts]
+        found = [analyse_at(problem, GROUPS, (0.2, 0.4, 0.6), tmp_path / f"{mode}{p.share.index}", p) for p in parts]
         layers = [set(one.measured.table) for one in found]
         assert len(layers[0] & layers[1]) == (1 if mode == EXACT else 0)
 
@@ -85,7 +84,7 @@ def test_only_one_rank_at_a_time_writes_the_common_files(tmp_path):
 
     def write():
         for _ in range(20):
-            with alone(tmp_path, share):
+            with locked(tmp_path, share):
                 inside.append(1)
                 most.append(len(inside))
                 time.sleep(0.0005)
@@ -99,16 +98,16 @@ def test_only_one_rank_at_a_time_writes_the_common_files(tmp_path):
     assert len(most) == 80 and max(most) == 1
 
 
-def test_ranks_make_the_file_of_one_process_and_a_lost_ones_work_is_done_later(study, undisturbed, tmp_path):
+def test_ranks_make_the_file_of_one_process_and_a_lost_ones_work_is_done_later(problem, undisturbed, tmp_path):
     first, second = ranks(2)
-    analyse(study, GROUPS, RATIOS, tmp_path, first)
+    analyse_at(problem, GROUPS, RATIOS, tmp_path, first)
     before = entries(tmp_path)
     kept = {entry[:2] for entry in before if entry[0]}
     table = read_sensitivities(tmp_path / "sen.pickle")
     assert {(layer, ratio) for layer, losses in table.items() for ratio in losses} == kept, "the other one is lost"
     assert 0 < len(kept) < 6 and set(read_json(tmp_path / "sen.json", "")["layers"]) == set(table)
-    for method in (first, second):
-        analyse(study, GROUPS, RATIOS, tmp_path, method)
+    for settings in (first, second):
+        analyse_at(problem, GROUPS, RATIOS, tmp_path, settings)
     added = [entry for entry in entries(tmp_path) if entry not in before]
     assert len(added) + len(kept) == 6 and not {entry[:2] for entry in added} & kept
     assert images_once(tmp_path, 4) and (tmp_path / "sen.rank1.jsonl").exists()
@@ -117,20 +116,22 @@ def test_ranks_make_the_file_of_one_process_and_a_lost_ones_work_is_done_later(s
     for path in tmp_path.glob("sen.*"):
         if path.suffix != ".jsonl":
             path.unlink()
-    assert analyse(study, GROUPS, RATIOS, tmp_path, PLAIN).measured.table == undisturbed.measured.table, "one goes on"
+    assert analyse_at(problem, GROUPS, RATIOS, tmp_path, PLAIN).measured.table == undisturbed.measured.table, (
+        "one goes on"
+    )
 
 
-def test_ranks_do_not_overwrite_one_another(study, undisturbed, tmp_path):
+def test_ranks_do_not_overwrite_one_another(problem, undisturbed, tmp_path):
     shutil.copytree(undisturbed.measured.folder, tmp_path, dirs_exist_ok=True)
     with pytest.raises(ConfigError, match=r"Global\.overwrite: true, and 2 ranks write into .*remove the folder first"):
-        analyse(study, GROUPS, RATIOS, tmp_path, ranks(2)[1], overwrite=True)
+        analyse_at(problem, GROUPS, RATIOS, tmp_path, ranks(2)[1], overwrite=True)
     assert (tmp_path / "sen.pickle").read_bytes() == (undisturbed.measured.folder / "sen.pickle").read_bytes()
 
 
 @pytest.fixture
-def run(study, v2_config, rendered_options, pp_ocrv2, tmp_path, monkeypatch):
-    """A stage in this process, on the network of `study`, traced already."""
-    monkeypatch.setattr(scoring, "model_graph", lambda model, task: study.graph)
+def run(problem, v2_config, rendered_options, pp_ocrv2, tmp_path, monkeypatch):
+    """A stage in this process, on the network of `problem`, traced already."""
+    monkeypatch.setattr(scoring, "model_graph", lambda model, task: problem.graph)
     layers = f"Prune.layers=[{','.join(PUBLIC)}]"
     options = [*rendered_options, f"Global.pretrain_weights={pp_ocrv2}", layers, "Prune.engine=dygraph"]
     options += [f"Prune.ratios={list(RATIOS)}"]

@@ -1,4 +1,4 @@
-"""What a folder holds: taken where it is of the same study, refused with the difference named where it is not."""
+"""What a folder holds: taken where it is of the same problem, refused with the difference named where it is not."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def save(measured, ratios=(0.3,)):
 
 
 def searches(measured, layers, ratios, kind=ExactSearch):
-    found = {layer: kind(ratios, measured.baseline, "hmean", 0.02) for layer in sorted(layers)}
+    found = {layer: kind(ratios, measured.baseline, measured.identity.ratio, 0.02) for layer in sorted(layers)}
     for layer, search in found.items():
         for ratio in ratios:
             search.add(ratio, 0, measured.counts.get((layer, ratio), []))

@@ -20,8 +20,8 @@ _MAX_WINDOWS = 6  # convolutions in one sum; there are 2^5 ways to group so many
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a sum is computed.
+class EvaluationOrder:
+    """The order in which a sum is computed, and its cost.
 
     Attributes:
         cost: in multiply-accumulates for one pixel of area 1.
@@ -36,18 +36,18 @@ class Plan:
     plain: tuple[Term, ...] = ()
 
 
-def plan(total: Sum, channels: int, area: float, activated: bool, shared: Container[Id]) -> Plan:
+def best_order(total: Sum, channels: int, area: float, activated: bool, shared: Container[Id]) -> EvaluationOrder:
     """The cheapest way to a sum of `channels` channels on `area` pixels; nothing may write over `shared` values."""
     plain = tuple(term for term in total.terms if not term.weights)
     small = tuple(term for term in total.terms if term.weights and term.kernel == 1 and term.factor > 1)
     windows = [term for term in total.terms if term.weights and (term.kernel > 1 or term.factor == 1)]
     if len(windows) > _MAX_WINDOWS or any(term.channels for term in total.terms):
-        return Plan(inf)
+        return EvaluationOrder(inf)
     fixed = sum(_upsampling_cost(channels, term.factor, area) for term in (*plain, *small))
     fixed += sum(_convolution_cost((term,), channels, area / term.factor**2) for term in small)
     others = len(plain) + len(small)
     kept = others == 1 and any(term.factor == 1 and term.source in shared for term in plain)
-    best = Plan(inf)
+    best = EvaluationOrder(inf)
     for grouped, groups in _groupings(sorted(windows, key=lambda term: (term.kernel, term.factor)), channels, area):
         last = sum(group[0].factor == 1 for group in groups)
         sums = others + len(groups) - 1
@@ -55,7 +55,7 @@ def plan(total: Sum, channels: int, area: float, activated: bool, shared: Contai
         moves = 3 * sums - residual + 2 * (activated and not last)  # a residual is read, but not written
         cost = fixed + grouped + _MOVE * area * channels * moves
         if cost < best.cost:
-            best = Plan(cost, groups, small, plain)
+            best = EvaluationOrder(cost, groups, small, plain)
     return best
 
 

@@ -13,7 +13,7 @@ from ocrslim.inference.compiler.lowering import Lowered, name_of
 _GPU_MEMORY_MB = 256
 
 
-class Predictor:
+class Executable:
     """Runs one part of a network; to be used in the thread that made it, as oneDNN keeps its state by thread."""
 
     def __init__(self, lowered: Lowered, threads: int = 1, use_gpu: bool = False):

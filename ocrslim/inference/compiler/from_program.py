@@ -67,7 +67,7 @@ class _Converter:
         return [step]
 
     def constant(self, value: Value) -> np.ndarray | None:
-        """What is known of a value before the network runs."""
+        """Facts about a value before the network runs."""
         if value.parameter is not None:
             return self._arrays[value.parameter].astype(np.float64)
         return self._constants.get(value.id)

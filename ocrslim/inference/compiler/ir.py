@@ -1,4 +1,4 @@
-"""What a runtime has to do for a part of a network: few large steps, everything constant folded in.
+"""A part of a network as a runtime executes it: few large steps, everything constant folded in.
 
 A batch norm in eval mode, a bias and a scaling are one affine map of each channel; behind a convolution they
 go into its weight and bias (Jacob et al. 2018, "Quantization and Training of Neural Networks", section 3.2),
@@ -64,7 +64,7 @@ class Step:
 
     @property
     def convolves(self) -> bool:
-        """Whether it is a convolution, transposed or not."""
+        """Tell whether it is a convolution, transposed or not."""
         return self.weight is not None
 
 

@@ -65,7 +65,7 @@ def _write_plain(writer: ProgramWriter, kind: str, inputs: Sequence[Id], step: S
 
 
 def _agrees(kind: str, settings: Mapping[str, Any]) -> bool:
-    """Whether oneDNN's kernel gives what Paddle's own does; measured, as it ignores some settings."""
+    """Tell whether oneDNN's kernel gives what Paddle's own does; measured, as it ignores some settings."""
     if kind.endswith("_interp_v2"):
         if kind.startswith("nearest"):
             return not settings["align_corners"] and all(factor.is_integer() for factor in settings["scale"])

@@ -57,7 +57,7 @@ def _chain(first: Step, users: Mapping[Id, Sequence[Step | None]]) -> list[Step]
 
 
 def _pays(first: Step, second: Step) -> bool:
-    """Whether the second convolution has no more products with its zeros than with its few channels."""
+    """Tell whether the second convolution has no more products with its zeros than with its few channels."""
     assert first.weight is not None and second.weight is not None
     phases, window = first.weight[0, 0].size, second.weight[0, 0].size
     width, out = out_channels(first), out_channels(second)

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from ocrslim.graph import Op
-from ocrslim.inference.compiler.cost_model import Plan, joining_cost, plan
+from ocrslim.inference.compiler.cost_model import EvaluationOrder, best_order, joining_cost
 from ocrslim.inference.compiler.ir import ADD, AFFINE, CONCAT, CONV, DECONV, MULTIPLY, Id, Step, fold
 from ocrslim.inference.compiler.linear_maps import (
     NEAREST,
@@ -102,7 +102,7 @@ class _Region:
         self._bits = {value: 1 << n for n, value in enumerate(self._free(uses))}
         self._reach = {value: self._within(value, False) for value in self._sums}
         self._known: dict[tuple[Id, int], Sum | None] = {}
-        self._plans: dict[tuple[Id, int], Plan] = {}
+        self._orders: dict[tuple[Id, int], EvaluationOrder] = {}
 
     def search(self) -> int:
         """The values to leave out, chosen for each connected part on its own."""
@@ -137,7 +137,7 @@ class _Region:
         return left_out
 
     def emitted(self, step: Step, left_out: int) -> list[Step]:
-        """What computes the value of `step`: the step itself where all that it uses is there."""
+        """The steps that compute the value of `step`: the step itself where all that it uses is there."""
         total = self._sums.get(step.output)
         if self._bit(step.output) & left_out:
             return []
@@ -145,7 +145,7 @@ class _Region:
             return [step]
         total = self._resolved(step.output, left_out)
         assert total is not None
-        return _Writer(step).write(self._planned(step.output, left_out), total.bias)
+        return _Writer(step).write(self._order(step.output, left_out), total.bias)
 
     def _free(self, uses: Mapping[Id, int]) -> list[Id]:
         """Values that only linear steps use, all of which can take their definition."""
@@ -161,7 +161,7 @@ class _Region:
         ]
 
     def _within(self, value: Id, spatial: bool) -> int:
-        """What may be left out on the way to a value; under a window or an upsampling if `spatial`."""
+        """Values that may be left out on the way to a value; under a window or an upsampling if `spatial`."""
         terms = self._sums[value].terms
         if spatial and any(term.kernel > 1 for term in terms):
             return 0  # no sum, whatever is left out before it
@@ -182,23 +182,27 @@ class _Region:
         return self._bits.get(value, 0)
 
     def _cost(self, values: Iterable[Id], left_out: int) -> float:
-        return sum(self._planned(value, left_out).cost for value in values if not self._bit(value) & left_out)
+        return sum(self._order(value, left_out).cost for value in values if not self._bit(value) & left_out)
 
-    def _planned(self, value: Id, left_out: int) -> Plan:
+    def _order(self, value: Id, left_out: int) -> EvaluationOrder:
         key = value, left_out & self._reach[value]
-        if key not in self._plans:
+        if key not in self._orders:
             exact = value, self._relevant(*key)
-            if exact not in self._plans:
-                self._plans[exact] = self._plan(*exact)
-            self._plans[key] = self._plans[exact]
-        return self._plans[key]
+            if exact not in self._orders:
+                self._orders[exact] = self._find_order(*exact)
+            self._orders[key] = self._orders[exact]
+        return self._orders[key]
 
-    def _plan(self, value: Id, left_out: int) -> Plan:
+    def _find_order(self, value: Id, left_out: int) -> EvaluationOrder:
         step, area, channels = self._steps[value], self._areas[value], self._widths[value]
         if step.kind == CONCAT and not left_out:
-            return Plan(joining_cost(channels, area))
+            return EvaluationOrder(joining_cost(channels, area))
         total = self._resolved(value, left_out)
-        return plan(total, channels, area, step.activation is not None, self._shared) if total else Plan(inf)
+        return (
+            best_order(total, channels, area, step.activation is not None, self._shared)
+            if total
+            else EvaluationOrder(inf)
+        )
 
     def _resolved(self, value: Id, left_out: int) -> Sum | None:
         """A value as a sum over what is computed; None where that is no sum."""
@@ -233,12 +237,12 @@ class _Writer:
         self._step = step
         self._written: list[Step] = []
 
-    def write(self, planned: Plan, bias: np.ndarray | None) -> list[Step]:
-        """The steps that compute a sum as planned, and the activation after it."""
+    def write(self, order: EvaluationOrder, bias: np.ndarray | None) -> list[Step]:
+        """The steps that compute a sum in `order`, and the activation after it."""
         # convolutions without upsampling come last: `fold` makes what is there by then their residual
-        groups = sorted([*planned.groups, *((term,) for term in planned.small)], key=lambda group: -group[0].factor)
+        groups = sorted([*order.groups, *((term,) for term in order.small)], key=lambda group: -group[0].factor)
         result: Id | None = None
-        for term in planned.plain:
+        for term in order.plain:
             result = self._add(self._upsample(term.source, term.factor), result)
         for group in groups:
             last = group is groups[-1]

@@ -9,12 +9,12 @@ import numpy as np
 
 from ocrslim.errors import LoweringError
 from ocrslim.graph import Group, Op, Program, Value
-from ocrslim.inference.compiler.executable import Predictor
+from ocrslim.inference.compiler.executable import Executable
 from ocrslim.inference.compiler.from_program import to_steps
 from ocrslim.inference.compiler.ir import Id
 from ocrslim.inference.compiler.lowering import lower
 from ocrslim.inference.compiler.rewrite import rewrite, shapes_of
-from ocrslim.inference.incremental.partition import PRICE, Division, divide, part, whole
+from ocrslim.inference.incremental.partition import PRICE, Partition, part, split, unsplit
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Variant:
 class Bridge:
     """Makes values of the unpruned network from others of it, some of which may be wanted themselves."""
 
-    def __init__(self, run: Predictor | None, taken: Sequence[int], known: Sequence[Id], wanted: Sequence[Id]):
+    def __init__(self, run: Executable | None, taken: Sequence[int], known: Sequence[Id], wanted: Sequence[Id]):
         """
         Args:
             run: makes what is wanted and not known, in that order; None where nothing is.
@@ -84,18 +84,18 @@ class RuntimeNetwork:
         self._use_gpu, self._threads = use_gpu, threads
         self.sizes = self._measure_sizes(probe_shape)
 
-    def divide(self, group: Group | None, price: float = PRICE) -> Division:
-        """The network in two parts around a group; undivided where there is none."""
-        return whole(self.program) if group is None else divide(self.program, group, self.sizes, price)
+    def split(self, group: Group | None, price: float = PRICE) -> Partition:
+        """The network in two parts around a group; in one where there is none."""
+        return unsplit(self.program) if group is None else split(self.program, group, self.sizes, price)
 
-    def bridge(self, before: Division | None, division: Division) -> Bridge | None:
-        """What makes the sources of `division` from those of `before`, or from the network's input for None.
+    def bridge(self, before: Partition | None, partition: Partition) -> Bridge | None:
+        """Make a bridge to the sources of `partition` from those of `before`, or from the network's input for None.
 
-        None where they do not lead there. To be used in the thread that calls this. The steps are those of the
+        Returns None where they do not lead there. To be used in the thread that calls this. The steps are those of the
         network, whatever lies between, so that the values are the same on every way.
         """
         known = self.program.inputs if before is None else tuple(source.value for source in before.sources)
-        wanted = [source.value for source in division.sources]
+        wanted = [source.value for source in partition.sources]
         missing = [value for value in wanted if value.id not in {one.id for one in known}]
         ops = part(self.program.ops, missing, {value.id for value in known})
         used = {value.id for op in ops for value in (*op.values(), *op.outputs)}
@@ -105,12 +105,12 @@ class RuntimeNetwork:
         run = self._load(ops, [known[at] for at in taken], missing, Variant(), {}, plain=True) if missing else None
         return Bridge(run, taken, [value.id for value in known], [value.id for value in wanted])
 
-    def back(self, division: Division, variant: Variant) -> Predictor:
-        """What makes the output of `variant` from the sources; for the thread that calls this."""
-        keeps = {source.value.id: source.keep(variant.removed) for source in division.sources}
+    def suffix(self, partition: Partition, variant: Variant) -> Executable:
+        """Load what makes the output of `variant` from the sources; for the thread that calls this."""
+        keeps = {source.value.id: source.keep(variant.removed) for source in partition.sources}
         widths: dict[Id, int] = {key: len(keep) for key, keep in keeps.items() if keep is not None}
-        sources = [source.value for source in division.sources]
-        return self._load(division.back, sources, self.program.outputs, variant, widths)
+        sources = [source.value for source in partition.sources]
+        return self._load(partition.suffix, sources, self.program.outputs, variant, widths)
 
     def _load(
         self,
@@ -120,18 +120,18 @@ class RuntimeNetwork:
         variant: Variant,
         widths: Mapping[Id, int],
         plain: bool = False,
-    ) -> Predictor:
+    ) -> Executable:
         """A part of the network, ready to run.
 
         `widths` are the channels of inputs that are fed pruned. `plain` leaves its steps as they are: what is
-        computed once is not worth a search for cheaper ones, and does not depend on how it is divided.
+        computed once is not worth a search for cheaper ones, and does not depend on how the network is split.
         """
         steps = to_steps(ops, outputs, {**self._arrays, **variant.arrays}, variant.conv_groups)
         shapes = {**shapes_of(ops), **{key: (-1, width, -1, -1) for key, width in widths.items()}}
         makes = [value.id for value in outputs]
         steps = steps if plain else rewrite(steps, makes, shapes)
         lowered = lower(steps, [value.id for value in inputs], makes)
-        return Predictor(lowered, self._threads, self._use_gpu)
+        return Executable(lowered, self._threads, self._use_gpu)
 
     def _measure_sizes(self, shape: tuple[int, ...]) -> dict[Id, float]:
         """Elements of each value for one pixel of the input, read off one small pass."""
@@ -149,5 +149,5 @@ class RuntimeNetwork:
 
 
 def _computed(op: Op) -> bool:
-    """Whether an operator works on what the network computes, not on parameters alone."""
+    """Tell whether an operator works on what the network computes, not on parameters alone."""
     return any(value.parameter is None and value.shape is not None and value.rank == 4 for value in op.values())

@@ -1,9 +1,9 @@
-"""Which part of a network a pruned group changes, and what can be kept of the rest.
+"""The part of a network that a pruned group changes, and what can be kept of the rest.
 
 Pruning a group leaves everything in front of it as it was. More than that: the channels that stay of the
 layers that make the group are what they were, and so are those of the batch norms, activations and
 depthwise convolutions that follow, as each works on its channel alone. What first differs is what *reads*
-the group. So the network is divided there: the values that are read are kept of the unpruned network,
+the group. So the network is split there: the values that are read are kept of the unpruned network,
 for each image once, and a variant runs on their remaining channels.
 """
 
@@ -38,28 +38,28 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Division:
+class Partition:
     """A network in two parts around a group.
 
     Attributes:
-        front: makes the sources from the network's input; the same for every ratio.
-        sources: what is handed over; the output itself where `back` is empty.
-        back: makes the output from the sources; empty where the output does not depend on the group.
+        prefix: makes the sources from the network's input; the same for every ratio.
+        sources: what is handed over; the output itself where `suffix` is empty.
+        suffix: makes the output from the sources; empty where the output does not depend on the group.
     """
 
-    front: tuple[Op, ...]
+    prefix: tuple[Op, ...]
     sources: tuple[Source, ...]
-    back: tuple[Op, ...]
+    suffix: tuple[Op, ...]
 
     def elements(self, sizes: Mapping[Id, float]) -> float:
         """Numbers that are kept for an image, where `sizes` has the elements of each value."""
         return sum(sizes[source.value.id] for source in self.sources)
 
 
-def divide(program: Program, group: Group, sizes: Mapping[Id, float], price: float = PRICE) -> Division:
-    """Divide `program` around `group`, at the least cost.
+def split(program: Program, group: Group, sizes: Mapping[Id, float], price: float = PRICE) -> Partition:
+    """Split `program` around `group`, at the least cost.
 
-    What a variant changes has to run behind the division. What it does not may run there again, or be kept
+    What a variant changes has to run in the suffix. What it does not may run there again, or be kept
     and fed: the cheapest choice is a minimum cut (Picard 1976, "Maximal closure of a graph").
 
     Args:
@@ -70,16 +70,16 @@ def divide(program: Program, group: Group, sizes: Mapping[Id, float], price: flo
     changed = [op for op in program.ops if any(states.changed(value) for value in op.outputs)]
     changed = part(changed, program.outputs, ())
     behind = _cheapest(program, changed, states, sizes, price)
-    back = [op for op in program.ops if id(op) in behind]
-    entering = _entering(back, states) if back else program.outputs
+    suffix = [op for op in program.ops if id(op) in behind]
+    entering = _entering(suffix, states) if suffix else program.outputs
     sources = [Source(value, states.sliced.get(value.id)) for value in entering]
-    front = part(program.ops, [source.value for source in sources], ())
-    return Division(tuple(front), tuple(sources), tuple(_with_constants(program, back, states)))
+    prefix = part(program.ops, [source.value for source in sources], ())
+    return Partition(tuple(prefix), tuple(sources), tuple(_with_constants(program, suffix, states)))
 
 
-def whole(program: Program) -> Division:
-    """The network undivided: its inputs are the sources."""
-    return Division((), tuple(Source(value) for value in program.inputs), tuple(program.ops))
+def unsplit(program: Program) -> Partition:
+    """The whole network as one suffix: its inputs are the sources."""
+    return Partition((), tuple(Source(value) for value in program.inputs), tuple(program.ops))
 
 
 def part(ops: Iterable[Op], outputs: Sequence[Value], known: Collection[Id]) -> list[Op]:
@@ -110,7 +110,7 @@ class _States:
         return value.id in self._changed
 
     def constant(self, value: Value) -> bool:
-        """Whether only parameters go into a value."""
+        """Tell whether only parameters go into a value."""
         return value.parameter is not None or value.id in self._constants
 
     def _touched(self, value: Value) -> list[Member]:
@@ -134,7 +134,7 @@ class _States:
                 self.sliced[op.outputs[0].id] = member
 
     def _slice_of(self, op: Op, data: Sequence[Value], touched: Sequence[Member]) -> Member | None:
-        """What says which channels of the output stay, where they are what they were; None: it must be computed."""
+        """The member that says which channels of the output stay; None where they must be computed."""
         slices = [self.sliced.get(value.id) for value in data]
         first = slices[0]
         if op.name in _MAKERS:
@@ -155,9 +155,9 @@ def _alike(one: Member, other: Member) -> bool:
 def _cheapest(
     program: Program, changed: Sequence[Op], states: _States, sizes: Mapping[Id, float], price: float
 ) -> set[int]:
-    """Identities of the operators to run behind the division, those of `changed` among them.
+    """Identities of the operators to run in the suffix, those of `changed` among them.
 
-    Of each value two things are to be decided: whether it is available behind the division, and whether it
+    Of each value two things are to be decided: whether it is available in the suffix, and whether it
     is computed there. Available and not computed costs feeding it; computed costs its operator, and makes the
     operator's inputs available.
     """
@@ -189,20 +189,20 @@ def _cost(op: Op, sizes: Mapping[Id, float]) -> float:
     return elements * (each + _TOUCH)
 
 
-def _entering(back: Sequence[Op], states: _States) -> Iterator[Value]:
-    """Values that `back` uses and does not make, constants aside, each once."""
-    known = {value.id for op in back for value in op.outputs}
-    for op in back:
+def _entering(suffix: Sequence[Op], states: _States) -> Iterator[Value]:
+    """Values that `suffix` uses and does not make, constants aside, each once."""
+    known = {value.id for op in suffix for value in op.outputs}
+    for op in suffix:
         for value in op.values():
             if value.id not in known and not states.constant(value):
                 known.add(value.id)
                 yield value
 
 
-def _with_constants(program: Program, back: Sequence[Op], states: _States) -> list[Op]:
-    """`back` and the operators that make the constants it uses."""
-    taken = {id(op) for op in back}
-    wanted = {value.id for op in back for value in op.values() if states.constant(value)}
+def _with_constants(program: Program, suffix: Sequence[Op], states: _States) -> list[Op]:
+    """`suffix` and the operators that make the constants it uses."""
+    taken = {id(op) for op in suffix}
+    wanted = {value.id for op in suffix for value in op.values() if states.constant(value)}
     for op in reversed(program.ops):
         if any(value.id in wanted for value in op.outputs):
             taken.add(id(op))

@@ -1,1 +1,1 @@
-"""What was measured, on the disk."""
+"""Measurements on the disk."""

@@ -1,27 +1,23 @@
-"""What was measured, image by image, in a file that is only appended to.
+"""Measurements, image by image, in a file that is only appended to.
 
-So nothing that was measured is ever lost, whenever a run ends and however; and files of several processes
-or machines are simply read together. The table and its record are derived from it.
+So no measurement is ever lost, whenever a run ends and however; and files of several processes or machines are
+simply read together. The table and its record are derived from it.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ocrslim.errors import ArtifactError
 from ocrslim.tasks import Counts, Task
-from ocrslim.utils import GIB, MIB, Field, open_regular, open_to_append, parse_json, write_error
+from ocrslim.utils import Field, JsonLines, parse_json, write_error
 
 SCHEMA = 1
-_MOST_BYTES, _LONGEST = GIB, 64 * MIB  # bytes of a journal, and of one of its lines
 _MOST = 10**9  # of counts of an image, and of images
-_BLOCK = MIB
 
 
 @dataclass(frozen=True)
@@ -50,9 +46,10 @@ class Journal:
             header: what the measurements depend on; first line of a new file.
         """
         self.path, self._task = path, task
+        self._file = JsonLines(path)
         try:
-            if not _cut_at_last_line(path):
-                self._write({"journal": SCHEMA, **header})
+            if not self._file.cut_at_last_line():
+                self._file.append({"journal": SCHEMA, **header})
         except OSError as error:
             raise write_error(path, error) from error
 
@@ -65,34 +62,9 @@ class Journal:
         columns = [list(column) for column in zip(*entry.counts)] or [[] for _ in self._task.count_names]
         line = {"layer": entry.layer, "ratio": entry.ratio, "start": entry.start}
         try:
-            self._write({**line, **dict(zip(self._task.count_names, columns))})
+            self._file.append({**line, **dict(zip(self._task.count_names, columns))})
         except OSError as error:
             raise write_error(self.path, error) from error
-
-    def _write(self, value: Mapping[str, Any]) -> None:
-        with open_to_append(self.path) as stream:
-            stream.write((json.dumps(value, ensure_ascii=False) + "\n").encode("utf-8"))
-            os.fsync(stream.fileno())
-
-
-def _cut_at_last_line(path: Path) -> int:
-    """Cut off what follows the last whole line; bytes that are left. The file is made where it is missing."""
-    with open_to_append(path) as stream:
-        end = whole = stream.seek(0, os.SEEK_END)
-        while whole and not (found := _last_line_end(stream, whole)):
-            whole -= min(whole, _BLOCK)
-        whole = found if whole else 0
-        if whole < end:
-            stream.truncate(whole)
-        return whole
-
-
-def _last_line_end(stream: IO[bytes], end: int) -> int:
-    """Where the last line that ends within the `_BLOCK` bytes before `end` does; 0 where none does."""
-    start = max(0, end - _BLOCK)
-    stream.seek(start)
-    at = stream.read(end - start).rfind(b"\n") + 1
-    return start + at if at else 0
 
 
 def read_journal(path: Path, remedy: str, task: Task) -> tuple[dict[str, Any], list[Entry]]:
@@ -104,7 +76,7 @@ def read_journal(path: Path, remedy: str, task: Task) -> tuple[dict[str, Any], l
         ArtifactError: damaged, or no file, with `remedy`.
     """
     try:
-        lines = _lines(path)
+        lines = JsonLines(path).lines()
         first = next(lines, None)
         if first is None:
             return {}, []
@@ -118,24 +90,15 @@ def read_journal(path: Path, remedy: str, task: Task) -> tuple[dict[str, Any], l
         raise ArtifactError(f"{path}: not a journal of this version, or damaged ({error}): {remedy}") from None
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    """Whole lines, one after the other."""
-    with open_regular(path) as stream:
-        size = os.fstat(stream.fileno()).st_size
-        if size > _MOST_BYTES:
-            raise ValueError(f"it has {size:,} bytes, expected at most {_MOST_BYTES:,}")
-        while (line := stream.readline(_LONGEST)).endswith(b"\n"):
-            yield line
-        if len(line) == _LONGEST:
-            raise ValueError(f"a line of more than {_LONGEST:,} bytes")
-
-
 def _entry(line: Field, task: Task) -> Entry:
     columns = [_column(line[name]) for name in task.count_names]
     if len({len(column) for column in columns}) != 1:
         raise ValueError(f"{line.place} has counts of unequal numbers of images")
     try:
-        counts = [task.counts_of(numbers) for numbers in zip(*columns)]
+        rows = list(zip(*columns))
+        counts = [task.counts_of(numbers) for numbers in rows]
+        if counts != rows:
+            raise ValueError("counts that are no whole numbers")
     except ValueError as fault:
         raise ValueError(f"{line.place} has {fault}") from None
     layer = None if line["layer"].value is None else line["layer"].text()

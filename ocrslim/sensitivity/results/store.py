@@ -1,4 +1,4 @@
-"""What a folder holds of an analysis: journals, and the table and the record that are derived from them."""
+"""The files of an analysis: journals, and the table and the record that are derived from them."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from ocrslim.sensitivity.results.table import (
     check_hashes,
     check_names,
     check_record,
+    describe_changed,
     group_hashes,
     read_record,
-    told_changed,
 )
 from ocrslim.sensitivity.search.search import Search
 from ocrslim.tasks import Counts, Ratio, Task
@@ -42,7 +42,7 @@ PICTURES = ("sen.png", "sen_curves.png")
 
 @dataclass(frozen=True)
 class Identity:
-    """What measurements are of; all that were made of the same go together.
+    """The problem that measurements belong to; measurements of the same problem go together.
 
     Attributes:
         graph: the channel groups.
@@ -67,7 +67,7 @@ class Identity:
 
     @property
     def ratio(self) -> Ratio:
-        """How the score follows from counts."""
+        """The formula of the score."""
         return self.task.metrics[self.metric]
 
     def score(self, counts: Sequence[Counts]) -> float:
@@ -117,7 +117,7 @@ class Measurements:
         return {name: table[name] for name in names if name in table}
 
     def add(self, layer: str | None, ratio: float, start: int, counts: Sequence[Counts]) -> None:
-        """Take what was measured, on the disk when this returns."""
+        """Add counts of the images from `start` on; they are on the disk when this returns."""
         if not counts:
             return
         if self._appending is None:
@@ -128,7 +128,7 @@ class Measurements:
         self.counts.setdefault((layer, ratio), [])[start:] = counts
 
     def refresh(self) -> None:
-        """Take in what other processes appended to their journals meanwhile."""
+        """Read what other processes appended to their journals meanwhile."""
         self.counts.update(read_counts(sorted(self.folder.glob(JOURNALS)), self.identity))
 
     def save(self, searches: Mapping[str, Search], **facts: Any) -> None:
@@ -184,7 +184,7 @@ def open_measurements(
     overwrite: bool = False,
     journal: str = JOURNAL,
 ) -> Measurements:
-    """What `folder` holds of the study `identity`.
+    """Open the measurements of `identity` that `folder` holds.
 
     Args:
         finished: whether nothing of it is left to measure.
@@ -211,7 +211,7 @@ def open_measurements(
 
 
 def check_readable(folder: Path, task: Task) -> None:
-    """Refuse damaged measurements, before the minutes that it takes to know whether they are of the same study.
+    """Refuse damaged measurements, before the minutes that it takes to know whether they are of the same problem.
 
     Raises:
         ArtifactError: naming the file and what is wrong with it.
@@ -231,7 +231,7 @@ def _read(folder: Path, identity: Identity, journal: str) -> Measurements:
         record = read_record(record_path, REMEASURE)
         changed = check_record(record, identity.hashes, record_path, REMEASURE, identity.groups)
     if changed:
-        logger.warning("%s: %s than this run's: these are measured anew", record_path, told_changed(changed))
+        logger.warning("%s: %s than this run's: these are measured anew", record_path, describe_changed(changed))
         record["layers"] = {name: layer for name, layer in record.get("layers", {}).items() if name not in changed}
     counts = read_counts(sorted(folder.glob(JOURNALS)), identity)
     found = Measurements(folder, identity, journal, counts, record)
@@ -240,7 +240,7 @@ def _read(folder: Path, identity: Identity, journal: str) -> Measurements:
 
 
 def _own_journal(folder: Path, name: str, identity: Identity) -> Path:
-    """Where this process appends: another file than one that was begun with other channel groups."""
+    """The journal that this process appends to: another one than was begun with other channel groups."""
     path = folder / name
     header, _ = read_journal(path, REMEASURE, identity.task) if path.exists() else ({}, [])
     if not header or header.get("hashes") == dict(identity.hashes):
@@ -249,7 +249,7 @@ def _own_journal(folder: Path, name: str, identity: Identity) -> Path:
 
 
 def read_counts(journals: Sequence[Path], identity: Identity) -> dict[tuple[str | None, float], list[Counts]]:
-    """What the journals hold together; layers that had other channel groups when they were measured are left out.
+    """Read the counts of all journals, without layers that had other channel groups when they were measured.
 
     Raises:
         ArtifactError: one is damaged, or of something else.
@@ -286,8 +286,8 @@ def check_header(header: Mapping[str, Any], identity: Identity, path: Path) -> s
     for key, here in (("metric", identity.metric), ("images", identity.images)):
         if header.get(key) != here:
             there = header.get(key)
-            told = there if isinstance(there, str) and there.isidentifier() and len(there) < 20 else shown(there)
-            raise ArtifactError(f"{path}: measured with {key} {told}, this run has {here}: {REMEASURE}")
+            value = there if isinstance(there, str) and there.isidentifier() and len(there) < 20 else shown(there)
+            raise ArtifactError(f"{path}: measured with {key} {value}, this run has {here}: {REMEASURE}")
     return changed
 
 

@@ -24,7 +24,7 @@ MADE_BY = "sensitivity_anal.py"
 REMEASURE = "choose another folder with -o Global.save_model_dir=PATH, or measure anew with -o Global.overwrite=true"
 _GROUPS = "channel groups"
 _RATIO = re.compile(r"\d*\.?\d+(e-\d+)?")
-_MOST_TOLD = 3  # differences in a message
+_MOST_NAMED = 3  # differences in a message
 _WHERE = {  # what decides a hash, for people
     "weights": "Global.pretrained_model",
     "architecture": "Architecture",
@@ -148,11 +148,11 @@ def changed_layers(
     if differ == [_GROUPS] and groups and there:
         return {name for name in {*groups, *there} if groups.get(name) != there.get(name)}
     if differ:
-        told = differ[:_MOST_TOLD]
-        values = "; ".join(_difference(what, known.get(what), hashes[what]) for what in told)
-        more = f" and {len(differ) - len(told)} more" if differ[_MOST_TOLD:] else ""
+        named = differ[:_MOST_NAMED]
+        values = "; ".join(_difference(what, known.get(what), hashes[what]) for what in named)
+        more = f" and {len(differ) - len(named)} more" if differ[_MOST_NAMED:] else ""
         raise ArtifactError(
-            f"{path}: measured with other {' and '.join(told)}{more} than this run's ({values}): {remedy}"
+            f"{path}: measured with other {' and '.join(named)}{more} than this run's ({values}): {remedy}"
         )
     return set()
 
@@ -204,7 +204,7 @@ def load_table(
         record = read_record(record_path, remedy)
         changed = check_record(record, hashes, record_path, remedy, group_hashes(graph, architecture))
         if changed & {*table, *record.get("layers", {})}:
-            raise ArtifactError(f"{record_path}: {told_changed(changed)} than this run's: {remedy}")
+            raise ArtifactError(f"{record_path}: {describe_changed(changed)} than this run's: {remedy}")
         if record.get("mode") == ADAPTIVE:
             table = _with_estimates(table, record, record_path, tolerance)
     else:
@@ -215,15 +215,15 @@ def load_table(
     return {to_state_key(name, architecture): losses for name, losses in table.items()}
 
 
-def told_changed(layers: Collection[str]) -> str:
-    """Which layers have other channel groups, in words."""
+def describe_changed(layers: Collection[str]) -> str:
+    """Name the layers that have other channel groups, in words."""
     names = sorted(layers)
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"measured with other channel groups of {', '.join(map(shortened, names[:3]))}{more}"
 
 
 def unpruned_score(path: Path, metric: str) -> float | None:
-    """What the unpruned network scored when the table at `path` was measured; None where no record tells."""
+    """Score of the unpruned network when the table at `path` was measured; None where no record tells."""
     record_path = path.with_suffix(".json")
     baseline = read_json(record_path, MADE_BY).get("baseline") if record_path.is_file() else None
     score = baseline.get(metric) if isinstance(baseline, dict) else None

@@ -1,1 +1,1 @@
-"""Which points are measured, and what they say of a layer."""
+"""The choice of points to measure, and estimates of a layer's losses from them."""

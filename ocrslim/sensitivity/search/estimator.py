@@ -22,7 +22,7 @@ _RIDGE = 2.0  # changed boxes: keeps the slope on the helper small where little 
 
 
 class Estimate(NamedTuple):
-    """What the images so far say about the loss on all images.
+    """The loss on all images, estimated from the images so far.
 
     Attributes:
         loss: estimate; exact once all images are measured.
@@ -36,15 +36,15 @@ class Estimate(NamedTuple):
     noise: float
 
 
-def looks(images: int) -> list[int]:
+def sample_sizes(images: int) -> list[int]:
     """Numbers of images after which a sampled point is judged: steps that grow by about a third, then all."""
-    stops = []
-    step = stop = 4
-    while stop < 0.85 * images:  # a remainder this small is not worth a request of its own
-        stops.append(stop)
-        step = max(4, 1 << int(math.log2(stop / 2)))
-        stop += step
-    return [*stops, images]
+    sizes = []
+    step = size = 4
+    while size < 0.85 * images:  # a remainder this small is not worth a request of its own
+        sizes.append(size)
+        step = max(4, 1 << int(math.log2(size / 2)))
+        size += step
+    return [*sizes, images]
 
 
 class LossEstimator:
@@ -56,7 +56,7 @@ class LossEstimator:
         Args:
             baseline: the unpruned network's counts, in measuring order.
             metric: how the score follows from counts.
-            error: probability that the loss lies beyond one end of its interval at any of its looks.
+            error: probability that the loss lies beyond one end of its interval at any sample size.
 
         Raises:
             ValueError: no images, a baseline of zero, an error level outside 0..1.
@@ -66,7 +66,7 @@ class LossEstimator:
         self._metric, self._error = metric, error
         self._base = self._columns(baseline)
         self.images = len(self._base)
-        self.looks = looks(self.images)
+        self.sample_sizes = sample_sizes(self.images)
         self._baseline = self._value(*self._base.sum(axis=0))
         if not self._baseline > 0:
             raise ValueError(f"the score of the unpruned network is 0 on {self.images} images: nothing to lose")
@@ -113,7 +113,7 @@ class LossEstimator:
         return np.array([(one[0], one[1], one[self._metric.column]) for one in counts], dtype=np.float64).reshape(-1, 3)
 
     def _unexplained(self, delta: np.ndarray, value: float) -> np.ndarray:
-        """What each image's differences add to `matched * M - value * boxes`, less its share by size."""
+        """The amounts that each image's differences add to `matched * M - value * boxes`, less its share by size."""
         change = self._metric.matched * delta[:, 2] - value * self._metric.pred * delta[:, 1]
         sizes = self._sizes[: len(delta)]
         return change - change.sum() / max(sizes.sum(), 1.0) * sizes
@@ -156,8 +156,8 @@ class LossEstimator:
         return self._value(self._base[:, 0].sum(), part[:, 1].sum() + rest, part[:, 2].sum() + rest)
 
     def _spent(self, n: int) -> float:
-        """The share of the error level for the look at `n` images: Pocock's spending (Lan and DeMets 1983)."""
-        before = max((look for look in self.looks if look < n), default=0)
+        """The share of the error level for the sample of `n` images: Pocock's spending (Lan and DeMets 1983)."""
+        before = max((size for size in self.sample_sizes if size < n), default=0)
         spent = [math.log(1 + (math.e - 1) * min(at, self.images) / self.images) for at in (before, n)]
         return self._error * (spent[1] - spent[0])
 

@@ -1,4 +1,4 @@
-"""Which point is measured next, and by whom: the searches of all layers, shared out over workers."""
+"""The order of measuring: the searches of all layers, shared out over workers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ocrslim.sensitivity.search.search import ExactSearch, Request, Search
 
 
-class Agenda:
+class Scheduler:
     """Hands out requests, no image of a point twice.
 
     A worker stays with its layer, whose unchanged part it keeps in memory. Where time is limited it goes
@@ -29,7 +29,7 @@ class Agenda:
         self._begun: set[str] = set()
 
     def take(self, last: str | None) -> tuple[str, Request] | None:
-        """What the worker that was at layer `last` is to do; None where there is nothing for it now."""
+        """Choose layer and request for the worker that was at layer `last`; None where there is nothing for it now."""
         layer = self._choose(last)
         if layer is None:
             return None
@@ -39,7 +39,7 @@ class Agenda:
         return layer, request
 
     def release(self, layer: str, request: Request) -> None:
-        """A request was answered; its search knows already what came of it."""
+        """Give a request back that is answered; its search has the counts already."""
         self._claimed[layer].discard(request.ratio)
 
     def _choose(self, last: str | None) -> str | None:

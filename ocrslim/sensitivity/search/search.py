@@ -1,4 +1,4 @@
-"""Which points of a layer's loss curve to measure, and on how many images, to know PaddleSlim's ratio.
+"""The choice of points on a layer's loss curve, and of images for each, that tells PaddleSlim's ratio.
 
 The rule (`ratio_by_loss`) never rises when a loss rises. So intervals of the losses give an interval of the
 ratio: the rule applied to the upper ends is its lower end, the rule applied to the lower ends its upper end.
@@ -33,7 +33,7 @@ class Request(NamedTuple):
 
 
 class Point(NamedTuple):
-    """What is known of the loss at one ratio.
+    """The loss at one ratio, as far as it is known.
 
     Attributes:
         images: how many were measured.
@@ -69,7 +69,7 @@ class Search(Protocol):
     """Chooses what to measure of one layer, given what was measured."""
 
     def next(self) -> Request | None:
-        """What to measure next, the same until `add` is called; None when done."""
+        """The next request, the same until `add` is called; None when done."""
 
     def add(self, ratio: float, start: int, counts: Sequence[Counts]) -> None:
         """Take counts of the images from `start` on, just measured or read from a journal.
@@ -79,7 +79,7 @@ class Search(Protocol):
         """
 
     def points(self) -> list[Point]:
-        """What is known of each ratio; from their losses the rule chooses exactly `decision().ratio`."""
+        """The points of all ratios; from their losses the rule chooses exactly `decision().ratio`."""
 
     def decision(self) -> Decision:
         """The ratio, as far as it is known."""
@@ -199,7 +199,7 @@ class AdaptiveSearch(_Counted):
             baseline: the unpruned network's counts, in measuring order, which must be random.
             metric: how the score follows from counts.
             tolerance: loss for which the ratio is sought.
-            error: probability that a sampled loss lies beyond one end of its interval at any of its looks.
+            error: probability that a sampled loss lies beyond one end of its interval at any sample size.
             within: how far `decision().ratio` may be from the exact one.
 
         Raises:
@@ -215,10 +215,10 @@ class AdaptiveSearch(_Counted):
         over = self._chances()
         ratio = max((r for r in self._ratios if not self._complete(r)), key=lambda r: self._worth(r, over[r]))
         start = len(self._counts[ratio])
-        return Request(ratio, start, next(look for look in self._estimator.looks if look > start))
+        return Request(ratio, start, next(size for size in self._estimator.sample_sizes if size > start))
 
     def _decide(self) -> tuple[list[float], Decision]:
-        """Where the estimates' ratio is too far from an end, they are moved just as far as they must be."""
+        """Decide by the estimates, moved just as far as they must be where their ratio is too far from an end."""
         losses, lows, highs = (list(column) for column in zip(*self._intervals))
         low, high = self._rule(highs), self._rule(lows)
         first = self._rule(losses)
@@ -232,7 +232,7 @@ class AdaptiveSearch(_Counted):
         return losses, Decision(first, low, high, False)
 
     def _worth(self, ratio: float, over: float) -> tuple[bool, float, float]:
-        """What to measure first: what was begun, as long as it can still narrow the decision (a new ratio tells
+        """Rank a ratio to measure. First what was begun, as long as it can still narrow the decision (a new ratio tells
         less at first and costs more); then what is expected to narrow it most, once the side of the tolerance is
         known; then the least known.
         """

@@ -1,1 +1,1 @@
-"""Processes that measure points."""
+"""Workers, which measure points: the pool, the messages to and from it, and the process behind them."""

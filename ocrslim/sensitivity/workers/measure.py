@@ -1,36 +1,17 @@
-"""Measuring a point: run the network, find the boxes, compare them with the labels, image by image."""
+"""Measuring points: run the network, post-process its output, compare it with the labels, image by image."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from ocrslim.data import EvalSet
 from ocrslim.evaluation import Scorer
+from ocrslim.sensitivity.workers.messages import Job
 from ocrslim.tasks import Counts
 from ocrslim.utils import Clock
-
-
-@dataclass(frozen=True)
-class Task:
-    """A point on some images.
-
-    Attributes:
-        layer: name of the pruned group; None for the unpruned network.
-        ratio: fraction of its channels that is removed.
-        start: first image, in the measuring order.
-        stop: behind the last one.
-        variant: what a runner loads; not looked at where the runner has the point already.
-    """
-
-    layer: str | None
-    ratio: float
-    start: int
-    stop: int
-    variant: Any
 
 
 class Runner(Protocol):
@@ -52,8 +33,8 @@ class Runner(Protocol):
         ...
 
 
-class Measuring:
-    """Measures one task after the other; keeps the runner as long as they are of one layer."""
+class Measurer:
+    """Measures one job after the other; keeps the runner as long as they are of one layer."""
 
     def __init__(
         self,
@@ -81,15 +62,15 @@ class Measuring:
         """Bytes that are kept of the unpruned network."""
         return 0 if self._runner is None else self._runner.cached
 
-    def measure(self, task: Task) -> Iterator[Counts]:
-        """Yield the counts of the task's images.
+    def measure(self, job: Job) -> Iterator[Counts]:
+        """Yield the counts of the job's images.
 
         Raises:
             LoweringError: the runtime cannot run it.
             DataError: an image has changed.
         """
-        runner = self._prepare(task)
-        for index in self._order[task.start : task.stop]:
+        runner = self._prepare(job)
+        for index in self._order[job.start : job.stop]:
             output = runner(index)
             item = self._images[index]
             with self._clock.on("post-processing"):
@@ -104,12 +85,12 @@ class Measuring:
             self._runner.close()
         self._runner = self._loaded = None
 
-    def _prepare(self, task: Task) -> Runner:
-        if self._runner is None or self._loaded is None or self._loaded[0] != task.layer:
+    def _prepare(self, job: Job) -> Runner:
+        if self._runner is None or self._loaded is None or self._loaded[0] != job.layer:
             self.close()
-            self._runner = self._make_runner(task.variant)
-        if self._loaded != (task.layer, task.ratio):
+            self._runner = self._make_runner(job.variant)
+        if self._loaded != (job.layer, job.ratio):
             self._loaded = None
-            self._runner.load(task.variant)
-            self._loaded = task.layer, task.ratio
+            self._runner.load(job.variant)
+            self._loaded = job.layer, job.ratio
         return self._runner

@@ -1,4 +1,4 @@
-"""Those who measure points: processes, each on a core of its own, or this process itself."""
+"""Workers, which measure points: processes, each on a core of its own, or this process itself."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from typing import Protocol
 
 import ocrslim
 from ocrslim.errors import OcrSlimError
-from ocrslim.sensitivity.workers.measure import Measuring, Task
-from ocrslim.sensitivity.workers.process import Finished, Setup
+from ocrslim.sensitivity.workers.measure import Measurer
+from ocrslim.sensitivity.workers.messages import Finished, Job, Setup
 from ocrslim.tasks import Counts
 
 logger = logging.getLogger(__name__)
@@ -32,25 +32,25 @@ _PROGRAM = (
 )
 # feature maps in huge pages, and kept from one pass to the next: 5 to 10 % of a pass (other C libraries ignore it)
 _HUGE_PAGES = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296"
-_LIVES = 3  # times that workers may die over one task before it is given up
+_MAX_RESTARTS = 3  # of a worker over one job
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came of a task.
+class JobResult:
+    """The counts that a job gave.
 
     Attributes:
-        worker: number of who measured it.
-        counts: of its images, in their order; fewer than asked for where it was broken off.
+        worker: number of the worker that measured it.
+        counts: of its images, in their order; fewer than asked for where it is unfinished.
     """
 
     worker: int
-    task: Task
+    job: Job
     counts: tuple[Counts, ...]
 
 
 class Workers(Protocol):
-    """Measure tasks; a context manager."""
+    """Measure jobs; a context manager."""
 
     count: int
 
@@ -58,20 +58,20 @@ class Workers(Protocol):
 
     def __exit__(self, *exc: object) -> None: ...
 
-    def give(self, worker: int, task: Task) -> None:
-        """Let a worker that is free measure `task`."""
+    def submit(self, worker: int, job: Job) -> None:
+        """Let a worker that is free measure `job`."""
 
-    def wait(self, seconds: float) -> list[Answer]:
-        """Tasks that were finished, as soon as there is one; none when the time is over."""
+    def wait(self, seconds: float) -> list[JobResult]:
+        """Results of finished jobs, as soon as there is one; none when the time is over."""
         ...
 
-    def broken_off(self) -> list[Answer]:
-        """What is known of tasks that were not finished."""
+    def unfinished(self) -> list[JobResult]:
+        """Partial results of the jobs that are not finished."""
         ...
 
     @property
     def seconds(self) -> Mapping[str, float]:
-        """Seconds of all workers by what they were spent on."""
+        """Seconds of all workers, by activity."""
         ...
 
     @property
@@ -81,85 +81,85 @@ class Workers(Protocol):
 
 
 @dataclass
-class _Process:
+class _Worker:
     process: subprocess.Popen[bytes]
     connection: Connection
-    task: Task | None = None
+    job: Job | None = None
     counts: list[Counts] = field(default_factory=list)
-    deaths: int = 0
+    restarts: int = 0
     last: Finished | None = None
     loaded: tuple[str | None, float] | None = None
 
 
 class ProcessWorkers:
-    """Processes of their own, until the context is left. One that dies is replaced, its task goes on where it was."""
+    """Worker processes, until the context is left. One that crashes is restarted, and its job goes on where it was."""
 
     def __init__(self, count: int):
-        """Start them: they take seconds to import Paddle, which the caller has use for.
+        """Start them: importing Paddle takes them seconds, in which the caller can prepare the setup.
 
         Args:
             count: processes; each computes in one thread.
         """
         self.count = count
         self._setup: Setup | None = None
-        self._gone: defaultdict[str, float] = defaultdict(float)
+        self._lost_seconds: defaultdict[str, float] = defaultdict(float)
         self._peak = (0, 0)
-        self._begun = time.monotonic()
-        self._processes = [self._start() for _ in range(count)]
+        self._started = time.monotonic()
+        self._workers = [self._start() for _ in range(count)]
 
     def set_up(self, setup: Setup) -> ProcessWorkers:
-        """Tell all of them what they measure with; returns itself."""
-        self._setup, self._begun = setup, time.monotonic()
-        for one in self._processes:
-            self._tell(one)
+        """Send all of them what they measure with; returns itself."""
+        self._setup, self._started = setup, time.monotonic()
+        for one in self._workers:
+            self._send_setup(one)
         return self
 
     def __enter__(self) -> ProcessWorkers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in self._processes:
+        for one in self._workers:
             one.connection.close()
             one.process.kill()
             one.process.wait()
 
-    def give(self, worker: int, task: Task) -> None:
-        """See `Workers.give`."""
-        one = self._processes[worker]
-        one.task, one.counts, one.deaths = task, [], 0
-        self._send(worker, task)
+    def submit(self, worker: int, job: Job) -> None:
+        """See `Workers.submit`."""
+        one = self._workers[worker]
+        one.job, one.counts, one.restarts = job, [], 0
+        self._send(worker, job)
 
-    def wait(self, seconds: float) -> list[Answer]:
+    def wait(self, seconds: float) -> list[JobResult]:
         """See `Workers.wait`.
 
         Raises:
-            Exception: what a worker met with.
-            OcrSlimError: workers die over one and the same task.
+            Exception: a worker's own.
+            OcrSlimError: a worker crashes again and again over one job.
         """
         end = time.monotonic() + seconds
-        answers: list[Answer] = []
-        while not answers and (left := end - time.monotonic()) > 0:
-            numbers = {one.connection: number for number, one in enumerate(self._processes)}
+        results: list[JobResult] = []
+        while not results and (left := end - time.monotonic()) > 0:
+            numbers = {one.connection: number for number, one in enumerate(self._workers)}
             for connection in wait(list(numbers), left):
-                answers += self._receive(numbers[connection])  # type: ignore[index]
-        return answers
+                results += self._receive(numbers[connection])  # type: ignore[index]
+        return results
 
-    def broken_off(self) -> list[Answer]:
-        """See `Workers.broken_off`."""
+    def unfinished(self) -> list[JobResult]:
+        """See `Workers.unfinished`."""
         return [
-            Answer(number, one.task, tuple(one.counts))
-            for number, one in enumerate(self._processes)
-            if one.task is not None and one.counts
+            JobResult(number, one.job, tuple(one.counts))
+            for number, one in enumerate(self._workers)
+            if one.job is not None and one.counts
         ]
 
     @property
     def seconds(self) -> Mapping[str, float]:
         """See `Workers.seconds`; what is not accounted for is idle."""
-        total = defaultdict(float, self._gone)
-        for one in self._processes:
+        total = defaultdict(float, self._lost_seconds)
+        for one in self._workers:
             for name, seconds in (one.last.seconds if one.last else {}).items():
                 total[name] += seconds
-        total["idle"] = max(0.0, self.count * (time.monotonic() - self._begun) - sum(total.values()))
+        total["idle"] = max(0.0, self.count * (time.monotonic() - self._started) - sum(total.values()))
         return dict(total)
 
     @property
@@ -167,7 +167,7 @@ class ProcessWorkers:
         """See `Workers.cached`."""
         return self._peak
 
-    def _start(self) -> _Process:
+    def _start(self) -> _Worker:
         ours, theirs = Pipe()
         number = theirs.fileno()
         paths = [str(Path(ocrslim.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
@@ -181,67 +181,63 @@ class ProcessWorkers:
             stdout=subprocess.DEVNULL,
         )
         theirs.close()
-        return _Process(process, ours)
+        return _Worker(process, ours)
 
-    def _tell(self, one: _Process) -> None:
-        with contextlib.suppress(OSError):  # it has died; whoever waits for it notices
+    def _send_setup(self, one: _Worker) -> None:
+        with contextlib.suppress(OSError):  # it has crashed: `wait` notices
             one.connection.send(self._setup)
 
-    def _send(self, worker: int, task: Task) -> None:
-        """Without the variant where the process has it already."""
-        one, point = self._processes[worker], (task.layer, task.ratio)
+    def _send(self, worker: int, job: Job) -> None:
+        """Send a job, without the variant where the worker has it already."""
+        one, point = self._workers[worker], (job.layer, job.ratio)
         try:
-            one.connection.send(replace(task, variant=None) if one.loaded == point else task)
+            one.connection.send(replace(job, variant=None) if one.loaded == point else job)
             one.loaded = point
         except OSError:
-            self._replace(worker)
+            self._restart(worker)
 
-    def _receive(self, worker: int) -> Iterator[Answer]:
-        one = self._processes[worker]
+    def _receive(self, worker: int) -> Iterator[JobResult]:
+        one = self._workers[worker]
         try:
             message = one.connection.recv()
         except (EOFError, OSError):
-            self._replace(worker)
+            self._restart(worker)
             return
         if isinstance(message, Exception):
             one.loaded = None
             raise message
         if isinstance(message, Finished):
             one.last = message
-            both = zip(*((p.last.images, p.last.cached) for p in self._processes if p.last))
+            both = zip(*((p.last.images, p.last.cached) for p in self._workers if p.last))
             images, cached = map(sum, both)
             self._peak = max(self._peak[0], images), max(self._peak[1], cached)
-            assert one.task is not None
-            task, one.task = one.task, None
-            yield Answer(worker, task, tuple(one.counts))
+            assert one.job is not None
+            job, one.job = one.job, None
+            yield JobResult(worker, job, tuple(one.counts))
         else:
             one.counts.append(message)
 
-    def _replace(self, worker: int) -> None:
-        """Start another process for one that died, and let it go on with the task."""
-        dead = self._processes[worker]
-        dead.connection.close()
-        status = dead.process.wait()
-        if dead.deaths == _LIVES:
+    def _restart(self, worker: int) -> None:
+        """Start another process for one that crashed, and let it go on with the job."""
+        crashed = self._workers[worker]
+        crashed.connection.close()
+        status, job = crashed.process.wait(), crashed.job
+        if crashed.restarts == _MAX_RESTARTS:
             raise OcrSlimError(
-                f"worker processes end with status {status} again and again at {_named(dead.task)}: with "
-                f"{self.count} of them memory may not suffice: try -o Prune.workers=1, or -o Prune.engine=dygraph"
+                f"worker crashed {_MAX_RESTARTS + 1} times on {job or 'its start'} (exit status {status}): memory may "
+                "not suffice: try -o Prune.workers=1, or -o Prune.engine=dygraph"
             )
-        logger.warning("a worker process ended with status %d at %s: another one goes on", status, _named(dead.task))
-        for name, seconds in (dead.last.seconds if dead.last else {}).items():
-            self._gone[name] += seconds
+        logger.warning(
+            "worker exited with status %d while %s; restarted", status, f"measuring {job}" if job else "starting"
+        )
+        for name, seconds in (crashed.last.seconds if crashed.last else {}).items():
+            self._lost_seconds[name] += seconds
         fresh = self._start()
-        self._tell(fresh)
-        fresh.task, fresh.counts, fresh.deaths = dead.task, dead.counts, dead.deaths + 1
-        self._processes[worker] = fresh
-        if fresh.task is not None:
-            task = fresh.task
-            start = task.start + len(fresh.counts)
-            self._send(worker, Task(task.layer, task.ratio, start, task.stop, task.variant))
-
-
-def _named(task: Task | None) -> str:
-    return "its start" if task is None else f"{task.layer or 'the unpruned network'} {task.ratio:g}"
+        self._send_setup(fresh)
+        fresh.job, fresh.counts, fresh.restarts = job, crashed.counts, crashed.restarts + 1
+        self._workers[worker] = fresh
+        if job is not None:
+            self._send(worker, replace(job, start=job.start + len(fresh.counts)))
 
 
 class ThisProcess:
@@ -249,12 +245,15 @@ class ThisProcess:
 
     count = 1
 
-    def __init__(self, measuring: Measuring, seconds: Mapping[str, float]):
-        """`seconds`: of the clock that `measuring` charges."""
-        self._measuring = measuring
-        self._task: Task | None = None
+    def __init__(self, measurer: Measurer, seconds: Mapping[str, float]):
+        """
+        Args:
+            seconds: of the clock that `measurer` charges.
+        """
+        self._measurer = measurer
+        self._job: Job | None = None
         self._counts: list[Counts] = []
-        self._going: Iterator[Counts] = iter(())
+        self._remaining: Iterator[Counts] = iter(())
         self.seconds = seconds
         self.cached = (0, 0)
 
@@ -262,23 +261,23 @@ class ThisProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._measuring.close()
+        self._measurer.close()
 
-    def give(self, worker: int, task: Task) -> None:
-        """See `Workers.give`."""
-        self._task, self._counts, self._going = task, [], self._measuring.measure(task)
+    def submit(self, worker: int, job: Job) -> None:
+        """See `Workers.submit`."""
+        self._job, self._counts, self._remaining = job, [], self._measurer.measure(job)
 
-    def wait(self, seconds: float) -> list[Answer]:
+    def wait(self, seconds: float) -> list[JobResult]:
         """See `Workers.wait`."""
         end = time.monotonic() + seconds
-        while self._task is not None and time.monotonic() < end:
-            counts = next(self._going, None)
+        while self._job is not None and time.monotonic() < end:
+            counts = next(self._remaining, None)
             if counts is None:
-                task, self._task = self._task, None
-                return [Answer(0, task, tuple(self._counts))]
+                job, self._job = self._job, None
+                return [JobResult(0, job, tuple(self._counts))]
             self._counts.append(counts)
         return []
 
-    def broken_off(self) -> list[Answer]:
-        """See `Workers.broken_off`."""
-        return [Answer(0, self._task, tuple(self._counts))] if self._task is not None and self._counts else []
+    def unfinished(self) -> list[JobResult]:
+        """See `Workers.unfinished`."""
+        return [JobResult(0, self._job, tuple(self._counts))] if self._job is not None and self._counts else []

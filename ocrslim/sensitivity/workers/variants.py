@@ -48,7 +48,7 @@ class RuntimeVariants:
         self._graph = graph
         self._images = images
         self._pruner = functools.cache(pruner)
-        self._proven: set[str | None] = set()
+        self._checked: set[str | None] = set()
         self.variant = functools.lru_cache(_REMEMBERED)(self._variant)
         self._convolutions = {
             f"{name}.weight": layer for name, layer in model.named_sublayers() if hasattr(layer, "_groups")
@@ -72,9 +72,9 @@ class RuntimeVariants:
 
     def _proof(self, group: str | None) -> tuple[np.ndarray, np.ndarray] | None:
         """An input and what the network, as it is cut now, makes of it; once for each group."""
-        if group in self._proven:
+        if group in self._checked:
             return None
-        self._proven.add(group)
+        self._checked.add(group)
         image = self._task.part(self._images.image(0), self._images[0])
         return image, DygraphEngine(self._model)(image)
 
