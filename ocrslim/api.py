@@ -36,7 +36,7 @@ from ocrslim.pruning import (
     Plan,
     apply_plan,
     load_network,
-    load_scored,
+    load_prunable_network,
     measure_cost,
     model_graph,
     untrained,
@@ -347,7 +347,7 @@ def prune(
     if target is not None:
         given["Prune.target"] = dict(target)
     asked = model.with_options(given)
-    scored = load_scored(untrained(asked.config))
+    scored = load_prunable_network(untrained(asked.config))
     choice = choose_plan(scored)
     plan = choice.plan.after(scored.plan)
     apply_plan(scored.model, choice.plan)

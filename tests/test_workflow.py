@@ -131,7 +131,7 @@ def test_a_finished_run_is_not_repeated_and_another_is_refused(workflow, repo, v
     words = [*script(repo, "prune"), "-c", v2_config, "--json", "-o", *changes]
     done = run(words, cwd=folder)
     assert result_of(done)["best"] == results["prune"]["best"]
-    assert "recovery:" not in done.stdout + done.stderr, "a run that goes on is not refitted again"
+    assert "refit:" not in done.stdout + done.stderr, "a run that goes on is not refitted again"
     refused = run([*words, "Optimizer.lr.learning_rate=0.5"], cwd=folder)
     assert refused.returncode == 2 and "learning_rate" in refused.stderr
     assert (folder / "out/best_accuracy.pdparams").read_bytes() == before

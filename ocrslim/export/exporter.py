@@ -20,7 +20,7 @@ from paddle import nn
 from ocrslim.config import Config
 from ocrslim.data import NetworkMemory, Preprocessor
 from ocrslim.errors import ExportError
-from ocrslim.export.formats.paddle import MODELS, PIR, save_inference, tell_of_pir
+from ocrslim.export.formats.paddle import MODELS, PIR, save_inference, warn_of_pir
 from ocrslim.export.sample_image import sample_image
 from ocrslim.export.staging import check_target, put_in_place, resolve_target, staging
 from ocrslim.inference import PARAMS_FILE, PLAIN, DygraphEngine, InferenceEngine
@@ -70,7 +70,7 @@ def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, ori
     with staging(folder) as staged:
         kind = save_inference(model, staged / "inference", config.task.free_shape)
         if kind == PIR:
-            tell_of_pir()
+            warn_of_pir()
         write_text(staged / "inference.yml", yaml.safe_dump(client_settings(config), sort_keys=False))
         differences = verify(model, staged, image)
         size = sum((staged / name).stat().st_size for name in (MODELS[kind], PARAMS_FILE))

@@ -15,14 +15,14 @@ from ocrslim.errors import ArtifactError
 from ocrslim.evaluation import Scorer
 from ocrslim.inference import AutoEngine
 from ocrslim.models import state_arrays
-from ocrslim.pruning import Network, Plan, apply_plan, calibration_inputs, load_prunable, recover
+from ocrslim.pruning import Network, Plan, apply_plan, calibration_inputs, load_base_network, refit_layers
 from ocrslim.training import TRIALS
 from ocrslim.utils import Field, hash_arrays, hash_value, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
 
-class Trials:
+class CandidateScores:
     """Refits and scores networks that plans leave; scores are kept in `trials.json`, so that none is found twice.
 
     Args:
@@ -52,13 +52,13 @@ class Trials:
             return
         inputs = calibration_inputs(self._config, self._training)
         cut = plan.since(self._teacher.plan)
-        found = recover(self._teacher.model, student, cut, inputs, seed=self._config.seed)
+        found = refit_layers(self._teacher.model, student, cut, inputs, seed=self._config.seed)
         logger.info(found.summary())
         self._refitted[plan.hash()] = state_arrays(student)
 
     def score(self, current: Config, plan: Plan) -> float:
         """The main indicator of what `plan` leaves of the network of `current`, refitted."""
-        network = load_prunable(current)
+        network = load_base_network(current)
         key = hash_value([self._request, hash_arrays(state_arrays(network.model)), plan.hash()])
 
         def refitted() -> nn.Layer:

@@ -12,10 +12,10 @@ from ocrslim.config import Config
 from ocrslim.errors import PlanError
 from ocrslim.formats import Sensitivities
 from ocrslim.models import to_public
-from ocrslim.pruning import MACS, Cost, Plan, Scored, measure_cost
+from ocrslim.pruning import MACS, Cost, Plan, PrunableNetwork, measure_cost
 from ocrslim.report import plan_table
 from ocrslim.selection.latency.benchmark import THREADS
-from ocrslim.selection.latency.target import LATENCY, LatencyGoal
+from ocrslim.selection.latency.target import LATENCY, LatencyTarget
 from ocrslim.selection.select import Selection, select
 from ocrslim.sensitivity import TABLE, load_table
 from ocrslim.tasks import Task
@@ -96,7 +96,7 @@ def table_of(config: Config) -> Path:
     return Path(config.prune.sen_file or config.save_model_dir / TABLE)
 
 
-def choose_plan(scored: Scored, trial: Trial | None = None) -> Choice:
+def choose_plan(scored: PrunableNetwork, trial: Trial | None = None) -> Choice:
     """Choose ratios from `sen.pickle`; the choice's summary says what is pruned, what is left alone and why.
 
     Where there is a target, several plans reach it, as nobody knows how the losses of single layers add up: each is
@@ -135,7 +135,7 @@ def choose_plan(scored: Scored, trial: Trial | None = None) -> Choice:
     return replace(choice, summary="\n\n".join([layers, losses]) + "\n" + costs)
 
 
-def _choices(scored: Scored, table: Sensitivities, powers: Sequence[float]) -> list[Choice]:
+def _choices(scored: PrunableNetwork, table: Sensitivities, powers: Sequence[float]) -> list[Choice]:
     """The plans that reach the target by each of `powers`, or the one by the tolerance; no plan twice."""
     options, architecture = scored.config.prune, scored.config.section("Architecture")
     pruner = scored.pruner()
@@ -151,7 +151,7 @@ def _choices(scored: Scored, table: Sensitivities, powers: Sequence[float]) -> l
         return [made(select(scored.graph, table, options, architecture))]
     logger.info("ratios are chosen by Prune.target; Prune.loss_tolerance is not used")
     if LATENCY in options.target:
-        goal = LatencyGoal(scored, pruner, table)
+        goal = LatencyTarget(scored, pruner, table)
         found = [made(*goal.reach(power)) for power in powers]
     else:
         found = [made(select(scored.graph, table, options, architecture, power=power)) for power in powers]

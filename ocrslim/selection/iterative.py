@@ -21,8 +21,8 @@ from ocrslim.data import LabelledSet
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.formats import read_sensitivities
 from ocrslim.models import save_checkpoint
-from ocrslim.pruning import RECONSTRUCTION, SUFFIX, Scored, apply_plan, load_scored
-from ocrslim.selection.candidates import Trials
+from ocrslim.pruning import RECONSTRUCTION, SUFFIX, PrunableNetwork, apply_plan, load_prunable_network
+from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import choose_plan, table_of
 from ocrslim.sensitivity import measure, share_of
 from ocrslim.utils import Field, check_writable, hash_value, read_json, write_json
@@ -50,7 +50,7 @@ class LastRound:
     before: Mapping[str, Any] = field(default_factory=dict)
 
 
-def early_rounds(config: Config, training: LabelledSet, trials: Trials) -> LastRound:
+def early_rounds(config: Config, training: LabelledSet, trials: CandidateScores) -> LastRound:
     """Do all of `Prune.rounds` but the last, in folders `round_1`, .. of `Global.save_model_dir`.
 
     Round k of n leaves (1 - target)^(k / n) of the cost. What is done is not done again: an interrupted round goes on.
@@ -98,9 +98,9 @@ def _aimed(config: Config, current: Config, number: int, left: float) -> Config:
     return current.changed({"Prune.target": {kind: step}})
 
 
-def _round(config: Config, training: LabelledSet, trials: Trials, folder: Path) -> dict[str, Any]:
+def _round(config: Config, training: LabelledSet, trials: CandidateScores, folder: Path) -> dict[str, Any]:
     """Choose, cut and refit -> a checkpoint with its plan in `folder`; what is recorded of it there."""
-    scored = load_scored(config, training)
+    scored = load_prunable_network(config, training)
     request = _request(scored, training)
     done = _done(folder / _RECORD, request, config.overwrite)
     if done is not None:
@@ -120,7 +120,7 @@ def _round(config: Config, training: LabelledSet, trials: Trials, folder: Path) 
     return record
 
 
-def _request(scored: Scored, training: LabelledSet) -> str:
+def _request(scored: PrunableNetwork, training: LabelledSet) -> str:
     """Hash of everything that a round depends on."""
     config = scored.config
     sections = [config.section(name) for name in ("Prune", "Eval.dataset.transforms")]

@@ -23,7 +23,7 @@ LEAST = 0.005  # loss that a layer without any channel is taken to cause, whatev
 _MOST = 1 - 1e-6  # of a loss: nothing is left, and still finite
 
 
-def rising(losses: Mapping[float, float], size: int) -> dict[float, float]:
+def monotone_losses(losses: Mapping[float, float], size: int) -> dict[float, float]:
     """Loss by units removed, not below zero and never falling, nearest to the measured `losses` of ratios.
 
     Args:
@@ -41,11 +41,11 @@ def rising(losses: Mapping[float, float], size: int) -> dict[float, float]:
     return {float(count): max(0.0, float(loss)) for count, loss in zip(found, fitted)}
 
 
-def damages(losses: np.ndarray, ratios: np.ndarray) -> np.ndarray:
+def feature_errors(losses: np.ndarray, ratios: np.ndarray) -> np.ndarray:
     """How far off the features are for layers that alone lose `losses` with the fraction `ratios` removed."""
     return np.sqrt(-np.log1p(-np.minimum(losses + LEAST * ratios, _MOST)))
 
 
 def joint_loss(total: float) -> float:
-    """The loss of layers whose damages add up to `total`."""
+    """The loss of layers whose feature_errors add up to `total`."""
     return float(-np.expm1(-(total**2)))

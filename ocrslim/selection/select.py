@@ -17,13 +17,13 @@ from ocrslim.pruning import (
     RECONSTRUCTION,
     CostOfCounts,
     check_patterns,
-    losing,
+    pruned_members,
     loss_at,
     matches,
     product_cost,
     ratio_by_loss,
 )
-from ocrslim.selection.joint_loss import damages, joint_loss, rising
+from ocrslim.selection.joint_loss import feature_errors, joint_loss, monotone_losses
 from ocrslim.selection.target_search import Problem, cheapest, search
 
 
@@ -52,7 +52,7 @@ class Selection:
     def joint_loss(self) -> float:
         """What they are expected to cause together (`ocrslim.selection.joint_loss`)."""
         losses, ratios = (np.array([values[name] for name in self.ratios]) for values in (self.losses, self.ratios))
-        return joint_loss(float(damages(losses, ratios).sum()))
+        return joint_loss(float(feature_errors(losses, ratios).sum()))
 
 
 def select(
@@ -73,7 +73,7 @@ def select(
         table: {state-dict key of the group: {ratio: loss}}.
         architecture: the `Architecture` section, for the public names that patterns match.
         cost: what the target counts; needed for `latency` alone, which is measured.
-        power: of the layers' damages (`joint_loss.damages`), whose sum the plan for a target makes least: 1 where they
+        power: of the layers' feature_errors (`joint_loss.feature_errors`), whose sum the plan for a target makes least: 1 where they
             reinforce one another, 2 where they are independent.
 
     Raises:
@@ -134,7 +134,7 @@ def _losses(graph: ChannelGraph, table: Sensitivities, ratios: Mapping[str, floa
     losses = {}
     for name, ratio in ratios.items():
         size = graph.groups[name].size
-        losses[name] = loss_at(rising(table[name], size), round(size * ratio))
+        losses[name] = loss_at(monotone_losses(table[name], size), round(size * ratio))
     return losses
 
 
@@ -204,11 +204,11 @@ def _problem(
     reasons = _reasons(graph, table, options, architecture)
     choices, harm = [], []
     for name, group in graph.groups.items():
-        losses = {} if name in reasons else rising(table[name], group.size)
+        losses = {} if name in reasons else monotone_losses(table[name], group.size)
         counts = [0, *(count for count in permitted_counts(group, options) if losses and count <= max(losses))]
         choices.append(np.array(counts))
         alone = np.array([loss_at(losses, count) if count else 0.0 for count in counts])
-        harm.append(damages(alone, choices[-1] / group.size) ** power)
+        harm.append(feature_errors(alone, choices[-1] / group.size) ** power)
     return Problem(choices, harm, cost)
 
 
@@ -255,7 +255,7 @@ def _skip_reason(
     architecture: Mapping[str, Any],
     blocks: Mapping[str, int],
 ) -> str | None:
-    members = losing(group)
+    members = pruned_members(group)
     for member in members:
         if 0 < blocks.get(member.key, 0) <= options.skip_first:
             name = to_public(member.key, architecture)

@@ -13,8 +13,8 @@ from paddle import nn
 
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet, scan_both
-from ocrslim.pruning import SUFFIX, Plan, apply_plan, load_prunable, load_scored, require_patterns
-from ocrslim.selection.candidates import Trials
+from ocrslim.pruning import SUFFIX, Plan, apply_plan, load_base_network, load_prunable_network, require_patterns
+from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import Choice, choose_plan, table_of
 from ocrslim.selection.iterative import early_rounds
 from ocrslim.sensitivity import unpruned_score
@@ -85,10 +85,10 @@ def prune_and_train(
 
 def _run(config: Config, ranks: Ranks, given: Choice | None, on_choice: Callable[[Choice], None]) -> PruneResult:
     folder = check_writable(config.save_model_dir) if ranks.first else config.save_model_dir
-    data, teacher = scan_both(config), load_prunable(config)
-    trials = Trials(config, teacher, data)
+    data, teacher = scan_both(config), load_base_network(config)
+    trials = CandidateScores(config, teacher, data)
     last = early_rounds(config, data[0], trials)
-    scored = load_scored(last.config, data[0])
+    scored = load_prunable_network(last.config, data[0])
     choice = given
     if choice is None:  # trials and measured times are the first rank's
         choice = ranks.share(choose_plan(scored, partial(trials.score, last.config)) if ranks.first else None)
@@ -120,8 +120,8 @@ def choose(config: Config) -> Choice:
     if config.prune.target:
         config.require("Train", "Eval", "PostProcess")
         data = scan_both(config)
-        trial = partial(Trials(config, load_prunable(config), data, keep=False).score, config)
-    return choose_plan(load_scored(config, data[0] if data else None), trial)
+        trial = partial(CandidateScores(config, load_base_network(config), data, keep=False).score, config)
+    return choose_plan(load_prunable_network(config, data[0] if data else None), trial)
 
 
 class _Recovery(Callback):
@@ -131,7 +131,7 @@ class _Recovery(Callback):
         by_reconstruction: no sensitivity table knows what the unpruned network scored.
     """
 
-    def __init__(self, job: TrainingJob, trials: Trials, by_reconstruction: bool):
+    def __init__(self, job: TrainingJob, trials: CandidateScores, by_reconstruction: bool):
         self._job, self._trials, self._by_reconstruction = job, trials, by_reconstruction
         self._fresh = False
 

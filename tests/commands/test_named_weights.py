@@ -14,7 +14,7 @@ from ocrslim.config.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.models.factory import build_model
 from ocrslim.models.weights import read_weights, save_checkpoint, state_arrays
-from ocrslim.pruning.loading import untrained, which_counts
+from ocrslim.pruning.loading import untrained, choose_weights_key
 from ocrslim.training.stage import _starting_network
 
 
@@ -78,7 +78,7 @@ def test_a_training_may_start_from_weights_or_from_a_backbone_of_one_place(confi
     assert {key for key in expected if key.startswith("backbone.")} <= same
     with pytest.raises(ConfigError, match=r"Global\.init_backbone is .*Global\.pretrained_model is p"):
         _starting_network(config(backbone, P))
-    assert which_counts(config(P, filed=[backbone]), "Global.init_backbone", "Global.pretrained_model") == P[:-2]
+    assert choose_weights_key(config(P, filed=[backbone]), "Global.init_backbone", "Global.pretrained_model") == P[:-2]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from ocrslim.errors import TrainingError
 from ocrslim.graph.frontends.dygraph import trace
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.refit.reconstruction import Reader, removal, removals
-from ocrslim.pruning.refit.recover import recover
+from ocrslim.pruning.refit.refitting import refit_layers
 
 SHAPE = (1, 3, 8, 8)
 
@@ -91,7 +91,7 @@ def test_a_copy_goes_and_is_recovered_exactly_which_l1_does_not_see(kind):
     for criterion in ("reconstruction", "l1"):
         pruner = ChannelPruner(teacher, graph, criterion, scores=scores)
         student, plan = pruned_copy(teacher, pruner.cuts({name: 1 / 8}))
-        recover(teacher, student, plan, images(64, 5), seed=0)
+        refit_layers(teacher, student, plan, images(64, 5), seed=0)
         left[criterion] = distance(teacher, student)
     assert left["reconstruction"] < 0.01 < left["l1"]
 

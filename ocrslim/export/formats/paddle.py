@@ -45,7 +45,7 @@ def save_inference(model: nn.Layer, prefix: Path, shape: Sequence[int]) -> str:
     return PIR
 
 
-def tell_of_pir() -> None:
+def warn_of_pir() -> None:
     version = paddle.__version__
     logger.warning(
         f"paddlepaddle {version} cannot write the legacy format: exported {PIR_MODEL}, which Paddle Inference "

@@ -151,8 +151,8 @@ class _OnGroups:
             table.update(read_sensitivities(sen_file))
         if eval_func is None:
             return table
-        self._tell_unknown("target_vars", target_vars or ())
-        self._tell_unknown("skip_vars", skip_vars)
+        self._warn_of_unknown("target_vars", target_vars or ())
+        self._warn_of_unknown("skip_vars", skip_vars)
         wanted = [name for name in self._groups if target_vars is None or name in target_vars]
         points = [(name, ratio) for name in wanted if name not in skip_vars for ratio in RATIOS]
         missing = [(name, ratio) for name, ratio in points if ratio not in table.get(name, {})]
@@ -188,7 +188,7 @@ class _OnGroups:
             raise PlanError(f"pruned_flops: {pruned_flops!r} is outside 0..1; expected the fraction of MACs to remove")
         if not any(self._status.sensitivies.values()):
             raise PlanError("no loss is measured yet: call `sensitive` with an eval_func or a sen_file first")
-        self._tell_unknown("skip_vars", skip_vars)
+        self._warn_of_unknown("skip_vars", skip_vars)
         table = {name: losses for name, losses in self._status.sensitivies.items() if name not in skip_vars}
         low, high = 0.0, 1.0
         best: tuple[dict[str, float], float] = {}, 0.0
@@ -237,7 +237,7 @@ class _OnGroups:
         logger.warning("%s, axis %d: not pruned: %s", name, axis, self._reason(name, axis))
         return None
 
-    def _tell_unknown(self, argument: str, names: Collection[str]) -> None:
+    def _warn_of_unknown(self, argument: str, names: Collection[str]) -> None:
         for name in names:
             if name not in self._groups:
                 why = self._reason(name, 0) if name in self._names.values() else self._unknown(name)

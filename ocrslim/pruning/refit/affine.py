@@ -58,7 +58,7 @@ def offset_of(layer: AffineLayer) -> np.ndarray:
     return np.zeros(layer.weight.shape[axis_of(OUTPUT_AXIS, layer)])
 
 
-def places(layer: AffineLayer, x: Sequence[int], y: Sequence[int]) -> int:
+def count_positions(layer: AffineLayer, x: Sequence[int], y: Sequence[int]) -> int:
     """How many samples one input gives, by the shapes of what the layer reads and makes of it, both without batch.
 
     A convolution gives one for each output position, a transposed one one for each input position, a linear layer one

@@ -15,7 +15,7 @@ from paddle.nn.layer.norm import _BatchNormBase
 
 from ocrslim.graph import as_it_was
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.refit.affine import INPUT_AXIS, OUTPUT_AXIS, axis_of, obstacle, places, targets
+from ocrslim.pruning.refit.affine import INPUT_AXIS, OUTPUT_AXIS, axis_of, obstacle, count_positions, targets
 from ocrslim.utils import progress_bar
 
 AFFINE = tuple(INPUT_AXIS)
@@ -25,13 +25,13 @@ Run = Callable[[np.ndarray], None]
 
 
 @dataclass
-class Seen:
-    """One layer's output at some places, without the channels that a plan removes.
+class LayerTargets:
+    """One layer's output at some count_positions, without the channels that a plan removes.
 
     Attributes:
         name: of the layer.
-        picks: the places, one array of indices for each input.
-        targets: its output there, one array [places, channels, entries of the kernel] for each input; the last
+        picks: the count_positions, one array of indices for each input.
+        targets: its output there, one array [count_positions, channels, entries of the kernel] for each input; the last
             axis is 1 but for transposed convolutions.
         norm: name of the batch norm that reads its output; "" where another layer does.
     """
@@ -46,7 +46,7 @@ class Seen:
 class Reference:
     """What was seen of each layer, by name in the order in which they ran; `left`: why others have nothing there."""
 
-    seen: dict[str, Seen] = field(default_factory=dict)
+    seen: dict[str, LayerTargets] = field(default_factory=dict)
     left: dict[str, str] = field(default_factory=dict)
 
 
@@ -58,7 +58,7 @@ def observe(teacher: nn.Layer, plan: Plan, batch: np.ndarray, positions: int, se
         positions: places to keep of each layer, all inputs together.
         seed: of the places.
     """
-    watch = _Watch(plan, max(1, positions // len(batch)), seed)
+    watch = _Recorder(plan, max(1, positions // len(batch)), seed)
     before: dict[str, Hook] = {}
     after: dict[str, Hook] = {}
     for name, layer in teacher.named_sublayers():
@@ -125,7 +125,7 @@ def moments(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return means.mean(axis=0), variances.mean(axis=0) + means.var(axis=0)
 
 
-class _Watch:
+class _Recorder:
     """The hooks that fill a `Reference`."""
 
     def __init__(self, plan: Plan, each: int, seed: int):
@@ -164,20 +164,20 @@ class _Watch:
 
         return hook
 
-    def _sampled(self, name: str, layer: nn.Layer, x: Tensor, y: Tensor) -> Seen:
-        seen = Seen(name)
+    def _sampled(self, name: str, layer: nn.Layer, x: Tensor, y: Tensor) -> LayerTargets:
+        seen = LayerTargets(name)
         keep = self._cuts.get((f"{name}.weight", axis_of(OUTPUT_AXIS, layer)))
         for index, made in enumerate(view(y)):
-            count = places(layer, x.shape[1:], made.shape)
-            picks = places_to_read(name, index, count, self._each, self._seed)
+            count = count_positions(layer, x.shape[1:], made.shape)
+            picks = sample_positions(name, index, count, self._each, self._seed)
             target = targets(layer, made, picks)
             seen.picks.append(picks)
             seen.targets.append(target if keep is None else target[:, keep])
         return seen
 
 
-def places_to_read(name: str, index: int, count: int, most: int, seed: int) -> np.ndarray:
-    """At most `most` of `count` places, ascending; drawn by layer and input, whatever else is drawn."""
+def sample_positions(name: str, index: int, count: int, most: int, seed: int) -> np.ndarray:
+    """At most `most` of `count` count_positions, ascending; drawn by layer and input, whatever else is drawn."""
     if count <= most:
         return np.arange(count)
     generator: np.random.Generator = np.random.default_rng([seed, zlib.crc32(name.encode()), index])

@@ -21,8 +21,8 @@ from paddle import Tensor, nn
 
 from ocrslim.errors import TrainingError
 from ocrslim.graph import INPUT, ChannelGraph, Group
-from ocrslim.pruning.refit.affine import AffineLayer, matrix, obstacle, places, rows
-from ocrslim.pruning.refit.observer import AFFINE, Hook, observing, places_to_read, view
+from ocrslim.pruning.refit.affine import AffineLayer, matrix, obstacle, count_positions, rows
+from ocrslim.pruning.refit.observer import AFFINE, Hook, observing, sample_positions, view
 from ocrslim.utils import progress_bar
 
 POSITIONS = 16384  # places that a layer reads at, all images together
@@ -193,8 +193,8 @@ def _covariances(
                 return
             read = []
             for index, (one, made) in enumerate(zip(view(x), view(y))):
-                count = places(layer, one.shape, made.shape)
-                read.append(rows(layer, one, places_to_read(name, index, count, each, seed))[0])
+                count = count_positions(layer, one.shape, made.shape)
+                read.append(rows(layer, one, sample_positions(name, index, count, each, seed))[0])
             samples = np.concatenate(read).astype(np.float64)
             if not np.isfinite(samples).all():
                 raise TrainingError(

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from ocrslim.formats import Sensitivities
-from ocrslim.pruning import ChannelPruner, Cut, Scored
+from ocrslim.pruning import ChannelPruner, Cut, PrunableNetwork
 from ocrslim.selection.latency.benchmark import THREADS, Stopwatch
 from ocrslim.selection.latency.model import SAMPLES, LatencyCost, LatencyTable, describe_machine, measured_table
 from ocrslim.selection.select import Selection, permitted_counts, select
@@ -21,10 +21,10 @@ _TURNS = 25  # of a plan and the unpruned network: it is this one's time that co
 _ENOUGH = 0.01  # of the unpruned time: a plan that takes so much less than wished is near enough
 
 
-class LatencyGoal:
+class LatencyTarget:
     """Times of this machine, from its file or measured now, and plans for `Prune.target.latency`."""
 
-    def __init__(self, scored: Scored, pruner: ChannelPruner, table: Sensitivities):
+    def __init__(self, scored: PrunableNetwork, pruner: ChannelPruner, table: Sensitivities):
         options = scored.config.prune
         self._options = options.model_copy(update={"align": options.align or _ALIGN})
         self._architecture = scored.config.section("Architecture")

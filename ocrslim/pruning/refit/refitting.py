@@ -26,7 +26,7 @@ from ocrslim.errors import DataError, TrainingError
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.refit.affine import AffineLayer, matrix, offset_of, rows, set_matrix
 from ocrslim.pruning.refit.least_squares import Change, NormalEquations
-from ocrslim.pruning.refit.observer import NORMS, Hook, Reference, Seen, moments, observe, observing, view
+from ocrslim.pruning.refit.observer import NORMS, Hook, Reference, LayerTargets, moments, observe, observing, view
 
 MIN_INPUTS = 4
 POSITIONS = 16384
@@ -37,7 +37,7 @@ _NEGLIGIBLE = 1e-9  # relative error that is rounding
 
 
 @dataclass(frozen=True)
-class LayerRecovery:
+class LayerRefit:
     """What became of one layer.
 
     Attributes:
@@ -57,14 +57,14 @@ class LayerRecovery:
 
 
 @dataclass(frozen=True)
-class Recovery:
+class RefitResult:
     """What `recover` did, layer by layer in the order in which they run, and the seconds it took."""
 
-    layers: tuple[LayerRecovery, ...]
+    layers: tuple[LayerRefit, ...]
     seconds: float
 
     @property
-    def refitted(self) -> tuple[LayerRecovery, ...]:
+    def refitted(self) -> tuple[LayerRefit, ...]:
         """The layers that have new weights."""
         return tuple(layer for layer in self.layers if not layer.left)
 
@@ -80,7 +80,7 @@ class Recovery:
         )
 
 
-def recover(
+def refit_layers(
     teacher: nn.Layer,
     student: nn.Layer,
     plan: Plan,
@@ -89,7 +89,7 @@ def recover(
     seed: int,
     positions: int = POSITIONS,
     ridges: Sequence[float] = RIDGES,
-) -> Recovery:
+) -> RefitResult:
     """Refit `student` in place so that its layers give what those of `teacher` do.
 
     Convolutions, transposed convolutions whose kernels do not overlap, and linear layers are refitted, in the order
@@ -122,8 +122,8 @@ def recover(
     refitting = _Refitting(student, reference, ridges)
     with observing(student, "recovery: refitting", refitting.hooks()) as run:
         run(batch)
-    left = (LayerRecovery(name, left=reason) for name, reason in reference.left.items())
-    return Recovery((*refitting.done, *left), time.monotonic() - start)
+    left = (LayerRefit(name, left=reason) for name, reason in reference.left.items())
+    return RefitResult((*refitting.done, *left), time.monotonic() - start)
 
 
 def _batch(inputs: Inputs) -> np.ndarray:
@@ -144,7 +144,7 @@ class _Refitting:
     """The hooks that refit the layers of a pruned network while it runs; `done` fills up with what became of them."""
 
     def __init__(self, student: nn.Layer, reference: Reference, ridges: Sequence[float]):
-        self.done: list[LayerRecovery] = []
+        self.done: list[LayerRefit] = []
         self._layers = dict(student.named_sublayers())
         self._reference = reference
         self._ridges = ridges
@@ -160,25 +160,25 @@ class _Refitting:
         norms = {name: _rebase for name, layer in self._layers.items() if isinstance(layer, NORMS)}
         return {**norms, **{name: partial(self._refit, seen) for name, seen in self._reference.seen.items()}}
 
-    def _refit(self, seen: Seen, layer: AffineLayer, x: Tensor) -> None:
+    def _refit(self, seen: LayerTargets, layer: AffineLayer, x: Tensor) -> None:
         if seen.targets[0].shape[1] != len(offset_of(layer)):
-            self.done.append(LayerRecovery(seen.name, left="its outputs are not those that the plan leaves it"))
+            self.done.append(LayerRefit(seen.name, left="its outputs are not those that the plan leaves it"))
             return
         samples = _Samples(layer, x, seen)
         norm = self._layers.get(seen.norm)
         before = samples.error()
         if before <= _NEGLIGIBLE:
-            self.done.append(LayerRecovery(seen.name, before, before, left="gives what it gave"))
+            self.done.append(LayerRefit(seen.name, before, before, left="gives what it gave"))
             return
         movable = layer.bias is not None or norm is not None
         found = [(ridge, samples.equations.solve(ridge, movable, samples.taps)) for ridge in self._ridges]
         after, ridge, change = min(((samples.error(c), r, c) for r, c in found), key=lambda entry: entry[0])
         if not after < before:
             left = "a refit makes it worse on the inputs held back"
-            self.done.append(LayerRecovery(seen.name, before, after, left, ridge))
+            self.done.append(LayerRefit(seen.name, before, after, left, ridge))
             return
         _apply(layer, norm, change)
-        self.done.append(LayerRecovery(seen.name, before, after, ridge=ridge))
+        self.done.append(LayerRefit(seen.name, before, after, ridge=ridge))
 
 
 def _rebase(norm: nn.Layer, x: Tensor) -> None:
@@ -197,7 +197,7 @@ def _rebase(norm: nn.Layer, x: Tensor) -> None:
 class _Samples:
     """What one layer reads and what its output lacks: as sums, and as they are for the inputs held back."""
 
-    def __init__(self, layer: AffineLayer, x: Tensor, seen: Seen):
+    def __init__(self, layer: AffineLayer, x: Tensor, seen: LayerTargets):
         weight, offset = matrix(layer), offset_of(layer)
         self.taps = seen.targets[0].shape[2]
         self.equations = NormalEquations(*weight.shape)
