@@ -9,7 +9,7 @@ from ocrslim.training import train
 
 
 def run_train(config: Config) -> dict[str, Any]:
-    """The training loop without pruning, from `Global.pretrain_weights`, a backbone, or nothing."""
+    """Train without pruning, from `Global.pretrain_weights`, a backbone, or random weights."""
     result = train(config)
     print(result.summary())
     return result.to_json()

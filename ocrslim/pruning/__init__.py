@@ -4,15 +4,15 @@ from ocrslim.pruning.calibration import calibration_inputs
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.cost import MACS, Cost, CostOfCounts, ProductCost, measure_cost, product_cost
 from ocrslim.pruning.criteria import RECONSTRUCTION
-from ocrslim.pruning.layer_patterns import check_patterns, pruned_members, match_groups, matches, require_patterns
+from ocrslim.pruning.layer_patterns import check_patterns, match_groups, matches, pruned_members, require_patterns
 from ocrslim.pruning.loading import (
     WEIGHTS,
     Network,
-    load_network,
+    choose_weights_key,
     load_base_network,
+    load_network,
     refuse_pruned,
     untrained,
-    choose_weights_key,
 )
 from ocrslim.pruning.loss_rules import loss_at, loss_of, ratio_by_loss
 from ocrslim.pruning.plan import SUFFIX, Cut, Plan, combine
@@ -36,12 +36,12 @@ __all__ = [
     "apply_plan",
     "calibration_inputs",
     "check_patterns",
+    "choose_weights_key",
     "combine",
     "cut",
-    "load_network",
     "load_base_network",
+    "load_network",
     "load_prunable_network",
-    "pruned_members",
     "loss_at",
     "loss_of",
     "match_groups",
@@ -51,10 +51,10 @@ __all__ = [
     "named_tensors",
     "product_cost",
     "pruned",
+    "pruned_members",
     "ratio_by_loss",
     "refit_layers",
     "refuse_pruned",
     "require_patterns",
     "untrained",
-    "choose_weights_key",
 ]

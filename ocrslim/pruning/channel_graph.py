@@ -31,7 +31,9 @@ logger = logging.getLogger(__name__)
 _STEPS = (2, 3)  # remove every second unit, then every third: even numbers may suit a network's code by chance
 _TOLERANCE = 1e-4  # relative to an output's range
 _ROUNDING = 2e-6  # relative to an output's largest value; and to the input, to measure how the network magnifies it
-_UNPROVEN = "its outputs differ from run to run or are not finite, so that fewer cannot be proven to work"
+_UNPROVEN = (
+    "its outputs differ from run to run or are not finite, so that it cannot be proven to work with fewer channels"
+)
 
 
 def channel_graph(model: nn.Layer, *input_shapes: Shape, proof_shapes: Sequence[Shape] | None = None) -> ChannelGraph:
@@ -75,7 +77,7 @@ def _proof(model: nn.Layer, graph: ChannelGraph, inputs: Sequence[paddle.Tensor]
         with weights(model):
             if _steady(model, inputs):
                 return _faults(model, groups, inputs)
-    logger.warning("%s: %s channels; its groups are taken as traced", type(model).__name__, _UNPROVEN)
+    logger.warning("%s: %s; its groups are used as traced", type(model).__name__, _UNPROVEN)
     return {group.name: _UNPROVEN for group in groups if group.fixed_by}
 
 

@@ -89,7 +89,7 @@ def check_patterns(
 def _why_unknown(name: str, keys: Sequence[str], graph: ChannelGraph, architecture: Mapping[str, Any]) -> str:
     for group in graph.groups.values():
         if any(matches([name], member.key, architecture) for member in pruned_members(group)):
-            return f"goes with {to_public(group.name, architecture)}: name that"
+            return f"belongs to the group of {to_public(group.name, architecture)}: name that"
     for layer, reason in graph.unprunable.items():
         if matches([name], layer, architecture):
             return f"cannot be pruned: {reason}"

@@ -17,10 +17,10 @@ from ocrslim.pruning import (
     RECONSTRUCTION,
     CostOfCounts,
     check_patterns,
-    pruned_members,
     loss_at,
     matches,
     product_cost,
+    pruned_members,
     ratio_by_loss,
 )
 from ocrslim.selection.joint_loss import feature_errors, joint_loss, monotone_losses

@@ -9,7 +9,7 @@ import paddle
 from ocrslim.config import Config
 from ocrslim.data import scan_both
 from ocrslim.models import build_model, init_backbone, state_arrays
-from ocrslim.pruning import WEIGHTS, Plan, load_network, choose_weights_key
+from ocrslim.pruning import WEIGHTS, Plan, choose_weights_key, load_network
 from ocrslim.training.checkpointing.run import check_source
 from ocrslim.training.fitting import FitResult, fit
 from ocrslim.training.job import TrainingJob

@@ -195,11 +195,11 @@ def test_a_folder_with_other_files_is_refused(tmp_path, source, config, image):
     [
         pytest.param("circle", "circle: is a link in a circle of links: choose", id="circle of links"),
         pytest.param("circle/inner", "circle is a link that leads nowhere: remove it", id="below a circle"),
-        pytest.param("file", "file: is no folder: choose", id="file"),
-        pytest.param("link", "file: is no folder: choose", id="link to a file"),
-        pytest.param("pipe", "pipe: is no folder: choose", id="pipe"),
+        pytest.param("file", "file: is not a folder: choose", id="file"),
+        pytest.param("link", "file: is not a folder: choose", id="link to a file"),
+        pytest.param("pipe", "pipe: is not a folder: choose", id="pipe"),
         pytest.param("file/inner", "a file stands where the folder should be", id="below a file"),
-        pytest.param("a\0b", "has a NUL, which no path can have", id="NUL"),
+        pytest.param("a\0b", "contains a NUL character, which paths cannot", id="NUL"),
         pytest.param("x" * 300, "too long", id="long"),
     ],
 )

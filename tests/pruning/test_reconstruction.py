@@ -7,7 +7,7 @@ import numpy as np
 import paddle
 import pytest
 from oracle import randomise
-from test_recover import Chain, TransposedHead, Twice, distance, images, pruned_copy
+from test_refitting import Chain, TransposedHead, Twice, distance, images, pruned_copy
 
 from ocrslim.errors import TrainingError
 from ocrslim.graph.frontends.dygraph import trace
@@ -120,7 +120,7 @@ def test_groups_that_only_a_layer_reads_that_runs_twice_are_scored_by_fpgm_and_n
     assert removals(teacher, graph, np.concatenate(images(8, 5)), seed=0) == {}
     found = ChannelPruner(teacher, graph, "reconstruction", scores={}).cuts({"stem.weight": 0.5})
     assert found == ChannelPruner(teacher, graph, "fpgm").cuts({"stem.weight": 0.5})
-    assert "reconstruction cannot score these groups, fpgm scores them: stem.weight" in caplog.text
+    assert "reconstruction cannot score these groups, fpgm is used for them: stem.weight" in caplog.text
 
 
 def test_numbers_that_are_not_finite_are_an_error_that_names_the_layer():

@@ -203,7 +203,7 @@ def test_a_refit_that_is_worse_on_inputs_held_back_is_rejected_and_changes_nothi
     before = student.end.weight.numpy(), student.end.bias.numpy()
     found = refit_layers(teacher, student, plan, images(40, 5), seed=0, ridges=(1e-9,), positions=80)
     end = {layer.name: layer for layer in found.layers}["end"]
-    assert "worse" in end.left and not end.after < end.before
+    assert "worse" in end.skipped and not end.after < end.before
     assert np.array_equal(student.end.weight.numpy(), before[0])
     assert np.array_equal(student.end.bias.numpy(), before[1])
 
@@ -273,10 +273,10 @@ def test_in_training_the_network_begins_as_it_is_in_eval_mode(kind, monkeypatch)
 def test_layers_that_cannot_be_refitted_are_named_with_the_reason():
     teacher, student, plan = pair(Twice())
     found = refit_layers(teacher, student, plan, images(8, 5), seed=0)
-    assert {layer.name: layer.left for layer in found.layers}["shared"] == "runs more than once"
+    assert {layer.name: layer.skipped for layer in found.layers}["shared"] == "runs more than once"
     teacher, student, plan = pair(networks.Transposed())
     found = refit_layers(teacher, student, plan, images(8, 5), seed=0)
-    assert "groups" in {layer.name: layer.left for layer in found.layers}["each"]
+    assert "groups" in {layer.name: layer.skipped for layer in found.layers}["each"]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

@@ -204,8 +204,11 @@ def test_a_block_close_to_the_input_does_not_hold_what_it_reads():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("conv10_depthwise_weights", "'conv10_depthwise_weights' goes with conv10_expand_weights: name that"),
-        (DEPTHWISE, "goes with conv10_expand_weights: name that"),
+        (
+            "conv10_depthwise_weights",
+            "'conv10_depthwise_weights' belongs to the group of conv10_expand_weights: name that",
+        ),
+        (DEPTHWISE, "belongs to the group of conv10_expand_weights: name that"),
         ("neck.p2_conv.weight", "'neck.p2_conv.weight' cannot be pruned: meets concat"),
         (READS, "is no layer's name"),
     ],

@@ -1,13 +1,13 @@
-"""Accuracy back after pruning without training: every layer behind a cut is refitted by least squares.
+"""Refit (layer-wise reconstruction): restore the outputs of a pruned network's layers by least squares.
 
 He, Zhang and Sun, "Channel Pruning for Accelerating Very Deep Neural Networks" (arXiv 1707.06168, section 3.2), and
-ThiNet (Luo, Wu and Lin, arXiv 1707.06342, section 3.3): what a layer should give is what it gave in the unpruned
-network, and the weights of its remaining inputs are chosen for that by linear regression on a few images. The
-regression reads what the pruned network itself feeds the layer, so that each layer also makes up for the errors of
-those before it (the whole-model version of the former paper, from Zhang et al., arXiv 1505.06798).
+ThiNet (Luo, Wu and Lin, arXiv 1707.06342, section 3.3): the target of a layer is its output in the unpruned network,
+and linear regression on a few images gives the weights of its remaining inputs. The regression reads the inputs that
+the pruned network itself feeds the layer, so that each layer also corrects the errors of those before it (the
+whole-model version of the former paper, from Zhang et al., arXiv 1505.06798).
 
-It takes one pass through each network. The unpruned one leaves the outputs of its layers at places drawn at random;
-in the pruned one each layer is refitted at the moment when it is about to run, and then runs with its new weights.
+It takes one pass through each network. The pass through the unpruned one records outputs at random positions; in the
+pruned one, each layer is refitted just before it runs, and runs with its new weights.
 """
 
 from __future__ import annotations
@@ -26,57 +26,57 @@ from ocrslim.errors import DataError, TrainingError
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.refit.affine import AffineLayer, matrix, offset_of, rows, set_matrix
 from ocrslim.pruning.refit.least_squares import Change, NormalEquations
-from ocrslim.pruning.refit.observer import NORMS, Hook, Reference, LayerTargets, moments, observe, observing, view
+from ocrslim.pruning.refit.observer import NORMS, Hook, LayerTargets, Reference, moments, observe, observing, view
 
 MIN_INPUTS = 4
 POSITIONS = 16384
 RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
 Inputs = Union[Sequence[np.ndarray], Callable[[], Iterable[np.ndarray]]]
-_HELD_BACK = 10  # one input of so many judges the refits
-_NEGLIGIBLE = 1e-9  # relative error that is rounding
+_HELD_BACK = 10  # every tenth input is held out, to validate the refits
+_NEGLIGIBLE = 1e-9  # a relative error up to this is rounding
 
 
 @dataclass(frozen=True)
 class LayerRefit:
-    """What became of one layer.
+    """Refit result of one layer.
 
     Attributes:
         name: of the layer.
-        before: squared error of its output before the refit, on the inputs held back, relative to the variance
+        before: squared error of its output before the refit, on the held-out inputs, relative to the variance
             of the unpruned layer's output; NaN where it was not measured.
-        after: the same after it.
-        left: why the layer was not refitted; "" where it was.
-        ridge: the strength that was chosen.
+        after: the same after the refit.
+        skipped: the reason why the layer was not refitted; "" if it was.
+        ridge: the chosen strength of the penalty.
     """
 
     name: str
     before: float = float("nan")
     after: float = float("nan")
-    left: str = ""
+    skipped: str = ""
     ridge: float = float("nan")
 
 
 @dataclass(frozen=True)
 class RefitResult:
-    """What `recover` did, layer by layer in the order in which they run, and the seconds it took."""
+    """Refit results of the layers, in the order in which they run, and the time in seconds."""
 
     layers: tuple[LayerRefit, ...]
     seconds: float
 
     @property
     def refitted(self) -> tuple[LayerRefit, ...]:
-        """The layers that have new weights."""
-        return tuple(layer for layer in self.layers if not layer.left)
+        """The refitted layers."""
+        return tuple(layer for layer in self.layers if not layer.skipped)
 
     def summary(self) -> str:
-        """What the refit did, in a line or two."""
+        """Summarise the refit in a line."""
         refitted = self.refitted
         if not refitted:
-            return f"recovery: no layer gains by a refit ({self.seconds:.0f} s)"
+            return f"refit: no layer improved ({self.seconds:.0f} s)"
         before, after = (median(getattr(layer, name) for layer in refitted) for name in ("before", "after"))
         return (
-            f"recovery: {len(refitted)} of {len(self.layers)} layers refitted in {self.seconds:.0f} s; the middle "
-            f"one's output was off by {before:.1%} of its variance, and is by {after:.1%}"
+            f"refit: {len(refitted)} of {len(self.layers)} layers refitted in {self.seconds:.0f} s; median error "
+            f"of their outputs {before:.1%} of the variance before, {after:.1%} after"
         )
 
 
@@ -90,100 +90,99 @@ def refit_layers(
     positions: int = POSITIONS,
     ridges: Sequence[float] = RIDGES,
 ) -> RefitResult:
-    """Refit `student` in place so that its layers give what those of `teacher` do.
+    """Refit `student` in place, so that the outputs of its layers approximate those of `teacher`.
 
     Convolutions, transposed convolutions whose kernels do not overlap, and linear layers are refitted, in the order
-    in which they run in eval mode; a depthwise convolution channel by channel. A change of a layer's offset goes to
-    its bias, else to the running mean of the batch norm behind it; without either there is none. A tenth of the
-    inputs is held back, and a layer that does worse on those than before keeps its weights.
+    in which they run in eval mode; a depthwise convolution channel by channel. A change of a layer's offset is added
+    to its bias, else to the running mean of the batch norm behind it; without either the offset is fixed. A tenth of
+    the inputs is held out; a layer whose error on them does not fall keeps its weights.
 
-    The statistics of batch norms become those of the inputs, and scale and shift make up for it, so that each does what
-    it did: in training, where statistics are those of each batch, the network then begins as it is in eval mode.
+    Batch norms get the statistics of the inputs, with scale and shift changed so that their outputs stay the same.
+    In training, which normalises by the statistics of each batch, the network then starts as it is in eval mode.
 
     Args:
-        teacher: the network before pruning; it is only run.
-        student: the same network pruned by `plan`, its weights the teacher's that are left.
-        plan: what `student` was pruned by.
+        teacher: the network before pruning; only run.
+        student: the same network pruned by `plan`, with the teacher's remaining weights.
+        plan: the plan that `student` was pruned by.
         inputs: float32 [1, 3, H, W] each, all of one shape, such as 40 crops of training images of 480x480; or a
-            function that gives them. All of them run through the networks at once: memory grows with their pixels.
-        seed: of the places that take part.
-        positions: places of each layer's output that take part, all inputs together; memory and time grow with it.
-        ridges: strengths of the pull towards the weights as they are, relative to the mean square of the inputs; each
-            layer takes the one with the least error on the inputs held back.
+            function that returns them. They run through the networks in one batch: memory grows with their pixels.
+        seed: for sampling positions.
+        positions: sampled positions of each layer's output, all inputs together; memory and time grow with it.
+        ridges: candidate strengths of the pull towards the present weights, relative to the mean square of the
+            inputs; each layer takes the one with the least error on the held-out inputs.
 
     Raises:
-        DataError: fewer than `MIN_INPUTS` inputs, or not of one shape.
-        TrainingError: a layer reads or makes numbers that are not finite, or the networks are of another
-            architecture each.
+        DataError: fewer than `MIN_INPUTS` inputs, or inputs of several shapes.
+        TrainingError: an input or output of a layer is not finite, or the networks have different architectures.
     """
     start = time.monotonic()
     batch = _batch(inputs)
     reference = observe(teacher, plan, batch, positions, seed)
     refitting = _Refitting(student, reference, ridges)
-    with observing(student, "recovery: refitting", refitting.hooks()) as run:
+    with observing(student, "refit: pruned network", refitting.hooks()) as run:
         run(batch)
-    left = (LayerRefit(name, left=reason) for name, reason in reference.left.items())
+    skipped = (LayerRefit(name, skipped=reason) for name, reason in reference.skipped.items())
     return RefitResult((*refitting.done, *left), time.monotonic() - start)
 
 
 def _batch(inputs: Inputs) -> np.ndarray:
-    """The inputs in one array, float32 [N, 3, H, W]."""
+    """Concatenate the inputs to float32 [N, 3, H, W]."""
     arrays = list(inputs() if callable(inputs) else inputs)
     if len(arrays) < MIN_INPUTS:
         raise DataError(
-            f"recovery: {len(arrays)} calibration image{'s' * (len(arrays) != 1)}, expected at least {MIN_INPUTS} and "
+            f"refit: {len(arrays)} calibration image{'s' * (len(arrays) != 1)}, expected at least {MIN_INPUTS}, "
             "better 40: name more images in Train.dataset.label_file_list, or set Prune.recover to false"
         )
     shapes = sorted({tuple(array.shape) for array in arrays})
     if len(shapes) > 1:
-        raise DataError(f"recovery: calibration images of the shapes {shapes[0]} and {shapes[-1]}: cut them to one")
+        raise DataError(f"refit: calibration images of the shapes {shapes[0]} and {shapes[-1]}: crop them to one size")
     return np.concatenate(arrays).astype(np.float32, copy=False)
 
 
 class _Refitting:
-    """The hooks that refit the layers of a pruned network while it runs; `done` fills up with what became of them."""
+    """Hooks that refit the layers of a pruned network while it runs; `done` collects the results."""
 
     def __init__(self, student: nn.Layer, reference: Reference, ridges: Sequence[float]):
         self.done: list[LayerRefit] = []
         self._layers = dict(student.named_sublayers())
         self._reference = reference
         self._ridges = ridges
-        missing = reference.seen.keys() - self._layers.keys()
+        missing = reference.targets.keys() - self._layers.keys()
         if missing:
             raise TrainingError(
-                f"recovery: the pruned network has no layer {min(missing)}, which the unpruned one has: "
+                f"refit: the pruned network has no layer {min(missing)}, which the unpruned one has: "
                 "expected the same architecture; load the weights that the plan was made for"
             )
 
     def hooks(self) -> dict[str, Hook]:
-        """What to call before a layer runs, by its name."""
+        """Make the hooks to call before layers run, by layer name."""
         norms = {name: _rebase for name, layer in self._layers.items() if isinstance(layer, NORMS)}
-        return {**norms, **{name: partial(self._refit, seen) for name, seen in self._reference.seen.items()}}
+        return {**norms, **{name: partial(self._refit, target) for name, target in self._reference.targets.items()}}
 
-    def _refit(self, seen: LayerTargets, layer: AffineLayer, x: Tensor) -> None:
-        if seen.targets[0].shape[1] != len(offset_of(layer)):
-            self.done.append(LayerRefit(seen.name, left="its outputs are not those that the plan leaves it"))
+    def _refit(self, reference: LayerTargets, layer: AffineLayer, x: Tensor) -> None:
+        if reference.targets[0].shape[1] != len(offset_of(layer)):
+            self.done.append(LayerRefit(reference.name, skipped="its number of outputs does not match the plan"))
             return
-        samples = _Samples(layer, x, seen)
-        norm = self._layers.get(seen.norm)
+        samples = _Samples(layer, x, reference)
+        norm = self._layers.get(reference.norm)
         before = samples.error()
         if before <= _NEGLIGIBLE:
-            self.done.append(LayerRefit(seen.name, before, before, left="gives what it gave"))
+            self.done.append(LayerRefit(reference.name, before, before, skipped="its output is unchanged"))
             return
         movable = layer.bias is not None or norm is not None
         found = [(ridge, samples.equations.solve(ridge, movable, samples.taps)) for ridge in self._ridges]
         after, ridge, change = min(((samples.error(c), r, c) for r, c in found), key=lambda entry: entry[0])
         if not after < before:
-            left = "a refit makes it worse on the inputs held back"
-            self.done.append(LayerRefit(seen.name, before, after, left, ridge))
+            skipped = "a refit makes it worse on the held-out inputs"
+            self.done.append(LayerRefit(reference.name, before, after, skipped, ridge))
             return
         _apply(layer, norm, change)
-        self.done.append(LayerRefit(seen.name, before, after, ridge=ridge))
+        self.done.append(LayerRefit(reference.name, before, after, ridge=ridge))
 
 
 def _rebase(norm: nn.Layer, x: Tensor) -> None:
-    """Make a batch norm's statistics those of what it reads here, [N, C, ...]; what it gives stays the same."""
-    if norm.weight is None or norm.bias is None:  # nothing could make up for it
+    """Set a batch norm's statistics to those of `x`, [N, C, ...], with scale and shift such that its output stays."""
+    if norm.weight is None or norm.bias is None:  # no scale and shift to change
         return
     mean, variance = moments(x)
     slope = norm.weight.numpy() / np.sqrt(norm._variance.numpy() + norm._epsilon)
@@ -195,36 +194,36 @@ def _rebase(norm: nn.Layer, x: Tensor) -> None:
 
 
 class _Samples:
-    """What one layer reads and what its output lacks: as sums, and as they are for the inputs held back."""
+    """Inputs and residuals of one layer: as sums for the fit, and as samples for the held-out inputs."""
 
-    def __init__(self, layer: AffineLayer, x: Tensor, seen: LayerTargets):
+    def __init__(self, layer: AffineLayer, x: Tensor, reference: LayerTargets):
         weight, offset = matrix(layer), offset_of(layer)
-        self.taps = seen.targets[0].shape[2]
+        self.taps = reference.targets[0].shape[2]
         self.equations = NormalEquations(*weight.shape)
         held = []
-        with np.errstate(invalid="ignore"):  # said below, with the layer's name
-            for index, (one, picks, target) in enumerate(zip(view(x), seen.picks, seen.targets)):
+        with np.errstate(invalid="ignore"):  # reported below, with the layer's name
+            for index, (one, picks, target) in enumerate(zip(view(x), reference.picks, reference.targets)):
                 read = rows(layer, one, picks)
                 wanted = (target - offset[:, None]).reshape(len(picks), len(weight), -1).transpose(1, 0, 2)
-                lacking = wanted - read @ weight
+                residual = wanted - read @ weight
                 if index % _HELD_BACK:
-                    self.equations.add(read, lacking)
+                    self.equations.add(read, residual)
                 else:
-                    held.append((read, lacking, wanted))
-        self._read, self._lacking, wanted = (np.concatenate(parts, axis=1) for parts in zip(*held))
-        self._power = float(wanted.var(axis=1).sum()) * wanted.shape[1]
-        if not (self.equations.finite and np.isfinite(self._lacking).all()):
+                    held.append((read, residual, wanted))
+        self._read, self._residual, wanted = (np.concatenate(parts, axis=1) for parts in zip(*held))
+        self._variance = float(wanted.var(axis=1).sum()) * wanted.shape[1]
+        if not (self.equations.finite and np.isfinite(self._residual).all()):
             raise TrainingError(
-                f"recovery: {seen.name} reads or makes numbers that are not finite: check the weights with "
+                f"refit: {reference.name} reads or makes numbers that are not finite: check the weights with "
                 "ocrslim eval, and the calibration images"
             )
 
     def error(self, change: Change | None = None) -> float:
-        """Squared error on the inputs held back, relative to the variance of the wanted output."""
-        lacking = self._lacking
+        """Squared error on the held-out inputs, relative to the variance of the target output."""
+        residual = self._residual
         if change is not None:
-            lacking = lacking - self._read @ change.weight - change.offset[:, None]
-        return float(np.square(lacking).sum()) / max(self._power, np.finfo(np.float32).tiny)
+            residual = residual - self._read @ change.weight - change.offset[:, None]
+        return float(np.square(residual).sum()) / max(self._variance, np.finfo(np.float32).tiny)
 
 
 def _apply(layer: AffineLayer, norm: nn.Layer | None, change: Change) -> None:
