@@ -53,7 +53,7 @@ def _require_other_files(targets: Iterable[Path], sources: Iterable[Path]) -> No
         for source in sources:
             if source.exists() and target.samefile(source):
                 raise ArtifactError(
-                    f"{target}: the import reads this file ({source}), expected another one to write: choose another name"
+                    f"{target}: the import reads this file ({source}), expected another one to write to"
                 )
 
 

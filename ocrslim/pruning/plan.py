@@ -102,7 +102,7 @@ class Plan:
         return Plan(self.architecture, tuple(both.values()), ratios, skipped, self.criterion, self.origin)
 
     def since(self, first: Plan | None) -> Plan:
-        """Return the part of this plan that remains to be done after `first`; `since(first).after(first)` is this plan."""
+        """Return the rest of this plan after its part `first`, so that `since(first).after(first)` is this plan."""
         if first is None:
             return self
         before = {(cut.key, cut.axis): cut.keep for cut in first.cuts}

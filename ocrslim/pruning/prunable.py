@@ -78,7 +78,7 @@ class PrunableNetwork:
         return self.config.prune.criterion == RECONSTRUCTION and self.config.prune.target is not None
 
     def hashes(self) -> dict[str, str]:
-        """Hashes of the network and of the settings that score channels, by name; a sensitivity table depends on them."""
+        """Hash the network and the settings that score channels, by name; a sensitivity table depends on them."""
         options = self.config.prune
         hashes = {
             "weights": hash_arrays(state_arrays(self.model)),

@@ -178,8 +178,8 @@ def _check(cut: Cut, tensors: Mapping[str, Tensor]) -> None:
     for index in cut.keep:
         if not isinstance(index, (int, np.integer)) or not before < index < cut.size:
             raise PlanError(
-                f"the plan keeps index {index!r} of {cut.key}, axis {cut.axis}, which is out of range or order: expected "
-                f"ascending indices of its {cut.size} entries, each once"
+                f"the plan keeps index {index!r} of {cut.key}, axis {cut.axis}, which is out of range or order: "
+                f"expected ascending indices of its {cut.size} entries, each once"
             )
         before = int(index)
 

@@ -94,17 +94,17 @@ def problem_of(config: Config) -> Problem:
     Raises:
         ConfigError, DataError, WeightsError: something of it is incomplete or unreadable.
     """
-    scored = load_prunable_network(config)
-    groups = match_groups(scored.graph, config.prune.layers, config.section("Architecture"), "Prune.layers")
+    network = load_prunable_network(config)
+    groups = match_groups(network.graph, config.prune.layers, config.section("Architecture"), "Prune.layers")
     labelled = scan_evaluation(config)
-    NetworkMemory(DygraphEngine(scored.model), config.task).require(*EvalSet(labelled, config).largest)
+    NetworkMemory(DygraphEngine(network.model), config.task).require(*EvalSet(labelled, config).largest)
     hashes = {
-        **scored.hashes(),
+        **network.hashes(),
         "evaluation data": labelled.fingerprint(),
         "post-processing": hash_value([config.section("PostProcess"), config.get("Metric.main_indicator")]),
     }
     ratios = config.prune.ratios
-    return Problem(scored.model, scored.graph, labelled, config, scored.pruner, hashes, groups, ratios)
+    return Problem(network.model, network.graph, labelled, config, network.channel_pruner, hashes, groups, ratios)
 
 
 def settings_of(config: Config) -> Settings:

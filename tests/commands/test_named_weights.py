@@ -93,7 +93,9 @@ def test_an_import_may_be_repeated_and_replaces_nothing_else(config, source, tmp
     before = (tmp_path / "new.pdparams").read_bytes()
     paddle.seed(7)
     other = save_checkpoint(build_model(made.section("Architecture")), tmp_path / "other.pdparams")
-    with pytest.raises(ArtifactError, match=r"new\.pdparams: exists and was not written by this import.*Global\.overwrite=true"):
+    with pytest.raises(
+        ArtifactError, match=r"new\.pdparams: exists and was not written by this import.*Global\.overwrite=true"
+    ):
         run_import(made, other, tmp_path / "new")
     assert (tmp_path / "new.pdparams").read_bytes() == before
     run_import(config("Global.overwrite=true"), other, tmp_path / "new")

@@ -228,10 +228,13 @@ def test_a_network_without_prunable_layers_is_said():
     ("options", "reason"),
     [
         ({"align": 64}, "ratio 0.100 of 96 channels is less than a step of Prune.align 64"),
-        ({"min_channels": 96}, "Prune.min_channels 96 lets none of 96 channels go"),
-        ({"align": 64, "min_channels": 96}, "Prune.min_channels 96 lets none of 96 channels go"),
+        ({"min_channels": 96}, "Prune.min_channels 96 does not allow removing any of 96 channels"),
+        ({"align": 64, "min_channels": 96}, "Prune.min_channels 96 does not allow removing any of 96 channels"),
         ({"align": 1, "min_channels": 2, "loss_tolerance": 0.0001}, "ratio 0.001 of 96 channels is less than one"),
-        ({"align": 8, "min_channels": 92}, "Prune.align 8 and Prune.min_channels 92 together let none of 96 channels"),
+        (
+            {"align": 8, "min_channels": 92},
+            "Prune.align 8 and Prune.min_channels 92 together do not allow removing any of 96",
+        ),
     ],
     ids=["align", "floor", "floor before align", "neither", "both together"],
 )

@@ -122,7 +122,7 @@ def refit_layers(
     with observing(student, "refit: pruned network", refitting.hooks()) as run:
         run(batch)
     skipped = (LayerRefit(name, skipped=reason) for name, reason in reference.skipped.items())
-    return RefitResult((*refitting.done, *left), time.monotonic() - start)
+    return RefitResult((*refitting.done, *skipped), time.monotonic() - start)
 
 
 def _batch(inputs: Inputs) -> np.ndarray:
