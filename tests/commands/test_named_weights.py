@@ -123,5 +123,5 @@ def test_an_import_never_writes_over_what_it_reads(name, config, source, tmp_pat
 
 def test_an_import_onto_a_folder_is_refused(config, source, tmp_path):
     (tmp_path / "folder.pdparams").mkdir()
-    with pytest.raises(ArtifactError, match="is no file"):
+    with pytest.raises(ArtifactError, match="is not a file"):
         run_import(config(), source, tmp_path / "folder.pdparams")
