@@ -173,13 +173,13 @@ def speed(config: Any, stage: str) -> Answer:
     marks: list[float] = []
     steps: list[int] = []
 
-    def mark(display: Any, *_: Any) -> None:
+    def mark(display: Any, status: Any) -> None:
         marks.append(time.process_time())
-        steps[:] = [display.progress.steps]
+        steps[:] = [status.span.steps]
         if len(marks) == steps[0]:
             raise _Enough
 
-    with mock.patch.object(Display, "step", mark), contextlib.suppress(_Enough):
+    with mock.patch.object(Display, "on_step", mark), contextlib.suppress(_Enough):
         {"train": commands.run_train, "prune": commands.run_prune}[stage](config)
     first = min(_FIRST, len(marks) // 2)
     seconds = (marks[-1] - marks[first - 1]) / (len(marks) - first)

@@ -29,6 +29,7 @@ from ocrslim.evaluation import Scorer, post_processor
 from ocrslim.export import Exported, export_network
 from ocrslim.formats import Sensitivities
 from ocrslim.inference import AutoEngine, DygraphEngine
+from ocrslim.models import build_model
 from ocrslim.pruning import (
     Cost,
     Network,
@@ -41,8 +42,9 @@ from ocrslim.pruning import (
     untrained,
 )
 from ocrslim.report import DPI, SensitivityPicture, sensitivity_figures
-from ocrslim.selection import Choice, choose_plan
+from ocrslim.selection import Choice, choose_plan, prune_and_train
 from ocrslim.sensitivity import SensitivityResult, measure
+from ocrslim.training import FitResult, train
 from ocrslim.utils import use_device
 
 if TYPE_CHECKING:
@@ -58,7 +60,10 @@ class Model:
     Attributes:
         path: of the configuration.
         options: settings that win over it, by dotted name.
+        training: what training brought, where it was trained here.
     """
+
+    training: FitResult | None = None
 
     def __init__(self, path: Path, options: Options):
         self.path, self.options = Path(path), dict(options)
@@ -83,7 +88,8 @@ class Model:
     @functools.cached_property
     def cost(self) -> Cost:
         """MACs at the nominal size of the task, and parameters."""
-        return measure_cost(model_graph(self.network.model, self.config.task))
+        unpruned = model_graph(build_model(self.config.section("Architecture")), self.config.task)
+        return measure_cost(unpruned, self.plan.cuts if self.plan is not None else ())
 
     def with_options(self, options: Options) -> Model:
         """The same with other settings, by dotted name."""
@@ -112,6 +118,48 @@ class Model:
         config = self.config
         pixels = Preprocessor(config)(image).pixels
         return Picture(config.task.draw(pixels, self.predict(image))[:, :, ::-1])
+
+    def fit(
+        self,
+        train_labels: str | Path | Sequence[str | Path],
+        val_labels: str | Path | Sequence[str | Path],
+        data_dir: str | Path | None = None,
+        out: str | Path | None = None,
+        options: Options | None = None,
+    ) -> Model:
+        """Train the network on labelled images; goes on where it was when it is called again.
+
+        Args:
+            train_labels: label file or files to train on.
+            val_labels: label file or files to score on.
+            data_dir: the folder of their images.
+            out: folder for checkpoints; by default `Global.save_model_dir`.
+            options: settings by dotted name, such as `{"Global.epoch_num": 10}`.
+
+        Returns:
+            the network with the best weights; its `training` has the scores.
+
+        Raises:
+            TrainingError: the folder holds another run, or training diverged.
+        """
+        given = {
+            **_dataset("Train", train_labels, data_dir),
+            **_dataset("Eval", val_labels, data_dir),
+            **(options or {}),
+        }
+        if out is not None:
+            given["Global.save_model_dir"] = str(out)
+        asked = self.with_options(given)
+        return asked._trained(self._train(asked.config))
+
+    def _train(self, config: Config) -> FitResult:
+        return train(config)
+
+    def _trained(self, result: FitResult) -> Model:
+        """The network of a finished training."""
+        trained = self.with_options({"Global.pretrained_model": str(result.weights)})
+        trained.training = result
+        return trained
 
     def export(self, folder: str | Path) -> Exported:
         """Write an inference model, proven against this network.
@@ -196,6 +244,10 @@ class PrunedModel(Model):
     def summary(self) -> str:
         """The pruned layers, those left alone with the reasons, expected losses and costs."""
         return self.choice.summary
+
+    def _train(self, config: Config) -> FitResult:
+        """Refit the layers and train, as stage 2 does, by the plan that is chosen."""
+        return prune_and_train(config, self.choice).training
 
 
 class Picture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -17,8 +18,11 @@ from ocrslim.config.config import Config, load_config
 from ocrslim.models.weights import read_weights
 from ocrslim.pruning.plan import Cut, Plan
 from ocrslim.training import trainer
-from ocrslim.training.fit import FitResult, fit
+from ocrslim.training.callbacks import Callback
+from ocrslim.training.fitting import FitResult, fit
+from ocrslim.training.job import TrainingJob
 from ocrslim.utils.hashing import hash_arrays
+from ocrslim.utils.interrupts import Interrupts
 
 STEPS, EPOCHS = 4, 3
 TRANSFORMS = [
@@ -147,9 +151,42 @@ def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray], atol: 
         np.testing.assert_allclose(one[key], other[key], rtol=0, atol=atol, err_msg=key)
 
 
-def run(config: Config, model: nn.Layer | None = None, evaluate: Scores | None = None, **more) -> FitResult:
-    model = model or tiny()
-    return fit(model, config, more.pop("labelled", None), evaluate or score_of(model), **more)
+class NoImages:
+    """In place of a data set: training reads `Batches`, scores are made to order."""
+
+    def fingerprint(self) -> str:
+        return "no images"
+
+
+IMAGES = {"training data": "no images", "evaluation data": "no images"}  # in the origin of a run
+
+
+@dataclass(frozen=True)
+class Job(TrainingJob):
+    """A job with scores to order."""
+
+    evaluate: Scores | None = None
+
+    def scoring(self) -> Scores:
+        return self.evaluate or score_of(self.model)
+
+
+def make_job(
+    config: Config, model: nn.Layer | None = None, evaluate: Scores | None = None, labelled: object = None, **more
+) -> Job:
+    return Job(model or tiny(), config, labelled or NoImages(), NoImages(), evaluate=evaluate, **more)
+
+
+def run(
+    config: Config,
+    model: nn.Layer | None = None,
+    evaluate: Scores | None = None,
+    callback: Callback | None = None,
+    **more,
+) -> FitResult:
+    """`fit` with the handlers of signals that the command line installs."""
+    with Interrupts():
+        return fit(make_job(config, model, evaluate, **more), callback)
 
 
 class Stop(BaseException):

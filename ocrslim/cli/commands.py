@@ -39,6 +39,7 @@ class Command:
         data_sets: sections whose transforms are checked first, "Train" and "Eval".
         trains: has an optimizer, unless it is a dry run.
         reads_weights: takes the weights that the configuration names as they are, unless it trains.
+        needs_paddle: runs or loads a network.
         resumable: goes on where it was when it is run again after an interruption.
     """
 
@@ -52,6 +53,7 @@ class Command:
     data_sets: tuple[str, ...] = ()
     trains: bool = False
     reads_weights: bool = False
+    needs_paddle: bool = True
     resumable: bool = False
 
 
@@ -110,9 +112,10 @@ def _groups(config: Config, _: Namespace) -> Result:
 
 
 def _config(config: Config, _: Namespace) -> Result:
-    from ocrslim.commands import run_config
+    from ocrslim.config import listing
 
-    return run_config(config)
+    print(listing(config))
+    return {"config": config.tree, "origins": dict(config.origins)}
 
 
 def _import_weights(config: Config, arguments: Namespace) -> Result:
@@ -281,6 +284,7 @@ COMMANDS: dict[str, Command] = {
             "with overrides": f"{_CONFIG} -o Prune.target.macs=0.5 Global.seed=7",
         },
         _config,
+        needs_paddle=False,
     ),
     "import-weights": Command(
         "convert an ONNX file or an inference folder to a checkpoint",

@@ -55,9 +55,10 @@ def _run(command: Command, arguments: Namespace) -> None:
     config = command.configure(arguments)
     logger.debug("configuration: %s", config.path)
     trains = command.trains and not getattr(arguments, "dry_run", False)
-    import_paddle(training=trains)
+    if command.needs_paddle:
+        import_paddle(training=trains)
     with Interrupts():
-        result = command.run(_prepared(command, config, trains), arguments)
+        result = command.run(_prepared(command, config, trains) if command.needs_paddle else config, arguments)
         if arguments.json and (speaks() or not command.trains):
             print(json.dumps(result), flush=True)
     logger.debug("done in %.1f s", time.monotonic() - start)

@@ -1,6 +1,5 @@
 """The commands, each one function of a configuration; what they return is what `--json` prints."""
 
-from ocrslim.commands.config import run_config
 from ocrslim.commands.evaluate import run_eval
 from ocrslim.commands.export import run_export
 from ocrslim.commands.groups import run_groups
@@ -11,7 +10,6 @@ from ocrslim.commands.sensitivity import run_merge, run_sensitivity
 from ocrslim.commands.train import run_train
 
 __all__ = [
-    "run_config",
     "run_dry",
     "run_eval",
     "run_export",

@@ -1,7 +1,6 @@
-"""From losses and costs to a plan: ratios by tolerance, by target, in rounds."""
+"""From losses and costs to a plan: ratios by tolerance, by target, in rounds; and stage 2 as a whole."""
 
-from ocrslim.selection.candidates import Trials
-from ocrslim.selection.chooser import Choice, NothingToPrune, Trial, choose_plan, table_of
-from ocrslim.selection.iterative import early_rounds
+from ocrslim.selection.chooser import Choice, NothingToPrune, choose_plan
+from ocrslim.selection.stage import PruneResult, choose, prune_and_train
 
-__all__ = ["Choice", "NothingToPrune", "Trial", "Trials", "choose_plan", "early_rounds", "table_of"]
+__all__ = ["Choice", "NothingToPrune", "PruneResult", "choose", "choose_plan", "prune_and_train"]

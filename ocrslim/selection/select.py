@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -159,7 +159,7 @@ def _by_target(
         return problem.counts(picks)
 
     def most(**changes: Any) -> float:
-        eased = _problem(graph, table, replace(options, **changes), architecture, cost)
+        eased = _problem(graph, table, options.model_copy(update=changes), architecture, cost)
         return 1 - eased.total(cheapest(eased)) / full
 
     raise PlanError(_unreachable(kind, fraction, options, most))
@@ -236,11 +236,11 @@ def permitted_counts(group: Group, options: PruneOptions) -> list[int]:
 def _why_none(ratio: float, group: Group, options: PruneOptions) -> str:
     """Which of the settings keeps `permitted` from any ratio up to `ratio`; none, where all are off."""
     asked = f"ratio {ratio:.3f} of {group.master.size} channels is less than"
-    if not permitted(ratio, group, replace(options, align=None, min_channels=1)):
+    if not permitted(ratio, group, options.model_copy(update={"align": None, "min_channels": 1})):
         return f"{asked} one unit: there are {group.size} that can go, and one always stays"
-    if not permitted(ratio, group, replace(options, align=None)):
+    if not permitted(ratio, group, options.model_copy(update={"align": None})):
         return f"Prune.min_channels {options.min_channels} lets none of {group.master.size} channels go"
-    if not permitted(ratio, group, replace(options, min_channels=1)):
+    if not permitted(ratio, group, options.model_copy(update={"min_channels": 1})):
         return f"{asked} a step of Prune.align {options.align}"
     return (
         f"Prune.align {options.align} and Prune.min_channels {options.min_channels} together let none "

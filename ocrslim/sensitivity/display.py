@@ -22,7 +22,7 @@ from ocrslim.sensitivity.layer_table import layer_table
 from ocrslim.sensitivity.progress import Progress
 from ocrslim.sensitivity.search.search import Search
 from ocrslim.tasks import Counts
-from ocrslim.utils import LOG_SECONDS, Interrupts
+from ocrslim.utils import LOG_SECONDS, current_interrupts
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +165,7 @@ def _terminal(until: contextlib.ExitStack) -> Console | None:
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Put Ctrl-C off until what is drawn agrees again with what Rich takes for drawn."""
-    with Interrupts() as interrupts, interrupts.held():
+    with current_interrupts().held():
         yield
 
 

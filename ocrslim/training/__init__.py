@@ -1,8 +1,23 @@
 """Training that can be interrupted and resumed, with distillation from the unpruned network."""
 
-from ocrslim.training.checkpointing.run import TRIALS, check_source
+from ocrslim.training.callbacks import Callback, TrainingStatus
+from ocrslim.training.checkpointing.layout import TRIALS
+from ocrslim.training.checkpointing.run import check_source
 from ocrslim.training.distillation import Distillation
-from ocrslim.training.fit import fit_network
+from ocrslim.training.fitting import FitResult, fit
+from ocrslim.training.job import TrainingJob
 from ocrslim.training.monitoring.visualdl import wants_event_log
+from ocrslim.training.stage import train
 
-__all__ = ["TRIALS", "Distillation", "check_source", "fit_network", "wants_event_log"]
+__all__ = [
+    "TRIALS",
+    "Callback",
+    "Distillation",
+    "FitResult",
+    "TrainingJob",
+    "TrainingStatus",
+    "check_source",
+    "fit",
+    "train",
+    "wants_event_log",
+]

@@ -28,7 +28,7 @@ class FullPrecision:
     exact = True  # gradients are what they seem: not finite means that training has diverged
 
     def forward(self) -> AbstractContextManager[Any]:
-        """What the network's forward pass runs in."""
+        """Return the context for the network's forward pass."""
         return contextlib.nullcontext()
 
     def backward(self, loss: Tensor) -> None:
@@ -40,11 +40,11 @@ class FullPrecision:
         optimizer.step()
 
     def state(self) -> dict[str, float]:
-        """What a resumed run has to `load`."""
+        """Return the state that a resumed run has to `load`."""
         return {}
 
     def load(self, state: dict[str, float]) -> None:
-        """Go on from what `state` gave."""
+        """Restore what `state` returned."""
 
 
 class MixedPrecision(FullPrecision):
@@ -88,12 +88,12 @@ def build_precision(config: Config) -> FullPrecision:
 
 
 def mixed(config: Config) -> bool:
-    """Whether `build_precision` gives mixed precision."""
+    """Tell whether `build_precision` gives mixed precision."""
     return bool(config.get("Global.use_amp")) and paddle.get_device().startswith("gpu")
 
 
-def tell_precision(config: Config) -> None:
-    """Say in a line where `Global.use_amp` is not followed, or is followed untested."""
+def log_precision(config: Config) -> None:
+    """Log a line where `Global.use_amp` is not followed, or is followed untested."""
     if mixed(config):
         logger.warning("Global.use_amp: mixed precision is untested here: compare with -o Global.use_amp=false")
     elif config.get("Global.use_amp"):

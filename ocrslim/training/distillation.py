@@ -26,7 +26,7 @@ _EPS = 1e-6
 
 
 class Distillation:
-    """What a student loses against its teacher; between `__enter__` and `__exit__` it watches the student's features.
+    """Losses of a student against its teacher; between `__enter__` and `__exit__` it watches the student's features.
 
     Args:
         teacher: the unpruned network. It is put in eval mode and only run: its batch norms use what they learnt, and
@@ -82,11 +82,11 @@ class Distillation:
             self._features = features
 
     def factor(self, share: float) -> float:
-        """What is left of the weights (1..0) when `share` (0..1) of the training is done."""
+        """Return the remaining fraction of the weights when `share` (0..1) of the training is done."""
         return max(0.0, 1 - share / self._fade) if self._fade else 1.0
 
     def losses(self, images: Tensor, predictions: Mapping[str, Tensor], share: float = 0.0) -> dict[str, Tensor]:
-        """The weighted losses, as scalars by name, of the student's last forward pass; {} once they have faded.
+        """Compute the weighted losses, scalars by name, of the student's last forward pass; {} once they have faded.
 
         Args:
             images: float32 [N, C, H, W], which the student has read in training mode.
@@ -107,7 +107,7 @@ class Distillation:
         return found
 
     def _ask_teacher(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
-        """The teacher's predictions and features."""
+        """Run the teacher; return its predictions and features."""
         seen: list[Tensor] = []
         layer = _layer(self._teacher, self._distilled.features)
         hook = layer.register_forward_post_hook(lambda _, __, features: seen.append(features))
@@ -130,20 +130,20 @@ class Distillation:
 
 
 def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared distance of two feature maps, [N, C, H, W], relative to the teacher's squares; the mean over images."""
+    """Compute the squared distance of feature maps [N, C, H, W] over the teacher's squares; the mean over images."""
     distance = (student - teacher).square().sum(axis=[1, 2, 3])
     return (distance / (teacher.square().sum(axis=[1, 2, 3]) + _EPS)).mean()
 
 
 def kept_features(plan: Plan | None, distilled: Distilled) -> Tensor | None:
-    """Indices of the compared features' channels that `plan` leaves; None where it leaves them all."""
+    """Return the indices of the compared features' channels that `plan` leaves; None where it leaves them all."""
     cuts = {(cut.key, cut.axis): cut.keep for cut in (plan.cuts if plan is not None else ())}
     reader = distilled.reader
     return paddle.to_tensor(cuts[reader], dtype="int64") if reader in cuts else None
 
 
 def _layer(model: nn.Layer, name: str) -> nn.Layer:
-    """The layer of that name, such as "neck"."""
+    """Return the layer of that name, such as "neck"."""
     return dict(model.named_sublayers())[name]
 
 

@@ -1,32 +1,24 @@
-"""Divergence of a training run: losses or gradients that are not finite, losses that run away, and the way back.
-
-A run that has diverged goes back to its last good step with half the learning rate, a few times at most.
-"""
+"""Divergence of a training run: losses or gradients that are not finite, and losses that run away."""
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import paddle
 from paddle import Tensor
 
 from ocrslim.config import Config
 from ocrslim.errors import TrainingError
-from ocrslim.training.checkpointing.snapshot import NonFinite, Snapshot
+from ocrslim.training.checkpointing.snapshot import NonFinite
 from ocrslim.training.checkpointing.state_file import BEST, LATEST, WEIGHTS_SUFFIX
-from ocrslim.training.monitoring.history import Progress
-
-if TYPE_CHECKING:
-    from ocrslim.training.train_step import Stepper
 
 _LATEST = 8  # losses whose median is held against that of those before: three batches of rubbish do not count
 _KNOWN = 24  # losses before these that it takes
-_DIVERGED, _CALM = 3.0, 1.5  # times the median before
+_DIVERGED, _STABLE = 3.0, 1.5  # times the median before
 
 
 class Diverged(NonFinite):
@@ -41,7 +33,7 @@ def check_predictions(predictions: Mapping[str, Any]) -> None:
 
 
 def check_loss(parts: Mapping[str, Tensor]) -> float:
-    """The sum `loss` as a number; raises `Diverged`, with all parts, if it is not finite."""
+    """Return the sum `loss` as a number; raise `Diverged`, with all parts, if it is not finite."""
     loss = float(parts["loss"])
     if not math.isfinite(loss):
         listed = ", ".join(f"{name} {float(part):g}" for name, part in parts.items() if name != "loss")
@@ -50,7 +42,7 @@ def check_loss(parts: Mapping[str, Tensor]) -> float:
 
 
 def agreed_loss(said: Sequence[tuple[float, str]]) -> float:
-    """The mean of the ranks' losses; raises `Diverged` if one of the ranks has a fault.
+    """Return the mean of the ranks' losses; raise `Diverged` if one of the ranks has a fault.
 
     Args:
         said: loss and fault ("" for none) of every rank.
@@ -70,20 +62,20 @@ def check_gradients(parameters: Iterable[Tensor]) -> None:
 
 
 def check_losses(losses: Sequence[float]) -> None:
-    """Raise `Diverged` if the latest of `losses` lie far above those before."""
-    ratio = excess(losses)
+    """Raise `Diverged` if the latest of `losses` are far above those before."""
+    ratio = loss_ratio(losses)
     if ratio > _DIVERGED:
         before, now = _medians(losses)
         raise Diverged(f"the loss has risen to {now:.4g}, {ratio:.1f} times its running median of {before:.4g}")
 
 
-def calm(losses: Sequence[float]) -> bool:
-    """Whether the state that `losses` lead to is worth going back to."""
-    return excess(losses) <= _CALM
+def is_stable(losses: Sequence[float]) -> bool:
+    """Tell whether the state that `losses` lead to is worth going back to."""
+    return loss_ratio(losses) <= _STABLE
 
 
-def excess(losses: Sequence[float]) -> float:
-    """Median of the latest losses over that of those before; 1 where too few are known to tell."""
+def loss_ratio(losses: Sequence[float]) -> float:
+    """Return the median of the latest losses over that of those before; 1 where too few are known to tell."""
     if len(losses) < _KNOWN + _LATEST:
         return 1.0
     before, now = _medians(losses)
@@ -94,49 +86,8 @@ def _medians(losses: Sequence[float]) -> tuple[float, float]:
     return median(losses[:-_LATEST]), median(losses[-_LATEST:])
 
 
-MAX_ROLLBACKS = 3
-GOOD_STEPS = 100  # from one state that is gone back to, to the next
-
-
-class Rollback:
-    """Keeps the last good state; `good` is None before the first."""
-
-    def __init__(self, stepper: Stepper):
-        self.good: Snapshot | None = None
-        self._stepper = stepper
-
-    def keep(self, progress: Progress) -> None:
-        """Keep every so many steps what a divergence goes back to.
-
-        By the step alone, not by the clock: a run that was stopped and resumed goes back to the same state.
-
-        Raises:
-            NonFinite: it is not good.
-        """
-        good, step = self.good, progress.step
-        if good is None or (step > good.progress.step and step % GOOD_STEPS == 0 and calm(progress.recent)):
-            self.good = self._stepper.take(progress)
-
-    def go_back(self, now: Progress) -> Progress:
-        """Put the last good state back, and return the progress to go on with: the rate halved unless `exhausted`.
-
-        What is `now` the best evaluation remains it, as its weights lie on the disk.
-        """
-        assert self.good is not None
-        self._stepper.put_back(self.good)
-        back = copy.deepcopy(self.good.progress)
-        back.best, back.best_weights, back.seconds = now.best, now.best_weights, now.seconds
-        back.rollbacks = min(now.rollbacks + 1, MAX_ROLLBACKS)
-        return back
-
-
-def exhausted(progress: Progress) -> bool:
-    """Whether training has gone back as often as it may."""
-    return progress.rollbacks >= MAX_ROLLBACKS
-
-
 def divergence_error(config: Config, folder: Path, where: str, rollbacks: int, what: str) -> TrainingError:
-    """The error that says what happened, where the last good weights are, and what to try."""
+    """Build the error that says what happened, where the last good weights are, and what to try."""
     rate = config.section("Optimizer").get("lr") or {}
     key = "values" if rate.get("name") == "Piecewise" else "learning_rate"
     again = f", although the learning rate was halved {rollbacks} times" if rollbacks else ""

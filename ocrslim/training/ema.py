@@ -34,7 +34,7 @@ class WeightAverage:
         self._model = model
         self._decay = decay
         self._values: dict[str, Tensor] = {}
-        self.exchanged = False  # whether the model has averaged weights, or some
+        self.exchanged = False  # True while the model has averaged weights, or some
 
     def start(self) -> None:
         """Begin with the model's weights as they are, unless there is an average already."""
@@ -50,16 +50,16 @@ class WeightAverage:
             self._values[key] = value + (tensor - value) * share if tensor.is_floating_point() else tensor.clone()
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Copies of the averages by state-dict key; empty before `start`."""
+        """Return copies of the averages by state-dict key; empty before `start`."""
         return {key: np.array(value.numpy()) for key, value in self._values.items()}
 
     def load(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Go on from what `arrays` gave."""
+        """Restore what `arrays` returned."""
         self._values = {key: paddle.to_tensor(array) for key, array in arrays.items()}
 
     @contextlib.contextmanager
     def applied(self, held: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
-        """The model has the averaged weights inside the block, and exactly its own again after it.
+        """Give the model the averaged weights inside the block, and exactly its own again after it.
 
         Args:
             held: puts Ctrl-C off while weights are exchanged.
@@ -77,6 +77,6 @@ class WeightAverage:
 
 
 def build_average(config: Config, model: nn.Layer) -> WeightAverage | None:
-    """The average that `Optimizer.ema` asks for; None without."""
+    """Build the average that `Optimizer.ema` asks for; None without."""
     decay = config.get("Optimizer.ema.decay")
     return WeightAverage(model, float(decay)) if decay else None

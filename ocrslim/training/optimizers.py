@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import paddle
@@ -18,20 +17,9 @@ from paddle.optimizer.lr import LRScheduler
 
 from ocrslim.config import Config
 from ocrslim.errors import ConfigError
+from ocrslim.training.span import Span
 
 Rate = Callable[[int], float]
-
-
-@dataclass(frozen=True)
-class Span:
-    """Length of a training run in optimizer steps."""
-
-    steps_per_epoch: int
-    epochs: int
-
-    @property
-    def steps(self) -> int:
-        return self.steps_per_epoch * self.epochs
 
 
 class Schedule(LRScheduler):
@@ -90,7 +78,7 @@ def build_schedule(options: Mapping[str, Any], span: Span) -> Schedule:
 
 
 def _decay(options: Mapping[str, Any] | None) -> Any:
-    """L1 or L2 decay of an `Optimizer.regularizer` section; None without one, or with a factor of 0."""
+    """Build the L1 or L2 decay of an `Optimizer.regularizer` section; None without one, or with a factor of 0."""
     factor = float((options or {}).get("factor") or 0)
     if not options or not factor:
         return None
@@ -107,7 +95,7 @@ def _adam(options: Mapping[str, Any], **common: Any) -> Optimizer:
 
 
 def _adamw(options: Mapping[str, Any], **common: Any) -> Optimizer:
-    """AdamW takes its decay as a number: an L2 regularizer's factor, else `weight_decay`, else 0.01."""
+    """Build AdamW, whose decay is a number: an L2 regularizer's factor, else `weight_decay`, else 0.01."""
     regularizer = options.get("regularizer") or {}
     if str(regularizer.get("name", "L2")).removesuffix("Decay") != "L2":
         raise ConfigError(
@@ -125,7 +113,7 @@ def _momentum(options: Mapping[str, Any], **common: Any) -> Optimizer:
 
 
 def _clip(options: Mapping[str, Any]) -> Any:
-    """What limits gradients, by PaddleOCR's keys; `clip_norm` wins over `clip_norm_global`, as there.
+    """Build the gradient clipping, by PaddleOCR's keys; `clip_norm` wins over `clip_norm_global`, as there.
 
     `clip_norm` limits the L2 norm of each parameter's gradient by itself; `clip_norm_global` that of all together
     (Pascanu, Mikolov and Bengio, arXiv 1211.5063, algorithm 1), which keeps the step's direction.
@@ -140,9 +128,7 @@ def _clip(options: Mapping[str, Any]) -> Any:
 _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"Adam": _adam, "AdamW": _adamw, "Momentum": _momentum}
 
 
-def build_optimizer(
-    config: Config, parameters: Iterable[paddle.Tensor], steps_per_epoch: int
-) -> tuple[Optimizer, Schedule]:
+def build_optimizer(config: Config, parameters: Iterable[paddle.Tensor], span: Span) -> tuple[Optimizer, Schedule]:
     """Build the optimizer of the section `Optimizer` over the trainable ones of `parameters`.
 
     Returns:
@@ -156,7 +142,6 @@ def build_optimizer(
     name = options.get("name") or "Adam"
     if name not in _OPTIMIZERS:
         raise ConfigError(f"Optimizer.name: {name!r}, expected one of {', '.join(_OPTIMIZERS)}")
-    span = Span(steps_per_epoch, int(config.get("Global.epoch_num", 1)))
     schedule = build_schedule(options.get("lr") or {}, span)
     trainable = [parameter for parameter in parameters if not parameter.stop_gradient]
     common: dict[str, Any] = {"learning_rate": schedule, "parameters": trainable, "grad_clip": _clip(options)}

@@ -1,310 +1,200 @@
-"""The steps of a training run: where they are evaluated, saved and broken off."""
+"""The loop of a training run: steps, evaluations, saves, and the way back where training diverges."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-from paddle import nn
+from paddle import Tensor
 
-from ocrslim.data import LabelledSet, train_loader
+from ocrslim.data import train_loader
 from ocrslim.errors import TrainingError
-from ocrslim.training.amp import tell_precision
-from ocrslim.training.checkpointing.resume import lost_best, shared_out
-from ocrslim.training.checkpointing.run import BestWeights, Run
-from ocrslim.training.checkpointing.saver import Saver
+from ocrslim.training.amp import log_precision
+from ocrslim.training.callbacks import Callback, Divergence, TrainingStatus
+from ocrslim.training.checkpointing.checkpoints import Checkpoints
+from ocrslim.training.checkpointing.run_folder import RunFolder
 from ocrslim.training.checkpointing.snapshot import NonFinite
-from ocrslim.training.checkpointing.state_file import TrainingState, check_shapes
-from ocrslim.training.distillation import Distillation
-from ocrslim.training.divergence import MAX_ROLLBACKS, Rollback, check_losses, divergence_error, exhausted
-from ocrslim.training.monitoring.console import Display
-from ocrslim.training.monitoring.history import Evaluation, Progress
-from ocrslim.training.monitoring.recorder import build_recorder
-from ocrslim.training.train_step import Stepper
-from ocrslim.utils import Interrupts, RankLost, Ranks
+from ocrslim.training.divergence import check_losses, divergence_error
+from ocrslim.training.evaluator import Evaluator
+from ocrslim.training.job import TrainingJob
+from ocrslim.training.monitoring.console import Display, log_line
+from ocrslim.training.monitoring.curves import Curves
+from ocrslim.training.monitoring.history import Progress
+from ocrslim.training.monitoring.visualdl import build_event_log
+from ocrslim.training.rollback import Rollback, exhausted
+from ocrslim.training.span import build_span
+from ocrslim.training.stopping import StopRequests
+from ocrslim.training.train_step import TrainStep
 
-logger = logging.getLogger(__name__)
 
-
-@dataclass
 class Trainer:
-    """Trains `model`; `evaluate` scores it as it is when called.
+    """Trains the model of a job.
 
     Where several processes train together, all of them hold the same weights, optimizer state and progress after every
     step, so that each takes by itself the same decisions as the others. Rank 0 alone evaluates, saves, draws and
-    speaks; what depends on its clock, on its evaluations or on a signal, it tells the others.
+    prints; what depends on its clock, on its evaluations or on a signal, it tells the others.
+
+    Args:
+        callback: called after the run's own callbacks, on rank 0.
     """
 
-    model: nn.Layer
-    run: Run
-    labelled: LabelledSet
-    evaluate: Callable[[], dict[str, float]]
-    distillation: Distillation | None = None
-    ranks: Ranks = field(default_factory=Ranks)
-    interrupts: Interrupts = field(default_factory=Interrupts)
-    intact: bool = True  # False in the middle of a step: such weights must not be saved
-    elsewhere: bool = False  # True where the state that was taken over lies in another folder
-
-    def __post_init__(self) -> None:
-        config = self.run.config
-        self.steps_per_epoch = len(train_loader(config, self.labelled, 0, part=self.ranks.part))
-        self.stepper = Stepper(self.model, config, self.steps_per_epoch, self.distillation, self.ranks)
-        self.progress = Progress(steps=self.steps_per_epoch * int(config.get("Global.epoch_num") or 1))
-        self.rollback = Rollback(self.stepper)
-        self.saver = Saver(self.run, self.stepper, self.rollback, self.interrupts, self.ranks.first)
-        self.display = Display(self.progress, int(config.get("Global.print_batch_step") or 1))
-        self.recorder = build_recorder(config, self.run.folder, self.run.metric, self.ranks.first)
-
-    def take_over(self, state: TrainingState) -> BestWeights | None:
-        """Continue from `state`, saying where; return its best weights, None if they are to be found anew.
-
-        Raises:
-            TrainingError: the run is finished, and its best weights are lost.
-        """
-        best = self.run.find_best(state)
-        self.elsewhere = not self.run.owns(state)
-        check_shapes(state, self.model)
-        state = shared_out(state, self.ranks.count, self.progress.steps, self.steps_per_epoch)
-        self.stepper.put_back(state)
-        self.rollback.good = state.good
-        self.progress = self.display.progress = state.progress
-        if state.progress.finished:
-            logger.info("%s: this run is finished (%s): nothing to train", state.path, self.position())
-        else:
-            logger.info("%s: continues at %s", state.path, self.position())
-        if best is not None and best.fault is None:
-            return best
-        if best is not None:
-            self.tell_lost(best, state)
-        self.progress.forget_best()
-        return None
-
-    def follow(self) -> None:
-        """Begin where rank 0 does, with its weights; it calls this as well.
-
-        Raises:
-            NonFinite: its weights are not finite.
-            RankLost: it has ended.
-        """
-        if self.ranks.count == 1:
-            return
-        own = (self.stepper.take(self.progress), self.rollback.good) if self.ranks.first else None
-        snapshot, good = self.ranks.share(own)
-        if not self.ranks.first:
-            self.stepper.put_back(snapshot)
-            self.rollback.good = good
-            self.progress = self.display.progress = snapshot.progress
-
-    def tell_lost(self, best: BestWeights, state: TrainingState) -> None:
-        """Say that the best weights are lost: in a warning, or in an error where no training is left."""
-        progress, found = self.progress, self.progress.best
-        score = f"{self.run.metric} {found.metrics[self.run.metric]:.4f} at step {found.step}" if found else ""
-        if not progress.finished:
-            logger.warning(
-                "%s: %s: the best weights so far (%s) are lost; the best is found anew from %s on",
-                best.path,
-                best.fault,
-                score,
-                self.position(),
-            )
-            return
-        if self.run.owns(state):  # make true what the message says of the last weights
-            self.run.begin(state)
-            self.saver.publish(self.progress, self.steps_per_epoch)
-        raise lost_best(self.run, state, best, score)
-
-    def position(self) -> str:
-        """Where the run is, for people: the step just done, epochs from 1."""
-        step = self.progress.step
-        epoch = self.epoch()
-        done = step - (epoch - 1) * self.steps_per_epoch if step else 0
-        epochs = self.progress.steps // self.steps_per_epoch
-        return f"epoch {max(epoch, 1)} of {epochs}, step {done} of {self.steps_per_epoch}"
-
-    def epoch(self) -> int:
-        """Epoch (from 1) of the last step done; 0 before the first."""
-        return -(-self.progress.step // self.steps_per_epoch)
+    def __init__(self, job: TrainingJob, folder: RunFolder, callback: Callback):
+        self.job, self.folder = job, folder
+        span = build_span(job.config, len(train_loader(job.config, job.training, 0, part=job.ranks.part)))
+        self.status = TrainingStatus(Progress(steps=span.steps), span, folder.run.metric)
+        self.train_step = TrainStep(job, span)
+        self.rollback = Rollback(self.train_step)
+        self.checkpoints = Checkpoints(folder, self.train_step, self.rollback, writes=job.ranks.first)
+        self._stop = StopRequests(job.ranks)
+        self._evaluator = Evaluator(job, folder, self.train_step.average, self._stop)
+        self._callbacks = _own_callbacks(job, folder, self.checkpoints)
+        self._callback = callback if job.ranks.first else Callback()
 
     def train(self) -> None:
-        """Do the steps that are left; of a finished run, make what a kill behind its last step has kept from it."""
-        if self.progress.finished:
-            if self.elsewhere:
-                self.save()
-            elif self.ranks.first:
-                self.saver.publish(self.progress, self.steps_per_epoch)
-            self.recorder.draw(self.progress)
-            return
-        tell_precision(self.run.config)
-        if self.stepper.average is not None:
-            self.stepper.average.start()
-        learning = self.distillation or contextlib.nullcontext()
-        with self.interrupts, self.display, contextlib.closing(self.recorder), learning:
-            try:
-                with self.together():
-                    self.recorder.go_on(self.progress)
-                    self.save()
-                    self.evaluate_if_due()
-                    self.rollback.keep(self.progress)
-                    while self.progress.step < self.progress.steps:
-                        self.train_or_roll_back()
-            except KeyboardInterrupt:
-                self.save_interrupted()
-                raise
-            except NonFinite as error:
-                raise self.diverged(str(error)) from None
-        self.recorder.draw(self.progress)
+        """Do the steps that are left; for a finished run, write the files that a kill after its last step prevented.
 
-    @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Where there are other ranks, put signals off until all of them have agreed to stop."""
-        if self.ranks.count == 1:
-            yield
-            return
+        Raises:
+            TrainingError: training diverged, or an evaluation gave no score.
+            KeyboardInterrupt: a signal came; the state is saved.
+        """
         try:
-            with self.interrupts.held():
-                yield
-        except RankLost:
-            if self.interrupts.pending:
-                self.interrupts.answer()  # that rank was told to end as well
-            raise
+            if self.status.progress.finished:
+                self.checkpoints.publish(self.status)
+                return
+            log_precision(self.job.config)
+            self.train_step.start()
+            with self.job.distillation or contextlib.nullcontext():
+                self._train_to_the_end()
+        finally:
+            for callback in (*self._callbacks, self._callback):
+                callback.on_end(self.status)
 
-    def train_or_roll_back(self) -> None:
-        """Do what is left of an epoch, or find that training has diverged and go back.
+    def _train_to_the_end(self) -> None:
+        try:
+            with self._stop.agreed():
+                self._notify(Callback.on_start)
+                self.save()
+                self._evaluate_if_due()
+                self.rollback.keep(self.status.progress)
+                while self.status.progress.step < self.status.span.steps:
+                    self._train_or_roll_back()
+        except KeyboardInterrupt:
+            self._save_interrupted()
+            raise
+        except NonFinite as error:
+            raise self._divergence_error(str(error)) from None
+
+    def _train_or_roll_back(self) -> None:
+        """Do what is left of an epoch, or go back where training diverges.
 
         Raises:
             TrainingError: it has gone back as often as it may.
         """
         try:
-            self.train_epoch()
+            self._train_epoch()
         except NonFinite as error:
-            with self.interrupts.held():
-                self.roll_back(str(error))
+            with self._stop.held():
+                self._roll_back(str(error))
 
-    def train_epoch(self) -> None:
-        """Do what is left of the epoch at hand."""
-        epoch, done = divmod(self.progress.step, self.steps_per_epoch)
-        self.model.train()
-        batches = iter(train_loader(self.run.config, self.labelled, epoch, skip_batches=done, part=self.ranks.part))
+    def _train_epoch(self) -> None:
+        """Do what is left of the current epoch."""
+        job, steps = self.job, self.status.span.steps_per_epoch
+        epoch, done = divmod(self.status.progress.step, steps)
+        job.model.train()
+        batches = iter(train_loader(job.config, job.training, epoch, skip_batches=done, part=job.ranks.part))
         with contextlib.closing(batches):  # its worker processes end with it, also where training goes back
             for batch in batches:
-                with self.interrupts.held():
-                    self.intact = False
-                    loss = self.stepper.step(batch, self.progress)
-                    self.intact = True
-                    self.recorder.step(self.progress.step, self.stepper.losses, self.stepper.rate)
-                    self.saver.keep_epoch(self.progress, self.steps_per_epoch)
-                    time_to_save = self.agree()
-                self.display.step(self.position(), loss, self.stepper.rate, self.run.metric)
-                check_losses(self.progress.recent)
-                self.evaluate_if_due()
-                self.rollback.keep(self.progress)
-                if time_to_save:
-                    self.save()
-                    self.recorder.draw_now_and_then(self.progress)
-        if self.progress.step != (epoch + 1) * self.steps_per_epoch:
-            raise TrainingError(f"epoch {epoch + 1} ended at {self.position()}: run the same command again")
+                self._step(batch)
+        if self.status.progress.step != (epoch + 1) * steps:
+            raise TrainingError(f"epoch {epoch + 1} ended at {self.status.position}: run the same command again")
         self.save()
 
-    def agree(self) -> bool:
-        """Whether it is time to save: rank 0's clock says so to all.
+    def _step(self, batch: list[Tensor]) -> None:
+        """Do one optimizer step, and evaluate and save where that is due after it."""
+        progress = self.status.progress
+        with self._stop.held():
+            with self._stop.atomic():
+                self.train_step.step(batch, progress)
+            self.status.losses, self.status.rate = self.train_step.losses, self.train_step.rate
+            self._notify(Callback.on_step)
+            due = self._stop.agree(self.checkpoints.due)
+        check_losses(progress.recent)
+        self._evaluate_if_due()
+        self.rollback.keep(progress)
+        if due:
+            self.save()
+            self._notify(Callback.on_interval)
 
-        Raises:
-            KeyboardInterrupt: one of the ranks has been told to stop: all do, after the same step.
-        """
-        said = self.ranks.exchange((self.interrupts.pending, self.saver.due))
-        if any(stop for stop, _ in said):
-            self.interrupts.answer()
-        return said[0][1]
+    def _evaluate_if_due(self) -> None:
+        """Evaluate before the first step, every so many steps, and after the last; keep the best weights."""
+        if not self.status.progress.due(self.job.config.get("Global.eval_batch_step")):
+            return
+        self.save()  # an evaluation can take minutes: a kill then must not cost the steps before it
+        first = self.job.ranks.first
+        with self._stop.released():
+            found = self.job.ranks.share(self._evaluator.measure(self.status) if first else None)
+        with self._stop.held():
+            with self._stop.atomic():
+                self._evaluator.record(found, self.status)
+            self._notify(Callback.on_evaluation, release=first)
+            self.save()
+        self._notify(Callback.on_interval)
 
-    def roll_back(self, what: str) -> None:
-        """Go back to the last good state and on from there with half the learning rate; `what` says why.
+    def _roll_back(self, fault: str) -> None:
+        """Go back to the last good state and on from there with half the learning rate.
 
         Raises:
             TrainingError: it has gone back as often as it may; `latest.*` is the last good state.
         """
-        error, where, last = self.diverged(what), self.position(), exhausted(self.progress)
-        self.progress = self.rollback.go_back(self.progress)
-        self.intact = True
-        self.saver.forget()
-        self.display.go_back(self.progress)
+        error = self._divergence_error(fault)
+        divergence = Divergence(self.status.position, fault, final=exhausted(self.status.progress))
+        with self._stop.atomic():
+            self.status.progress = self.rollback.go_back(self.status.progress)
+        self.checkpoints.forget()
         self.save()
-        self.recorder.go_on(self.progress)
-        self.ranks.exchange(None)  # no rank ends before the state is saved
-        if last:
+        self._notify(Callback.on_roll_back, divergence)
+        self.job.ranks.exchange(None)  # no rank ends before the state is saved
+        if divergence.final:
             raise error
-        self.display.warn(
-            f"training diverged after {where}: {what}; back to {self.position()}, and on with the learning rate "
-            f"halved ({self.progress.rollbacks} of at most {MAX_ROLLBACKS} times)"
-        )
-
-    def diverged(self, what: str) -> TrainingError:
-        return divergence_error(self.run.config, self.run.folder, self.position(), self.progress.rollbacks, what)
-
-    def scored_weights(self) -> contextlib.AbstractContextManager[None]:
-        """The model has the weights that are evaluated and kept: the averaged ones where there is an average."""
-        average = self.stepper.average
-        return contextlib.nullcontext() if average is None else average.applied(self.interrupts.held)
-
-    def evaluate_if_due(self) -> None:
-        """Evaluate before the first step, every so many steps, and after the last; keep the best."""
-        if not self.progress.due(self.run.config.get("Global.eval_batch_step")):
-            return
-        self.save()  # an evaluation can take minutes: a kill then must not cost the steps before it
-        with self.interrupts.released():
-            found = self.ranks.share(self.measure() if self.ranks.first else None)
-        with self.interrupts.held():
-            self.record(found)
-            self.recorder.evaluation(self.progress)
-            self.save()
-        self.recorder.draw_now_and_then(self.progress)
-        best = self.progress.best or found
-        self.display.say(
-            f"{self.position()}: {self.run.metric} {found.metrics[self.run.metric]:.4f}"
-            f" (best {best.metrics[self.run.metric]:.4f} at step {best.step})"
-            + (", before training" if found.step == 0 else "")
-            + (f", loss {found.loss:.4f}" if found.loss is not None else "")
-        )
-
-    def measure(self) -> Evaluation:
-        """Score the model in eval mode."""
-        with self.scored_weights():
-            self.model.eval()
-            metrics = {name: float(value) for name, value in self.evaluate().items()}
-        self.model.train()
-        score = metrics.get(self.run.metric)
-        if score is None or not math.isfinite(score):
-            raise TrainingError(
-                f"{self.position()}: the evaluation gave {self.run.metric} {score}, expected a finite "
-                "number: check Metric.main_indicator and the evaluation data"
-            )
-        progress = self.progress
-        loss = progress.loss_sum / progress.loss_count if progress.loss_count else None
-        return Evaluation(progress.step, self.epoch(), metrics, loss)
-
-    def record(self, found: Evaluation) -> None:
-        """Take an evaluation into the history; the later one of two equal scores counts as better."""
-        progress = self.progress
-        progress.history.append(found)
-        best = progress.best
-        if best is None or found.metrics[self.run.metric] >= best.metrics[self.run.metric]:
-            progress.best = found
-            if self.ranks.first:
-                with self.scored_weights():
-                    self.run.save_best(self.model, progress)
-        progress.evaluated = progress.step
-        progress.loss_sum, progress.loss_count = 0.0, 0
 
     def save(self) -> None:
         """Write `latest.*`, unless it is up to date."""
-        with self.interrupts.held():
-            self.recorder.flush()
-            self.saver.save(self.progress, self.steps_per_epoch)
+        self._notify(Callback.on_save)
 
-    def save_interrupted(self) -> None:
-        average = self.stepper.average
-        if self.intact and (average is None or not average.exchanged):
+    def _save_interrupted(self) -> None:
+        """Save unless a step, or an exchange of weights, was broken off."""
+        average = self.train_step.average
+        if self._stop.intact and (average is None or not average.exchanged):
             self.save()
-            self.display.say(f"interrupted after {self.position()}: saved; the same command continues there")
+            log_line(f"interrupted after {self.status.position}: saved; the same command continues there")
+
+    def _notify(self, event: Callable[..., None], *details: object, release: bool = False) -> None:
+        """Call the method `event` of all callbacks, with signals deferred.
+
+        Args:
+            release: answer signals at once in the caller's own callback, which may take long.
+        """
+        with self._stop.held():
+            for callback in self._callbacks:
+                getattr(callback, event.__name__)(self.status, *details)
+            with self._stop.released() if release else contextlib.nullcontext():
+                getattr(self._callback, event.__name__)(self.status, *details)
+
+    def _divergence_error(self, fault: str) -> TrainingError:
+        rollbacks = self.status.progress.rollbacks
+        return divergence_error(self.job.config, self.folder.path, self.status.position, rollbacks, fault)
+
+
+def _own_callbacks(job: TrainingJob, folder: RunFolder, checkpoints: Checkpoints) -> list[Callback]:
+    """Return the callbacks of every run, in the order they are called.
+
+    The event log is flushed before the state is saved, so that it is never behind it; curves are drawn last.
+
+    Raises:
+        ArtifactError: something else than a file has the name of the event log.
+    """
+    display = Display(int(job.config.get("Global.print_batch_step") or 1))
+    if not job.ranks.first:
+        return [display, checkpoints]
+    metric = folder.run.metric
+    return [display, *build_event_log(job.config, folder.path, metric), checkpoints, Curves(folder.path, metric)]

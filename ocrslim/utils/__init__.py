@@ -20,7 +20,7 @@ from ocrslim.utils.files import (
 )
 from ocrslim.utils.hashing import hash_arrays, hash_bytes, hash_value
 from ocrslim.utils.input_files import GIB, MAX_PIXELS, MIB, open_regular, parse_json, read_file, shortened
-from ocrslim.utils.interrupts import Interrupts, postponed
+from ocrslim.utils.interrupts import Interrupts, current_interrupts, postponed
 from ocrslim.utils.json_lines import JsonLines
 from ocrslim.utils.paddle_setup import import_paddle, use_device
 from ocrslim.utils.progress import LOG_SECONDS, progress_bar
@@ -42,6 +42,7 @@ __all__ = [
     "Ranks",
     "atomic_file",
     "check_writable",
+    "current_interrupts",
     "hash_arrays",
     "hash_bytes",
     "hash_value",

@@ -1,4 +1,8 @@
-"""Ctrl-C and SIGTERM that never cut a training step or a set of files in two."""
+"""Ctrl-C and SIGTERM that never cut a training step or a set of files in two.
+
+The command line installs the handlers (`with Interrupts():`); library code asks `current_interrupts()` and defers
+signals where there are any. In a program of somebody else's, such as a notebook, nothing is installed.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from ocrslim.utils.distributed import launched
 
@@ -42,16 +46,19 @@ def postponed() -> Iterator[None]:
 
 
 class Interrupts:
-    """Raises `KeyboardInterrupt` on SIGINT and SIGTERM, but after what is `held()`, not within it.
+    """Handlers that raise `KeyboardInterrupt` on SIGINT and SIGTERM, but after what is `held()`, not within it.
 
     An optimizer step updates one parameter after the other: broken off in the middle, it leaves weights
     that no uninterrupted run ever has. A second signal raises at once, for a step that hangs. But Paddle's launcher
     sends three within half a second, where it could wait: under it those after the first are ignored, and what
     hangs is killed by it half a minute later.
 
-    Use as a context manager; signals have their former handlers again afterwards. Outside the main
-    thread, where Python allows no handlers, it does nothing.
+    Use as a context manager, which installs the handlers and makes this object the one that `current_interrupts`
+    gives; at its end signals have their former handlers again. Outside the main thread, where Python allows no
+    handlers, and where it is never entered, it defers nothing.
     """
+
+    _installed: ClassVar[list[Interrupts]] = []  # the innermost one last
 
     def __init__(self) -> None:
         self._holds = 0
@@ -67,9 +74,12 @@ class Interrupts:
                 # A job that a shell put in the background ignores SIGINT and has to go on doing so.
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._previous[number] = signal.signal(number, self._handle)
+            self._installed.append(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self in self._installed:
+            self._installed.remove(self)
         if self._patient and self._told:  # what is still to come from the launcher is ignored
             return
         for number, handler in self._previous.items():
@@ -87,7 +97,7 @@ class Interrupts:
         if self._holds and not self._pending:
             self._pending = True
             return
-        raise KeyboardInterrupt
+        self.answer()
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -107,7 +117,7 @@ class Interrupts:
 
     @property
     def pending(self) -> bool:
-        """Whether a signal has been put off."""
+        """A signal has been put off."""
         return self._pending
 
     @contextlib.contextmanager
@@ -120,3 +130,12 @@ class Interrupts:
             yield
         finally:
             self._holds = holds
+
+
+def current_interrupts() -> Interrupts:
+    """Return the handlers that the command line has installed.
+
+    Without any, and outside the main thread, the object returned defers nothing.
+    """
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    return Interrupts._installed[-1] if Interrupts._installed and in_main_thread else Interrupts()

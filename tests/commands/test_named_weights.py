@@ -10,12 +10,12 @@ import paddle
 import pytest
 
 from ocrslim.commands.import_weights import run_import
-from ocrslim.commands.train import _starting_network
 from ocrslim.config.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.models.factory import build_model
 from ocrslim.models.weights import read_weights, save_checkpoint, state_arrays
 from ocrslim.pruning.loading import untrained, which_counts
+from ocrslim.training.stage import _starting_network
 
 
 @pytest.fixture

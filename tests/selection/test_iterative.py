@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 
-from ocrslim.commands import prune
 from ocrslim.commands.prune import run_prune
 from ocrslim.config.config import load_config
 from ocrslim.data.eval_set import scan_both
@@ -19,6 +18,7 @@ from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.prunable import load_scored
 from ocrslim.pruning.surgery import apply_plan
 from ocrslim.selection import iterative as rounds
+from ocrslim.selection import stage
 from ocrslim.selection.candidates import Trials
 from ocrslim.selection.chooser import choose_plan
 from ocrslim.selection.iterative import early_rounds
@@ -144,7 +144,7 @@ def test_by_reconstruction_no_table_is_needed_and_a_collapse_is_still_told(
 ):
     words = [*options, f"Global.save_model_dir={tmp_path}/out", "Prune.criterion=reconstruction"]
     words += ["Prune.target={macs: 0.5}", "Global.epoch_num=1", "Global.eval_batch_step=[0,100]"]
-    monkeypatch.setattr(prune, "_COLLAPSED", 1.01)
+    monkeypatch.setattr(stage, "_COLLAPSED", 1.01)
     monkeypatch.setattr(rounds, "measure", _never)
     caplog.set_level("INFO", "ocrslim")
     result = run_prune(load_config(v2_config, [*words, "Prune.rounds=2"]))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from detection import DETECTION
@@ -160,14 +158,14 @@ def test_a_damaged_table_is_measured_anew(graph, content):
 
 def test_the_target_is_reached_in_milliseconds_and_not_in_macs(graph):
     table = {name: {0.3: 0.001, 0.9: 0.01} for name in graph.groups}
-    options = replace(OPTIONS, target={"latency": 0.4})
+    options = OPTIONS.model_copy(update={"target": {"latency": 0.4}})
     counts = {name: permitted_counts(group, options) for name, group in graph.groups.items()}
     cost = LatencyCost(graph, measured_table(MACHINE, counts, timer(graph, [])))
     chosen = select(graph, table, options, {}, cost)
     removed = [[round(chosen.ratios.get(name, 0) * group.size) for name, group in graph.groups.items()]]
     full, left = milliseconds(graph, [[0, 0, 0]])[0], milliseconds(graph, removed)[0]
     assert chosen.saving == pytest.approx(1 - left / full) and chosen.saving >= 0.4
-    by_macs = select(graph, table, replace(options, target={"macs": 0.4}), {})
+    by_macs = select(graph, table, options.model_copy(update={"target": {"macs": 0.4}}), {})
     assert chosen.joint_loss > by_macs.joint_loss, "the rest takes its time whatever is pruned"
 
 

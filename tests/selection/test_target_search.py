@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -59,7 +58,7 @@ def random_case(seed):
 
 
 def choose(graph, table, target, **changes):
-    return select(graph, table, replace(OPTIONS, target=target, **changes), {})
+    return select(graph, table, OPTIONS.model_copy(update={"target": target, **changes}), {})
 
 
 def damage_of(selection):

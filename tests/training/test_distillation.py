@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import paddle
 import pytest
-from detection import DISTILLED
+from detection import DETECTION, DISTILLED
 from paddle import nn
 from training import Stop, assert_same, images, make_config, no_images, run, stop_after, weights
 
@@ -16,6 +16,7 @@ from ocrslim.errors import TrainingError
 from ocrslim.models.factory import build_model
 from ocrslim.pruning.plan import Cut, Plan
 from ocrslim.pruning.surgery import apply_plan
+from ocrslim.tasks import Distilled
 from ocrslim.tasks.detection.distillation import map_loss
 from ocrslim.tasks.detection.loss import dice_loss
 from ocrslim.training.distillation import Distillation, feature_loss, kept_features
@@ -57,6 +58,10 @@ def detector(seed: int) -> Detector:
 
 def arrays(model: nn.Layer) -> dict[str, np.ndarray]:
     return {key: value.numpy().copy() for key, value in model.state_dict().items()}
+
+
+def predictions(result: dict[str, paddle.Tensor]) -> dict[str, paddle.Tensor]:
+    return dict(DETECTION.predictions(result))
 
 
 def soft_map(seed: int = 0) -> paddle.Tensor:
@@ -114,11 +119,11 @@ def real(images: Path, tmp_path: Path) -> tuple[nn.Layer, nn.Layer, Plan]:
     return teacher, student, plan
 
 
-def forward(student: nn.Layer, image: paddle.Tensor) -> paddle.Tensor:
+def forward(student: nn.Layer, image: paddle.Tensor) -> dict[str, paddle.Tensor]:
     """Batch norms as the teacher has them; the neck, which has none, in training mode so that it is watched."""
     student.eval()
     student.neck.train()
-    return student(image)["maps"]
+    return predictions(student(image))
 
 
 def test_a_pruned_neck_is_compared_channel_by_channel(real: tuple[nn.Layer, nn.Layer, Plan]) -> None:
@@ -137,7 +142,7 @@ def test_a_pruned_neck_is_compared_channel_by_channel(real: tuple[nn.Layer, nn.L
         assert float(distillation.losses(image, forward(student, image))["loss_distill_features"]) > 1e-3
     with (
         Distillation(teacher, student, None, {"features": 1.0}, DISTILLED) as distillation,
-        pytest.raises(TrainingError, match="the neck gives .*14.* the teacher's that the plan leaves .*16"),
+        pytest.raises(TrainingError, match="neck gives .*14.* the teacher's that the plan leaves .*16"),
     ):
         distillation.losses(image, forward(student, image))
 
@@ -149,8 +154,8 @@ def test_the_teacher_fades_out(fade: float, share: float, left: float) -> None:
     teacher, student = detector(1), detector(2)
     image = paddle.to_tensor(np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32))
     with Distillation(teacher, student, None, BOTH, DISTILLED, fade=fade) as distillation:
-        once = distillation.losses(image, student(image)["maps"])
-        now = distillation.losses(image, student(image)["maps"], share)
+        once = distillation.losses(image, predictions(student(image)))
+        now = distillation.losses(image, predictions(student(image)), share)
     assert {name: float(loss) for name, loss in now.items()} == (
         {name: pytest.approx(left * float(loss)) for name, loss in once.items()} if left else {}
     )
@@ -163,7 +168,7 @@ def test_a_teacher_that_does_not_fade_stays_and_one_that_has_faded_is_not_run() 
     teacher.neck.register_forward_post_hook(lambda *_: calls.append(1))
     for fade, share in ((0.0, 0.99), (0.5, 0.99)):
         with Distillation(teacher, student, None, BOTH, DISTILLED, fade=fade) as distillation:
-            distillation.losses(image, student(image)["maps"], share)
+            distillation.losses(image, predictions(student(image)), share)
     assert len(calls) == 1
 
 
@@ -178,7 +183,7 @@ def test_in_a_training_the_teacher_leads_the_first_half_alone(images: Path, tmp_
             return found
 
     student = detector(2)
-    distillation = Watched(detector(1), student, None, BOTH, fade=0.5)
+    distillation = Watched(detector(1), student, None, BOTH, DISTILLED, fade=0.5)
     run(make_config(images, tmp_path / "out"), student, distillation=distillation)
     assert len(seen) > 2 and [led for _, led in seen] == [2 * step < len(seen) for step, _ in seen]
 
@@ -187,15 +192,17 @@ def test_weights_scale_and_zero_leaves_out() -> None:
     teacher, student = detector(1), detector(2)
     image = paddle.to_tensor(np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(np.float32))
 
-    def losses(given: dict[str, float], **more: float) -> dict[str, float]:
-        with Distillation(teacher, student, None, given, DISTILLED, **more) as distillation:
-            return {name: float(value) for name, value in distillation.losses(image, student(image)["maps"]).items()}
+    def losses(given: dict[str, float], distilled: Distilled = DISTILLED) -> dict[str, float]:
+        with Distillation(teacher, student, None, given, distilled) as distillation:
+            return {
+                name: float(value) for name, value in distillation.losses(image, predictions(student(image))).items()
+            }
 
     once = losses(BOTH)
     assert losses({"maps": 0, "features": 3.0}) == {
         "loss_distill_features": pytest.approx(3 * once["loss_distill_features"])
     }
-    assert losses({"maps": 1.0, "features": 0}, alpha=10.0) == {
+    assert losses({"maps": 1.0, "features": 0}, DETECTION.distilled({"alpha": 10.0})) == {
         "loss_distill_maps": pytest.approx(2 * once["loss_distill_maps"])
     }
 
@@ -210,8 +217,8 @@ def test_a_teacher_of_another_architecture_is_refused() -> None:
         Distillation(Other(), Detector(), None, BOTH, DISTILLED)
     with Distillation(Detector(4), student := Detector(5), None, BOTH, DISTILLED) as distillation:
         image = paddle.ones([1, 3, 8, 8])
-        with pytest.raises(TrainingError, match=r"distillation: the neck gives"):
-            distillation.losses(image, student(image)["maps"])
+        with pytest.raises(TrainingError, match=r"distillation: neck gives"):
+            distillation.losses(image, predictions(student(image)))
 
 
 @pytest.mark.usefixtures("no_images")

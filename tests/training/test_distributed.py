@@ -42,16 +42,16 @@ import_paddle()
 import numpy as np
 import training as t
 from pathlib import Path
-from ocrslim.training import divergence
+from ocrslim.training import divergence, rollback
 from ocrslim.training import train_step as stepper
-from ocrslim.utils.files import hash_arrays
+from ocrslim.utils.hashing import hash_arrays
 from ocrslim.utils.distributed import joined
 from ocrslim.models.weights import state_arrays
 
 folder = Path({folder!r})
 t.trainer.train_loader = t.Batches
-divergence.GOOD_STEPS = 4
-step, log, fault_at = stepper.Stepper.step, [], [None]
+rollback.GOOD_STEPS = 4
+step, log, fault_at = stepper.TrainStep.step, [], [None]
 
 def watched(self, batch, progress):
     loss = step(self, batch, progress)
@@ -67,7 +67,7 @@ def poisoned(parts):
         parts = {{**parts, "loss": parts["loss"] * float("nan")}}
     return divergence.check_loss(parts)
 
-stepper.Stepper.step, stepper.check_loss = watched, poisoned
+stepper.TrainStep.step, stepper.check_loss = watched, poisoned
 with joined() as ranks:
     for name, fault, options in {runs!r}:
         log, fault_at[0] = [], fault
@@ -211,15 +211,15 @@ def test_an_epoch_is_shared_out(count: int, drop: bool) -> None:
         pytest.param(16, 16, (8, 8), id="finished"),
     ],
 )
-def test_a_place_is_counted_anew(step: int, evaluated: int, expected: tuple[int, int]) -> None:
+def test_a_place_is_rescaled(step: int, evaluated: int, expected: tuple[int, int]) -> None:
     """An epoch of four steps by one process, of two by two."""
     entry = Evaluation(6, 2, {"hmean": 0.5}, 1.0)
     progress = Progress(steps=16, step=step, evaluated=evaluated, best=entry, history=[entry])
-    found = progress.counted_anew(4, 2)
+    found = progress.rescaled(4, 2)
     assert (found.step, found.evaluated, found.steps) == (*expected, 8)
     assert found.best == found.history[0] == replace(entry, step=3)
     assert found.finished == progress.finished
-    assert found.counted_anew(2, 2) == found
+    assert found.rescaled(2, 2) == found
 
 
 def test_another_number_of_processes_goes_on(images: Path, tmp_path: Path, runs: Path, monkeypatch, caplog) -> None:

@@ -14,13 +14,13 @@ from training import Stop, assert_same, images, make_config, no_images, run, sco
 
 from ocrslim.errors import TrainingError
 from ocrslim.report.plots.training import TrainingPicture
-from ocrslim.training import divergence
-from ocrslim.training import fit as finetune
+from ocrslim.training import resuming, rollback
 from ocrslim.training.checkpointing.state_file import TrainingState, load_state, plain
-from ocrslim.training.divergence import Diverged, calm, check_gradients, check_losses
-from ocrslim.training.monitoring import recorder
+from ocrslim.training.divergence import Diverged, check_gradients, check_losses, is_stable
+from ocrslim.training.monitoring import curves
 from ocrslim.training.monitoring.history import POINTS, RECENT, Curve, Progress
-from ocrslim.training.train_step import Stepper
+from ocrslim.training.train_step import TrainStep
+from ocrslim.training.trainer import Trainer
 from ocrslim.utils.fields import Field
 
 __all__ = ["images", "no_images"]  # fixtures
@@ -49,8 +49,8 @@ def test_when_losses_have_run_away(losses: list[float], diverged: bool) -> None:
 
 
 def test_a_state_amid_a_rise_is_not_worth_keeping() -> None:
-    assert calm(QUIET)
-    assert not calm([*QUIET, *[2.0] * 8])
+    assert is_stable(QUIET)
+    assert not is_stable([*QUIET, *[2.0] * 8])
 
 
 def test_gradients_that_are_not_finite() -> None:
@@ -90,17 +90,17 @@ def fault(monkeypatch: pytest.MonkeyPatch) -> SetFault:
     """Training diverges where it is told to; good states lie four steps apart."""
 
     def set_fault(when: Callable[[Progress], bool]) -> None:
-        step = Stepper.step
+        step = TrainStep.step
 
-        def faulty(self: Stepper, batch: list[paddle.Tensor], progress: Progress) -> float:
+        def faulty(self: TrainStep, batch: list[paddle.Tensor], progress: Progress) -> float:
             loss = step(self, batch, progress)
             if when(progress):
                 self.model.conv.bias.set_value(np.full(6, np.nan, np.float32))
                 raise Diverged("as ordered")
             return loss
 
-        monkeypatch.setattr(divergence, "GOOD_STEPS", 4)
-        monkeypatch.setattr(Stepper, "step", faulty)
+        monkeypatch.setattr(rollback, "GOOD_STEPS", 4)
+        monkeypatch.setattr(TrainStep, "step", faulty)
 
     return set_fault
 
@@ -174,14 +174,14 @@ def test_the_saved_good_state_matters(
     run(make_config(images, whole))
     with pytest.raises(Stop):
         run(make_config(images, parts), evaluate=stop_after(2))
-    take_over = finetune.Trainer.take_over
+    resume = resuming.resume
 
-    def forgetful(self: finetune.Trainer, state: TrainingState) -> object:
-        found = take_over(self, state)
-        self.rollback.good = None
+    def forgetful(trainer: Trainer, state: TrainingState) -> object:
+        found = resume(trainer, state)
+        trainer.rollback.good = None
         return found
 
-    monkeypatch.setattr(finetune.Trainer, "take_over", forgetful)
+    monkeypatch.setattr(resuming, "resume", forgetful)
     run(make_config(images, parts))
     with pytest.raises(AssertionError):
         assert_same(weights(parts), weights(whole))
@@ -213,15 +213,15 @@ def test_weights_that_explode_are_noticed_by_their_loss(
     images: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Finite, but far off."""
-    monkeypatch.setattr(divergence, "GOOD_STEPS", 10)
-    step = Stepper.step
+    monkeypatch.setattr(rollback, "GOOD_STEPS", 10)
+    step = TrainStep.step
 
-    def jolted(self: Stepper, batch: list[paddle.Tensor], progress: Progress) -> float:
+    def jolted(self: TrainStep, batch: list[paddle.Tensor], progress: Progress) -> float:
         if progress.step == 40 and not progress.rollbacks:
             self.model.maps.bias.set_value(np.full(3, 30.0, np.float32))
         return step(self, batch, progress)
 
-    monkeypatch.setattr(Stepper, "step", jolted)
+    monkeypatch.setattr(TrainStep, "step", jolted)
     options = ["Global.epoch_num=20", "Loss.main_loss_type=BCELoss", "Global.eval_batch_step=[0, 100]"]
     run(make_config(images, tmp_path / "out", *options))
     assert "the loss has risen to" in caplog.text and "back to epoch 10 of 20, step 4 of 4" in caplog.text
@@ -242,20 +242,20 @@ def test_mixed_precision_is_not_used_on_the_cpu(images: Path, tmp_path: Path, ca
 @pytest.mark.usefixtures("no_images")
 def test_the_curves_lie_beside_the_checkpoints(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, drawn = tmp_path / "out", []
-    draw = recorder.draw_training
+    draw = curves.draw_training
 
     def watched(picture: TrainingPicture, path: Path) -> None:
         drawn.append(len(picture.curve))  # a point for each step
         draw(picture, path)
 
-    monkeypatch.setattr(recorder, "draw_training", watched)
+    monkeypatch.setattr(curves, "draw_training", watched)
     run(make_config(images, out))
     assert drawn == [12]  # at the end, and in between only where half a minute has gone by
     assert (out / "training.png").read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setattr(recorder, "DRAW_SECONDS", 0.0)
+    monkeypatch.setattr(curves, "DRAW_SECONDS", 0.0)
     run(make_config(images, out, "Global.overwrite=true"))
     assert drawn == [12, 0, 3, 6, 9, 12, 12]
-    monkeypatch.setattr("ocrslim.training.checkpointing.saver.SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("ocrslim.training.checkpointing.checkpoints.SAVE_SECONDS", 0.0)
     del drawn[:]
     run(make_config(images, out, "Global.overwrite=true"))
     assert set(drawn) == set(range(13)), "also between evaluations, which can be hours apart"

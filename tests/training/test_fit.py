@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 import pytest
 from training import (
+    IMAGES,
     Batches,
     Stop,
     assert_same,
@@ -51,7 +52,7 @@ def test_keeps_best_and_latest(images: Path, tmp_path: Path) -> None:
     assert (result.best.step, result.best.epoch) == (6, 2)
     best = json.loads((out / "best_accuracy.json").read_text())
     assert (best["metric"], best["hmean"], best["step"], best["epoch"]) == ("hmean", 0.9, 6, 2)
-    assert best["origin"] == {"weights": "abc"}
+    assert best["origin"] == {"weights": "abc", **IMAGES}
     assert best["weights"] == hash_arrays(weights(out, "best_accuracy"))
     latest = json.loads((out / "latest.json").read_text())
     assert (latest["global_step"], latest["best"]["step"], len(latest["history"])) == (12, 6, 5)

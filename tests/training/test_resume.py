@@ -22,6 +22,7 @@ from training import (
     assert_same,
     images,
     make_config,
+    make_job,
     no_images,
     plan_of,
     run,
@@ -34,11 +35,14 @@ from ocrslim.config.config import Config
 from ocrslim.data.eval_set import scan
 from ocrslim.models.factory import build_model
 from ocrslim.pruning.plan import Plan
-from ocrslim.training.checkpointing import saver
+from ocrslim.training.callbacks import Callback
+from ocrslim.training.checkpointing import checkpoints
+from ocrslim.training.checkpointing.run_folder import RunFolder
 from ocrslim.training.checkpointing.state_file import load_state
-from ocrslim.training.monitoring import recorder
+from ocrslim.training.fitting import fit
+from ocrslim.training.monitoring import curves
 from ocrslim.utils import files as artifacts
-from ocrslim.utils.interrupts import Interrupts
+from ocrslim.utils.interrupts import Interrupts, current_interrupts
 
 __all__ = ["images", "no_images"]  # fixtures
 
@@ -131,7 +135,7 @@ def test_a_death_at_any_write_loses_nothing(
         return config, plan_of(config)
 
     monkeypatch.setattr(artifacts.os, "fsync", lambda _: None)  # nobody pulls the plug here: saves time
-    monkeypatch.setattr(recorder, "draw_training", lambda *_: None)  # likewise
+    monkeypatch.setattr(curves, "draw_training", lambda *_: None)  # likewise
     config, plan = settings("whole")
     with monkeypatch.context() as patch:
         count = Deaths(patch, at=0, after=False)
@@ -163,9 +167,9 @@ import sys, time
 sys.path.insert(0, {tests!r})
 import training as t
 from pathlib import Path
-from ocrslim.training.checkpointing import saver
+from ocrslim.training.checkpointing import checkpoints
 t.trainer.train_loader = t.Batches
-saver.SAVE_SECONDS = 0.0
+checkpoints.SAVE_SECONDS = 0.0
 config = t.make_config(Path({images!r}), Path({out!r}), 'Global.epoch_num=500', 'Global.eval_batch_step=[0, 7]')
 model = t.tiny()
 if {slow}:
@@ -263,7 +267,7 @@ def test_an_interrupted_evaluation_costs_no_step(images: Path, tmp_path: Path) -
 
 @pytest.mark.usefixtures("no_images")
 def test_saves_now_and_then(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saver, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(checkpoints, "SAVE_SECONDS", 0.0)
     config = make_config(images, tmp_path / "out", "Global.eval_batch_step=[0, 100]")
     model = tiny()
     forward, calls = model.forward, []
@@ -295,6 +299,87 @@ def test_workers_do_not_pile_up(images: Path, tmp_path: Path) -> None:
     assert len(multiprocessing.active_children()) == before
 
 
+@pytest.mark.usefixtures("no_images")
+def test_in_somebody_elses_program_ctrl_c_is_pythons_own(images: Path, tmp_path: Path) -> None:
+    """No handler is installed; a step that it breaks off is not saved, and the run goes on from the state before."""
+    whole, parts = tmp_path / "whole" / "out", tmp_path / "parts" / "out"
+    model, seen = tiny(), []
+    forward = model.forward
+
+    def interrupted(x: paddle.Tensor) -> dict[str, paddle.Tensor]:
+        seen.append([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)])
+        if len(seen) == 6:
+            signal.raise_signal(signal.SIGINT)
+            pytest.fail("it waited")
+        return forward(x)
+
+    model.forward = interrupted
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_job(make_config(images, parts), model))
+    assert seen == [before] * 6
+    assert load_state(parts / "latest.pdopt").progress.step == 4  # the end of the epoch
+    assert fit(make_job(make_config(images, parts))).continued_at == 4
+    run(make_config(images, whole))
+    assert_same(weights(parts), weights(whole), 0)
+
+
+class InterruptedWhere(Callback):
+    """Ctrl-C, unless signals are deferred, in the `count`-th call of one kind."""
+
+    def __init__(self, event: str, count: int):
+        self._left = count
+        setattr(self, event, self._called)
+
+    def _called(self, *_: object) -> None:
+        self._left -= 1
+        if not self._left:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.usefixtures("no_images")
+@pytest.mark.parametrize("handlers", [True, False])
+@pytest.mark.parametrize(
+    ("event", "count", "step"),
+    [("on_step", 5, 5), ("on_evaluation", 2, 3), ("on_save", 4, 3), ("on_interval", 2, 3), ("on_start", 1, 0)],
+)
+def test_ctrl_c_between_steps_loses_nothing(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handlers: bool, event: str, count: int, step: int
+) -> None:
+    whole, parts = tmp_path / "whole" / "out", tmp_path / "parts" / "out"
+    monkeypatch.setattr(curves, "draw_training", lambda *_: None)  # saves time
+    callback = InterruptedWhere(event, count)
+    with pytest.raises(KeyboardInterrupt), Interrupts() if handlers else contextlib.nullcontext():
+        fit(make_job(make_config(images, parts)), callback)
+    assert load_state(parts / "latest.pdopt").progress.step == step
+    result, expected = run(make_config(images, parts)), run(make_config(images, whole))
+    assert result.history == expected.history
+    for name in ("latest", "best_accuracy"):
+        assert_same(weights(parts, name), weights(whole, name), 0)
+
+
+@pytest.mark.usefixtures("no_images")
+def test_an_evaluation_broken_off_while_it_is_recorded_is_repeated(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its entry in the history must not be saved without what belongs to it."""
+    whole, parts = tmp_path / "whole" / "out", tmp_path / "parts" / "out"
+    calls = []
+
+    def broken_off(*given) -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            signal.raise_signal(signal.SIGINT)
+        save_best(*given)
+
+    save_best = RunFolder.save_best
+    monkeypatch.setattr(RunFolder, "save_best", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_job(make_config(images, parts)))
+    assert load_state(parts / "latest.pdopt").progress.history == []
+    assert run(make_config(images, parts)).history == run(make_config(images, whole)).history
+
+
 def test_a_second_signal_does_not_wait() -> None:
     with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt), interrupts.held():
         os.kill(os.getpid(), signal.SIGTERM)
@@ -303,6 +388,17 @@ def test_a_second_signal_does_not_wait() -> None:
         time.sleep(1)
         pytest.fail("it waited")
     assert reached
+    assert not interrupts.pending  # it is answered: what is left to do is not interrupted once more
+
+
+def test_the_handlers_in_force_are_those_installed_last() -> None:
+    assert current_interrupts() is not current_interrupts()
+    with Interrupts() as outer:
+        with Interrupts() as inner:
+            assert current_interrupts() is inner
+        assert current_interrupts() is outer
+    with current_interrupts().held() as nothing:
+        assert nothing is None
 
 
 def test_an_error_within_a_held_block_is_not_masked() -> None:

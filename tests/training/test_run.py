@@ -27,7 +27,7 @@ from training import (
 from ocrslim.errors import TrainingError
 from ocrslim.training.checkpointing.state_file import load_state
 from ocrslim.training.monitoring.history import Progress
-from ocrslim.training.train_step import Stepper
+from ocrslim.training.train_step import TrainStep
 
 __all__ = ["images", "no_images"]  # fixtures
 
@@ -270,9 +270,9 @@ def test_lost_best_weights_of_an_unfinished_run_are_found_anew(images: Path, tmp
 def test_a_lost_best_right_after_its_evaluation(images: Path, tmp_path: Path, monkeypatch, caplog) -> None:
     """The weights at hand were scored already: scored again, as training went before them."""
     out = tmp_path / "out"
-    monkeypatch.setattr("ocrslim.training.checkpointing.saver.SAVE_SECONDS", 1e9)
+    monkeypatch.setattr("ocrslim.training.checkpointing.checkpoints.SAVE_SECONDS", 1e9)
     with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr("ocrslim.training.train_step.Stepper.step", stop_at_step(7))
+        patch.setattr("ocrslim.training.train_step.TrainStep.step", stop_at_step(7))
         run(make_config(images, out), evaluate=scores_from([0.1, 0.2, 0.3]))
     state = load_state(out / "latest.pdopt")
     assert state.progress.evaluated == state.progress.step == 6
@@ -285,9 +285,9 @@ def test_a_lost_best_right_after_its_evaluation(images: Path, tmp_path: Path, mo
 
 
 def stop_at_step(number: int):
-    step = Stepper.step
+    step = TrainStep.step
 
-    def stopping(stepper: Stepper, batch: list[paddle.Tensor], progress: Progress) -> float:
+    def stopping(stepper: TrainStep, batch: list[paddle.Tensor], progress: Progress) -> float:
         if progress.step == number - 1:
             raise Stop
         return step(stepper, batch, progress)

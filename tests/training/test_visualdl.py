@@ -16,11 +16,11 @@ from ocrslim.commands import run_prune, run_train
 from ocrslim.config.config import Config
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.tasks.detection.loss import LOSS_PARTS
-from ocrslim.training.fit import FitResult
+from ocrslim.training.callbacks import Callback, TrainingStatus
+from ocrslim.training.fitting import FitResult
 from ocrslim.training.monitoring.history import Progress
 from ocrslim.training.monitoring.visualdl import EventLog, wants_event_log
-from ocrslim.training.train_step import Stepper
-from ocrslim.training.trainer import Trainer
+from ocrslim.training.train_step import TrainStep
 
 __all__ = ["images", "no_images"]  # fixtures
 
@@ -47,14 +47,14 @@ def only_numbers(found: Curves) -> Curves:
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, float]]:
     """The losses and the rate of every step that is done."""
     seen = []
-    step = Stepper.step
+    step = TrainStep.step
 
-    def watching(self: Stepper, *arguments: object) -> float:
+    def watching(self: TrainStep, *arguments: object) -> float:
         loss = step(self, *arguments)
         seen.append({**self.losses, "lr": self.rate})
         return loss
 
-    monkeypatch.setattr(Stepper, "step", watching)
+    monkeypatch.setattr(TrainStep, "step", watching)
     return seen
 
 
@@ -103,9 +103,8 @@ def test_without_cutting_steps_would_be_there_twice(
     losses = {}
     for name in ("cut", "not"):
         out = tmp_path / name / "out"
-        with pytest.raises(Stop), monkeypatch.context() as patch:
-            patch.setattr("ocrslim.training.trainer.Trainer.agree", dies_at(5))
-            run(make_config(images, out, VDL))
+        with pytest.raises(Stop):
+            run(make_config(images, out, VDL), callback=DiesAt(5))
         assert [step for step, _ in curves(out)["TRAIN/loss"]] == [1, 2, 3, 4, 5]
         if name == "not":
             monkeypatch.setattr("ocrslim.training.monitoring.visualdl._cut", lambda *_: None)
@@ -115,16 +114,15 @@ def test_without_cutting_steps_would_be_there_twice(
     assert losses["not"] == [1, 2, 3, 4, 5, 5, *range(6, 13)]
 
 
-def dies_at(step: int) -> Callable[[Trainer], bool]:
-    """In place of what comes after a step: a death at `step`, as kill -9."""
+class DiesAt(Callback):
+    """A death right after a step, as kill -9."""
 
-    def agree(trainer: Trainer) -> bool:
-        if trainer.progress.step == step:
-            trainer.recorder.flush()
+    def __init__(self, step: int):
+        self._step = step
+
+    def on_step(self, status: TrainingStatus) -> None:
+        if status.progress.step == self._step:
             raise Stop
-        return False
-
-    return agree
 
 
 @pytest.mark.usefixtures("no_images")
@@ -132,15 +130,15 @@ def test_going_back_takes_the_steps_out(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, watched: list[dict[str, float]]
 ) -> None:
     out = tmp_path / "out"
-    step = Stepper.step
+    step = TrainStep.step
 
-    def faulty(self: Stepper, batch: list, progress: Progress) -> float:
+    def faulty(self: TrainStep, batch: list, progress: Progress) -> float:
         loss = step(self, batch, progress)
         if progress.step == 8 and not progress.rollbacks:
             progress.recent = [1.0] * 30 + [9.0] * 8
         return loss
 
-    monkeypatch.setattr(Stepper, "step", faulty)
+    monkeypatch.setattr(TrainStep, "step", faulty)
     run(make_config(images, out, VDL))
     found = curves(out)
     assert [step for step, _ in found["TRAIN/lr"]] == list(range(1, 13))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from ocrslim.formats import Sensitivities
 from ocrslim.pruning import ChannelPruner, Cut, Scored
@@ -27,7 +26,7 @@ class LatencyGoal:
 
     def __init__(self, scored: Scored, pruner: ChannelPruner, table: Sensitivities):
         options = scored.config.prune
-        self._options = replace(options, align=options.align or _ALIGN)
+        self._options = options.model_copy(update={"align": options.align or _ALIGN})
         self._architecture = scored.config.section("Architecture")
         self._graph, self._pruner, self._table = scored.graph, pruner, table
         self._shape = scored.config.task.nominal_shape
@@ -51,7 +50,7 @@ class LatencyGoal:
         ((_, fraction),) = (self._options.target or {}).items()
         asked, found = fraction, []
         for _ in range(_CORRECTIONS):
-            options = replace(self._options, target={LATENCY: asked})
+            options = self._options.model_copy(update={"target": {LATENCY: asked}})
             selection = select(self._graph, self._table, options, self._architecture, self._cost, power)
             part = self._part(self._pruner.cuts(selection.ratios))
             found.append((selection, part))

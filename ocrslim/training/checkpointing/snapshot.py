@@ -1,4 +1,4 @@
-"""Everything that moves while a network is trained, at one step: taken as arrays, and put back."""
+"""Snapshots of a training run: everything that changes in a step, taken as arrays and put back."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def put_back(snapshot: Snapshot, model: nn.Layer, optimizer: Optimizer, average:
     """Give model, optimizer and average the values of `snapshot`; the progress is the caller's to take.
 
     Args:
-        optimizer: one that has not made a step yet: what a snapshot from before the first step lacks cannot
-            be taken from an optimizer again.
+        optimizer: one that has not made a step yet: its arrays, which a snapshot from before the first step lacks,
+            cannot be removed again.
 
     Raises:
         TrainingError: the snapshot's optimizer state is of another network.
@@ -82,16 +82,16 @@ _ACCUMULATOR = re.compile(r"(.+)_(moment1|moment2|moment2_max|beta1_pow_acc|beta
 
 
 def optimizer_arrays(model: nn.Layer, optimizer: Optimizer) -> Arrays:
-    """The optimizer's state by `state-dict key/accumulator`; empty before its first step."""
+    """Return the optimizer's state by `state-dict key/accumulator`; empty before its first step."""
     tensors = optimizer.state_dict()
     return {place: np.array(tensors[name]) for name, place in _places(model, optimizer)}
 
 
 def _places(model: nn.Layer, optimizer: Optimizer) -> Iterator[tuple[str, str]]:
-    """Pairs of Paddle's name of an optimizer array in this process, and ours."""
+    """Yield Paddle's name of each optimizer array in this process, and ours."""
     keys = {parameter.name: key for key, parameter in model.state_dict().items()}
     for name in optimizer.state_dict():
-        if name == "LR_Scheduler":  # a function of the step, not a state: see optim.py
+        if name == "LR_Scheduler":  # a function of the step, not a state: see optimizers.py
             continue
         match = _ACCUMULATOR.fullmatch(name)
         if match is None or match[1] not in keys:

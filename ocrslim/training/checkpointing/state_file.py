@@ -41,7 +41,7 @@ class TrainingState(Snapshot):
     Attributes:
         path: where it was read from.
         fingerprint: what the run's outcome depends on (nested plain values).
-        good: what a divergence goes back to; None where that is this state itself.
+        good: state that a divergence goes back to; None where that is this state itself.
     """
 
     path: Path
@@ -133,7 +133,7 @@ def _state(path: Path, content: Field) -> TrainingState:
 
 
 def _parts(content: Field) -> dict[str, Any]:
-    """The fields of a snapshot; a file from before there were averages has none."""
+    """Read the fields of a snapshot; a file from before there were averages has none."""
     no_average: Arrays = {}
     optional = {"average": no_average} if "average" not in content else {}
     arrays = {part: optional[part] if part in optional else _arrays(content[part]) for part in _PARTS}
@@ -158,7 +158,7 @@ def _require_plain(value: dict[str, Any]) -> None:
 
 
 def not_a_state(path: Path, reason: str) -> TrainingError:
-    """The error of a file that is not the state of a training run, or a damaged one."""
+    """Build the error of a file that is not the state of a training run, or a damaged one."""
     return TrainingError(
         f"{named(path)}: not the state of a training run: {reason}; to start from its weights, name the .pdparams "
         "beside it in Global.pretrain_weights; to start over in this folder, add -o Global.overwrite=true"
@@ -206,7 +206,7 @@ def _short(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """`value` as JSON would give it back: strings, numbers, lists and dictionaries only."""
+    """Return `value` as JSON would give it back: strings, numbers, lists and dictionaries only."""
     return json.loads(json.dumps(value, default=str))
 
 

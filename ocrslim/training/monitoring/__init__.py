@@ -1,1 +1,1 @@
-"""What a training shows and records."""
+"""Display, curves and logs of a training run."""

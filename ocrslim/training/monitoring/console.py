@@ -7,69 +7,96 @@ import time
 
 from tqdm import tqdm
 
+from ocrslim.training.callbacks import Callback, Divergence, TrainingStatus
 from ocrslim.training.monitoring.history import Progress
+from ocrslim.training.rollback import MAX_ROLLBACKS
 
 logger = logging.getLogger(__name__)
 
 LOG_SECONDS = 10.0
 
 
-class Display:
-    """Progress on standard error: a bar on a terminal, a line now and then elsewhere."""
+class Display(Callback):
+    """Progress on standard error: a bar on a terminal, a line now and then elsewhere.
 
-    def __init__(self, progress: Progress, print_every: int):
-        self.progress = progress
+    Args:
+        print_every: steps between two of these lines, at least.
+    """
+
+    def __init__(self, print_every: int):
         self._print_every = print_every
         self._bar: tqdm | None = None
         self._begun = self._printed = time.monotonic()
         self._first = 0
 
-    def __enter__(self) -> Display:
-        progress = self.progress
-        self._begun, self._first = time.monotonic(), progress.step
+    def on_start(self, status: TrainingStatus) -> None:
+        """Show the bar."""
+        self._count_from(status.progress)
         # disable=None: no bar where standard error is not a terminal
         self._bar = tqdm(
-            total=progress.steps,
-            initial=progress.step,
+            total=status.span.steps,
+            initial=status.progress.step,
             desc="training",
             unit="step",
             dynamic_ncols=True,
             disable=None,
         )
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def on_end(self, status: TrainingStatus) -> None:
+        """Close the bar."""
         if self._bar is not None:
             self._bar.close()
 
-    def step(self, position: str, loss: float, lr: float, metric: str) -> None:
-        """Show one step."""
-        best = self.progress.best
-        status = f"loss {loss:.4f}, lr {lr:.2e}" + (f", best {metric} {best.metrics[metric]:.4f}" if best else "")
+    def on_step(self, status: TrainingStatus) -> None:
+        """Move the bar; without one, log a line if the last is some seconds old."""
         if self._bar is not None and not self._bar.disable:
-            self._bar.set_postfix_str(status, refresh=False)
+            self._bar.set_postfix_str(_summary(status), refresh=False)
             self._bar.update()
             return
-        now = time.monotonic()
-        if self.progress.step % self._print_every == 0 and now - self._printed >= LOG_SECONDS:
+        now, progress = time.monotonic(), status.progress
+        if progress.step % self._print_every == 0 and now - self._printed >= LOG_SECONDS:
             self._printed = now
-            left = (now - self._begun) / (self.progress.step - self._first) * (self.progress.steps - self.progress.step)
-            logger.info("%s: %s, %s left", position, status, tqdm.format_interval(left))
+            left = (now - self._begun) / (progress.step - self._first) * (progress.steps - progress.step)
+            logger.info("%s: %s, %s left", status.position, _summary(status), tqdm.format_interval(left))
 
-    def go_back(self, progress: Progress) -> None:
-        """Show `progress`, which is of an earlier step, from now on."""
-        self.progress = progress
-        self._begun, self._first = time.monotonic(), progress.step
+    def on_evaluation(self, status: TrainingStatus) -> None:
+        """Log the score, and the best so far."""
+        found, metric = status.evaluation, status.metric
+        best = status.progress.best or found
+        log_line(
+            f"{status.position}: {metric} {found.metrics[metric]:.4f}"
+            f" (best {best.metrics[metric]:.4f} at step {best.step})"
+            + (", before training" if found.step == 0 else "")
+            + (f", loss {found.loss:.4f}" if found.loss is not None else "")
+        )
+
+    def on_roll_back(self, status: TrainingStatus, divergence: Divergence) -> None:
+        """Move the bar back and log a warning."""
+        progress = status.progress
+        self._count_from(progress)
         if self._bar is not None:
             self._bar.n = progress.step
             self._bar.refresh()
+        if not divergence.final:
+            log_line(
+                f"training diverged after {divergence.position}: {divergence.fault}; back to {status.position}, and on "
+                f"with the learning rate halved ({progress.rollbacks} of at most {MAX_ROLLBACKS} times)",
+                logging.WARNING,
+            )
 
-    def warn(self, text: str) -> None:
-        """Log a warning without tearing the bar."""
-        with tqdm.external_write_mode():
-            logger.warning(text)
+    def _count_from(self, progress: Progress) -> None:
+        """Estimate the time left by the steps from here on."""
+        self._begun, self._first = time.monotonic(), progress.step
 
-    def say(self, text: str) -> None:
-        """Log one line without tearing the bar."""
-        with tqdm.external_write_mode():
-            logger.info(text)
+
+def log_line(text: str, level: int = logging.INFO) -> None:
+    """Log one line without tearing the bar."""
+    with tqdm.external_write_mode():
+        logger.log(level, text)
+
+
+def _summary(status: TrainingStatus) -> str:
+    """Describe the last step: its loss, the mean over the ranks, its learning rate, and the best score so far."""
+    best, metric = status.progress.best, status.metric
+    score = f", best {metric} {best.metrics[metric]:.4f}" if best else ""
+    return f"loss {status.progress.recent[-1]:.4f}, lr {status.rate:.2e}{score}"

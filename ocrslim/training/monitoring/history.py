@@ -1,4 +1,4 @@
-"""Where a training run is and what it has seen: its position, its evaluations and its losses, as plain values."""
+"""Progress of a training run: its position, its evaluations and its losses, as plain values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_ROLLBACKS = 1000  # far beyond what a run is given; each halves the learni
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one evaluation found.
+    """Result of one evaluation.
 
     Attributes:
         step: optimizer steps done before it; 0 is the network as it came.
@@ -35,12 +35,12 @@ class Evaluation:
 
 @dataclass
 class Curve:
-    """Losses and learning rates over a whole run, in bounded room: a mean over every so many steps.
+    """Losses and learning rates over a whole run, in bounded memory: means over intervals of equal length.
 
-    When there are `POINTS` of them, neighbours are put together and the intervals are twice as long from then on.
+    When there are `POINTS` of them, neighbours are merged and the intervals are twice as long from then on.
 
     Attributes:
-        every: steps that a point stands for.
+        every: steps in an interval.
         points: step at the end of the interval, mean loss, learning rate of the last step.
         total, count: losses of the interval that is not complete yet.
     """
@@ -51,7 +51,7 @@ class Curve:
     count: int = 0
 
     def add(self, step: int, loss: float, rate: float) -> None:
-        """Take in the loss of step `step` (from 1) and the rate it was done at."""
+        """Add the loss of step `step` (from 1) and its learning rate."""
         self.total += loss
         self.count += 1
         if self.count < self.every:
@@ -66,7 +66,7 @@ class Curve:
 
 @dataclass
 class Progress:
-    """Where a run is.
+    """Progress of a run.
 
     Attributes:
         steps: optimizer steps of the whole run.
@@ -99,17 +99,17 @@ class Progress:
 
     @property
     def finished(self) -> bool:
-        """Whether all steps are done and the last weights are evaluated."""
+        """All steps are done and the last weights are evaluated."""
         return self.step == self.steps == self.evaluated
 
     @property
     def share(self) -> float:
-        """How much of the run is done, 0..1."""
+        """Fraction of the run that is done, 0..1."""
         return self.step / max(self.steps, 1)
 
     @property
     def rate_factor(self) -> float:
-        """What the schedule's learning rates are multiplied by."""
+        """Factor of the schedule's learning rates."""
         return 0.5**self.rollbacks
 
     def add_step(self, loss: float, rate: float) -> None:
@@ -121,7 +121,7 @@ class Progress:
         self.curve.add(self.step, loss, rate)
 
     def due(self, every: int | list[int] | None) -> bool:
-        """Whether to evaluate here: before the first step, after the last, and by `Global.eval_batch_step`."""
+        """Tell whether to evaluate now: before the first step, after the last, and by `Global.eval_batch_step`."""
         if self.evaluated == self.step:
             return False
         every = every or self.steps
@@ -129,7 +129,7 @@ class Progress:
         return self.evaluated < 0 or self.step == self.steps or (self.step > start and (self.step - start) % every == 0)
 
     def forget_best(self) -> None:
-        """Find a best anew from here on: the weights of the one so far are gone."""
+        """Search the best from here on: the weights of the one so far are gone."""
         self.best = self.best_weights = None
         self.evaluated = -1
         if self.history and self.history[-1].step == self.step:  # to be repeated now
@@ -137,8 +137,8 @@ class Progress:
             if loss is not None:
                 self.loss_sum, self.loss_count = loss, 1
 
-    def counted_anew(self, old: int, new: int) -> Progress:
-        """The same place in a run whose epochs have `new` steps instead of `old`; within an epoch rounded down."""
+    def rescaled(self, old: int, new: int) -> Progress:
+        """Return the same position in a run whose epochs have `new` steps, not `old`; within an epoch rounded down."""
 
         def at(step: int) -> int:
             return step // old * new + step % old * new // old
@@ -162,7 +162,7 @@ class Progress:
 
     @staticmethod
     def from_json(content: Field) -> Progress:
-        """What `asdict` made of a progress.
+        """Read what `asdict` made of a progress.
 
         Raises:
             ValueError: a value that no run can have, or values that do not belong together.

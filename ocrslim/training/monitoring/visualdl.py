@@ -15,7 +15,8 @@ from typing import Any
 
 from ocrslim.config import Config
 from ocrslim.errors import ConfigError, last_line
-from ocrslim.training.monitoring.history import Evaluation, Progress
+from ocrslim.training.callbacks import Callback, Divergence, TrainingStatus
+from ocrslim.training.monitoring.history import Progress
 from ocrslim.utils import MIB, check_writable, open_regular, write_error
 
 FOLDER, PATTERN = "vdl", "vdlrecords.*"
@@ -25,7 +26,7 @@ _LONGEST = MIB  # bytes of a record; those of a number have about 60
 
 
 def wants_event_log(config: Config) -> bool:
-    """Whether `Global.use_visualdl` is set; to be asked before any work.
+    """Tell whether `Global.use_visualdl` is set; to be asked before any work.
 
     Raises:
         ConfigError: it is, and VisualDL is not installed or cannot be imported.
@@ -42,25 +43,51 @@ def wants_event_log(config: Config) -> bool:
     return True
 
 
-class EventLog:
+class EventLog(Callback):
     """Writes `vdl/vdlrecords.*.log` in the folder of a run, step by step.
 
     The tags are PaddleOCR's: `TRAIN/loss`, the parts of the loss, such as `TRAIN/loss_shrink_maps`, and `TRAIN/lr`;
     `EVAL/precision`, `EVAL/recall`, `EVAL/hmean` and the best so far of the deciding one, such as `EVAL/best_hmean`.
     Steps count from 1; an evaluation at 0 is of the network as it came.
+
+    Args:
+        folder: of the run.
+        metric: the score that decides which weights are best.
     """
 
     def __init__(self, folder: Path, metric: str):
-        """
-        Args:
-            folder: of the run.
-            metric: the score that decides which weights are best.
-        """
         self._folder, self._metric = folder / FOLDER, metric
         self._writer: Any = None
 
+    def on_start(self, status: TrainingStatus) -> None:
+        """Open the file."""
+        self.open(status.progress)
+
+    def on_step(self, status: TrainingStatus) -> None:
+        """Enter the losses and the learning rate of the last step."""
+        self.step(status.progress.step, status.losses, status.rate)
+
+    def on_evaluation(self, status: TrainingStatus) -> None:
+        """Enter the latest evaluation, and the best score so far."""
+        best = status.progress.best
+        score = {} if best is None else {f"best_{self._metric}": best.metrics[self._metric]}
+        self._add(_EVAL, {**status.evaluation.metrics, **score}, status.evaluation.step)
+
+    def on_save(self, status: TrainingStatus) -> None:
+        """Bring everything entered so far into the file."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def on_roll_back(self, status: TrainingStatus, divergence: Divergence) -> None:
+        """Cut off the steps that are undone."""
+        self.open(status.progress)
+
+    def on_end(self, status: TrainingStatus) -> None:
+        """Close the file."""
+        self.close()
+
     def open(self, progress: Progress) -> None:
-        """Go on from `progress`: what the log holds of later steps is cut off.
+        """Open the file to go on from `progress`: what it holds of later steps is cut off.
 
         Raises:
             ArtifactError: the folder cannot be written to.
@@ -76,7 +103,7 @@ class EventLog:
             self._writer = LogWriter(str(self._folder), file_name="" if path is None else path.name)
 
     def check(self) -> Path | None:
-        """The log that is there, None where there is none; to be asked before any work.
+        """Return the log that is there, None where there is none; to be asked before any work.
 
         Raises:
             ArtifactError: something else than a file has its name.
@@ -93,16 +120,6 @@ class EventLog:
         """Enter a step: the loss, its parts and the learning rate."""
         self._add(_TRAIN, {**losses, "lr": rate}, step)
 
-    def evaluation(self, found: Evaluation, best: Evaluation | None) -> None:
-        """Enter what an evaluation found, and the best so far."""
-        score = {} if best is None else {f"best_{self._metric}": best.metrics[self._metric]}
-        self._add(_EVAL, {**found.metrics, **score}, found.step)
-
-    def flush(self) -> None:
-        """Return when everything entered is in the file."""
-        if self._writer is not None:
-            self._writer.flush()
-
     def close(self) -> None:
         """Close the file; nothing happens where none is open."""
         if self._writer is not None:
@@ -112,6 +129,21 @@ class EventLog:
     def _add(self, prefix: str, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
             self._writer.add_scalar(prefix + name, value, step)
+
+
+def build_event_log(config: Config, folder: Path, metric: str) -> list[EventLog]:
+    """Build the log of a run in `folder`; none where `Global.use_visualdl` is not set.
+
+    Raises:
+        ConfigError: VisualDL cannot be imported.
+        ArtifactError: something else than a file has the name of the log.
+    """
+    if not wants_event_log(config):
+        return []
+    log = EventLog(folder, metric)
+    if not config.overwrite:
+        log.check()
+    return [log]
 
 
 def _cut(path: Path, progress: Progress) -> None:
@@ -139,7 +171,7 @@ def _cut(path: Path, progress: Progress) -> None:
 
 
 def _records(path: Path) -> Iterator[bytes]:
-    """The records of a log, as far as they are whole; VisualDL's own reader takes any length for true."""
+    """Read the records of a log as far as they are complete; VisualDL's own reader believes any length."""
     with open_regular(path) as stream:
         while len(header := stream.read(_LENGTH)) == _LENGTH:
             length = int.from_bytes(header, "little")

@@ -1,4 +1,4 @@
-"""The command `config`."""
+"""A configuration to read: as YAML, with where each value comes from."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 
 import yaml
 
-from ocrslim.config import Config, is_block
+from ocrslim.config.config import Config
+from ocrslim.config.origins import is_block
 
 
-def run_config(config: Config) -> dict[str, Any]:
-    """Print the resolved configuration as YAML, behind each value a comment with where it comes from."""
-    for text, key in _lines(config.tree, ""):
-        print(f"{text}  # {config.origins[key]}" if key in config.origins else text)
-    return {"config": config.tree, "origins": dict(config.origins)}
+def listing(config: Config) -> str:
+    """The resolved configuration as YAML, behind each value a comment with where it comes from."""
+    lines = _lines(config.tree, "")
+    return "\n".join(f"{text}  # {config.origins[key]}" if key in config.origins else text for text, key in lines)
 
 
 def _lines(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,58 @@
+"""Training by a configuration, without pruning."""
+
+from __future__ import annotations
+
+import logging
+
+import paddle
+
+from ocrslim.config import Config
+from ocrslim.data import scan_both
+from ocrslim.models import build_model, init_backbone, state_arrays
+from ocrslim.pruning import WEIGHTS, Plan, load_network, which_counts
+from ocrslim.training.checkpointing.run import check_source
+from ocrslim.training.fitting import FitResult, fit
+from ocrslim.training.job import TrainingJob
+from ocrslim.training.monitoring.visualdl import wants_event_log
+from ocrslim.utils import check_writable, hash_arrays, joined
+
+logger = logging.getLogger(__name__)
+
+_BACKBONE = "Global.init_backbone"
+
+
+def train(config: Config) -> FitResult:
+    """Train from `Global.pretrain_weights`, a backbone, or nothing -> `best_accuracy.*` in `Global.save_model_dir`.
+
+    A pruned checkpoint is trained on as it is, with its plan. Goes on with the run that the folder holds.
+
+    Raises:
+        ConfigError, DataError, WeightsError: something is missing or wrong.
+        TrainingError: the folder holds another run, or training diverged.
+    """
+    wants_event_log(config)
+    config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
+    check_source(config)
+    with joined() as ranks:
+        if ranks.first:
+            check_writable(config.save_model_dir)
+        training, evaluation = scan_both(config)
+        model, plan = _starting_network(config)
+        origin = {"weights": hash_arrays(state_arrays(model))}
+        return fit(TrainingJob(model, config, training, evaluation, plan, origin, ranks=ranks))
+
+
+def _starting_network(config: Config) -> tuple[paddle.nn.Layer, Plan | None]:
+    """The network that `train` starts from, and the plan that it is pruned by, if it is."""
+    backbone = config.get(_BACKBONE)
+    if config.weights and not (backbone and which_counts(config, _BACKBONE, WEIGHTS) == _BACKBONE):
+        network = load_network(config)
+        return network.model, network.plan
+    paddle.seed(config.seed)
+    model = build_model(config.section("Architecture"))
+    if backbone:
+        taken = init_backbone(model, backbone)
+        logger.info("%s: %d arrays taken, %d left out", backbone, len(taken.loaded), len(taken.left_out))
+        for key, reason in taken.left_out:
+            logger.info("  left out %s: %s", key, reason)
+    return model, None
