@@ -25,10 +25,10 @@ import numpy as np
 
 from ocrslim.config import Config, load_config
 from ocrslim.data import EvalSet, NetworkMemory, Preprocessor, scan_evaluation
-from ocrslim.evaluation import Scorer, post_processor
+from ocrslim.evaluation import Scorer, open_engine, post_processor, scoring_engine
 from ocrslim.export import Exported, export_network
 from ocrslim.formats import Sensitivities
-from ocrslim.inference import AutoEngine, DygraphEngine
+from ocrslim.inference import AutoEngine, DygraphEngine, is_inference_folder
 from ocrslim.models import build_model
 from ocrslim.pruning import (
     Cost,
@@ -95,6 +95,11 @@ class Model:
         unpruned = model_graph(build_model(self.config.section("Architecture")), self.config.task)
         return measure_cost(unpruned, self.plan.cuts if self.plan is not None else ())
 
+    @property
+    def _exported(self) -> bool:
+        """True if the weights are an exported folder, which runs without building the network."""
+        return "network" not in self.__dict__ and is_inference_folder(self.config.weights or "")
+
     def with_options(self, options: Options) -> Model:
         """Return the model with further settings, by dotted name."""
         return Model(self.path, {**self.options, **options})
@@ -108,12 +113,13 @@ class Model:
         config = self.with_options(_dataset("Eval", labels, data_dir)).config
         config.require("Eval", "PostProcess")
         images = EvalSet(scan_evaluation(config), config)
-        with AutoEngine(self.network.model, config.task).engine(images) as engine:
+        opened = scoring_engine(config) if self._exported else AutoEngine(self.network.model, config.task).engine
+        with opened(images) as engine:
             return Scorer(config)(engine, images)
 
     def predict(self, image: str | Path) -> Any:
         """Predict for one image file: for detection polygons [k, 2] in pixels."""
-        engine = DygraphEngine(self.network.model)
+        engine = open_engine(self.config) if self._exported else DygraphEngine(self.network.model)
         prepared = Preprocessor(self.config, NetworkMemory(engine, self.config.task))(image)
         return post_processor(self.config)(engine(prepared.image), prepared.shape)
 

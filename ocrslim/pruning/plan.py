@@ -96,7 +96,7 @@ class Plan:
             return self
         before = {(cut.key, cut.axis): cut for cut in first.cuts}
         both = {**before, **{(cut.key, cut.axis): _nested(cut, before.get((cut.key, cut.axis))) for cut in self.cuts}}
-        names = {*first.ratios, *self.ratios}
+        names = dict.fromkeys([*first.ratios, *self.ratios])
         ratios = {name: 1 - (1 - first.ratios.get(name, 0.0)) * (1 - self.ratios.get(name, 0.0)) for name in names}
         skipped = {name: reason for name, reason in self.skipped.items() if name not in ratios}
         return Plan(self.architecture, tuple(both.values()), ratios, skipped, self.criterion, self.origin)

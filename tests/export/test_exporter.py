@@ -21,7 +21,7 @@ from ocrslim.export import exporter as export_module
 from ocrslim.export.exporter import export, verify
 from ocrslim.export.formats.paddle import LEGACY, MODELS, PIR
 from ocrslim.export.staging import FILES
-from ocrslim.formats.weight_files import read_weight_file
+from ocrslim.formats.weights.reader import read_weight_file
 from ocrslim.inference import engines
 from ocrslim.inference.engines import (
     ONEDNN,

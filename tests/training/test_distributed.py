@@ -42,8 +42,8 @@ import_paddle()
 import numpy as np
 import training as t
 from pathlib import Path
-from ocrslim.training import divergence, rollback
-from ocrslim.training import train_step as stepper
+from ocrslim.training.optimization import divergence, rollback
+from ocrslim.training.optimization import train_step as stepper
 from ocrslim.utils.hashing import hash_arrays
 from ocrslim.utils.distributed import joined
 from ocrslim.models.weights import state_arrays

@@ -131,6 +131,8 @@ class Detection(Task):
         return metric.match(prediction, target.polygons, target.ignored)
 
     def counts_of(self, numbers: Sequence[float]) -> Counts:
+        if any(number != int(number) for number in numbers):
+            raise ValueError("counts of boxes that are no whole numbers")
         return metric.ImageCounts(*(int(number) for number in super().counts_of(numbers)))
 
     def scores(self, counts: Iterable[Counts]) -> dict[str, float]:

@@ -61,3 +61,17 @@ def _read_tensor(data: bytes, place: int) -> tuple[np.ndarray, int]:
     if end > len(data):
         raise FormatFault(f"{end - len(data)} bytes are missing")
     return np.frombuffer(data, dtype, count, place).reshape(shape), end
+
+
+def write_tensors(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The stream of float32 arrays, as `read_tensors` reads it."""
+    return b"".join(_tensor_bytes(arrays[name]) for name in sorted(arrays))
+
+
+def _tensor_bytes(array: np.ndarray) -> bytes:
+    """One array (lod_tensor.cc): version, levels, version, TensorDesc, values."""
+    from paddle.base.proto import framework_pb2
+
+    description = framework_pb2.VarType.TensorDesc(data_type=framework_pb2.VarType.FP32, dims=array.shape)
+    head = description.SerializeToString()
+    return _HEADER.pack(0, 0, 0, len(head)) + head + array.tobytes()
