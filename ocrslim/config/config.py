@@ -70,7 +70,7 @@ class Config:
 
     @property
     def task(self) -> Task:
-        """What the model is for, by `Architecture.model_type`."""
+        """The task of the model, by `Architecture.model_type`."""
         return task_of(self.get("Architecture.model_type", DEFAULT))
 
     @property

@@ -1,4 +1,4 @@
-"""Where a value comes from: the file, an alias in it, or an override."""
+"""The origin of a value: the file, an alias in it, or an override."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[str]]:
 
 
 def quoted(key: str, raw: str) -> str:
-    """How to give `raw` as text, to be typed in a shell; of a long one only how."""
+    """Return the shell option that gives `raw` as text; "..." stands for a long one."""
     if len(raw) > _MOST_SHOWN:
         raw = "..."
     if set(raw) & set("\"\\'"):
@@ -59,7 +59,7 @@ def quoted(key: str, raw: str) -> str:
 
 
 def _form_faults(key: str, equals: str, raw: str) -> list[str]:
-    """What is wrong with the form of an override, before its value is parsed."""
+    """List the faults in the form of an override, before its value is parsed."""
     fault = name_fault(key)
     if fault:
         return [f"the key {fault}"]
@@ -73,7 +73,7 @@ def _form_faults(key: str, equals: str, raw: str) -> list[str]:
 
 
 def _with_quotes(fault: str, key: str, raw: str) -> str:
-    """How to quote what was read as something else, unless a tag asked for that."""
+    """Add to a fault how to quote the value, unless a tag asked for another type."""
     return f"{fault}: {quoted(key, raw)}" if fault.endswith("in quotes") and not raw.startswith("!") else fault
 
 
@@ -123,7 +123,11 @@ def apply_override(tree: dict[str, Any], override: Override, exclusive: Exclusiv
 
 
 def _step(container: Any, part: str) -> tuple[Any, Any]:
-    """Where `part` leads: (a mapping and its key, or a list and its index); ValueError says why nowhere."""
+    """Find the entry that `part` names: a mapping and its key, or a list and its index.
+
+    Raises:
+        ValueError: there is none; the message says why.
+    """
     if isinstance(container, dict):
         return container, part
     if not isinstance(container, list):

@@ -53,7 +53,7 @@ def parse_yaml(data: bytes | str, name: str) -> tuple[Any, list[str]]:
 
 
 def is_read_whole(text: str) -> bool:
-    """Whether YAML takes all of `text` for the value: no comment, no anchor, no folded lines, no other document."""
+    """Tell whether YAML reads all of `text` as the value: no comment, no anchor, no folded lines, no other document."""
     node, problems = _compose(text, "")
     if problems:
         return True  # which is said elsewhere

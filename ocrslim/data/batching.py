@@ -239,7 +239,7 @@ def _collate(items: list[_Item]) -> _Batch:
 
 
 class _Worker:
-    """What a worker process knows; filled in when it starts."""
+    """The state of a worker process, set when it starts."""
 
     dataset: _TrainSet
     stop: Any

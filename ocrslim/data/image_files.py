@@ -91,7 +91,7 @@ def decode_image(data: bytes, ignore_orientation: bool = False) -> Decoded:
 
 
 def _read_header(data: bytes) -> _Header | None:
-    """What Pillow knows of the image without decoding it; None where it does not know the format."""
+    """Read the header of an image with Pillow, without decoding; None for a format that Pillow does not know."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             return _Header(

@@ -1,4 +1,4 @@
-"""How large an image becomes for the network, and what memory that takes: known before anything is computed."""
+"""The network input's size for an image and the memory that it takes, computed before the network runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TRANSFORM_BYTES = 60  # a pixel of the network's input: three channels, as float
 SMALL = 4_000_000  # pixels of an input that needs no thought
 WORTH_SAYING = 2 * GIB
 _SPARE = 1.2  # what the allocator keeps beside what the network asks for
-_UNKNOWN = 1000.0  # bytes a pixel where no probe tells; DBFPN with 256 channels takes 780
+_UNKNOWN = 1000.0  # bytes a pixel where they cannot be measured; DBFPN with 256 channels takes 780
 _CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")
 
 
@@ -80,7 +80,7 @@ class NetworkMemory:
             _say_once(f"{name}: {_told(size, becomes, need, self._task)}")
 
     def _bytes_per_pixel(self) -> float:
-        """What the network takes for a pixel of its input; the same at every size."""
+        """Bytes that the network takes for a pixel of its input; the same at every size."""
         if self._per_pixel is None:
             shape = self._task.probe_shape
             measured = _peak(lambda: self._engine(np.zeros(shape, np.float32)), shape) / math.prod(shape[2:])

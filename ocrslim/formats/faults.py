@@ -1,10 +1,10 @@
-"""What is wrong with a file of a format of others', without its path and what to do about it."""
+"""Faults of files in foreign formats, described without the path and the remedy."""
 
 from __future__ import annotations
 
 
 class FormatFault(ValueError):
-    """A file is damaged, or holds what is not read or run here; whoever catches it adds the path and the remedy."""
+    """A file is damaged, or holds what is not read or run here; the caller adds the path and the remedy."""
 
 
 def shown(name: object, most: int = 80) -> str:

@@ -63,7 +63,7 @@ def build_graph(
 
 
 def _ranks(coupling: Coupling, weights: Mapping[str, str]) -> dict[str, tuple[bool, int]]:
-    """Which weight gives a group its name: the lowest. Convolutions first, then linear layers, in creation order."""
+    """Rank the weights; the lowest names a group. Convolutions first, then linear layers, in creation order."""
     keys = dict.fromkeys([*weights, *(key for (key, _), role in coupling.roles.items() if role == OUTPUT)])
     return {key: (weights.get(key, "Linear") == "Linear", index) for index, key in enumerate(keys)}
 
@@ -120,7 +120,7 @@ def _member(place: ParameterAxis, roots: list[int], units: Mapping[int, int], ro
 
 
 def _layers(coupling: Coupling, roots: Roots, known: Mapping[str, Place]) -> tuple[Layer, ...]:
-    """What inference runs, each with its positions and its place."""
+    """List the layers that inference runs, each with its positions and its place."""
     entries = {root: (*place, index) for place, along in roots.items() for index, root in enumerate(along)}
     found = []
     for use in coupling.uses:

@@ -1,4 +1,4 @@
-"""Which channels go together: what the rules write and the groups are read from.
+"""The coupling of channels: the rules write it, and the groups are read from it.
 
 Every entry along every axis of every parameter is an *atom*. Rules couple atoms that can only be removed
 together (a union-find), and pin those that must stay, with a reason. A value between two operators carries

@@ -48,7 +48,7 @@ class Member:
         return f"{self.key}{self.place()}"
 
     def place(self) -> str:
-        """Where its channels lie, as an index of the parameter: `[:, 72:96]`."""
+        """Format the place of its channels as an index of the parameter: `[:, 72:96]`."""
         return f"[{':, ' * self.axis}{self.slices()}]"
 
     def slices(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Value:
-    """What one operator hands to another.
+    """A tensor that one operator passes to another.
 
     Attributes:
         id: unique within its program.

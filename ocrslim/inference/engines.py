@@ -75,7 +75,7 @@ class InferenceEngine:
     fused layers only, else Paddle's own. What is given up is said once in a process.
 
     Attributes:
-        kernels: `PLAIN`, `ONEDNN` or `ONEDNN_FUSED`; settled by the first image.
+        kernels: `PLAIN`, `ONEDNN` or `ONEDNN_FUSED`; chosen at the first image.
     """
 
     def __init__(self, folder: Path | str, threads: int = 1, onednn: bool = False, own: bool = False):
@@ -153,7 +153,7 @@ def _checked(model: Path) -> tuple[int, ...]:
 
 
 def open_exported(folder: Path | str, task: Task) -> Engine:
-    """An exported folder, whoever exported it.
+    """An exported folder, written by this or another program.
 
     Raises:
         WeightsError: as `InferenceEngine`; when it is run, also where its output has another shape than the task's.
@@ -176,7 +176,7 @@ def open_exported(folder: Path | str, task: Task) -> Engine:
 
 
 def is_inference_folder(path: Path | str) -> bool:
-    """Whether `path` is a folder with an exported model in it."""
+    """Tell whether `path` is a folder with an exported model in it."""
     with contextlib.suppress(OSError):  # who reads it says what is wrong
         return any((Path(path) / name).is_file() for name in MODEL_FILES)
     return False

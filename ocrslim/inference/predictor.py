@@ -42,7 +42,7 @@ def open_predictor(library: Any, config: Any, threads: int, kernels: str) -> Any
 
 
 def run_predictor(predictor: Any, image: np.ndarray) -> np.ndarray:
-    """What the first output is for `image`.
+    """Return the first output for `image`.
 
     Raises:
         ValueError: there is no input or no output.

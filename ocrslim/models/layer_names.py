@@ -42,7 +42,7 @@ def to_state_key(name: str, architecture: Mapping[str, Any]) -> str:
 
 
 def _variant(architecture: Mapping[str, Any]) -> str:
-    """Which MobileNetV3 this is, or '' for a network that the scheme does not cover."""
+    """Return the variant of MobileNetV3, or '' for a network that the scheme does not cover."""
     backbone = architecture.get("Backbone") or {}
     model_type = architecture.get("model_type", DEFAULT)
     documented = model_type in task_types() and task_of(model_type).documented_names

@@ -45,7 +45,7 @@ _BACKBONE = "backbone."
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Where a model's weights came from.
+    """The source of a model's weights.
 
     Attributes:
         source: the file that was read.
@@ -60,7 +60,7 @@ class LoadReport:
 
 @dataclass(frozen=True)
 class BackboneReport:
-    """What a backbone took: keys of the model's state dict; keys it did not take, each with the reason."""
+    """The weights of a backbone: keys that were loaded (of the model's state dict), and those left out with the reason."""
 
     source: Path
     loaded: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What people look at: tables for the terminal, detections drawn on images."""
+"""Reports for people: tables for the terminal, detections drawn on images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model is for, as one interface: everything that depends on the task goes through it.
+"""The interface of a task: everything that depends on the purpose of a model goes through it.
 
 A task is one kind of model, such as text detectors. It says what a label file holds and what is learnt from it, which
 output of the network counts and how outputs are compared, how outputs become predictions and predictions a score. The
@@ -97,7 +97,7 @@ class Ratio(NamedTuple):
 
 @dataclass(frozen=True)
 class Distilled:
-    """What a student learns from its teacher.
+    """The parts of a distillation.
 
     Attributes:
         features: name of the layer whose output is compared, such as "neck".
@@ -170,7 +170,7 @@ class Task(ABC):
 
     @abstractmethod
     def target(self, data: Mapping[str, Any], sample: Sample) -> Any:
-        """What predictions for a sample are compared with, from the results of the evaluation's transforms."""
+        """Return what predictions for a sample are compared with, from the results of the evaluation's transforms."""
 
     def look_at(self, sample: Sample, size: Size, turned: bool) -> Any:
         """Compare the label of one image with the image; what is found goes to `remarks`.
@@ -184,7 +184,7 @@ class Task(ABC):
     def remarks(
         self, mode: str, samples: Sequence[Sample], readable: Sequence[Sample], looks: Iterable[Any]
     ) -> list[str]:
-        """What looks wrong in the labels of a data set, a line each.
+        """List probable faults in the labels of a data set, a line each.
 
         Args:
             mode: "Train" or "Eval".
@@ -240,7 +240,7 @@ class Task(ABC):
         return list(operators)
 
     def calibration_input(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """What layers are refitted on of one image, float32 [1, C, H, W]; of all images the same size."""
+        """Return the input that one image gives for refitting, float32 [1, C, H, W]; the same size for all images."""
         return image
 
     def part(self, image: np.ndarray, item: Any) -> np.ndarray:
@@ -322,7 +322,7 @@ class Task(ABC):
         """
 
     def distilled(self, section: Mapping[str, Any]) -> Distilled | None:
-        """What a student learns from its teacher; None where there is no distillation.
+        """Return the parts of the distillation; None without one.
 
         Args:
             section: the section `Loss`.
@@ -331,7 +331,7 @@ class Task(ABC):
 
 
 def named_outputs(result: Any) -> dict[str, Any]:
-    """What a network has returned, by name; a single output is called `output`."""
+    """Return the outputs of a network by name; a single output is called `output`."""
     return dict(result) if isinstance(result, Mapping) else {"output": result}
 
 

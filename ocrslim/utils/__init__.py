@@ -1,4 +1,4 @@
-"""What every package needs: files, hashes, progress, interrupts, processes, Paddle and PaddleOCR imported quietly."""
+"""Helpers for every package: files, hashes, progress, interrupts, processes, Paddle and PaddleOCR imported quietly."""
 
 from ocrslim.utils.array_cache import ArrayStore
 from ocrslim.utils.distributed import RankLost, Ranks, joined, launched, speaks

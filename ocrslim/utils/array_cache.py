@@ -105,7 +105,7 @@ class ArrayStore:
         self._spilled[key] = spilled
 
     def _place(self, size: int) -> int:
-        """Where `size` bytes go: into the first gap that is large enough, or behind everything."""
+        """Choose the offset for `size` bytes: the first gap that is large enough, or the end."""
         for at, (start, stop) in enumerate(self._free):
             if stop - start >= size:
                 self._free[at : at + 1] = [(start + size, stop)] if stop - start > size else []

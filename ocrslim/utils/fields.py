@@ -1,4 +1,4 @@
-"""Values of a file that somebody else may have written, each taken as the type that is expected there.
+"""Values of a file that somebody else may have written, each checked for the type that is expected there.
 
 `Field(content)["layers"]["conv1"]["ratio"].number(0, 1)` is that number, or a `ValueError` that says where which
 value stands in place of it.
@@ -89,7 +89,7 @@ class Field:
         return self.value
 
     def fault(self, expected: str) -> ValueError:
-        """What is to be raised where something else than `expected` stands here."""
+        """Make the error for a value that is not `expected`."""
         return ValueError(f"{shortened(self.place) or 'it'} is {shown(self.value)}, expected {expected}")
 
     def _inner(self, key: str) -> str:
@@ -98,7 +98,7 @@ class Field:
 
 
 def shown(value: Any) -> str:
-    """`value` in a message: numbers and texts as they stand, of others what they are."""
+    """Format `value` for a message: numbers and text as they are, of anything else the type."""
     if isinstance(value, str):
         return json.dumps(shortened(value), ensure_ascii=False)
     if isinstance(value, int) and value.bit_length() > 200:

@@ -46,7 +46,7 @@ def write_error(path: Path | str | None, error: OSError) -> ArtifactError:
 
 
 def named(path: Path | str) -> str:
-    """`path` in a message: a line can bear so much, and no character that ends it."""
+    """Format `path` for a message: a long one shortened in the middle, unprintable characters escaped."""
     text = str(path)
     text = text if len(text) <= _LONG_PATH else f"{text[: _LONG_PATH // 2]}...{text[-_LONG_PATH // 2 :]}"
     return text if text.isprintable() else repr(text)
@@ -61,7 +61,7 @@ def _dead_link(path: Path | str) -> str | None:
 
 
 def same_place(one: Path | str, other: Path | str) -> bool:
-    """Whether two paths lead to one place, whether anything is there or not."""
+    """Tell whether two paths lead to one place, which need not exist."""
     try:
         return os.path.realpath(one) == os.path.realpath(other)
     except ValueError:  # a NUL: nothing can be there
@@ -69,7 +69,7 @@ def same_place(one: Path | str, other: Path | str) -> bool:
 
 
 def is_disk_error(error: OSError) -> bool:
-    """Whether it can only come from writing."""
+    """Tell whether an error can only come from writing."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
@@ -77,7 +77,7 @@ def is_disk_error(error: OSError) -> bool:
 def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
     """Open a binary file that takes the name `path` only after it is complete and on the disk.
 
-    What kills amid earlier writes of the same file have left goes.
+    Unfinished files that killed writes of `path` left are removed.
 
     Raises:
         ArtifactError: the folder cannot be made or written to, or the disk is full; `path` is as it was.

@@ -74,7 +74,7 @@ def keep_memory() -> None:
 
 
 def slow_mkl() -> bool:
-    """Whether this is an AMD CPU with the instructions (AVX2) that MKL's fast path needs."""
+    """Tell whether this is an AMD CPU with AVX2, which MKL's fast path needs."""
     try:
         text = _CPU_INFO.read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux

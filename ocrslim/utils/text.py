@@ -1,4 +1,4 @@
-"""What text of others may hold before it becomes a path, a key or a line on the screen."""
+"""Text for paths, keys and messages: checks of what the user gave, and short forms that fit one line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _LINE_BREAKING = ("Cc", "Zl", "Zp")
 
 
 def text_fault(text: str, most: int = MAX_TEXT) -> str | None:
-    """What makes `text` unfit for any value: a NUL, half a character (a lone surrogate), or its length."""
+    """Describe why `text` cannot be a value: a NUL, half a character (a lone surrogate), its length; None if it can."""
     if "\0" in text:
         return "has a NUL character"
     if any("\ud800" <= character <= "\udfff" for character in text):
@@ -21,14 +21,14 @@ def text_fault(text: str, most: int = MAX_TEXT) -> str | None:
 
 
 def name_fault(text: str) -> str | None:
-    """What makes `text` unfit for a path or a name: as `text_fault`, or a control character such as a line break."""
+    """Describe why `text` cannot be a path or a name: as `text_fault`, or a control character such as a line break."""
     if any(unicodedata.category(character) in _LINE_BREAKING for character in text):
         return "has a line break or another control character"
     return text_fault(text)
 
 
 def path_fault(text: str) -> str | None:
-    """Why `text` cannot be a path here; names from the file system with bytes of another encoding are ones."""
+    """Describe why `text` cannot be a path; None if it can, as can names with bytes of another encoding."""
     if not text.strip():
         return "it is empty"
     try:

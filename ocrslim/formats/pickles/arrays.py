@@ -1,4 +1,4 @@
-"""What a pickle may name, and what that makes: NumPy's arrays, built here from their bytes.
+"""The names that a pickle may use, and their replacements: NumPy's arrays, built here from their bytes.
 
 NumPy's own functions are never called with what a pickle holds. A forged data type, whose state says "objects" and
 "nothing to look after", makes NumPy take raw bytes for pointers. Here an array is its shape, a data type of a short
@@ -153,9 +153,9 @@ def _ordered(pairs: Any = ()) -> dict[Any, Any]:
 
 
 def is_key(value: Any) -> bool:
-    """Whether `value` may be the key of a dictionary: whoever made it, it is hashed and compared in bounded time.
+    """Tell whether `value` may be the key of a dictionary: it is hashed and compared in bounded time.
 
-    Of integers without bound there are as many as one likes with the same hash.
+    Integers of any size are refused: a file could hold any number of them with the same hash.
     """
     if type(value) is int:
         return value.bit_length() < 64

@@ -136,7 +136,7 @@ def _check_operation(place: str, operation: Any, variables: Mapping[str, Any], d
 
 @dataclass(frozen=True)
 class _Kind:
-    """What Paddle says of an operation: its parameters, and its attributes with their types."""
+    """Paddle's description of an operation: its parameters, and its attributes with their types."""
 
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Any]

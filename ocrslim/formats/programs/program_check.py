@@ -1,4 +1,4 @@
-"""Whether an exported program may be given to Paddle, which takes one at its word and ends the process, or worse."""
+"""Checks of an exported program before Paddle loads it: Paddle checks little, and a bad program ends the process."""
 
 from __future__ import annotations
 

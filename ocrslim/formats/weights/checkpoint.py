@@ -53,7 +53,7 @@ def read_checkpoint(path: Path) -> Arrays:
 
 
 def _other_kind(path: Path) -> str | None:
-    """What else a file is, and what helps; None where its first bytes do not tell."""
+    """Guess the format of another file from its first bytes, with the remedy; None if unknown."""
     with open_regular(path) as stream:
         head = stream.read(512)
     if head[257:262] == b"ustar":

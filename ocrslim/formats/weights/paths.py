@@ -21,7 +21,7 @@ _ENTRIES = 1000  # of a folder, that a missing file's name is compared with
 
 
 def unreadable(source: object, error: OSError) -> WeightsError:
-    """What to say where weights cannot be read."""
+    """Make the error for weights that cannot be read."""
     return WeightsError(
         f"{shown(source, 300)}: cannot be read: {error.strerror or error}: check the path and its permissions"
     )
@@ -31,7 +31,7 @@ def resolve_checkpoint(source: str | Path) -> Path:
     """Return the checkpoint that `source` names, adding `.pdparams` where that is left out.
 
     Raises:
-        WeightsError: no such file, and the message has what lies there instead; or none that can be read.
+        WeightsError: no such file, and the message has what lies there instead; or it cannot be read.
     """
     source = Path(source)
     completed = Path(f"{source}.pdparams")
@@ -72,7 +72,7 @@ def existing_file(path: Path) -> Path:
 
 
 def listing(folder: Path, wanted: str, limit: int = 5) -> str:
-    """What lies in `folder`, names most like `wanted` first."""
+    """List the entries of `folder` in one line, names most like `wanted` first."""
     entries = itertools.islice(folder.iterdir(), _ENTRIES)
     names = [shown(entry.name) + ("/" if entry.is_dir() else "") for entry in entries]
     names.sort(key=lambda name: (-difflib.SequenceMatcher(None, wanted, name).ratio(), name))

@@ -56,7 +56,7 @@ def require_finite(file: WeightFile) -> None:
 
 
 def not_finite(path: Path, key: str, wrong: int, size: int) -> str:
-    """What to say of an array with `wrong` values of `size` that are no numbers."""
+    """Make the message for an array in which `wrong` of `size` values are not finite."""
     return (
         f"{path}: {shown(key)} holds {wrong} NaN or infinite values of {size}, expected finite numbers: "
         "use an earlier checkpoint, from before the training diverged"

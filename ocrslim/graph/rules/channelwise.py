@@ -79,5 +79,5 @@ def constant(op: Op, coupling: Coupling) -> None:
 
 @rule("if", "while", "select_input", "select_output", matrices=True)
 def control_flow(op: Op, coupling: Coupling) -> None:
-    """What runs depends on the data, so nothing inside is followed."""
+    """Follow nothing inside: the operators that run depend on the data."""
     raise NotFollowedError("control flow that depends on the data")

@@ -83,7 +83,7 @@ def unsplit(program: Program) -> Partition:
 
 
 def part(ops: Iterable[Op], outputs: Sequence[Value], known: Collection[Id]) -> list[Op]:
-    """Those of `ops`, in order, that make `outputs` from values in `known`."""
+    """Select the operators, in order, that compute `outputs` from values in `known`."""
     wanted = {value.id for value in outputs} - set(known)
     found = []
     for op in reversed(list(ops)):

@@ -38,7 +38,7 @@ class Scale:
         return OVER(self.share(loss))
 
     def share(self, loss: float) -> float:
-        """How far `loss` lies between knee and ceiling, 0..1."""
+        """Position of `loss` between knee and ceiling, 0..1, on a logarithmic scale."""
         return math.log(max(1.0, loss / self.knee)) / math.log(self.ceiling / self.knee)
 
     def ticks(self) -> list[float]:

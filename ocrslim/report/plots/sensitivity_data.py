@@ -1,4 +1,4 @@
-"""What a picture of a sensitivity analysis shows: every layer's points and what was chosen from them."""
+"""The data of a plot of a sensitivity analysis: every layer's points and the ratios chosen from them."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class SensitivityPoint(Protocol):
 
 @dataclass(frozen=True)
 class SensitivityPicture:
-    """What is drawn, by the layers' public names.
+    """The data of a plot, by the layers' public names.
 
     Attributes:
-        layers: the points of every layer, in any order; none yet for a layer whose turn has not come.
+        layers: the points of every layer, in any order; none yet for a layer that has not been measured.
         tolerance: the loss that the ratios are chosen for.
         metric: what the losses are of: precision, recall or hmean.
         baseline: the unpruned network's metric, 0..1.
@@ -73,7 +73,7 @@ class SensitivityPicture:
         return [point for name in self.layers for point in self.points(name)]
 
     def kinds(self) -> Counter[str]:
-        """How many points are known in which way; none that does not occur."""
+        """Count the points by how they were obtained."""
         return Counter(point.how for point in self.every_point())
 
     def order(self) -> list[str]:

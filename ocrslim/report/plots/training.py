@@ -21,7 +21,7 @@ _SMOOTHED = 20  # the thick line is a mean over so many points, or over a twenti
 
 @dataclass(frozen=True)
 class TrainingPicture:
-    """What is drawn.
+    """The data of a plot of a training.
 
     Attributes:
         curve: points in the order of their steps: step, mean loss, learning rate.

@@ -66,7 +66,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Look:
-    """What a look at the label of one image, beside the image, has shown.
+    """The comparison of an image's label with the image.
 
     Attributes:
         faults: of each kind that there is.
@@ -122,7 +122,7 @@ def line_faults(samples: Sequence[Sample]) -> tuple[Fault, ...]:
 
 
 def remarks(mode: str, samples: Sequence[Sample], readable: Sequence[Sample], looks: Iterable[Look]) -> list[str]:
-    """What looks wrong in the labels of a data set, a line each; arguments and errors as in `Task.remarks`."""
+    """List probable faults in the labels of a data set, a line each; arguments and errors as in `Task.remarks`."""
     looks = list(looks)
     found = [*line_faults(samples), *(fault for look in looks for fault in look.faults)]
     lines = judged(mode, summed(found), sum(sample.items for sample in readable))
@@ -194,7 +194,7 @@ def _crossed(rings: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _outside(ring: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether less than half of an outline's bounding box lies in the image."""
+    """Tell whether less than half of an outline's bounding box lies in the image."""
     low, high, end = ring.min(axis=0), ring.max(axis=0), np.array(size[::-1])
     shared = np.clip(np.minimum(high, end) - np.maximum(low, 0), 0, None)
     whole = np.maximum(high - low, 1e-6)

@@ -12,7 +12,7 @@ _NEAR = 1e-6  # how close to a threshold the slower, exactly PaddleOCR's, formul
 
 
 class ImageCounts(NamedTuple):
-    """What one image adds: boxes to find, boxes found (both without "don't care") and pairs of the two."""
+    """The counts of one image: boxes to find, boxes found (both without "don't care") and pairs of the two."""
 
     gt: int
     pred: int

@@ -29,7 +29,7 @@ def resized(operator: Operator, size: Size) -> Size | None:
 
 
 def input_size(resize: Any, size: Size) -> Size:
-    """What PaddleOCR's operator `DetResizeForTest` makes of an image, without making it.
+    """Compute the size that PaddleOCR's operator `DetResizeForTest` gives an image.
 
     Args:
         resize: the operator, as built.
