@@ -1,9 +1,9 @@
-"""A tree of settings beside its pydantic model: read as the program takes it, and every fault told in one line."""
+"""A tree of settings beside its pydantic model: read as the program takes it, every fault reported in one line."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
@@ -21,7 +21,7 @@ from ocrslim.utils import shortened
 MOST_PROBLEMS = 20  # that are printed
 _FEW = 6  # keys of a section, so few that a message can name them
 _MANY = 12  # more than these are not named
-_LARGE = 100  # a bound from here on is told beside the value that exceeds it
+_LARGE = 100  # a bound from here on is named beside the value that exceeds it
 MODEL_TYPE = "Architecture.model_type"
 
 
@@ -70,8 +70,8 @@ class Checker:
             if value is None or canonical in overridden:
                 continue
             if other is not None and other != value:
-                both = f"found {_short(value)}, but {canonical} is {_short(other)}; both name the same thing"
-                self.problems.append(f"{source}: {both}: keep one of them")
+                both = f"found {shortened(repr(value))}, but {canonical} is {shortened(repr(other))}"
+                self.problems.append(f"{source}: {both}; both name the same thing: keep one of them")
                 continue
             self.problems += apply_override(tree, Override(canonical, value, alias, source))
 
@@ -98,7 +98,7 @@ class Checker:
                 known = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(transforms)}"
                 self._fault(f"{mode}.dataset.transforms.{index}", f"unknown transform {shortened(name)!r}: {known}")
             elif options is not None and not isinstance(options, dict):
-                self._unexpected(key, f"found {_short(options)}", "arguments by their names, or nothing")
+                self._unexpected(key, f"found {shortened(repr(options))}", "arguments by their names, or nothing")
             else:
                 checked = self._read(transforms[name], options or {}, key, name)
                 entry[name] = options if options is None else checked
@@ -118,13 +118,16 @@ class Checker:
 
     def _wrong(self, key: str, value: Any, field: FieldInfo, error: ErrorDetails) -> None:
         if error["type"].startswith("union_tag_") and isinstance(value, dict):
-            found = "missing" if value.get("name") is None else f"found {_short(value['name'])}"
+            found = "missing" if value.get("name") is None else f"found {shortened(repr(value['name']))}"
             self._unexpected(f"{key}.name", found, one_of(list(_named(field))))
             return
         detail = _detail(error)
         misread = isinstance(value, (bool, int, float, dict)) and _is_textual(field.annotation)
         self._unexpected(
-            key, f"found {_short(value)}{f' ({detail})' if detail else ''}", _expectation(key, field), misread=misread
+            key,
+            f"found {shortened(repr(value))}{f' ({detail})' if detail else ''}",
+            _expectation(key, field),
+            misread=misread,
         )
 
     def _fault(self, key: str, message: str) -> None:
@@ -145,12 +148,12 @@ class Checker:
         Args:
             alone: the section's keys are looked for in no other one.
         """
-        kind = f"key of {_short(owner, str)}" if owner else "key" if "." in key else "section"
+        kind = f"key of {shortened(str(owner))}" if owner else "key" if "." in key else "section"
         if key in REPLACED:
-            self._fault(key, f"unknown {kind} (with the value {_short(value)}): {REPLACED[key]}")
+            self._fault(key, f"unknown {kind} (with the value {shortened(repr(value))}): {REPLACED[key]}")
         elif len(self.problems) <= MOST_PROBLEMS:  # the others are not printed, and likeness takes its time
             hint = self._nearest(section, key, alone)
-            self._fault(key, f"unknown {kind} (with the value {_short(value)}); {hint}")
+            self._fault(key, f"unknown {kind} (with the value {shortened(repr(value))}); {hint}")
         else:
             self._fault(key, f"unknown {kind}")
 
@@ -234,7 +237,7 @@ def _is_textual(kind: Any) -> bool:
 
 
 def _detail(error: ErrorDetails) -> str:
-    """Say what is wrong where neither the value nor what is expected tells."""
+    """Explain a fault that the value and the expectation do not make clear; empty where they do."""
     context = error.get("ctx", {})
     most, items = context.get("le"), context.get("max_length", 0)
     if isinstance(most, int) and most >= _LARGE:
@@ -257,7 +260,3 @@ def _owner(place: Place, given: Any) -> Any:
 
 def _most_like(key: str, candidates: Sequence[str]) -> str:
     return max(candidates, key=lambda known: difflib.SequenceMatcher(None, known.lower(), key.lower()).ratio())
-
-
-def _short(value: Any, show: Callable[[Any], str] = repr) -> str:
-    return shortened(show(value))

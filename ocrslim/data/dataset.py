@@ -17,7 +17,7 @@ from ocrslim.data.image_files import ImageError, decode_image, read_image
 from ocrslim.data.label_files import read_labels, shares
 from ocrslim.errors import DataError
 from ocrslim.tasks import Sample, Task
-from ocrslim.utils import hash_bytes, hash_value, progress_bar, shortened
+from ocrslim.utils import hash_bytes, hash_value, listed, progress_bar, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class LabelledSet:
         empty: names of training images without anything to learn.
         tiny: items too small to count, those of empty images among them.
         shares: of each label file, the fraction that an epoch of training reads.
-        remarks: what looks wrong in the labels, a line each.
+        remarks: probable faults in the labels, a line each.
     """
 
     mode: str
@@ -76,9 +76,9 @@ class LabelledSet:
         if self.tiny:
             text += f"; {self.task.describe_tiny(self.tiny)}"
         if self.left_out:
-            text += f"; left out as unreadable: {_names(self.left_out)}"
+            text += f"; left out as unreadable: {_counted(self.left_out)}"
         if self.empty:
-            text += f"; left out, as they have nothing to learn: {_names(self.empty)}"
+            text += f"; left out, as they have nothing to learn: {_counted(self.empty)}"
         return text
 
     def announce(self) -> LabelledSet:
@@ -102,14 +102,14 @@ def scan(config: Config, mode: str) -> LabelledSet:
     task = config.task
     samples = read_labels(dataset, mode, config.seed, task)
     ignore_orientation = _ignores_orientation(dataset["transforms"])
-    scanned, looks = [], []
-    for sample, look in _in_threads(lambda sample: _scan_image(sample, task, ignore_orientation), samples, mode):
+    scanned, checks = [], []
+    for sample, check in _in_threads(lambda sample: _scan_image(sample, task, ignore_orientation), samples, mode):
         scanned.append(sample)
-        looks += [] if look is None else [look]
+        checks += [] if check is None else [check]
     readable = tuple(sample for sample in scanned if sample.digest)
     left_out = tuple(f"{shortened(sample.name, 100)}: {sample.fault}" for sample in scanned if not sample.digest)
     _require_most(mode, dataset, len(samples), left_out)
-    remarks = task.remarks(mode, samples, readable, looks)
+    remarks = task.remarks(mode, samples, readable, checks)
     tiny = sum(sample.tiny for sample in readable)
     empty: tuple[str, ...] = ()
     if mode == "Train":
@@ -137,21 +137,21 @@ def _require_most(mode: str, dataset: Mapping[str, Any], count: int, left_out: S
     if len(left_out) > MAX_UNREADABLE * count:
         raise DataError(
             f"{mode}.dataset.data_dir {dataset['data_dir']}: {len(left_out)} of {count} images "
-            f"are missing or unreadable, expected at most {MAX_UNREADABLE:.0%}: {_names(left_out)}; "
+            f"are missing or unreadable, expected at most {MAX_UNREADABLE:.0%}: {_counted(left_out)}; "
             "put them there or take their lines out of the label file"
         )
 
 
 def _scan_image(sample: Sample, task: Task, ignore_orientation: bool) -> tuple[Sample, Any]:
-    """The sample with size and digest, or with the reason why it has none; and a look at its label."""
+    """The sample with size and digest, or with the reason why it has none; and a check at its label."""
     try:
         data = read_image(sample.path)
         decoded = decode_image(data, ignore_orientation)
     except ImageError as error:
         return replace(sample, fault=str(error)), None
     height, width = decoded.pixels.shape[:2]
-    look = task.look_at(sample, (height, width), decoded.turned)
-    return replace(sample, size=(height, width), digest=hash_bytes(data)), look
+    check = task.check_label(sample, (height, width), decoded.turned)
+    return replace(sample, size=(height, width), digest=hash_bytes(data)), check
 
 
 def _in_threads(
@@ -171,6 +171,5 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1)))
 
 
-def _names(names: Sequence[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{len(names)} ({', '.join(shortened(name, 200) for name in names[:most])}{more})"
+def _counted(names: Sequence[str]) -> str:
+    return f"{len(names)} ({listed(shortened(name, 200) for name in names)})"

@@ -48,7 +48,7 @@ def require_memory_to_transform(size: Size, becomes: Size, task: Task) -> None:
     """
     need, available = TRANSFORM_BYTES * math.prod(becomes), available_memory()
     if need > available:
-        raise ValueError(_told(size, becomes, need, task, available))
+        raise ValueError(_memory_text(size, becomes, need, task, available))
 
 
 class NetworkMemory:
@@ -75,9 +75,9 @@ class NetworkMemory:
             return
         need, available = int(pixels * self._bytes_per_pixel()), available_memory()
         if need > available:
-            raise DataError(f"{name}: {_told(size, becomes, need, self._task, available)}")
+            raise DataError(f"{name}: {_memory_text(size, becomes, need, self._task, available)}")
         if need > WORTH_SAYING:
-            _say_once(f"{name}: {_told(size, becomes, need, self._task)}")
+            _say_once(f"{name}: {_memory_text(size, becomes, need, self._task)}")
 
     def _bytes_per_pixel(self) -> float:
         """Bytes that the network takes for a pixel of its input; the same at every size."""
@@ -107,7 +107,7 @@ def _say_once(text: str) -> None:
     logger.warning(text)
 
 
-def _told(size: Size, becomes: Size, need: int, task: Task, available: int | None = None) -> str:
+def _memory_text(size: Size, becomes: Size, need: int, task: Task, available: int | None = None) -> str:
     there = "" if available is None else f", and {available / GIB:.1f} GiB are free"
     return (
         f"{size[1]}x{size[0]} pixels become {becomes[1]}x{becomes[0]} for the network, "

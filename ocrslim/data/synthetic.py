@@ -283,7 +283,7 @@ def _paint(scene: _Scene, mask: np.ndarray, to_image: np.ndarray, colour: np.nda
 
 
 def _photograph(rng: Random, pixels: np.ndarray) -> np.ndarray:
-    """What a camera does: uneven light, blur, grain."""
+    """Add the faults of a photograph: uneven light, blur, grain."""
     height, width = pixels.shape[:2]
     slope = rng.uniform(-0.25, 0.25, 2)
     light = 1 + slope[0] * np.linspace(-1, 1, width) + slope[1] * np.linspace(-1, 1, height)[:, None]

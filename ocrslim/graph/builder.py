@@ -41,7 +41,7 @@ def build_graph(
     used = _parameters(inference)
     if training is not None:
         walk(training, coupling, inference=False)
-    coupling.settle()
+    coupling.pin_sums()
     roots = {place: coupling.roots(atoms).tolist() for place, atoms in coupling.parameter_axes().items()}
     trained = used | (_parameters(training) if training is not None else set())
     ranks = _ranks(coupling, weights)

@@ -61,7 +61,7 @@ class Coupling:
         self.begin(inference=True)
 
     def begin(self, inference: bool) -> None:
-        """Start on another program: atoms and parameters stay, what is known of values goes."""
+        """Start on another program: atoms and parameters stay, the channels of values are forgotten."""
         self.inference = inference
         self._channels: dict[int, Channels] = {}
         self._lists: dict[int, list[Value]] = {}
@@ -112,10 +112,10 @@ class Coupling:
         """Note that `op`, which has no weights, sums over `atoms`."""
         self._summed.append((atoms, str(op)))
 
-    def settle(self) -> None:
-        """Pin channels that an operator without weights sums over where weights read them as well.
+    def pin_sums(self) -> None:
+        """Pin the channels of `sum_over` that layers with weights read as well.
 
-        Silencing those weights would not silence the operator, so nothing could prove what removing them does.
+        Zeroing those weights would not zero what the operator reads, so that no test could prove their removal.
         """
         read = {
             root
@@ -228,7 +228,7 @@ class Coupling:
     def atoms(self, value: Value, axis: int) -> np.ndarray:
         """Atoms of `value` along `axis`; where it carries none there, new ones that must stay.
 
-        Channels that it carries along another axis are pinned: whoever asks reads all of them.
+        Channels that it carries along another axis are pinned: an operator that runs along `axis` reads all of them.
 
         Raises:
             ValueError: its size is only known when the network runs.
@@ -252,11 +252,11 @@ class Coupling:
                     self.pin(self.along(one, axis), reason)
 
     def set_opaque(self, value: Value, reason: str) -> None:
-        """Say why `value` carries no channels that could be followed."""
+        """Record why the channels of `value` cannot be followed."""
         self._opaque.setdefault(value.id, reason)
 
     def give_up(self, value: Value, reason: str) -> None:
-        """Pin all channels that `value` was said to carry, and take back that it does."""
+        """Pin all channels of `value`, and forget that it carries any."""
         self.pin_value(value, reason)
         for known in (self._channels, self._lists, self._views):
             known.pop(value.id, None)

@@ -17,7 +17,7 @@ import paddle
 from paddle import nn
 from tqdm import tqdm
 
-from ocrslim.errors import LoweringError, last_line
+from ocrslim.errors import LoweringError
 from ocrslim.graph import traced
 from ocrslim.inference.compiler.executable import Executable
 from ocrslim.inference.engines import DygraphEngine, Engine
@@ -25,6 +25,7 @@ from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.runner import compare
 from ocrslim.models import state_arrays
 from ocrslim.tasks import Task
+from ocrslim.utils import last_line
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ocrslim.errors import WeightsError, last_line
+from ocrslim.errors import WeightsError
 from ocrslim.formats import check_program, read_weight_file, require_finite
 from ocrslim.inference.first_load import check_first_load
 from ocrslim.inference.predictor import (
@@ -26,6 +26,7 @@ from ocrslim.inference.predictor import (
 )
 from ocrslim.models import output_of
 from ocrslim.tasks import Task
+from ocrslim.utils import last_line
 
 __all__ = [
     "LEGACY_MODEL",

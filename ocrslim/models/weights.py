@@ -20,9 +20,9 @@ import paddle
 from paddle import nn
 
 from ocrslim.errors import WeightsError
-from ocrslim.formats import CHECKPOINT, Arrays, WeightFile, not_finite, read_weight_file, resolve_checkpoint, some
+from ocrslim.formats import CHECKPOINT, Arrays, WeightFile, not_finite, read_weight_file, resolve_checkpoint
 from ocrslim.models.weight_remedies import remedy
-from ocrslim.utils import atomic_file
+from ocrslim.utils import atomic_file, listed, printable
 
 __all__ = [
     "BackboneReport",
@@ -60,7 +60,7 @@ class LoadReport:
 
 @dataclass(frozen=True)
 class BackboneReport:
-    """The weights of a backbone: keys that were loaded (of the model's state dict), and those left out with the reason."""
+    """The weights that a backbone took: state-dict keys that were loaded, and keys left out, each with the reason."""
 
     source: Path
     loaded: tuple[str, ...]
@@ -132,7 +132,7 @@ def init_backbone(model: nn.Layer, source: str | Path) -> BackboneReport:
     left_out.update({key: "not in the model" for key in found if key not in state})
     if not fits:
         raise WeightsError(
-            f"{file.path}: no layer fits this backbone: it holds {some(sorted(file.arrays)) or 'no arrays'}, "
+            f"{file.path}: no layer fits this backbone: it holds {_listed_keys(sorted(file.arrays)) or 'no arrays'}, "
             f"expected keys such as {next(iter(state))}: choose weights of the same backbone and scale"
         )
     _assign(state, fits)
@@ -141,7 +141,7 @@ def init_backbone(model: nn.Layer, source: str | Path) -> BackboneReport:
         file.path,
         len(fits),
         len(state),
-        f"; left out: {some(f'{k} ({why})' for k, why in left_out.items())}" if left_out else "",
+        f"; left out: {_listed_keys(f'{k} ({why})' for k, why in left_out.items())}" if left_out else "",
     )
     return BackboneReport(file.path, tuple(fits), tuple(left_out.items()))
 
@@ -228,8 +228,8 @@ def _by_number(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arrays:
     if not theirs:
         raise WeightsError(
             f"{file.path}: no weights named as Paddle names them (conv2d_0.w_0): it holds "
-            f"{some(file.arrays) or 'no arrays'}: use the model as paddle2onnx made it; simplified or optimised, its "
-            "layers are fused and have lost their names"
+            f"{_listed_keys(file.arrays) or 'no arrays'}: use the model as paddle2onnx made it; "
+            "simplified or optimised, its layers are fused and have lost their names"
         )
     keys = {}
     for kind, layers in theirs.items():
@@ -279,11 +279,11 @@ def _require_match(
         return
     faults = []
     if missing:
-        faults.append(f"{len(missing)} keys missing ({some(missing)})")
+        faults.append(f"{len(missing)} keys missing ({_listed_keys(missing)})")
     if extra:
-        faults.append(f"{len(extra)} unexpected ({some(extra)})")
+        faults.append(f"{len(extra)} unexpected ({_listed_keys(extra)})")
     if other:
-        details = some(f"{k} is {list(arrays[k].shape)}, expected {list(shapes[k])}" for k in other)
+        details = _listed_keys(f"{k} is {list(arrays[k].shape)}, expected {list(shapes[k])}" for k in other)
         faults.append(f"{len(other)} of another shape ({details})")
     raise WeightsError(
         f"{path}: not weights of this architecture: {len(arrays)} arrays found, {len(shapes)} expected; "
@@ -306,3 +306,7 @@ def _checked(path: Path, key: str, array: np.ndarray) -> np.ndarray:
 def _assign(state: Mapping[str, paddle.Tensor], arrays: Arrays) -> None:
     for key, array in arrays.items():
         state[key].set_value(array)
+
+
+def _listed_keys(keys: Iterable[str]) -> str:
+    return listed(printable(key) for key in keys)

@@ -102,7 +102,7 @@ def real(low: float, high: float, *, above: bool = False, below: bool = False) -
         gt=low if above else None,
         ge=None if above else low,
         lt=high if below else None,
-        le=None if below else float(high),  # told by `text`, unlike the bound of a large `whole`
+        le=None if below else float(high),  # `text` names it, unlike the bound of a large `whole`
         description=text,
     )
 

@@ -172,7 +172,7 @@ class Task(ABC):
     def target(self, data: Mapping[str, Any], sample: Sample) -> Any:
         """Return what predictions for a sample are compared with, from the results of the evaluation's transforms."""
 
-    def look_at(self, sample: Sample, size: Size, turned: bool) -> Any:
+    def check_label(self, sample: Sample, size: Size, turned: bool) -> Any:
         """Compare the label of one image with the image; what is found goes to `remarks`.
 
         Args:
@@ -182,7 +182,7 @@ class Task(ABC):
         return None
 
     def remarks(
-        self, mode: str, samples: Sequence[Sample], readable: Sequence[Sample], looks: Iterable[Any]
+        self, mode: str, samples: Sequence[Sample], readable: Sequence[Sample], checks: Iterable[Any]
     ) -> list[str]:
         """List probable faults in the labels of a data set, a line each.
 
@@ -190,7 +190,7 @@ class Task(ABC):
             mode: "Train" or "Eval".
             samples: of all lines.
             readable: those whose image can be read.
-            looks: results of `look_at` for all of them.
+            checks: results of `check_label` for all of them.
 
         Raises:
             DataError: most of the labels cannot be right.

@@ -1,4 +1,4 @@
-"""The processes that train together: `python -m paddle.distributed.launch` starts them, `joined` joins them.
+"""The processes that train together: `python -m paddle.distributed.launch` starts them, `join_launch` joins them.
 
 They exchange data in two ways. Tensors go through Paddle's collectives (gloo on CPUs, NCCL on GPUs). Decisions go as
 small messages through sockets of the standard library: gloo has a fixed timeout of 30 seconds, and an evaluation on
@@ -17,7 +17,8 @@ from io import StringIO
 from multiprocessing.connection import Client, Connection, Listener
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ocrslim.errors import TrainingError, last_line
+from ocrslim.errors import TrainingError
+from ocrslim.utils.text import last_line
 
 if TYPE_CHECKING:
     from paddle import Tensor
@@ -104,9 +105,9 @@ class _Launched(Ranks):
     def _call(self) -> list[Connection]:
         from paddle import distributed
 
-        told: list[Any] = [None, None]
-        distributed.broadcast_object_list(told, src=0)
-        connection = Client(told[0], authkey=told[1])
+        address: list[Any] = [None, None]
+        distributed.broadcast_object_list(address, src=0)
+        connection = Client(address[0], authkey=address[1])
         connection.send(self.index)
         return [connection]
 
@@ -169,13 +170,13 @@ def launched() -> bool:
     return int(os.environ.get("PADDLE_TRAINERS_NUM") or 1) > 1
 
 
-def speaks() -> bool:
+def is_first_rank() -> bool:
     """Tell whether this process prints: it runs alone, or is rank 0 of those that were launched."""
     return not launched() or os.environ.get("PADDLE_TRAINER_ID", "0") == "0"
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Ranks]:
+def join_launch() -> Iterator[Ranks]:
     """Join the processes that the launcher started, if it did; those after the first print errors only.
 
     Select the device first.
@@ -183,7 +184,7 @@ def joined() -> Iterator[Ranks]:
     if not launched():
         yield Ranks()
         return
-    with contextlib.nullcontext() if speaks() else _silence(), contextlib.closing(_Launched()) as ranks:
+    with contextlib.nullcontext() if is_first_rank() else _silence(), contextlib.closing(_Launched()) as ranks:
         yield ranks
 
 

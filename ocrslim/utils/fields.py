@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ocrslim.utils.input_files import shortened
+from ocrslim.utils.text import shortened
 
 MOST = 1 << 53  # beyond it floats have gaps, and nothing that is counted here comes near
 

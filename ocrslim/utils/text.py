@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import unicodedata
+from collections.abc import Iterable
 
 MAX_TEXT = 4096  # characters; also the longest path that Linux takes
 _LINE_BREAKING = ("Cc", "Zl", "Zp")
@@ -38,3 +39,32 @@ def path_fault(text: str) -> str | None:
     if b"\0" in encoded:
         return "it has a NUL character"
     return None if len(encoded) <= MAX_TEXT else f"it has {len(encoded):,} bytes, at most {MAX_TEXT:,} are possible"
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """Cut `text` to `most` characters, the last three of a longer one being dots."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def printable(name: object, most: int = 80) -> str:
+    """Format a name out of a file for one line: control characters and half characters escaped, a long one cut."""
+    text = str(name)
+    return shortened(text if text.isprintable() else ascii(text)[1:-1], most)
+
+
+def listed(items: Iterable[str], most: int = 3) -> str:
+    """Join the first `most` items with commas, and say how many more there are: `a, b, c and 2 more`."""
+    items = list(items)
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return ", ".join(items[:most]) + more
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error in one line, cut at 300 characters."""
+    return shortened(" ".join(str(error).split()), 300) or "no reason given"
+
+
+def last_line(error: BaseException) -> str:
+    """Return the message of one of Paddle's errors, its last line, without the place in Paddle's sources."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].partition(" (at /")[0].strip()[:160] if lines else type(error).__name__

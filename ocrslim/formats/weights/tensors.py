@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ocrslim.formats.faults import FormatFault, shown
+from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.programs.protobuf import parse_message
 from ocrslim.formats.programs.tensor_shapes import Shape, known_shape
+from ocrslim.utils import printable
 
 # framework.proto: VarType.Type -> NumPy
 _DTYPES = {2: "<i4", 3: "<i8", 4: "<f2", 5: "<f4", 6: "<f8"}
@@ -33,9 +34,9 @@ def read_tensors(data: bytes, shapes: Mapping[str, Shape]) -> dict[str, np.ndarr
         try:
             arrays[name], place = _read_tensor(data, place)
         except FormatFault as fault:
-            raise FormatFault(f"damaged at {shown(name)} ({fault}), expected {len(shapes)} arrays") from None
+            raise FormatFault(f"damaged at {printable(name)} ({fault}), expected {len(shapes)} arrays") from None
         if arrays[name].shape != shapes[name]:
-            raise OtherProgram(f"{shown(name)} has shape {list(arrays[name].shape)}, expected {list(shapes[name])}")
+            raise OtherProgram(f"{printable(name)} has shape {list(arrays[name].shape)}, expected {list(shapes[name])}")
     if place != len(data):
         raise OtherProgram(f"{len(data) - place} bytes are left after {len(shapes)} arrays")
     return arrays

@@ -15,11 +15,11 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from ocrslim.errors import GraphError, last_line
+from ocrslim.errors import GraphError
 from ocrslim.graph.builder import build_graph
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.graph.program import Op, Program, Value
-from ocrslim.utils import postponed
+from ocrslim.utils import last_line, postponed
 
 logger = logging.getLogger(__name__)
 

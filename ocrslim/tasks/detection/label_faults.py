@@ -65,7 +65,7 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Look:
+class LabelCheck:
     """The comparison of an image's label with the image.
 
     Attributes:
@@ -78,7 +78,7 @@ class Look:
     end: float | None = None
 
 
-def look_at(sample: Sample, size: tuple[int, int], turned: bool) -> Look:
+def check_label(sample: Sample, size: tuple[int, int], turned: bool) -> LabelCheck:
     """Compare the label of one image with the image.
 
     Args:
@@ -88,7 +88,7 @@ def look_at(sample: Sample, size: tuple[int, int], turned: bool) -> Look:
     boxes = json.loads(sample.label)
     rings = [np.asarray(box["points"], dtype=np.float64) for box in boxes]
     if not rings:
-        return Look()
+        return LabelCheck()
     fractions = _fractions(rings)
     stored = size[::-1] if turned else None
     misplaced = np.array([_outside(ring, size) for ring in rings]) & ~fractions
@@ -106,7 +106,7 @@ def look_at(sample: Sample, size: tuple[int, int], turned: bool) -> Look:
         for kind, mask in masks.items()
         if mask.any()
     )
-    return Look(faults, _end(rings, size) if len(rings) > 1 else None)
+    return LabelCheck(faults, _end(rings, size) if len(rings) > 1 else None)
 
 
 def line_faults(samples: Sequence[Sample]) -> tuple[Fault, ...]:
@@ -121,12 +121,14 @@ def line_faults(samples: Sequence[Sample]) -> tuple[Fault, ...]:
     return (Fault(LISTED_TWICE, boxes, first),) if first else ()
 
 
-def remarks(mode: str, samples: Sequence[Sample], readable: Sequence[Sample], looks: Iterable[Look]) -> list[str]:
+def remarks(
+    mode: str, samples: Sequence[Sample], readable: Sequence[Sample], checks: Iterable[LabelCheck]
+) -> list[str]:
     """List probable faults in the labels of a data set, a line each; arguments and errors as in `Task.remarks`."""
-    looks = list(looks)
-    found = [*line_faults(samples), *(fault for look in looks for fault in look.faults)]
-    lines = judged(mode, summed(found), sum(sample.items for sample in readable))
-    return lines + in_one_corner(mode, [look.end for look in looks if look.end is not None])
+    checks = list(checks)
+    found = [*line_faults(samples), *(fault for check in checks for fault in check.faults)]
+    lines = fault_lines(mode, summed(found), sum(sample.items for sample in readable))
+    return lines + in_one_corner(mode, [check.end for check in checks if check.end is not None])
 
 
 def summed(faults: Iterable[Fault]) -> dict[str, Fault]:
@@ -138,7 +140,7 @@ def summed(faults: Iterable[Fault]) -> dict[str, Fault]:
     return found
 
 
-def judged(mode: str, faults: Mapping[str, Fault], boxes: int) -> list[str]:
+def fault_lines(mode: str, faults: Mapping[str, Fault], boxes: int) -> list[str]:
     """A line about each kind of fault.
 
     Args:
@@ -163,10 +165,10 @@ def judged(mode: str, faults: Mapping[str, Fault], boxes: int) -> list[str]:
 def in_one_corner(mode: str, ends: Sequence[float]) -> list[str]:
     """A line where the boxes of nearly all images end far from the right and lower borders.
 
-    Labels made for a smaller copy of the images look like that, and nothing else in them is wrong.
+    Labels made for a smaller copy of the images check like that, and nothing else in them is wrong.
 
     Args:
-        ends: of each image with several boxes, as `Look` has it.
+        ends: of each image with several boxes, as `LabelCheck` has it.
     """
     if len(ends) < _SOME_IMAGES or np.quantile(ends, 0.9) >= CORNER:
         return []

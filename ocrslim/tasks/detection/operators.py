@@ -93,7 +93,7 @@ WidthHeight = Annotated[list[Side], TWO, expected(f"width and height: {_EACH_SID
 Jitter = Annotated[Any, one_or_two(0, 10, 0), expected("a number from 0 to 10, or two")]
 Degrees = Annotated[Any, one_or_two(-360, 360, -360), expected("degrees, or two of them")]
 
-# The augmenters that PaddleOCR names itself; others are albumentations' and judged by it.
+# The augmenters that PaddleOCR names itself; others are albumentations', which checks them.
 _AUGMENTERS: dict[str, dict[str, Any]] = {
     "Fliplr": {"p": ZeroToOne},
     "Flipud": {"p": ZeroToOne},

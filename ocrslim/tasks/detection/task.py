@@ -53,13 +53,17 @@ class Detection(Task):
         polygons = [np.asarray(polygon, dtype=np.float32) for polygon in data["polys"]][: sample.items]
         return metric.Boxes(polygons, np.asarray(data["ignore_tags"], dtype=bool)[: sample.items])
 
-    def look_at(self, sample: Sample, size: Size, turned: bool) -> label_faults.Look:
-        return label_faults.look_at(sample, size, turned)
+    def check_label(self, sample: Sample, size: Size, turned: bool) -> label_faults.LabelCheck:
+        return label_faults.check_label(sample, size, turned)
 
     def remarks(
-        self, mode: str, samples: Sequence[Sample], readable: Sequence[Sample], looks: Iterable[label_faults.Look]
+        self,
+        mode: str,
+        samples: Sequence[Sample],
+        readable: Sequence[Sample],
+        checks: Iterable[label_faults.LabelCheck],
     ) -> list[str]:
-        return label_faults.remarks(mode, samples, readable, looks)
+        return label_faults.remarks(mode, samples, readable, checks)
 
     def describe(self, samples: Sequence[Sample]) -> str:
         care = sum(sample.care for sample in samples)

@@ -65,18 +65,18 @@ def _padded(side: float) -> int:
 
 
 def without_chance(operators: Sequence[Operator]) -> list[Operator]:
-    """The same operators without chance: no augmentation, and the whole image instead of a crop."""
+    """Return the operators without randomness: no augmentation, and the whole image instead of a crop."""
     from ocrslim.ppocr import imaug
 
-    calm: list[Operator] = []
+    kept: list[Operator] = []
     for operator in operators:
         if isinstance(operator, (imaug.IaaAugment, CopyPaste)):
             continue
         if isinstance(operator, imaug.EastRandomCropData):
             operator = copy.copy(operator)
             operator.max_tries = 0
-        calm.append(operator)
-    return calm
+        kept.append(operator)
+    return kept
 
 
 def require_augmenters(listed: Sequence[Any]) -> None:
