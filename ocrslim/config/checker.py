@@ -48,7 +48,7 @@ class Checker:
     problems: list[str]
 
     def configuration(self, tree: dict[str, Any]) -> dict[str, Any]:
-        """The whole tree as the program takes it; meaningless where `problems` were found."""
+        """Return the whole tree as the program takes it; meaningless where `problems` were found."""
         self._resolve_aliases(tree)
         for override in self.origins.overrides:
             self.problems += apply_override(tree, override, self.task.exclusive)
@@ -76,7 +76,7 @@ class Checker:
             self.problems += apply_override(tree, Override(canonical, value, alias, source))
 
     def _read(self, kind: type[Section], given: dict[str, Any], key: str = "", owner: str = "") -> dict[str, Any]:
-        """A section as the program takes it; `owner`: whose keys these are, where they have no name."""
+        """Return a section as the program takes it; `owner`: whose keys these are, where they have no name."""
         try:
             return kind.model_validate(given).plain(given)
         except ValidationError as error:
@@ -88,7 +88,7 @@ class Checker:
         """Read every transform by itself: its name and its arguments."""
         entries, transforms = lookup(tree, f"{mode}.dataset.transforms"), self.task.transforms
         if not isinstance(entries, list) or not all(isinstance(entry, dict) and len(entry) == 1 for entry in entries):
-            return  # which was said already
+            return  # reported already
         names = [name for entry in entries for name in entry]
         for index, (entry, name) in enumerate(zip(entries, names)):
             place = name if names.count(name) == 1 else f"{index}.{name}"
@@ -104,7 +104,7 @@ class Checker:
                 entry[name] = options if options is None else checked
 
     def _report(self, kind: type[Section], given: Any, prefix: str, owner: str, error: ErrorDetails) -> None:
-        """Tell one of pydantic's errors."""
+        """Report one of pydantic's errors."""
         place, context = _place(kind, error["loc"]), error.get("ctx", {})
         key = ".".join(filter(None, (prefix, *place.parts, context.get("key"))))
         if error["type"] == FAULT:
@@ -158,7 +158,7 @@ class Checker:
             self._fault(key, f"unknown {kind}")
 
     def _nearest(self, section: type[Section], key: str, alone: bool) -> str:
-        """A key that is really near, else those that there are."""
+        """Suggest the most similar key, or list the valid ones where none is similar."""
         parent, dot, name = key.rpartition(".")
         known = () if alone else _known_keys(configuration(self.task))
         elsewhere = [other for other in known if other.rpartition(".")[2] == name and other != key]
@@ -191,7 +191,7 @@ def _place(kind: type[Section], location: Sequence[int | str]) -> Place:
 
 
 def _sections(kind: Any) -> tuple[type[Section], ...]:
-    """The sections that a type allows; several where a name chooses one."""
+    """Return the sections that a type allows; several where a name chooses one."""
     if isinstance(kind, ReadAs):
         return (kind.section,)
     if get_origin(kind) is None and isinstance(kind, type):
@@ -254,7 +254,7 @@ def _at(given: Any, parts: Sequence[str]) -> Any:
 
 
 def _owner(place: Place, given: Any) -> Any:
-    """The name of the section that an unknown key stands in."""
+    """Return the name of the section that an unknown key stands in."""
     return _at(given, place.parts[:-1]).get("name") if "name" in place.section.model_fields else ""
 
 

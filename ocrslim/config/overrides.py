@@ -78,7 +78,7 @@ def _with_quotes(fault: str, key: str, raw: str) -> str:
 
 
 def _spread(key: str, value: Any) -> list[tuple[str, Any]]:
-    """A mapping given to a whole section changes the keys it names and no other, as in PaddleOCR."""
+    """Split a mapping given to a whole section: only the keys that it has change, as in PaddleOCR."""
     if "." in key or not isinstance(value, dict):
         return [(key, value)]
     return [(f"{key}.{name}", item) for name, item in value.items()]
@@ -105,7 +105,7 @@ def lookup(tree: Any, key: str, default: Any = None) -> Any:
 
 
 def apply_override(tree: dict[str, Any], override: Override, exclusive: Exclusive | None = None) -> list[str]:
-    """Change `tree` in place; returns what is wrong. Unknown keys are set: the schema judges them later."""
+    """Change `tree` in place; returns what is wrong. Unknown keys are set: the schema reports them later."""
     parts = override.key.split(".")
     place: Any = tree
     for depth, part in enumerate(parts):
@@ -148,7 +148,7 @@ def _step(container: Any, part: str) -> tuple[Any, Any]:
 
 
 def _without_effect(options: Any, parts: Sequence[str], override: Override, exclusive: Exclusive) -> list[str]:
-    """An argument that PaddleOCR would ignore without a word, because a stronger one is there."""
+    """Find an argument that PaddleOCR would ignore silently because another one overrides it."""
     transform = parts[-2] if len(parts) > 1 else ""
     groups = list(exclusive.get(transform, ()))
     place = next((place for place, group in enumerate(groups) if parts[-1] in group), 0)

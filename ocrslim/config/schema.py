@@ -212,7 +212,7 @@ class Piecewise(Section):
 
 
 def _schedule(value: Any) -> Any:
-    """The name of a schedule; without one it is constant."""
+    """Return the name of a schedule; without one it is constant."""
     name = value.get("name") or "Const" if isinstance(value, dict) else None
     return name if isinstance(name, str) else None
 
@@ -386,7 +386,7 @@ class PruneOptions(Section):
 
 @cache
 def configuration(task: TaskSchema) -> type[Section]:
-    """The model of a whole configuration for a task."""
+    """Return the model of a whole configuration for a task."""
     anything: Any = (Any, ABSENT)
     everything: Any = create_model("Global", __base__=GlobalSection, **dict.fromkeys(_FOREIGN_GLOBAL, anything))
     sections: dict[str, Any] = {

@@ -36,7 +36,7 @@ ATTEMPTS = 5  # seeds tried for one sample before it is taken uncropped
 def train_loader(
     config: Config, labelled: LabelledSet, epoch: int, skip_batches: int = 0, part: tuple[int, int] = (0, 1)
 ) -> TrainLoader:
-    """The batches of one epoch.
+    """Return the batches of one epoch.
 
     The content of a batch depends on `Global.seed`, `epoch` and its place only: not on the number of
     workers, on what ran before or on where a run was resumed.
@@ -202,7 +202,7 @@ class _TrainSet:
 def _batches(
     chosen: Sequence[int], loader: dict[str, Any], seed: int, epoch: int, part: tuple[int, int]
 ) -> list[list[int]]:
-    """The indices `chosen`, batch by batch; shared out as Paddle's `DistributedBatchSampler` does."""
+    """Return the indices `chosen`, batch by batch; shared out as Paddle's `DistributedBatchSampler` does."""
     size, (rank, ranks) = int(loader.get("batch_size_per_card", 1)), part
     order, count = np.asarray(chosen, dtype=np.int64), len(chosen)
     if loader.get("shuffle", True):

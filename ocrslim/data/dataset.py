@@ -51,7 +51,7 @@ class LabelledSet:
         return len(self.samples)
 
     def of_epoch(self, seed: int, epoch: int) -> list[int]:
-        """Indices of the samples that an epoch of training reads: by `ratio_list`, drawn anew for each epoch."""
+        """Return indices of the samples that an epoch of training reads: by `ratio_list`, drawn anew for each epoch."""
         chosen: list[int] = []
         for source in range(1 + max((sample.source for sample in self.samples), default=-1)):
             indices = [index for index, sample in enumerate(self.samples) if sample.source == source]
@@ -63,13 +63,13 @@ class LabelledSet:
         return chosen
 
     def fingerprint(self) -> str:
-        """SHA-256 over labels, image files and transforms, wherever the files lie."""
+        """Return the SHA-256 over labels, image files and transforms, wherever the files lie."""
         parts = [f"{s.name}\n{s.label}\n{s.digest}".encode() for s in self.samples]
         thinned = [hash_value(list(self.shares)).encode()] if any(share < 1 for share in self.shares) else []
         return hash_bytes(hash_value(list(self.transforms)).encode(), *thinned, *parts)
 
     def summary(self) -> str:
-        """One line for the user: what is there, what was left out."""
+        """Return one line for the user: what is there, what was left out."""
         text = f"{self.mode}: {len(self.samples)} images, {self.task.describe(self.samples)}"
         if any(share < 1 for share in self.shares):
             text += f"; each epoch draws {len(self.of_epoch(0, 0))} of the images anew (ratio_list)"
@@ -143,7 +143,7 @@ def _require_most(mode: str, dataset: Mapping[str, Any], count: int, left_out: S
 
 
 def _scan_image(sample: Sample, task: Task, ignore_orientation: bool) -> tuple[Sample, Any]:
-    """The sample with size and digest, or with the reason why it has none; and a check at its label."""
+    """Return the sample with size and digest, or with the reason why it has none; and the check of its label."""
     try:
         data = read_image(sample.path)
         decoded = decode_image(data, ignore_orientation)
@@ -163,7 +163,7 @@ def _in_threads(
 
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
-    """Threads that decode, and stay for the next scan.
+    """Make the threads that decode; they stay for the next scan.
 
     A thread that ends holds a lock of OpenCV for a moment, even after it was joined. A process forked in that moment,
     as the training's data workers are, would wait for that lock for ever.

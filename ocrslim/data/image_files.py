@@ -58,7 +58,7 @@ class _Header:
 
 
 def read_image(path: Path | str) -> bytes:
-    """The bytes of an image file.
+    """Return the bytes of an image file.
 
     Raises:
         ImageError: missing, not permitted, no regular file, or larger than `MAX_BYTES`.

@@ -80,7 +80,7 @@ class NetworkMemory:
             _say_once(f"{name}: {_memory_text(size, becomes, need, self._task)}")
 
     def _bytes_per_pixel(self) -> float:
-        """Bytes that the network takes for a pixel of its input; the same at every size."""
+        """Return the bytes that the network takes for a pixel of its input; the same at every size."""
         if self._per_pixel is None:
             shape = self._task.probe_shape
             measured = _peak(lambda: self._engine(np.zeros(shape, np.float32)), shape) / math.prod(shape[2:])
@@ -89,7 +89,7 @@ class NetworkMemory:
 
 
 def _peak(run: Callable[[], Any], shape: Sequence[int]) -> float:
-    """Bytes that Paddle's allocator gave out at the same time during `run`, beyond what it had before."""
+    """Return the bytes that Paddle's allocator gave out at the same time during `run`, beyond what it had before."""
     from paddle.base import core
 
     try:

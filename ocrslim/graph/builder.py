@@ -1,4 +1,4 @@
-"""From the programs of a network to its channel groups."""
+"""The channel groups of a network, built from its programs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _ranks(coupling: Coupling, weights: Mapping[str, str]) -> dict[str, tuple[bo
 
 
 def _parameters(program: Program) -> set[str]:
-    """State-dict keys of what a program uses."""
+    """Return the state-dict keys of what a program uses."""
     return {value.parameter for op in program.ops for value in op.values() if value.parameter is not None}
 
 
@@ -94,7 +94,7 @@ def _components(coupling: Coupling, roots: Roots) -> list[list[int]]:
 
 
 def _touched(roots: Roots) -> dict[int, list[ParameterAxis]]:
-    """Root -> the parameter axes that have entries of it."""
+    """Return the mapping root -> the parameter axes that have entries of it."""
     touched: dict[int, list[ParameterAxis]] = defaultdict(list)
     for place, along in roots.items():
         for root in dict.fromkeys(along):

@@ -88,7 +88,7 @@ class AutoEngine:
         return _FastEngine(run, reference)
 
     def _load(self) -> Executable:
-        """The network as it is now, on the runtime."""
+        """Load the network with its present weights on the runtime."""
         arrays = state_arrays(self._model)
         if self._network is None:
             program = traced(self._model, [self._task.free_shape], training=False)
@@ -123,7 +123,7 @@ def _pays(images: Images) -> bool:
 
 
 def _threads() -> int:
-    """The threads of this process's dygraph: a predictor with others would change them for the training, too."""
+    """Return the threads of this process's dygraph: a predictor with others would change them for the training, too."""
     return int(os.environ.get("OMP_NUM_THREADS") or 1)
 
 

@@ -144,7 +144,7 @@ class InferenceEngine:
 
 
 def _checked(model: Path) -> tuple[int, ...]:
-    """The input shape of a model from elsewhere, after all that can be seen without running it."""
+    """Return the input shape of a model from elsewhere, after all that can be seen without running it."""
     try:
         shape = check_program(model)
     except OSError as error:
@@ -154,7 +154,7 @@ def _checked(model: Path) -> tuple[int, ...]:
 
 
 def open_exported(folder: Path | str, task: Task) -> Engine:
-    """An exported folder, written by this or another program.
+    """Open an exported folder, written by this or another program.
 
     Raises:
         WeightsError: as `InferenceEngine`; when it is run, also where its output has another shape than the task's.
@@ -178,13 +178,13 @@ def open_exported(folder: Path | str, task: Task) -> Engine:
 
 def is_inference_folder(path: Path | str) -> bool:
     """Tell whether `path` is a folder with an exported model in it."""
-    with contextlib.suppress(OSError):  # who reads it says what is wrong
+    with contextlib.suppress(OSError):  # the reader reports what is wrong
         return any((Path(path) / name).is_file() for name in MODEL_FILES)
     return False
 
 
 def find_inference_model(folder: Path | str) -> Path:
-    """The model file of an exported folder.
+    """Return the model file of an exported folder.
 
     Raises:
         WeightsError: model or parameters are missing.

@@ -38,7 +38,7 @@ class OcrModel(nn.Layer):
 
 
 def output_of(model: nn.Layer, result: Any) -> paddle.Tensor:
-    """The output that an exported model returns, of what `model` has returned.
+    """Return the output that an exported model returns, of what `model` has returned.
 
     A network that is no `OcrModel` returns it as it is, or as the first value of a dictionary.
     """

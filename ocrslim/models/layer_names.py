@@ -53,7 +53,7 @@ def _variant(architecture: Mapping[str, Any]) -> str:
 
 @functools.cache
 def _public_names(variant: str) -> dict[str, str]:
-    """State-dict key -> human name for one MobileNetV3, whether or not it has all these layers (SE)."""
+    """Return the state-dict key -> human name for one MobileNetV3, whether or not it has all these layers (SE)."""
     stages = STAGES.get(variant)
     if stages is None:
         return {}

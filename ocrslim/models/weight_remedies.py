@@ -56,7 +56,7 @@ def _is_pruned(arrays: Arrays, shapes: Shapes) -> bool:
 
 
 def _config_of(arrays: Arrays) -> str | None:
-    """The shipped configuration whose network has these arrays."""
+    """Return the shipped configuration whose network has these arrays."""
     squeezed = any(".mid_se." in key for key in arrays)
     for (key, width, with_squeeze), config in _SHIPPED.items():
         if key in arrays and arrays[key].shape[:1] == (width,) and squeezed == with_squeeze:

@@ -170,7 +170,7 @@ def save_checkpoint(model: nn.Layer, path: str | Path) -> Path:
 
 
 def _under_prefix(file: WeightFile, keys: set[str]) -> Arrays:
-    """The arrays of one network among those that distillation or a wrapper stores under prefixes."""
+    """Return the arrays of one network among those that distillation or a wrapper stores under prefixes."""
     counts = _prefix_counts(file.arrays, keys)
     most = max(counts.values(), default=0)
     best = sorted(prefix for prefix, count in counts.items() if count == most)
@@ -240,7 +240,7 @@ def _by_number(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arrays:
 
 
 def _leading_layers(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arrays:
-    """The file's arrays by key, up to the first layer of each type that differs: the order is lost there."""
+    """Return the file's arrays by key, up to the first layer of each type that differs: the order is lost there."""
     ours = _layers_of(state)
     found: Arrays = {}
     for kind, layers in _layers({name: name for name in file.arrays}).items():
@@ -255,7 +255,7 @@ def _leading_layers(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arr
 
 
 def _backbone_arrays(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arrays:
-    """The file's arrays that lie where its backbone's do, keyed as ours; the prefix that fits most wins."""
+    """Return the file's arrays that lie where its backbone's do, keyed as ours; the prefix that fits most wins."""
     shapes = {key[len(_BACKBONE) :]: tuple(tensor.shape) for key, tensor in state.items()}
     # Shapes decide as well: a teacher's backbone has the same keys at another width.
     sizes = set(shapes.values())

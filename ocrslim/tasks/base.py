@@ -165,7 +165,7 @@ class Task(ABC):
         """
 
     def encoded(self, sample: Sample) -> Any:
-        """The label of a sample as the data set's first operators take it."""
+        """Return the label of a sample as the data set's first operators take it."""
         return sample.label
 
     @abstractmethod
@@ -198,11 +198,11 @@ class Task(ABC):
         return []
 
     def describe(self, samples: Sequence[Sample]) -> str:
-        """The labels of a data set in a few words."""
+        """Return the labels of a data set in a few words."""
         return f"{sum(sample.care for sample in samples)} labels"
 
     def describe_tiny(self, count: int) -> str:
-        """A clause about `count` items that are too small to count."""
+        """Return a clause about `count` items that are too small to count."""
         return f"{count} too small to count"
 
     # transforms
@@ -224,7 +224,7 @@ class Task(ABC):
         return create_operators([{name: copy.deepcopy(arguments)}], dict(settings))[0]
 
     def improved(self, operator: Operator) -> Operator:
-        """A stand-in for an operator that fails on ordinary data sets; the operator itself where it is fine."""
+        """Return a stand-in for an operator that fails on ordinary data sets; the operator itself where it is fine."""
         return operator
 
     def resized(self, operator: Operator, size: Size) -> Size | None:
@@ -232,11 +232,11 @@ class Task(ABC):
         return None
 
     def training_operators(self, named: Sequence[tuple[str, Operator]]) -> list[Operator]:
-        """The operators of a training, as they are run."""
+        """Return the operators of a training in the order in which they run."""
         return [operator for _, operator in named]
 
     def without_chance(self, operators: Sequence[Operator]) -> list[Operator]:
-        """The same operators without augmentation and cropping, for a sample that no crop succeeds on."""
+        """Return the same operators without augmentation and cropping, for a sample that no crop succeeds on."""
         return list(operators)
 
     def calibration_input(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -244,22 +244,22 @@ class Task(ABC):
         return image
 
     def part(self, image: np.ndarray, item: Any) -> np.ndarray:
-        """A part of an input, float32 [1, C, H, W], on which two networks are compared: small, and not empty."""
+        """Return a part of an input, float32 [1, C, H, W], on which two networks are compared: small, and not empty."""
         return image
 
     # network
 
     def output(self, result: Any) -> Any:
-        """The output that an exported model returns, of what the network returns."""
+        """Return the output that an exported model returns, of what the network returns."""
         return result
 
     def predictions(self, result: Any) -> dict[str, Any]:
-        """All outputs of the network by name, as `loss` takes them."""
+        """Return all outputs of the network by name, as `loss` takes them."""
         return named_outputs(result)
 
     @abstractmethod
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Shape of the output for an input of `shape`; -1 for what may vary."""
+        """Return the shape of the output for an input of `shape`; -1 for what may vary."""
 
     # scores
 
@@ -290,7 +290,7 @@ class Task(ABC):
         return tuple(numbers)
 
     def scores(self, counts: Iterable[Counts]) -> dict[str, float]:
-        """The scores (0..1) over images."""
+        """Return the scores (0..1) over images."""
         total = np.sum([*counts, (0,) * len(self.count_names)], axis=0)
         found = {}
         for name, ratio in self.metrics.items():
@@ -302,7 +302,7 @@ class Task(ABC):
 
     @abstractmethod
     def to_json(self, prediction: Any) -> Any:
-        """A prediction as JSON."""
+        """Return a prediction as JSON."""
 
     @abstractmethod
     def draw(self, pixels: np.ndarray, prediction: Any) -> np.ndarray:
@@ -342,12 +342,12 @@ def register(task: Task) -> Task:
 
 
 def task_types() -> tuple[str, ...]:
-    """The values of `Architecture.model_type` that are known."""
+    """Return the values of `Architecture.model_type` that are known."""
     return tuple(_TASKS)
 
 
 def task_of(model_type: str) -> Task:
-    """The task of `Architecture.model_type`.
+    """Return the task of `Architecture.model_type`.
 
     Raises:
         ConfigError: no task of that name is known.

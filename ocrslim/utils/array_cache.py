@@ -69,7 +69,7 @@ class ArrayStore:
                 self._spill(key, arrays)
 
     def get(self, key: Hashable) -> list[np.ndarray] | None:
-        """The arrays under `key`, not to be written to; None where they were not kept."""
+        """Return the arrays under `key`, not to be written to; None where they were not kept."""
         kept = self._kept.get(key)
         if kept is not None:
             return kept
@@ -77,7 +77,7 @@ class ArrayStore:
         return None if spilled is None else list(self._read(spilled))
 
     def take(self, key: Hashable) -> list[np.ndarray] | None:
-        """The arrays under `key`, which are not kept any longer; their place is used again."""
+        """Return the arrays under `key`, which are not kept any longer; their place is used again."""
         arrays = self.get(key)
         with self._lock:
             kept, spilled = self._kept.pop(key, None), self._spilled.pop(key, None)
@@ -123,7 +123,7 @@ class ArrayStore:
                 self._free.append((start, stop))
 
     def _write(self, data: memoryview, offset: int) -> int:
-        """Write all of `data`; where it ends."""
+        """Write all of `data`; return the offset behind it."""
         assert self._file is not None
         while data:  # a disk that becomes full takes a part before it refuses
             written = os.pwrite(self._file.fileno(), data, offset)

@@ -38,7 +38,7 @@ class Field:
         return key in self.mapping()
 
     def mapping(self) -> dict[str, Any]:
-        """The value, a dictionary with texts as keys."""
+        """Return the value, a dictionary with texts as keys."""
         if not isinstance(self.value, dict) or not all(isinstance(key, str) for key in self.value):
             raise self.fault("a dictionary with texts as keys")
         return self.value
@@ -49,19 +49,19 @@ class Field:
             yield key, Field(value, self._inner(key))
 
     def list(self, most: int = MOST) -> list[Field]:
-        """The entries of a list of at most `most`."""
+        """Return the entries of a list of at most `most`."""
         if not isinstance(self.value, (list, tuple)) or len(self.value) > most:
             raise self.fault("a list" if most == MOST else f"a list of at most {most}")
         return [Field(value, f"{self.place}[{index}]") for index, value in enumerate(self.value)]
 
     def whole(self, least: int = 0, most: int = MOST) -> int:
-        """A whole number in a range."""
+        """Return a whole number in a range."""
         if not isinstance(self.value, int) or isinstance(self.value, bool) or not least <= self.value <= most:
             raise self.fault(f"a whole number from {least}" + (f" to {most}" if most != MOST else " on"))
         return self.value
 
     def wholes(self, least: int = 0, most: int = MOST) -> Sequence[int]:
-        """A list of whole numbers in a range; quicker than one by one."""
+        """Return a list of whole numbers in a range; quicker than one by one."""
         if not isinstance(self.value, (list, tuple)):
             raise self.fault("a list")
         if not all(type(number) is int and least <= number <= most for number in self.value):
@@ -69,7 +69,7 @@ class Field:
         return self.value
 
     def number(self, least: float = -math.inf, most: float = math.inf) -> float:
-        """A finite number in a range."""
+        """Return a finite number in a range."""
         fits = isinstance(self.value, (int, float)) and not isinstance(self.value, bool)
         if not fits or not least <= self.value <= most or not _is_finite(self.value):
             limits = "" if math.isinf(least) else f" from {least:g}" + (" on" if math.isinf(most) else f" to {most:g}")
@@ -77,7 +77,7 @@ class Field:
         return float(self.value)
 
     def text(self) -> str:
-        """A text."""
+        """Return a text."""
         if not isinstance(self.value, str):
             raise self.fault("a text")
         return self.value

@@ -53,7 +53,7 @@ def named(path: Path | str) -> str:
 
 
 def _dead_link(path: Path | str) -> str | None:
-    """The part of `path` that is a link to nothing, or to itself; None where there is none."""
+    """Return the part of `path` that is a link to nothing, or to itself; None where there is none."""
     for part in (Path(path), *Path(path).parents):
         if os.path.lexists(part):
             return named(part) if part.is_symlink() and not part.exists() else None
@@ -104,7 +104,7 @@ def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
 
 
 def _unfinished(path: Path) -> tuple[int, Path]:
-    """A new file beside `path`, open and locked, so that nobody takes it for what a kill has left."""
+    """Create a file beside `path`, open and locked, so that no process takes it for a leftover of a kill."""
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         if _lock(handle) and os.path.lexists(name):  # it may have been swept before it was locked
@@ -113,7 +113,7 @@ def _unfinished(path: Path) -> tuple[int, Path]:
 
 
 def _lock(handle: int) -> bool:
-    """Lock an open file or folder until it is closed; whether nobody else has. True where there are no locks."""
+    """Lock an open file or folder until it is closed; False if another process has. True without locks."""
     try:
         import fcntl
     except ImportError:  # not a Unix
@@ -166,7 +166,7 @@ def _remove_unused(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """A new folder in `parent`, removed at the end of the block; while it is in use no other process sweeps it.
+    """Make a folder in `parent` for the block; no other process removes it while it is in use.
 
     Raises:
         OSError: it cannot be made.
@@ -183,7 +183,7 @@ def locked_folder(parent: Path, prefix: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder of the system's temporary ones; those that killed processes have left go.
+    """Make a temporary folder for the block; folders that killed processes left are removed.
 
     Raises:
         ArtifactError: it cannot be made.

@@ -50,7 +50,7 @@ def open_regular(path: Path | str) -> BinaryIO:
 
 
 def read_file(path: Path | str, most: int) -> bytes:
-    """The bytes of a regular file of at most `most` bytes.
+    """Return the bytes of a regular file of at most `most` bytes.
 
     Raises:
         OSError: as `open_regular`; or the file is larger.

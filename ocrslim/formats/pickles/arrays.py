@@ -62,7 +62,7 @@ class PendingType:
     found: np.dtype | None = None
 
     def build(self, state: Any) -> PendingType:
-        """Take the byte order from `state`, and demand that the rest of it says nothing.
+        """Take the byte order from `state`, and require that the rest is empty.
 
         Raises:
             Refused: a state that NumPy does not write for a numeric type.
@@ -85,7 +85,7 @@ class PendingArray:
     places: list[int] = field(default_factory=list)
 
     def build(self, state: Any) -> np.ndarray:
-        """The array of NumPy's state: version, shape, data type, whether in Fortran's order, bytes.
+        """Make the array of NumPy's state: version, shape, data type, whether in Fortran's order, bytes.
 
         Raises:
             Refused: any other state, or bytes that are not as many as shape and type ask for.
@@ -133,7 +133,7 @@ def _type(code: Any, aligned: Any = False, copied: Any = True) -> PendingType:
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
-    """Bytes, as they are pickled by protocols that have none."""
+    """Make bytes, which protocols without a bytes type pickle as text."""
     if type(text) is not str or type(encoding) is not str or encoding not in ("latin1", "latin-1"):
         raise Refused("it encodes text otherwise than as latin1")
     try:
@@ -143,7 +143,7 @@ def _encode(text: Any, encoding: Any) -> bytes:
 
 
 def _ordered(pairs: Any = ()) -> dict[Any, Any]:
-    """An OrderedDict, which Python 2 pickled with its items."""
+    """Make an OrderedDict, which Python 2 pickled with its items."""
     if type(pairs) not in (list, tuple):
         raise Refused("an OrderedDict of something else than pairs")
     for pair in pairs:

@@ -78,7 +78,7 @@ class LegacyProgram:
         return found
 
     def check(self) -> Shape:
-        """Demand that the program is whole and computes tensors alone; the shape of its input.
+        """Check that the program is whole and computes tensors alone; return the shape of its input.
 
         Raises:
             FormatFault: naming the first thing that is not so.

@@ -52,7 +52,7 @@ class PirProgram:
         return PirProgram(_only_block(_entry(tree, "program")))
 
     def parameters(self) -> dict[str, Shape]:
-        """Shapes of the parameters, by name.
+        """Return the shapes of the parameters, by name.
 
         Raises:
             FormatFault: one is damaged.
@@ -65,7 +65,7 @@ class PirProgram:
         return found
 
     def check(self) -> Shape:
-        """Demand that the program is whole and computes tensors alone; the shape of its input.
+        """Check that the program is whole and computes tensors alone; return the shape of its input.
 
         Raises:
             FormatFault: naming the first thing that is not so.
@@ -149,7 +149,7 @@ def _check_type(place: str, described: Any) -> None:
 
 
 def _tensor(place: str, described: Any) -> tuple[str, Shape]:
-    """Data type and shape of a tensor's type."""
+    """Return the data type and shape of a tensor's type."""
     kind = _entry(described, "#")
     data = _entry(described, "D") if kind == "0.t_dtensor" else None
     if not isinstance(data, list) or len(data) < 2:

@@ -26,7 +26,7 @@ def read_program(path: Path | str) -> LegacyProgram | PirProgram:
 
 
 def check_program(path: Path | str) -> Shape:
-    """Check that a program is whole, computes tensors alone, and has one image for input; that input's shape.
+    """Check that a program is whole, computes tensors alone, and has one image for input; return its shape.
 
     Raises:
         OSError, WeightsError: as `read_program`; or it may not be run.

@@ -16,7 +16,7 @@ MOST_VALUES = 1 << 31
 
 
 def known_shape(name: object, dims: Iterable[Any]) -> Shape:
-    """The shape `dims` of a tensor whose sizes are all known.
+    """Return the shape `dims` of a tensor whose sizes are all known.
 
     Raises:
         FormatFault: too many axes or values; a size that is negative or no integer.
@@ -25,7 +25,7 @@ def known_shape(name: object, dims: Iterable[Any]) -> Shape:
 
 
 def free_shape(name: object, dims: Iterable[Any]) -> Shape:
-    """The shape `dims` of a tensor of which some sizes, -1, are free; raises as `known_shape`."""
+    """Return the shape `dims` of a tensor of which some sizes, -1, are free; raises as `known_shape`."""
     return _shape(name, dims, least=-1)
 
 
@@ -42,7 +42,7 @@ def _shape(name: object, dims: Iterable[Any], least: int) -> Shape:
 
 
 def image_shape(name: object, dims: Iterable[Any], data_type: str | None) -> Shape:
-    """The shape of a program's input, which is to be an image: float32 [N, 3, H, W]; raises as `known_shape`."""
+    """Return the shape of a program's input, which is to be an image: float32 [N, 3, H, W]; raises as `known_shape`."""
     shape = free_shape(name, dims)
     if len(shape) != 4 or shape[1] not in (-1, 3) or data_type != "float32":
         raise FormatFault(

@@ -44,7 +44,7 @@ def read_weight_file(source: str | Path) -> WeightFile:
 
 
 def require_finite(file: WeightFile) -> None:
-    """Demand that no array of `file` has a value that is no number.
+    """Require that all values in the arrays of `file` are finite.
 
     Raises:
         WeightsError: naming the first that has.

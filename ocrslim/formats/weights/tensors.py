@@ -22,7 +22,7 @@ class OtherProgram(FormatFault):
 
 
 def read_tensors(data: bytes, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
-    """The arrays in `data`, which are read-only, by the names in `shapes`.
+    """Return the arrays in `data`, which are read-only, by the names in `shapes`.
 
     Raises:
         OtherProgram: arrays of other shapes, or more of them.
@@ -65,12 +65,12 @@ def _read_tensor(data: bytes, place: int) -> tuple[np.ndarray, int]:
 
 
 def write_tensors(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """The stream of float32 arrays, as `read_tensors` reads it."""
+    """Encode float32 arrays as a stream, as `read_tensors` reads it."""
     return b"".join(_tensor_bytes(arrays[name]) for name in sorted(arrays))
 
 
 def _tensor_bytes(array: np.ndarray) -> bytes:
-    """One array (lod_tensor.cc): version, levels, version, TensorDesc, values."""
+    """Encode one array (lod_tensor.cc): version, levels, version, TensorDesc, values."""
     from paddle.base.proto import framework_pb2
 
     description = framework_pb2.VarType.TensorDesc(data_type=framework_pb2.VarType.FP32, dims=array.shape)

@@ -72,7 +72,7 @@ def sizes(op: Op, coupling: Coupling) -> None:
 
 @rule("full", "full_int_array", "data", "assign_value", "arange", "full_with_tensor", "gaussian", "uniform", "empty")
 def constant(op: Op, coupling: Coupling) -> None:
-    """A value that no input has part in."""
+    """A value that depends on no input."""
     for target in op.outputs:
         coupling.set_opaque(target, CONSTANT)
 

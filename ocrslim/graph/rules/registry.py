@@ -85,7 +85,7 @@ def apply(op: Op, coupling: Coupling) -> None:
         stop(op, coupling, f"operator {op}: {why}")
     except MemoryError:
         raise
-    except Exception:  # an operator in a form nobody thought of: its channels stay, the others go on
+    except Exception:  # a form that the rule does not foresee: its channels stay, the walk continues
         logger.debug("rule for %s failed", op, exc_info=True)
         stop(op, coupling, f"operator {op} is used in a way that its rule does not know")
 

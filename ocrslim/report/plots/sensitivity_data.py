@@ -61,7 +61,7 @@ class SensitivityPicture:
     macs_share: Mapping[str, float] | None = None
 
     def ratios(self) -> list[float]:
-        """Every ratio that any layer has a point at, ascending."""
+        """Return every ratio that any layer has a point at, ascending."""
         return sorted({point.ratio for point in self.every_point()})
 
     def points(self, name: str) -> list[SensitivityPoint]:
@@ -69,7 +69,7 @@ class SensitivityPicture:
         return sorted((p for p in self.layers[name] if math.isfinite(p.loss)), key=lambda point: point.ratio)
 
     def every_point(self) -> list[SensitivityPoint]:
-        """The points of all layers."""
+        """Return the points of all layers."""
         return [point for name in self.layers for point in self.points(name)]
 
     def kinds(self) -> Counter[str]:
@@ -77,7 +77,7 @@ class SensitivityPicture:
         return Counter(point.how for point in self.every_point())
 
     def order(self) -> list[str]:
-        """The layers, those that can lose most first.
+        """Return the layers, those that can lose most first.
 
         By the ratio chosen, then by the mean of the loss over all ratios (linear between the points, from no
         loss at ratio 0); layers without a choice come after those with one, layers without a point last.

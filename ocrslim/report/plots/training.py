@@ -98,6 +98,6 @@ def _score(axes: Axes, picture: TrainingPicture) -> None:
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
-    """The mean of each value and some before it."""
+    """Return the mean of each value and some before it."""
     room = max(1, min(_SMOOTHED, len(values) // 20))
     return [sum(part) / len(part) for part in (values[max(0, i + 1 - room) : i + 1] for i in range(len(values)))]

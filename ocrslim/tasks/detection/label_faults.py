@@ -1,4 +1,4 @@
-"""Labels that cannot be right, found beside the image that they belong to.
+"""Labels that cannot be right, found by comparison with their image.
 
 A label file can be well formed and wrong all the same: made for another size of the image, for the pixels before the
 camera's orientation, with the corners in another order. PaddleOCR passes over such boxes or scores them as missed, and
@@ -132,7 +132,7 @@ def remarks(
 
 
 def summed(faults: Iterable[Fault]) -> dict[str, Fault]:
-    """The faults of each kind together, with the place of the first."""
+    """Return the faults of each kind together, with the place of the first."""
     found: dict[str, Fault] = {}
     for fault in faults:
         known = found.get(fault.kind)
@@ -141,7 +141,7 @@ def summed(faults: Iterable[Fault]) -> dict[str, Fault]:
 
 
 def fault_lines(mode: str, faults: Mapping[str, Fault], boxes: int) -> list[str]:
-    """A line about each kind of fault.
+    """Return a line about each kind of fault.
 
     Args:
         faults: by kind, as `summed` gives them.
@@ -163,9 +163,9 @@ def fault_lines(mode: str, faults: Mapping[str, Fault], boxes: int) -> list[str]
 
 
 def in_one_corner(mode: str, ends: Sequence[float]) -> list[str]:
-    """A line where the boxes of nearly all images end far from the right and lower borders.
+    """Return a line where the boxes of nearly all images end far from the right and lower borders.
 
-    Labels made for a smaller copy of the images check like that, and nothing else in them is wrong.
+    Labels made for a smaller copy of the images look like that, and nothing else in them is wrong.
 
     Args:
         ends: of each image with several boxes, as `LabelCheck` has it.
@@ -183,7 +183,7 @@ def _end(rings: Sequence[np.ndarray], size: tuple[int, int]) -> float:
 
 
 def _fractions(rings: Sequence[np.ndarray]) -> np.ndarray:
-    """Bool for each outline: all coordinates of the image are fractions of its sides."""
+    """Tell, for each outline, whether all coordinates of the image are fractions of its sides."""
     values = np.concatenate(rings)
     are = bool((values >= 0).all() and (values <= 1).all() and (values % 1 > 0).any())
     return np.full(len(rings), are)

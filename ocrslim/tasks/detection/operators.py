@@ -123,7 +123,7 @@ def augmenters(value: Any) -> list[Any]:
 
 
 def augmenter(item: Any) -> tuple[str, Mapping[str, Any]]:
-    """The type and the arguments of one augmenter, which may also be a list of the two."""
+    """Return the type and the arguments of one augmenter, which may also be a list of the two."""
     if isinstance(item, list) and len(item) in (1, 2):
         item = dict(zip(("type", "args"), item))
     refuse_unless(isinstance(item, dict) and set(item) <= {"type", "args"}, f"an item is {shortened(repr(item))}")

@@ -91,7 +91,7 @@ def _foreign(names: Sequence[str], mode: str) -> list[str]:
 
 
 def _order(named: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """The first operator that stands behind one that has to follow it."""
+    """Report the first operator that stands behind one that has to follow it."""
     places = [(_place(name, options), name) for name, options in named]
     for (first, earlier), (second, later) in zip(places, places[1:]):
         if second < first:

@@ -15,14 +15,14 @@ from ocrslim.tasks.detection.geometry import shorter_side
 
 
 def improved(operator: Operator) -> Operator:
-    """The stand-in for an operator of PaddleOCR, where there is one; else itself."""
+    """Return the stand-in for an operator of PaddleOCR, where there is one; else itself."""
     from ocrslim.ppocr import imaug
 
     return CopyPaste(operator) if isinstance(operator, imaug.CopyPaste) else operator
 
 
 def resized(operator: Operator, size: Size) -> Size | None:
-    """Height and width that `DetResizeForTest` makes of an image; None for other operators."""
+    """Return the height and width that `DetResizeForTest` makes of an image; None for other operators."""
     from ocrslim.ppocr import imaug
 
     return input_size(operator, size) if isinstance(operator, imaug.DetResizeForTest) else None
@@ -80,7 +80,7 @@ def without_chance(operators: Sequence[Operator]) -> list[Operator]:
 
 
 def require_augmenters(listed: Sequence[Any]) -> None:
-    """Refuse augmenters that there are none of, by name.
+    """Refuse unknown augmenters, by name.
 
     Raises:
         RefusedArguments: such a one, with the nearest.
