@@ -93,7 +93,7 @@ class TrainLoader:
                 self.reasons.setdefault(operator, reason)
             yield [paddle.to_tensor(array) for array in batch.arrays]
         if self.retried:
-            logger.info("%d samples were drawn again because their first crop was of no use", self.retried)
+            logger.info("%d samples were drawn again because their first crop was unusable", self.retried)
         for operator, count in self.failures.items():
             logger.warning(
                 "Train.dataset.transforms: %s failed on %d samples (%s), which were drawn again, or used whole where "
@@ -119,7 +119,7 @@ class TrainLoader:
                     ahead.extend(pool.submit(_work, batch) for batch in islice(waiting, 1))
         except BrokenProcessPool:
             raise TrainingError(
-                "a data worker was killed, most likely for want of memory: lower Train.loader.num_workers "
+                "a data worker was killed, probably because memory ran out: lower Train.loader.num_workers "
                 "and run again to resume"
             ) from None
         finally:

@@ -102,7 +102,7 @@ def _read_header(data: bytes) -> _Header | None:
                 image.has_transparency_data,
             )
     except Image.DecompressionBombError:
-        raise ImageError(f"it says that it has more than {MAX_PIXELS:,} pixels, which are not read") from None
+        raise ImageError(f"its header says that it has more than {MAX_PIXELS:,} pixels, which are not read") from None
     except Exception:  # Pillow's plug-ins raise many types for what is not theirs, or damaged
         return None
 

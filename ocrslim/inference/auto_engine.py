@@ -129,4 +129,4 @@ def _threads() -> int:
 
 def _tell(error: Exception) -> None:
     with tqdm.external_write_mode():
-        logger.warning("scoring without the fast runtime, several times slower and as exact: %s", last_line(error))
+        logger.warning("scoring without the fast runtime: several times slower, same results: %s", last_line(error))

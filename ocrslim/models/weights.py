@@ -100,7 +100,7 @@ def load_weights(model: nn.Layer, source: str | Path) -> LoadReport:
     initialised = tuple(key for key in state if key not in expected)
     if initialised:
         logger.info(
-            "%s: freshly initialised, because an exported model does not carry it: %s (%d arrays)",
+            "%s: newly initialised, because an exported model does not contain it: %s (%d arrays)",
             file.path,
             ", ".join(f"{prefix}*" for prefix in model.training_only),
             len(initialised),
@@ -178,8 +178,8 @@ def _under_prefix(file: WeightFile, keys: set[str]) -> Arrays:
         return file.arrays
     if len(best) > 1 and most == len(keys) and _STUDENT not in best:
         raise WeightsError(
-            f"{file.path}: several networks of this architecture lie in it, under {', '.join(best)}, "
-            f"expected one, or one under {_STUDENT}: save the one that is meant to a file of its own"
+            f"{file.path}: it holds several networks of this architecture, under {', '.join(best)}, "
+            f"expected one, or one under {_STUDENT}: save the one you want in a file of its own"
         )
     prefix = _STUDENT if _STUDENT in best else best[0]
     others = [other for other in best if other != prefix]

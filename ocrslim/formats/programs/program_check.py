@@ -35,4 +35,4 @@ def check_program(path: Path | str) -> Shape:
     try:
         return program.check()
     except FormatFault as fault:
-        raise WeightsError(f"{path}: not a program that is run here: {fault}: copy or export it again") from None
+        raise WeightsError(f"{path}: not a program that ocrslim runs: {fault}: copy or export it again") from None

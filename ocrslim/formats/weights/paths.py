@@ -53,8 +53,7 @@ def existing_file(path: Path) -> Path:
         open_regular(path).close()  # says what it is, if it is no file
     if _ADDRESS.match(str(path)):
         raise WeightsError(
-            f"{path}: an address, expected a file: nothing is fetched here; download it, unpack it if it is an "
-            "archive, and name the file"
+            f"{path}: a URL, expected a file: download it, unpack it if it is an archive, and name the file"
         )
     folder = path.parent
     if not folder.is_dir():

@@ -49,7 +49,7 @@ def trace(model: nn.Layer, *input_shapes: Shape) -> ChannelGraph:
     try:
         training = traced(model, input_shapes, training=True)
     except GraphError as error:
-        logger.warning("as it trains, the network cannot be traced (%s): only what inference runs is followed", error)
+        logger.warning("the network cannot be traced in training mode (%s): only its inference is analysed", error)
         training = None
     shapes = {key: tuple(p.shape) for key, p in model.named_parameters() if not p.stop_gradient}
     return build_graph(inference, training, _weights(model), shapes)
@@ -74,7 +74,7 @@ def traced(model: nn.Layer, input_shapes: Sequence[Shape], training: bool) -> Pr
             raise GraphError(
                 f"{type(model).__name__}: cannot be traced with {described(input_shapes)} ({last_line(error)}): "
                 "expected the shapes that forward(self, ...) takes, tensors one by one and in order, and code in a "
-                "file that does not read values; put a layer around the network whose forward calls it so"
+                "file that does not read values; wrap the network in a layer whose forward calls it this way"
             ) from error
     keys = {tensor.name: key for key, tensor in (*model.named_buffers(), *model.named_parameters())}
     reader = _Reader(keys)
