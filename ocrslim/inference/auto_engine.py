@@ -1,4 +1,4 @@
-"""Scoring a network while it changes: its weights of the moment on the runtime, traced once.
+"""Scoring a network while it changes: its current weights on the runtime, traced once.
 
 The runtime takes a fifth of the time that dygraph takes, but two seconds for the trace and, for each new set of
 weights, a tenth of a second and a pass in dygraph that proves it. So a small evaluation stays in dygraph.
@@ -56,7 +56,7 @@ class AutoEngine:
 
     @contextlib.contextmanager
     def engine(self, images: Images) -> Iterator[Engine]:
-        """An engine for `images` and the weights as they are now, which must not change inside the block.
+        """Open an engine for `images` and the current weights, which must not change inside the block.
 
         It is Paddle Inference with oneDNN, held against dygraph on the first image; dygraph itself on a GPU, for few
         or small images, and, with a warning, where the runtime fails or is off by more than `PROOF_TOLERANCE`. After
@@ -75,7 +75,7 @@ class AutoEngine:
                 layer.training = training
 
     def _fast(self, images: Images) -> _FastEngine | None:
-        """None where the runtime fails."""
+        """Load the runtime; None if it fails."""
         reference = DygraphEngine(self._model)
         try:
             run = self._load()

@@ -1,4 +1,4 @@
-"""Stable, human names for what `sen.pickle`, plans and the `Prune` section talk about.
+"""Public names of layers, as `sen.pickle`, plans and the `Prune` section have them.
 
 MobileNetV3's backbone has the names that PaddleOCR's pruning documents use; everything else keeps its
 state-dict key. The scheme: `backbone.conv` is `conv1`; block b of stage s is `conv{2 + blocks before it}`
@@ -53,7 +53,7 @@ def _variant(architecture: Mapping[str, Any]) -> str:
 
 @functools.cache
 def _public_names(variant: str) -> dict[str, str]:
-    """Return the state-dict key -> human name for one MobileNetV3, whether or not it has all these layers (SE)."""
+    """Return the public name of each state-dict key of one MobileNetV3, whether or not it has all these layers (SE)."""
     stages = STAGES.get(variant)
     if stages is None:
         return {}

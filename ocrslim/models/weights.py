@@ -109,7 +109,7 @@ def load_weights(model: nn.Layer, source: str | Path) -> LoadReport:
 
 
 def init_backbone(model: nn.Layer, source: str | Path) -> BackboneReport:
-    """Start the backbone of `model` from whatever fits of another network's, or of a backbone's own weights.
+    """Initialise the backbone of `model` from the weights that fit in a file of another network or of a backbone.
 
     A layer fits when its key and shape are the same. Inference models and ONNX files have an order
     in place of keys: of those, layers are taken up to the first that does not fit.
