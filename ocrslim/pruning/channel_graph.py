@@ -20,11 +20,11 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ocrslim.errors import GraphError, PlanError, last_line
+from ocrslim.errors import GraphError, PlanError
 from ocrslim.graph import INPUT, OUTPUT, ChannelGraph, Group, Member, Shape, as_it_was, described, floating_type, trace
 from ocrslim.pruning.plan import Cut, Plan, combine
 from ocrslim.pruning.surgery import is_pruned, pruned
-from ocrslim.utils import postponed
+from ocrslim.utils import last_line, postponed
 
 logger = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ from ocrslim.training import (
     fit,
     wants_event_log,
 )
-from ocrslim.utils import Ranks, check_writable, joined
+from ocrslim.utils import Ranks, check_writable, join_launch
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def prune_and_train(
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     require_patterns(config)
     check_source(config)
-    with joined() as ranks:
+    with join_launch() as ranks:
         return _run(config, ranks, choice, on_choice or (lambda _: None))
 
 

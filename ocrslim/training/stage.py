@@ -14,7 +14,7 @@ from ocrslim.training.checkpointing.run import check_source
 from ocrslim.training.fitting import FitResult, fit
 from ocrslim.training.job import TrainingJob
 from ocrslim.training.monitoring.visualdl import wants_event_log
-from ocrslim.utils import check_writable, hash_arrays, joined
+from ocrslim.utils import check_writable, hash_arrays, join_launch
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def train(config: Config) -> FitResult:
     wants_event_log(config)
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     check_source(config)
-    with joined() as ranks:
+    with join_launch() as ranks:
         if ranks.first:
             check_writable(config.save_model_dir)
         training, evaluation = scan_both(config)

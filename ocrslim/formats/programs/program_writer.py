@@ -40,7 +40,7 @@ class ProgramWriter:
         self._outputs += 1
 
     def parameter(self, array: np.ndarray) -> str:
-        """A constant of the program; its name."""
+        """Add a constant to the program; return its name."""
         name = f"parameter_{len(self._parameters):05d}"
         self._parameters[name] = np.ascontiguousarray(array, dtype=np.float32)
         self._declare(name, array.shape, persistable=True)
@@ -65,11 +65,11 @@ class ProgramWriter:
             _set(op.attrs.add(name=name), value)
 
     def program(self) -> bytes:
-        """The content of a `.pdmodel`."""
+        """Return the content of a `.pdmodel`."""
         return self._program.SerializeToString()
 
     def parameters(self) -> bytes:
-        """The content of a `.pdiparams`: the arrays in the order of their names."""
+        """Return the content of a `.pdiparams`: the arrays in the order of their names."""
         return write_tensors(self._parameters)
 
     def _declare(self, name: str, shape: Sequence[int], persistable: bool = False) -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ocrslim.errors import WeightsError
-from ocrslim.formats.faults import shown
 from ocrslim.formats.pickles.safe_pickle import read_pickle
 from ocrslim.formats.weights.weight_file import MOST_BYTES, Arrays
-from ocrslim.utils import open_regular
+from ocrslim.utils import open_regular, printable
 
 # what a file that is no checkpoint may be, by its first bytes
 _OTHERS = {
@@ -46,14 +45,15 @@ def read_checkpoint(path: Path) -> Arrays:
             value = value[1]  # Paddle 2.0 stored (parameter name, array)
         if not isinstance(key, str) or not isinstance(value, np.ndarray):
             raise WeightsError(
-                f"{path}: not a checkpoint: entry {shown(repr(key))} is a {type(value).__name__}, no array; {expected}"
+                f"{path}: not a checkpoint: entry {printable(repr(key))} is a {type(value).__name__}, not an array; "
+                f"{expected}"
             )
         arrays[key] = value
     return arrays
 
 
 def _other_kind(path: Path) -> str | None:
-    """What else a file is, and what helps; None where its first bytes do not tell."""
+    """Guess the format of another file from its first bytes, with the remedy; None if unknown."""
     with open_regular(path) as stream:
         head = stream.read(512)
     if head[257:262] == b"ustar":

@@ -42,7 +42,7 @@ def _read_combined(path: Path, program: Path) -> Arrays:
 
 
 def _parameters(program: Path) -> dict[str, tuple[int, ...]]:
-    """Shapes of a program's parameters, by name."""
+    """Return the shapes of a program's parameters, by name."""
     try:
         return read_program(program).parameters()
     except FormatFault as fault:

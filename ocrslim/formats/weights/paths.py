@@ -6,12 +6,10 @@ import difflib
 import itertools
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from ocrslim.errors import WeightsError
-from ocrslim.formats.faults import shown
-from ocrslim.utils import open_regular
+from ocrslim.utils import listed, open_regular, printable
 
 # `pathlib` makes one slash of two
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
@@ -21,9 +19,9 @@ _ENTRIES = 1000  # of a folder, that a missing file's name is compared with
 
 
 def unreadable(source: object, error: OSError) -> WeightsError:
-    """What to say where weights cannot be read."""
+    """Make the error for weights that cannot be read."""
     return WeightsError(
-        f"{shown(source, 300)}: cannot be read: {error.strerror or error}: check the path and its permissions"
+        f"{printable(source, 300)}: cannot be read: {error.strerror or error}: check the path and its permissions"
     )
 
 
@@ -31,7 +29,7 @@ def resolve_checkpoint(source: str | Path) -> Path:
     """Return the checkpoint that `source` names, adding `.pdparams` where that is left out.
 
     Raises:
-        WeightsError: no such file, and the message has what lies there instead; or none that can be read.
+        WeightsError: no such file, and the message has what lies there instead; or it cannot be read.
     """
     source = Path(source)
     completed = Path(f"{source}.pdparams")
@@ -55,8 +53,7 @@ def existing_file(path: Path) -> Path:
         open_regular(path).close()  # says what it is, if it is no file
     if _ADDRESS.match(str(path)):
         raise WeightsError(
-            f"{path}: an address, expected a file: nothing is fetched here; download it, unpack it if it is an "
-            "archive, and name the file"
+            f"{path}: a URL, expected a file: download it, unpack it if it is an archive, and name the file"
         )
     folder = path.parent
     if not folder.is_dir():
@@ -72,15 +69,8 @@ def existing_file(path: Path) -> Path:
 
 
 def listing(folder: Path, wanted: str, limit: int = 5) -> str:
-    """What lies in `folder`, names most like `wanted` first."""
+    """List the entries of `folder` in one line, names most like `wanted` first."""
     entries = itertools.islice(folder.iterdir(), _ENTRIES)
-    names = [shown(entry.name) + ("/" if entry.is_dir() else "") for entry in entries]
+    names = [printable(entry.name) + ("/" if entry.is_dir() else "") for entry in entries]
     names.sort(key=lambda name: (-difflib.SequenceMatcher(None, wanted, name).ratio(), name))
-    return some(names, limit) if names else "nothing"
-
-
-def some(items: Iterable[str], limit: int = 3) -> str:
-    """The first few `items` in one line, and how many more there are."""
-    items = [shown(item) for item in items]
-    more = f" and {len(items) - limit} more" if len(items) > limit else ""
-    return ", ".join(items[:limit]) + more
+    return listed(names, limit) if names else "nothing"

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from ocrslim.errors import WeightsError
-from ocrslim.formats.faults import FormatFault, shown
+from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.weights.checkpoint import read_checkpoint
 from ocrslim.formats.weights.inference_model import read_inference_model
 from ocrslim.formats.weights.onnx import read_onnx
 from ocrslim.formats.weights.paths import existing_file, resolve_checkpoint, unreadable
 from ocrslim.formats.weights.weight_file import CHECKPOINT, MOST_BYTES, ONNX, Arrays, WeightFile
-from ocrslim.utils import read_file
+from ocrslim.utils import printable, read_file
 
 # what a model in another form than a checkpoint may be named by
 EXPORTED = (".onnx", ".pdmodel", ".pdiparams", ".json")
@@ -44,7 +44,7 @@ def read_weight_file(source: str | Path) -> WeightFile:
 
 
 def require_finite(file: WeightFile) -> None:
-    """Demand that no array of `file` has a value that is no number.
+    """Require that all values in the arrays of `file` are finite.
 
     Raises:
         WeightsError: naming the first that has.
@@ -56,9 +56,9 @@ def require_finite(file: WeightFile) -> None:
 
 
 def not_finite(path: Path, key: str, wrong: int, size: int) -> str:
-    """What to say of an array with `wrong` values of `size` that are no numbers."""
+    """Make the message for an array in which `wrong` of `size` values are not finite."""
     return (
-        f"{path}: {shown(key)} holds {wrong} NaN or infinite values of {size}, expected finite numbers: "
+        f"{path}: {printable(key)} holds {wrong} NaN or infinite values of {size}, expected finite numbers: "
         "use an earlier checkpoint, from before the training diverged"
     )
 

@@ -20,7 +20,7 @@ MOST_BYTES = 2 * GIB
 
 @dataclass(frozen=True)
 class WeightFile:
-    """What was found: `path` of the file, its `kind` ('checkpoint', 'inference' or 'onnx'), its arrays."""
+    """A file of weights as read: its `path`, its `kind` ('checkpoint', 'inference' or 'onnx'), its arrays."""
 
     path: Path
     kind: str
