@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from ocrslim.config import Config
 from ocrslim.selection import Choice, NothingToPrune, choose, prune_and_train
+from ocrslim.utils import is_first_rank
 
 T = TypeVar("T")
 
@@ -14,7 +15,8 @@ T = TypeVar("T")
 def run_prune(config: Config) -> dict[str, Any]:
     """Stage 2: choose a plan, prune, refit and fine-tune; write a checkpoint with its plan."""
     result = _with_reasons(lambda: prune_and_train(config, on_choice=_show))
-    print(result.training.summary())
+    if is_first_rank():
+        print(result.training.summary())
     return result.to_json()
 
 
