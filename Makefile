@@ -1,10 +1,10 @@
-# make setup | demo | test | test-all | test-hostile | lint | format
+# make setup | demo | test | test-all | test-versions | test-hostile | lint | format
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-all test-hostile lint format clean
+.PHONY: setup demo test test-all test-versions test-hostile lint format clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,11 @@ test: setup
 # the slow tests as well: whole networks of others, real weights, launched processes that are killed
 test-all: setup
 	$(BIN)/python -m pytest -m ""
+
+# the tests of `make test` on the lowest and the highest Python that setup.py promises, each in an environment of its own
+# under output/versions; half an hour each, what is done is not repeated; writes benchmarks/versions.md and .json
+test-versions: setup
+	$(BIN)/python benchmarks/versions.py 3.9 3.12
 
 # wrong inputs by the hundred, and kills: by hand, about half an hour; writes docs/robustness.md and benchmarks/hostile.json
 test-hostile: setup

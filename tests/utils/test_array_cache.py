@@ -22,8 +22,10 @@ def pair(number):
 
 
 def same(found, number):
-    return found is not None and all(
-        a.shape == b.shape and np.array_equal(a, b) for a, b in zip(found, pair(number), strict=True)
+    return (
+        found is not None
+        and len(found) == 2
+        and all(a.shape == b.shape and np.array_equal(a, b) for a, b in zip(found, pair(number)))
     )
 
 

@@ -84,12 +84,12 @@ def unsplit(program: Program) -> Partition:
 
 def part(ops: Iterable[Op], outputs: Sequence[Value], known: Collection[Id]) -> list[Op]:
     """Select the operators, in order, that compute `outputs` from values in `known`."""
-    wanted = {value.id for value in outputs} - set(known)
+    wanted = {value.id for value in outputs}.difference(known)
     found = []
     for op in reversed(list(ops)):
         if any(value.id in wanted for value in op.outputs):
             found.append(op)
-            wanted |= {value.id for value in op.values()} - set(known)
+            wanted |= {value.id for value in op.values()}.difference(known)
     return found[::-1]
 
 
