@@ -66,6 +66,6 @@ setup(
         "decorator",
     ],
     # Global.use_visualdl; a requirement of nobody else: it brings a web server, pandas and more
-    extras_require={"visualdl": ["visualdl>=2.5.3,<3"]},
+    extras_require={"visualdl": ["visualdl>=2.5.3,<3"], "notebook": ["pandas>=2", "ipykernel"]},
     entry_points={"console_scripts": ["ocrslim = ocrslim.cli:main"]},
 )

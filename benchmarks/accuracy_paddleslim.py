@@ -23,11 +23,11 @@ def prune(config: Any) -> Answer:
     nothing, as PaddleSlim measures too. No layer is left alone, and nothing is aligned: its defaults.
     """
     from ocrslim.pruning.cost import measure_cost
-    from ocrslim.pruning.loading import load_prunable
-    from ocrslim.pruning.prunable import load_scored
+    from ocrslim.pruning.loading import load_base_network
+    from ocrslim.pruning.prunable import load_prunable_network
     from ocrslim.pruning.surgery import apply_plan
 
-    began, network = time.monotonic(), load_scored(config)
+    began, network = time.monotonic(), load_prunable_network(config)
     fraction = config.prune.target["macs"]
     pruner = own_pruner(network.model)
     table = own_table(network, pruner)
@@ -39,7 +39,7 @@ def prune(config: Any) -> Answer:
     tolerance = closest_tolerance(lambda loss: 1 - measure_cost(network.graph, cuts_at(loss)).macs / full, fraction)
     cuts, ratios = cuts_at(tolerance), pruner._get_ratios_by_loss(table, tolerance)
     plan = _plan(config, network, cuts, ratios)
-    model = load_prunable(config).model
+    model = load_base_network(config).model
     apply_plan(model, plan)
     model.eval()
     pruner.prune_vars(ratios, 0)

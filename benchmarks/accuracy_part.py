@@ -129,19 +129,19 @@ def held_against_dygraph(engine: Any, model: Any, images: Any) -> list[float]:
 def recover(config: Any) -> Answer:
     """Our network before training, chosen, cut and refitted as `ocrslim prune` does -> `pruned.pdparams`, its plan."""
     from ocrslim.data.eval_set import scan_both
-    from ocrslim.pruning.loading import load_prunable
-    from ocrslim.pruning.prunable import load_scored
+    from ocrslim.pruning.loading import load_base_network
+    from ocrslim.pruning.prunable import load_prunable_network
     from ocrslim.pruning.surgery import apply_plan
-    from ocrslim.selection.candidates import Trials
+    from ocrslim.selection.candidates import CandidateScores
     from ocrslim.selection.chooser import choose_plan
 
     data = scan_both(config)
-    teacher, network = load_prunable(config), load_scored(config, data[0])
-    choice = choose_plan(network, partial(Trials(config, teacher, data).score, config))
+    teacher, network = load_base_network(config), load_prunable_network(config, data[0])
+    choice = choose_plan(network, partial(CandidateScores(config, teacher, data).score, config))
     apply_plan(network.model, choice.plan)
     network.model.eval()
     as_cut, start = scored(network.model, config)["scores"], time.monotonic()
-    Trials(config, teacher, data).refit(network.model, choice.plan)  # one that has not done it yet
+    CandidateScores(config, teacher, data).refit(network.model, choice.plan)  # one that has not done it yet
     own = {"as_cut": as_cut, "recovery_seconds": time.monotonic() - start, **choice.to_json()}
     return {**keep(network.model, choice.plan, config), **own}
 

@@ -21,9 +21,9 @@ def groups(request: Answer) -> Answer:
 
     config = configuration(request)
     import_paddle()
-    from ocrslim.pruning.prunable import load_scored
+    from ocrslim.pruning.prunable import load_prunable_network
 
-    graph = load_scored(config).graph
+    graph = load_prunable_network(config).graph
     return {"groups": list(graph.groups), "macs": graph.macs}
 
 

@@ -28,9 +28,9 @@ def _pruner(config: Any) -> tuple[Any, Any]:
     base._to_static_mode_guard_ = base.to_static_mode_guard  # the name that PaddleSlim knows it by
     from paddleslim.dygraph import FPGMFilterPruner
 
-    from ocrslim.pruning.loading import load_prunable
+    from ocrslim.pruning.loading import load_base_network
 
-    model = load_prunable(config).model
+    model = load_base_network(config).model
     model.train()  # so that it sees the branch that only training runs, as in PaddleOCR's script
     pruner = FPGMFilterPruner(model, list(_TRACED))
     for name in logging.root.manager.loggerDict:

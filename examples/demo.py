@@ -1,6 +1,6 @@
-"""`make demo`: real weights, rendered images, the documented workflow, and a table of what it bought.
+"""`make demo`: the documented workflow on real weights and rendered images, and a table of the results.
 
-Run from the repository: it calls the three scripts as a user would, each in a process of its own.
+Run it from the repository: it calls the three scripts as a user would, each in its own process.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LATENCY_SHAPE = (1, 3, 736, 1280)
 
 @dataclass(frozen=True)
 class Measured:
-    """One network, as its exported folder shows it."""
+    """Measurements of one exported network."""
 
     macs: int
     params: int
@@ -58,7 +58,7 @@ class Measured:
 
 
 def main() -> int:
-    """Run the demo; 0 where the pruned model keeps both promises, 1 where it misses one, 2 on an error."""
+    """Run the demo and return its exit code: 0 if the pruned model meets both goals, 1 if not, 2 on an error."""
     start = time.monotonic()
     try:
         before, after = run()
@@ -66,10 +66,10 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_CODE
     except subprocess.CalledProcessError as error:
-        print(f"error: the demo stops, as this command failed: {' '.join(error.cmd)}", file=sys.stderr)
+        print(f"error: this command of the demo failed: {' '.join(error.cmd)}", file=sys.stderr)
         return EXIT_CODE
     except KeyboardInterrupt:
-        print("\ninterrupted: `make demo` continues where it was", file=sys.stderr)
+        print("\ninterrupted: run `make demo` again to continue", file=sys.stderr)
         return 130
     print(f"\n{comparison_table(before.rows(), after.rows())}\n")
     write_json(OUTPUT / "demo.json", {"before": before.rows(), "after": after.rows()})
@@ -79,7 +79,7 @@ def main() -> int:
 
 
 def run() -> tuple[Measured, Measured]:
-    """Import, render, analyse, prune, export, predict; both networks measured."""
+    """Import, render, analyse, prune, export and predict; measure both networks."""
     weights = OUTPUT / "unpruned" / "best_accuracy"
     step(f"{SHIPPED_CONFIG}, with small images and few steps -> {CONFIG}")
     load_config(SHIPPED_CONFIG, overrides()).save(CONFIG)
@@ -88,7 +88,7 @@ def run() -> tuple[Measured, Measured]:
     step(f"{TRAIN_IMAGES} + {EVAL_IMAGES} rendered images with labels")
     render_dataset(OUTPUT / "data" / "train", TRAIN_IMAGES, seed=1, size=(SIZE, SIZE))
     render_dataset(OUTPUT / "data" / "eval", EVAL_IMAGES, seed=2, size=(SIZE, SIZE))
-    step("1. which layers can lose channels, and what it costs")
+    step("1. sensitivity analysis: the loss of each layer")
     script("sensitivity_anal.py", f"Global.pretrain_weights={weights}")
     step("2. prune by that table, then a short fine-tune")
     pruning = script("pruning_and_finetune.py", f"Global.pretrain_weights={weights}")
@@ -127,7 +127,7 @@ def score_and_draw(name: str) -> dict[str, float]:
 
 
 def overrides() -> list[str]:
-    """What the demo changes in the shipped configuration: where data lies, small images, few steps."""
+    """Changes to the shipped configuration: paths of the data, small images, few steps."""
     data = OUTPUT / "data"
     return [
         "Global.use_gpu=false",
@@ -168,17 +168,17 @@ def step(title: str) -> None:
 
 
 def script(name: str, *changes: str) -> dict[str, Any]:
-    """Run one of the three documented scripts; its JSON result."""
+    """Run one of the three documented scripts; return its JSON result."""
     return command(sys.executable, str(SCRIPTS / name), "-c", CONFIG, "-o", *changes)
 
 
 def ocrslim(*arguments: str) -> dict[str, Any]:
-    """Run the console command `ocrslim`; its JSON result."""
+    """Run the console command `ocrslim`; return its JSON result."""
     return command(str(Path(sys.executable).with_name("ocrslim")), *arguments)
 
 
 def command(*words: str) -> dict[str, Any]:
-    """Run a command with `--json`, showing it and what it prints."""
+    """Run a command with `--json`, print it and its output, and return its JSON result."""
     print("$", " ".join(Path(words[0]).name if i == 0 else word for i, word in enumerate(words)), flush=True)
     result = ""
     with subprocess.Popen([*words, "--json"], stdout=subprocess.PIPE, text=True) as process:
@@ -192,7 +192,7 @@ def command(*words: str) -> dict[str, Any]:
 
 
 def print_paths() -> None:
-    """Where the demo's artifacts lie."""
+    """Print the paths of the demo's artifacts."""
     for what, path in {
         "sensitivity table": "model/sen.pickle, sen.json",
         "pruned checkpoint": "model/best_accuracy.pdparams",
@@ -205,23 +205,23 @@ def print_paths() -> None:
 
 
 def judge(before: Measured, after: Measured) -> int:
-    """Whether the two promises hold, said in words."""
+    """Report whether both goals are met; return 0 if so, else 1."""
     removed = 1 - after.macs / before.macs
     kept = after.scores["hmean"] / before.scores["hmean"]
     missed = []
     if removed < LEAST_MACS_REMOVED:
-        missed.append(f"removed {removed:.1%} of the MACs, at least {LEAST_MACS_REMOVED:.0%} were promised")
+        missed.append(f"removed {removed:.1%} of the MACs, goal at least {LEAST_MACS_REMOVED:.0%}")
     if kept < LEAST_HMEAN_KEPT:
-        missed.append(f"kept {kept:.1%} of the hmean, at least {LEAST_HMEAN_KEPT:.0%} were promised")
+        missed.append(f"kept {kept:.1%} of the hmean, goal at least {LEAST_HMEAN_KEPT:.0%}")
     for line in missed:
         print(f"missed: {line}", file=sys.stderr)
     if not missed:
-        print(f"kept both promises: {removed:.1%} of the MACs removed, {kept:.1%} of the hmean kept")
+        print(f"both goals met: {removed:.1%} of the MACs removed, {kept:.1%} of the hmean kept")
     return 1 if missed else 0
 
 
 def contact_sheet(folders: Sequence[Path], path: Path, titles: Sequence[str], most: int = 4) -> None:
-    """The first images of several folders, a row a folder, as one picture at `path`."""
+    """Write the first images of several folders as one picture, a row for each folder."""
     names = sorted({p.name for p in folders[0].glob("*.png")} & {p.name for p in folders[-1].glob("*.png")})[:most]
     figure = Figure(figsize=(3.2 * len(names), 3.4 * len(folders)))
     axes = figure.subplots(len(folders), len(names), squeeze=False)

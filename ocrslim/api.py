@@ -1,4 +1,4 @@
-"""Pruning from Python: what the three scripts do, as values that can be looked at.
+"""Pruning from Python: the stages of the three scripts as functions and values.
 
     import ocrslim
 
@@ -8,8 +8,8 @@
     small.fit("train.txt", "val.txt", data_dir="images").export("inference_model")
 
 Every setting of the configuration can be given by its dotted name, as on the command line:
-`ocrslim.load("det.yml", options={"Global.seed": 1})`. What takes long is resumed when it is called again with the same
-arguments. Nothing is printed: progress and remarks go to the logger `ocrslim`.
+`ocrslim.load("det.yml", options={"Global.seed": 1})`. An interrupted call continues when it is called again with the
+same arguments. Nothing is printed to standard output: messages go to the logger `ocrslim`.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ import numpy as np
 
 from ocrslim.config import Config, load_config
 from ocrslim.data import EvalSet, NetworkMemory, Preprocessor, scan_evaluation
-from ocrslim.evaluation import Scorer, post_processor
+from ocrslim.evaluation import Scorer, open_engine, post_processor, scoring_engine
 from ocrslim.export import Exported, export_network
 from ocrslim.formats import Sensitivities
-from ocrslim.inference import AutoEngine, DygraphEngine
+from ocrslim.inference import AutoEngine, DygraphEngine, is_inference_folder
 from ocrslim.models import build_model
 from ocrslim.pruning import (
     Cost,
@@ -36,7 +36,7 @@ from ocrslim.pruning import (
     Plan,
     apply_plan,
     load_network,
-    load_scored,
+    load_prunable_network,
     measure_cost,
     model_graph,
     untrained,
@@ -58,9 +58,9 @@ class Model:
     """A network with its configuration.
 
     Attributes:
-        path: of the configuration.
-        options: settings that win over it, by dotted name.
-        training: what training brought, where it was trained here.
+        path: path of the configuration.
+        options: settings that override it, by dotted name.
+        training: result of the training; None where `fit` did not make the model.
     """
 
     training: FitResult | None = None
@@ -70,29 +70,38 @@ class Model:
 
     @functools.cached_property
     def config(self) -> Config:
-        """The configuration with the options; raises `ConfigError` for everything that is wrong with it."""
+        """The configuration with the options.
+
+        Raises:
+            ConfigError: with all faults of the configuration.
+        """
         config = load_config(self.path, [f"{key}={json.dumps(value)}" for key, value in self.options.items()])
         use_device(bool(config.get("Global.use_gpu")))
         return config
 
     @functools.cached_property
     def network(self) -> Network:
-        """The network with its weights, and the plan that it is pruned by, if it is."""
+        """The network with its weights and its plan, loaded at the first access."""
         return load_network(untrained(self.config))
 
     @property
     def plan(self) -> Plan | None:
-        """What the network is pruned by; None for an unpruned one."""
+        """The plan that the network is pruned by; None for an unpruned one."""
         return self.network.plan
 
     @functools.cached_property
     def cost(self) -> Cost:
-        """MACs at the nominal size of the task, and parameters."""
+        """MACs at the task's nominal size (736x1280 for a detector), and parameters."""
         unpruned = model_graph(build_model(self.config.section("Architecture")), self.config.task)
         return measure_cost(unpruned, self.plan.cuts if self.plan is not None else ())
 
+    @property
+    def _exported(self) -> bool:
+        """True if the weights are an exported folder, which runs without building the network."""
+        return "network" not in self.__dict__ and is_inference_folder(self.config.weights or "")
+
     def with_options(self, options: Options) -> Model:
-        """The same with other settings, by dotted name."""
+        """Return the model with further settings, by dotted name."""
         return Model(self.path, {**self.options, **options})
 
     def evaluate(self, labels: str | Path, data_dir: str | Path | None = None) -> dict[str, float]:
@@ -104,17 +113,18 @@ class Model:
         config = self.with_options(_dataset("Eval", labels, data_dir)).config
         config.require("Eval", "PostProcess")
         images = EvalSet(scan_evaluation(config), config)
-        with AutoEngine(self.network.model, config.task).engine(images) as engine:
+        opened = scoring_engine(config) if self._exported else AutoEngine(self.network.model, config.task).engine
+        with opened(images) as engine:
             return Scorer(config)(engine, images)
 
     def predict(self, image: str | Path) -> Any:
-        """The prediction for one image file: for detection polygons [k, 2] in pixels."""
-        engine = DygraphEngine(self.network.model)
+        """Predict for one image file: for detection polygons [k, 2] in pixels."""
+        engine = open_engine(self.config) if self._exported else DygraphEngine(self.network.model)
         prepared = Preprocessor(self.config, NetworkMemory(engine, self.config.task))(image)
         return post_processor(self.config)(engine(prepared.image), prepared.shape)
 
     def draw(self, image: str | Path) -> Picture:
-        """The prediction for one image file, drawn into it."""
+        """Predict for one image file and draw the prediction into it."""
         config = self.config
         pixels = Preprocessor(config)(image).pixels
         return Picture(config.task.draw(pixels, self.predict(image))[:, :, ::-1])
@@ -127,17 +137,17 @@ class Model:
         out: str | Path | None = None,
         options: Options | None = None,
     ) -> Model:
-        """Train the network on labelled images; goes on where it was when it is called again.
+        """Train the network on labelled images; an interrupted training continues at the next call.
 
         Args:
             train_labels: label file or files to train on.
-            val_labels: label file or files to score on.
-            data_dir: the folder of their images.
+            val_labels: label file or files to evaluate on.
+            data_dir: folder of their images.
             out: folder for checkpoints; by default `Global.save_model_dir`.
             options: settings by dotted name, such as `{"Global.epoch_num": 10}`.
 
         Returns:
-            the network with the best weights; its `training` has the scores.
+            the model with the best weights; its `training` has the scores.
 
         Raises:
             TrainingError: the folder holds another run, or training diverged.
@@ -156,17 +166,17 @@ class Model:
         return train(config)
 
     def _trained(self, result: FitResult) -> Model:
-        """The network of a finished training."""
+        """Return the model with the weights of a finished training."""
         trained = self.with_options({"Global.pretrained_model": str(result.weights)})
         trained.training = result
         return trained
 
     def export(self, folder: str | Path) -> Exported:
-        """Write an inference model, proven against this network.
+        """Write an inference model and compare its output with this network's.
 
         Raises:
-            ExportError: the exported model computes something else.
-            ArtifactError: the folder cannot be written, or holds something else.
+            ExportError: the outputs differ.
+            ArtifactError: the folder cannot be written, or holds other files.
         """
         self.config.require("Architecture", "PostProcess")
         return export_network(self.network, self.config, Path(folder))
@@ -177,10 +187,10 @@ class Model:
 
 
 class SensitivityTable:
-    """Losses by layer and ratio, and what is known of them.
+    """Losses by layer and ratio.
 
     Attributes:
-        model: what was analysed, with the settings of the analysis.
+        model: the analysed model, with the settings of the analysis.
         result: the measurements.
     """
 
@@ -194,7 +204,7 @@ class SensitivityTable:
 
     @property
     def losses(self) -> Sensitivities:
-        """{layer: {ratio: loss}}; a loss is the fraction of the unpruned network's score that is lost."""
+        """{layer: {ratio: loss}}; a loss is the relative fall of the score, as PaddleSlim defines it."""
         return self.result.measured.table
 
     @property
@@ -203,7 +213,7 @@ class SensitivityTable:
         return dict(self.result.measured.record["baseline"])
 
     def plot(self, curves: bool = False) -> Picture:
-        """Losses as a heat map of layers by ratios, or each layer's curve by itself."""
+        """Plot the losses as a heat map of layers by ratios, or as a curve for each layer."""
         return Picture(sensitivity_figures(self.picture)[curves])
 
     @property
@@ -212,7 +222,7 @@ class SensitivityTable:
         return self.result.picture()
 
     def to_frame(self) -> pandas.DataFrame:
-        """Losses as a table of pandas: a row a layer, a column a ratio.
+        """Return the losses as a pandas table: a row for each layer, a column for each ratio.
 
         Raises:
             ImportError: pandas is not installed.
@@ -228,11 +238,11 @@ class SensitivityTable:
 
 
 class PrunedModel(Model):
-    """A network as a plan leaves it, not yet trained.
+    """A pruned network, not yet refitted or trained.
 
     Attributes:
-        before: the network that it was.
-        choice: the plan, the losses expected and the costs.
+        before: the model before pruning.
+        choice: the plan, expected losses and costs.
     """
 
     def __init__(self, before: Model, choice: Choice, network: Network):
@@ -242,11 +252,11 @@ class PrunedModel(Model):
 
     @property
     def summary(self) -> str:
-        """The pruned layers, those left alone with the reasons, expected losses and costs."""
+        """A text with the pruned layers, the others with the reasons, expected losses and costs."""
         return self.choice.summary
 
     def _train(self, config: Config) -> FitResult:
-        """Refit the layers and train, as stage 2 does, by the plan that is chosen."""
+        """Refit the layers and train, as stage 2 does, with the chosen plan."""
         return prune_and_train(config, self.choice).training
 
 
@@ -254,7 +264,10 @@ class Picture:
     """A picture that notebooks show, and that can be saved."""
 
     def __init__(self, content: Figure | np.ndarray):
-        """`content`: a figure of matplotlib, or uint8 pixels [H, W, 3], red green blue."""
+        """
+        Args:
+            content: a matplotlib figure, or pixels, uint8 [H, W, 3] in RGB order.
+        """
         self._content = content
 
     def _repr_png_(self) -> bytes:
@@ -268,22 +281,22 @@ class Picture:
         return stream.getvalue()
 
     def save(self, path: str | Path) -> Path:
-        """Write it as a PNG."""
+        """Write the picture as a PNG file."""
         path = Path(path)
         path.write_bytes(self._repr_png_())
         return path
 
 
 def load(config: str | Path, weights: str | Path | None = None, options: Options | None = None) -> Model:
-    """Open a network.
+    """Open a model.
 
     Args:
-        config: a configuration of PaddleOCR's form.
+        config: a configuration in PaddleOCR's format.
         weights: a checkpoint, an inference folder or an ONNX file; by default `Global.pretrain_weights`.
-        options: settings that win over the configuration, by dotted name.
+        options: settings that override the configuration, by dotted name.
 
     Raises:
-        ConfigError: with every fault of the configuration.
+        ConfigError: with all faults of the configuration.
     """
     given = dict(options or {})
     if weights is not None:
@@ -300,17 +313,17 @@ def analyse(
     out: str | Path | None = None,
     **settings: Any,
 ) -> SensitivityTable:
-    """Measure how much accuracy each layer loses at each ratio; goes on where it was when it is called again.
+    """Measure the loss of each layer at each ratio; an interrupted analysis continues at the next call.
 
     Args:
-        labels: label file or files to score on; by default those of `Eval.dataset`.
-        data_dir: the folder of their images.
-        out: folder for `sen.pickle` and what belongs to it; by default `Global.save_model_dir`.
-        settings: of the section `Prune`, such as `ratios=[0.3, 0.5]`, `layers=["conv1*"]`, `mode="adaptive"`.
+        labels: label file or files to evaluate on; by default those of `Eval.dataset`.
+        data_dir: folder of their images.
+        out: folder for `sen.pickle` and its companions; by default `Global.save_model_dir`.
+        settings: settings of the section `Prune`, such as `ratios=[0.3, 0.5]`, `layers=["conv1*"]`, `mode="adaptive"`.
 
     Raises:
-        ConfigError, DataError, WeightsError: what is to be measured is incomplete or unreadable.
-        ArtifactError: the folder holds measurements of something else.
+        ConfigError, DataError, WeightsError: settings, images or weights are missing or wrong.
+        ArtifactError: the folder holds measurements of other weights, images or settings.
     """
     given = {f"Prune.{name}": value for name, value in settings.items()}
     if labels is not None:
@@ -327,16 +340,16 @@ def prune(
     target: Mapping[str, float] | None = None,
     **settings: Any,
 ) -> PrunedModel:
-    """Choose what each layer loses, and cut the network.
+    """Choose a plan and prune the network by it.
 
     Args:
-        table: of the network, or the path of a `sen.pickle`.
-        target: what to remove, as a fraction: `{"macs": 0.5}`, `{"params": 0.5}` or `{"latency": 0.4}`; without one
-            each layer loses what `Prune.loss_tolerance` permits.
-        settings: of the section `Prune`, such as `loss_tolerance=0.05`, `skip_first=0`.
+        table: sensitivity table of the model, or the path of a `sen.pickle`.
+        target: fraction to remove: `{"macs": 0.5}`, `{"params": 0.5}` or `{"latency": 0.4}`; without one each layer
+            gets the largest ratio within `Prune.loss_tolerance`.
+        settings: settings of the section `Prune`, such as `loss_tolerance=0.05`, `skip_first=0`.
 
     Raises:
-        NothingToPrune: no layer may lose channels; it has the reasons.
+        NothingToPrune: no layer may lose channels; the error has the reasons.
         PlanError: the target cannot be reached.
     """
     given = {f"Prune.{name}": value for name, value in settings.items()}
@@ -347,16 +360,16 @@ def prune(
     if target is not None:
         given["Prune.target"] = dict(target)
     asked = model.with_options(given)
-    scored = load_scored(untrained(asked.config))
-    choice = choose_plan(scored)
-    plan = choice.plan.after(scored.plan)
-    apply_plan(scored.model, choice.plan)
-    scored.model.eval()
-    return PrunedModel(asked, choice, Network(scored.model, plan, str(asked.config.weights)))
+    network = load_prunable_network(untrained(asked.config))
+    choice = choose_plan(network)
+    plan = choice.plan.after(network.plan)
+    apply_plan(network.model, choice.plan)
+    network.model.eval()
+    return PrunedModel(asked, choice, Network(network.model, plan, str(asked.config.weights)))
 
 
 def _dataset(mode: str, labels: str | Path | Sequence[str | Path], data_dir: str | Path | None) -> dict[str, Any]:
-    """Settings that point `mode`, "Train" or "Eval", to label files and their images."""
+    """Settings that name label files and their images for `mode`, "Train" or "Eval"."""
     files = [str(labels)] if isinstance(labels, (str, Path)) else [str(one) for one in labels]
     folder = {} if data_dir is None else {f"{mode}.dataset.data_dir": str(data_dir)}
     return {**folder, f"{mode}.dataset.label_file_list": files}

@@ -11,12 +11,6 @@ from collections.abc import Sequence
 EXIT_CODE = 2
 
 
-def last_line(error: Exception) -> str:
-    """What an error of Paddle's says, which comes last, without the place in its sources."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].partition(" (at /")[0].strip()[:160] if lines else type(error).__name__
-
-
 class OcrSlimError(Exception):
     """Base of everything that the person at the keyboard can put right."""
 

@@ -47,7 +47,7 @@ def run_guarded(command: Command, arguments: Namespace) -> int:
 
 def _run(command: Command, arguments: Namespace) -> None:
     """Read the configuration, then import Paddle, then run the command and print its result where `--json` asks."""
-    from ocrslim.utils import Interrupts, import_paddle, speaks
+    from ocrslim.utils import Interrupts, import_paddle, is_first_rank
 
     start = time.monotonic()
     logger.debug("%s", ", ".join(versions_text().splitlines()))
@@ -59,7 +59,7 @@ def _run(command: Command, arguments: Namespace) -> None:
         import_paddle(training=trains)
     with Interrupts():
         result = command.run(_prepared(command, config, trains) if command.needs_paddle else config, arguments)
-        if arguments.json and (speaks() or not command.trains):
+        if arguments.json and (is_first_rank() or not command.trains):
             print(json.dumps(result), flush=True)
     logger.debug("done in %.1f s", time.monotonic() - start)
 

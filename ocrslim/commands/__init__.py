@@ -1,4 +1,4 @@
-"""The commands, each one function of a configuration; what they return is what `--json` prints."""
+"""The commands, each a function of a configuration; `--json` prints the value that it returns."""
 
 from ocrslim.commands.evaluate import run_eval
 from ocrslim.commands.export import run_export

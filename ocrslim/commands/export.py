@@ -12,7 +12,7 @@ from ocrslim.pruning import load_network
 
 
 def run_export(config: Config) -> dict[str, Any]:
-    """Stage 3: checkpoint and plan -> an inference folder, proven against its source."""
+    """Stage 3: export a checkpoint and its plan to an inference folder, proven against its source."""
     config.require("Architecture", "PostProcess")
     target = config.get("Global.save_inference_dir")
     if not target:

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def run_groups(config: Config) -> dict[str, Any]:
-    """The channel groups of an architecture, and why the other layers have none; weights do not matter."""
+    """Print the channel groups of an architecture and the unprunable layers; no weights are read."""
     config.require("Architecture")
     architecture = config.section("Architecture")
     if config.weights:

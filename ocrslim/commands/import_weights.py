@@ -19,8 +19,13 @@ from ocrslim.utils import check_writable, hash_arrays, scratch_folder
 def run_import(config: Config, source: Path, destination: Path) -> dict[str, Any]:
     """Convert an ONNX file, an inference folder or a checkpoint to a `.pdparams` of this architecture.
 
-    Beside it lies its configuration, of the same name with `.yml`. What is there already and is something else is
-    replaced only with `Global.overwrite`, and what the command reads from never.
+    The configuration is written beside it, under the same name with `.yml`. Other files of these names are replaced
+    only with `Global.overwrite`, and the files that the command reads never.
+
+    Raises:
+        ArtifactError: a file would be replaced.
+        PlanError: `source` is a pruned checkpoint.
+        WeightsError: its weights are missing, damaged, or of another architecture.
     """
     config.require("Architecture")
     if destination.suffix != ".pdparams":
@@ -41,17 +46,19 @@ def run_import(config: Config, source: Path, destination: Path) -> dict[str, Any
 
 
 def _require_other_files(targets: Iterable[Path], sources: Iterable[Path]) -> None:
-    """Refuse to write over what the import reads from, be it by another name, or over what is no file."""
+    """Refuse to overwrite a source of the import, even under another name, or anything but a regular file."""
     for target in filter(Path.exists, targets):
         if not target.is_file():
-            raise ArtifactError(f"{target}: is there and is no file, expected a file to write: choose another")
+            raise ArtifactError(f"{target}: exists and is not a file, expected a file to write: choose another")
         for source in sources:
             if source.exists() and target.samefile(source):
-                raise ArtifactError(f"{target}: the import reads from it ({source}), expected a file of its own")
+                raise ArtifactError(
+                    f"{target}: the import reads this file ({source}), expected another one to write to"
+                )
 
 
 def _require_same(weights: Path, settings: Path, model: paddle.nn.Layer, config: Config) -> None:
-    """Refuse to replace files, but for those that the same import has written before."""
+    """Refuse to replace files that the same import has not written before."""
     if not weights.exists() and not settings.exists():
         return
     with scratch_folder() as folder:
@@ -61,7 +68,7 @@ def _require_same(weights: Path, settings: Path, model: paddle.nn.Layer, config:
     if not (same and weights.exists() and _holds(weights, model)):
         there = weights if weights.exists() else settings
         raise ArtifactError(
-            f"{there}: is there already, and not by this import, which would replace it: choose another name, "
+            f"{there}: exists and was not written by this import, which would replace it: choose another name, "
             "or replace it with -o Global.overwrite=true"
         )
 

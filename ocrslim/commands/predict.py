@@ -23,7 +23,7 @@ def run_predict(config: Config, images: Path, out: Path) -> dict[str, Any]:
 
 
 def _engine(config: Config) -> Engine:
-    """The network to run: without an architecture, an exported folder is all that it can be."""
+    """Open the network to run; without an architecture, the weights have to be an exported folder."""
     if config.weights and not config.get("Architecture"):
         return open_exported(config.weights, config.task)
     return open_engine(config)

@@ -7,19 +7,21 @@ from typing import Any, TypeVar
 
 from ocrslim.config import Config
 from ocrslim.selection import Choice, NothingToPrune, choose, prune_and_train
+from ocrslim.utils import is_first_rank
 
 T = TypeVar("T")
 
 
 def run_prune(config: Config) -> dict[str, Any]:
-    """Stage 2: plan from the table, surgery, refit, fine-tuning -> a checkpoint with its plan."""
+    """Stage 2: choose a plan, prune, refit and fine-tune; write a checkpoint with its plan."""
     result = _with_reasons(lambda: prune_and_train(config, on_choice=_show))
-    print(result.training.summary())
+    if is_first_rank():
+        print(result.training.summary())
     return result.to_json()
 
 
 def run_dry(config: Config) -> dict[str, Any]:
-    """Choose and print the plan that `run_prune` would apply; nothing is changed or written."""
+    """Choose and print the plan that `run_prune` would apply, without changing or writing anything."""
     choice = _with_reasons(lambda: choose(config))
     _show(choice)
     print("\ndry run: nothing was pruned and nothing written", flush=True)
@@ -31,7 +33,7 @@ def _show(choice: Choice) -> None:
 
 
 def _with_reasons(work: Callable[[], T]) -> T:
-    """Print the layers with the reasons where none of them may be pruned."""
+    """Run `work`; if no layer may be pruned, print the layers with the reasons."""
     try:
         return work()
     except NothingToPrune as error:

@@ -15,38 +15,38 @@ logger = logging.getLogger(__name__)
 
 
 def run_sensitivity(config: Config) -> dict[str, Any]:
-    """Stage 1: measure every prunable group -> `sen.pickle`, `sen.json` and two pictures."""
+    """Stage 1: measure every prunable group; write `sen.pickle`, `sen.json` and two pictures."""
     return _show(measure(config))
 
 
 def run_merge(config: Config, sources: Sequence[Path]) -> dict[str, Any]:
-    """Put the measurements of several folders, such as shards, together into `Global.save_model_dir`."""
+    """Merge the measurements of several folders, such as shards, into `Global.save_model_dir`."""
     return _show(merge(config, sources))
 
 
 def _show(result: SensitivityResult) -> dict[str, Any]:
-    """Print what is known, draw it, and return it."""
+    """Print, draw and return the result."""
     print(losses_text(result))
     pictures = result.draw()
     if result.settled < len(result.groups):
         logger.info(
-            "%d of %d layers are measured to the end; %s",
+            "%d of %d layers are finished; %s",
             *(result.settled, len(result.groups), _next(result.settings.share)),
         )
     return {**result.to_json(), "pictures": [str(path) for path in pictures]}
 
 
 def losses_text(result: SensitivityResult) -> str:
-    """The table that a user reads: each layer's ratio in adaptive mode, its losses in exact mode."""
+    """Format the result as a table: each layer's ratio in adaptive mode, its losses in exact mode."""
     if result.settings.mode == ADAPTIVE:
         return decisions_table(result.layers, result.settings.tolerance, result.measured.record["images"])
     return sensitivity_table(result.measured.table, result.names)
 
 
 def _next(share: Share) -> str:
-    """What to do where layers are left."""
+    """Hint for the user where layers are not finished."""
     if share.count == 1:
-        return "the same command goes on"
+        return "run the same command to continue"
     if share.one_folder:
-        return "the other ranks measure the rest; if one is lost, the same command goes on"
-    return "put the folders of all shards together with: ocrslim merge FOLDER FOLDER ... -c CONFIG"
+        return "the other ranks measure the rest; if one fails, run the same command to continue"
+    return "merge the folders of all shards with: ocrslim merge FOLDER FOLDER ... -c CONFIG"

@@ -6,10 +6,12 @@ from typing import Any
 
 from ocrslim.config import Config
 from ocrslim.training import train
+from ocrslim.utils import is_first_rank
 
 
 def run_train(config: Config) -> dict[str, Any]:
-    """The training loop without pruning, from `Global.pretrain_weights`, a backbone, or nothing."""
+    """Train without pruning, from `Global.pretrain_weights`, a backbone, or random weights."""
     result = train(config)
-    print(result.summary())
+    if is_first_rank():
+        print(result.summary())
     return result.to_json()

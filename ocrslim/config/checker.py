@@ -1,9 +1,9 @@
-"""A tree of settings beside its pydantic model: read as the program takes it, and every fault told in one line."""
+"""A tree of settings beside its pydantic model: read as the program takes it, every fault reported in one line."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
@@ -21,7 +21,7 @@ from ocrslim.utils import shortened
 MOST_PROBLEMS = 20  # that are printed
 _FEW = 6  # keys of a section, so few that a message can name them
 _MANY = 12  # more than these are not named
-_LARGE = 100  # a bound from here on is told beside the value that exceeds it
+_LARGE = 100  # a bound from here on is named beside the value that exceeds it
 MODEL_TYPE = "Architecture.model_type"
 
 
@@ -48,7 +48,7 @@ class Checker:
     problems: list[str]
 
     def configuration(self, tree: dict[str, Any]) -> dict[str, Any]:
-        """The whole tree as the program takes it; meaningless where `problems` were found."""
+        """Return the whole tree as the program takes it; meaningless where `problems` were found."""
         self._resolve_aliases(tree)
         for override in self.origins.overrides:
             self.problems += apply_override(tree, override, self.task.exclusive)
@@ -70,13 +70,13 @@ class Checker:
             if value is None or canonical in overridden:
                 continue
             if other is not None and other != value:
-                both = f"found {_short(value)}, but {canonical} is {_short(other)}; both name the same thing"
-                self.problems.append(f"{source}: {both}: keep one of them")
+                both = f"found {shortened(repr(value))}, but {canonical} is {shortened(repr(other))}"
+                self.problems.append(f"{source}: {both}; both name the same thing: keep one of them")
                 continue
             self.problems += apply_override(tree, Override(canonical, value, alias, source))
 
     def _read(self, kind: type[Section], given: dict[str, Any], key: str = "", owner: str = "") -> dict[str, Any]:
-        """A section as the program takes it; `owner`: whose keys these are, where they have no name."""
+        """Return a section as the program takes it; `owner`: whose keys these are, where they have no name."""
         try:
             return kind.model_validate(given).plain(given)
         except ValidationError as error:
@@ -88,7 +88,7 @@ class Checker:
         """Read every transform by itself: its name and its arguments."""
         entries, transforms = lookup(tree, f"{mode}.dataset.transforms"), self.task.transforms
         if not isinstance(entries, list) or not all(isinstance(entry, dict) and len(entry) == 1 for entry in entries):
-            return  # which was said already
+            return  # reported already
         names = [name for entry in entries for name in entry]
         for index, (entry, name) in enumerate(zip(entries, names)):
             place = name if names.count(name) == 1 else f"{index}.{name}"
@@ -98,13 +98,13 @@ class Checker:
                 known = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(transforms)}"
                 self._fault(f"{mode}.dataset.transforms.{index}", f"unknown transform {shortened(name)!r}: {known}")
             elif options is not None and not isinstance(options, dict):
-                self._unexpected(key, f"found {_short(options)}", "arguments by their names, or nothing")
+                self._unexpected(key, f"found {shortened(repr(options))}", "arguments by their names, or nothing")
             else:
                 checked = self._read(transforms[name], options or {}, key, name)
                 entry[name] = options if options is None else checked
 
     def _report(self, kind: type[Section], given: Any, prefix: str, owner: str, error: ErrorDetails) -> None:
-        """Tell one of pydantic's errors."""
+        """Report one of pydantic's errors."""
         place, context = _place(kind, error["loc"]), error.get("ctx", {})
         key = ".".join(filter(None, (prefix, *place.parts, context.get("key"))))
         if error["type"] == FAULT:
@@ -118,13 +118,16 @@ class Checker:
 
     def _wrong(self, key: str, value: Any, field: FieldInfo, error: ErrorDetails) -> None:
         if error["type"].startswith("union_tag_") and isinstance(value, dict):
-            found = "missing" if value.get("name") is None else f"found {_short(value['name'])}"
+            found = "missing" if value.get("name") is None else f"found {shortened(repr(value['name']))}"
             self._unexpected(f"{key}.name", found, one_of(list(_named(field))))
             return
         detail = _detail(error)
         misread = isinstance(value, (bool, int, float, dict)) and _is_textual(field.annotation)
         self._unexpected(
-            key, f"found {_short(value)}{f' ({detail})' if detail else ''}", _expectation(key, field), misread=misread
+            key,
+            f"found {shortened(repr(value))}{f' ({detail})' if detail else ''}",
+            _expectation(key, field),
+            misread=misread,
         )
 
     def _fault(self, key: str, message: str) -> None:
@@ -145,17 +148,17 @@ class Checker:
         Args:
             alone: the section's keys are looked for in no other one.
         """
-        kind = f"key of {_short(owner, str)}" if owner else "key" if "." in key else "section"
+        kind = f"key of {shortened(str(owner))}" if owner else "key" if "." in key else "section"
         if key in REPLACED:
-            self._fault(key, f"unknown {kind} (with the value {_short(value)}): {REPLACED[key]}")
+            self._fault(key, f"unknown {kind} (with the value {shortened(repr(value))}): {REPLACED[key]}")
         elif len(self.problems) <= MOST_PROBLEMS:  # the others are not printed, and likeness takes its time
             hint = self._nearest(section, key, alone)
-            self._fault(key, f"unknown {kind} (with the value {_short(value)}); {hint}")
+            self._fault(key, f"unknown {kind} (with the value {shortened(repr(value))}); {hint}")
         else:
             self._fault(key, f"unknown {kind}")
 
     def _nearest(self, section: type[Section], key: str, alone: bool) -> str:
-        """A key that is really near, else those that there are."""
+        """Suggest the most similar key, or list the valid ones where none is similar."""
         parent, dot, name = key.rpartition(".")
         known = () if alone else _known_keys(configuration(self.task))
         elsewhere = [other for other in known if other.rpartition(".")[2] == name and other != key]
@@ -188,7 +191,7 @@ def _place(kind: type[Section], location: Sequence[int | str]) -> Place:
 
 
 def _sections(kind: Any) -> tuple[type[Section], ...]:
-    """The sections that a type allows; several where a name chooses one."""
+    """Return the sections that a type allows; several where a name chooses one."""
     if isinstance(kind, ReadAs):
         return (kind.section,)
     if get_origin(kind) is None and isinstance(kind, type):
@@ -234,7 +237,7 @@ def _is_textual(kind: Any) -> bool:
 
 
 def _detail(error: ErrorDetails) -> str:
-    """Say what is wrong where neither the value nor what is expected tells."""
+    """Explain a fault that the value and the expectation do not make clear; empty where they do."""
     context = error.get("ctx", {})
     most, items = context.get("le"), context.get("max_length", 0)
     if isinstance(most, int) and most >= _LARGE:
@@ -251,13 +254,9 @@ def _at(given: Any, parts: Sequence[str]) -> Any:
 
 
 def _owner(place: Place, given: Any) -> Any:
-    """The name of the section that an unknown key stands in."""
+    """Return the name of the section that an unknown key stands in."""
     return _at(given, place.parts[:-1]).get("name") if "name" in place.section.model_fields else ""
 
 
 def _most_like(key: str, candidates: Sequence[str]) -> str:
     return max(candidates, key=lambda known: difflib.SequenceMatcher(None, known.lower(), key.lower()).ratio())
-
-
-def _short(value: Any, show: Callable[[Any], str] = repr) -> str:
-    return shortened(show(value))

@@ -12,7 +12,7 @@ from ocrslim.config.origins import is_block
 
 
 def listing(config: Config) -> str:
-    """The resolved configuration as YAML, behind each value a comment with where it comes from."""
+    """Return the resolved configuration as YAML, behind each value a comment with where it comes from."""
     lines = _lines(config.tree, "")
     return "\n".join(f"{text}  # {config.origins[key]}" if key in config.origins else text for text, key in lines)
 
@@ -40,6 +40,6 @@ def _indented(lines: Iterator[tuple[str, str]], first: str = "  ") -> Iterator[t
 
 
 def _flow(value: Any) -> str:
-    """A value on one line."""
+    """Return a value on one line."""
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=float("inf"))
     return text.removesuffix("\n").removesuffix("\n...")

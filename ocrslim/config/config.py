@@ -70,7 +70,7 @@ class Config:
 
     @property
     def task(self) -> Task:
-        """What the model is for, by `Architecture.model_type`."""
+        """The task of the model, by `Architecture.model_type`."""
         return task_of(self.get("Architecture.model_type", DEFAULT))
 
     @property
@@ -89,7 +89,7 @@ class Config:
         return self.tree["Global"]["overwrite"]
 
     def changed(self, values: Mapping[str, Any]) -> Config:
-        """A copy with other values, by dotted keys of sections that exist; they are not checked."""
+        """Return a copy with other values, by dotted keys of sections that exist; they are not checked."""
         tree = copy.deepcopy(self.tree)
         for key, value in values.items():
             *sections, name = key.split(".")
@@ -154,7 +154,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
 
 
 def _task(model_type: Any) -> TaskSchema:
-    """The schema of a task; of the first one where none is named, or one that there is not."""
+    """Return the schema of a task; of the first task if none or an unknown one is named."""
     return task_of(model_type if model_type in task_types() else task_types()[0]).schema
 
 

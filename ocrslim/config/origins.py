@@ -1,4 +1,4 @@
-"""Where a value comes from: the file, an alias in it, or an override."""
+"""The origin of a value: the file, an alias in it, or an override."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Origins:
     overrides: Sequence[Override]
 
     def setter(self, key: str) -> Override | None:
-        """The override that the value at `key` comes from."""
+        """Return the override that the value at `key` comes from."""
         place = _without_places(key)
         for override in reversed(self.overrides):
             setting = _without_places(SPELLINGS.get(override.key, override.key))
@@ -35,7 +35,7 @@ class Origins:
         return None
 
     def place(self, key: str) -> str:
-        """The start of a message about `key`: the override that set it, else the file and the key in it."""
+        """Return the start of a message about `key`: the override that set it, else the file and the key in it."""
         override = self.setter(key)
         if override is None:
             return f"{self.path}: {self._spelled(key)}"
@@ -52,7 +52,7 @@ class Origins:
         return str(self.path) if spelled == key else f"{self.path}: {spelled}"
 
     def _spelled(self, key: str) -> str:
-        """The key as the file has it."""
+        """Return the key as the file has it."""
         spellings = [spelling for spelling, canonical in SPELLINGS.items() if canonical == key]
         spellings = [spelling for spelling in spellings if lookup(self.filed, spelling) is not None]
         return spellings[0] if spellings and lookup(self.filed, key) is None else key
@@ -73,5 +73,5 @@ def is_block(value: Any) -> bool:
 
 
 def _without_places(key: str) -> str:
-    """A key without the places of transforms, which may be left out, as 2 in `transforms.2.KeepKeys`."""
+    """Return a key without the places of transforms, which may be left out, as 2 in `transforms.2.KeepKeys`."""
     return re.sub(r"(?<=\.transforms)\.[0-9]+(?=\.)", "", key)

@@ -50,7 +50,7 @@ def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[str]]:
 
 
 def quoted(key: str, raw: str) -> str:
-    """How to give `raw` as text, to be typed in a shell; of a long one only how."""
+    """Return the shell option that gives `raw` as text; "..." stands for a long one."""
     if len(raw) > _MOST_SHOWN:
         raw = "..."
     if set(raw) & set("\"\\'"):
@@ -59,7 +59,7 @@ def quoted(key: str, raw: str) -> str:
 
 
 def _form_faults(key: str, equals: str, raw: str) -> list[str]:
-    """What is wrong with the form of an override, before its value is parsed."""
+    """List the faults in the form of an override, before its value is parsed."""
     fault = name_fault(key)
     if fault:
         return [f"the key {fault}"]
@@ -73,12 +73,12 @@ def _form_faults(key: str, equals: str, raw: str) -> list[str]:
 
 
 def _with_quotes(fault: str, key: str, raw: str) -> str:
-    """How to quote what was read as something else, unless a tag asked for that."""
+    """Add to a fault how to quote the value, unless a tag asked for another type."""
     return f"{fault}: {quoted(key, raw)}" if fault.endswith("in quotes") and not raw.startswith("!") else fault
 
 
 def _spread(key: str, value: Any) -> list[tuple[str, Any]]:
-    """A mapping given to a whole section changes the keys it names and no other, as in PaddleOCR."""
+    """Split a mapping given to a whole section: only the keys that it has change, as in PaddleOCR."""
     if "." in key or not isinstance(value, dict):
         return [(key, value)]
     return [(f"{key}.{name}", item) for name, item in value.items()]
@@ -105,7 +105,7 @@ def lookup(tree: Any, key: str, default: Any = None) -> Any:
 
 
 def apply_override(tree: dict[str, Any], override: Override, exclusive: Exclusive | None = None) -> list[str]:
-    """Change `tree` in place; returns what is wrong. Unknown keys are set: the schema judges them later."""
+    """Change `tree` in place; returns what is wrong. Unknown keys are set: the schema reports them later."""
     parts = override.key.split(".")
     place: Any = tree
     for depth, part in enumerate(parts):
@@ -123,7 +123,11 @@ def apply_override(tree: dict[str, Any], override: Override, exclusive: Exclusiv
 
 
 def _step(container: Any, part: str) -> tuple[Any, Any]:
-    """Where `part` leads: (a mapping and its key, or a list and its index); ValueError says why nowhere."""
+    """Find the entry that `part` names: a mapping and its key, or a list and its index.
+
+    Raises:
+        ValueError: there is none; the message says why.
+    """
     if isinstance(container, dict):
         return container, part
     if not isinstance(container, list):
@@ -144,7 +148,7 @@ def _step(container: Any, part: str) -> tuple[Any, Any]:
 
 
 def _without_effect(options: Any, parts: Sequence[str], override: Override, exclusive: Exclusive) -> list[str]:
-    """An argument that PaddleOCR would ignore without a word, because a stronger one is there."""
+    """Find an argument that PaddleOCR would ignore silently because another one overrides it."""
     transform = parts[-2] if len(parts) > 1 else ""
     groups = list(exclusive.get(transform, ()))
     place = next((place for place, group in enumerate(groups) if parts[-1] in group), 0)

@@ -1,7 +1,7 @@
-"""What every configuration may say, as pydantic models; the sections of a task come from its `TaskSchema`.
+"""The keys that every configuration may have, as pydantic models; the sections of a task come from its `TaskSchema`.
 
 The keys are those of PaddleOCR's configurations (release/2.x) for the parts that exist here, and `Prune`. A key that
-no model has is an error. What a number may be at most is where it stops to mean anything. Every list of allowed
+no model has is an error. The upper bound of a number is where it stops making sense. Every list of allowed
 values stands here or in a task's schema; the code that implements them takes it from there, or a test compares them.
 """
 
@@ -212,7 +212,7 @@ class Piecewise(Section):
 
 
 def _schedule(value: Any) -> Any:
-    """The name of a schedule; without one it is constant."""
+    """Return the name of a schedule; without one it is constant."""
     name = value.get("name") or "Const" if isinstance(value, dict) else None
     return name if isinstance(name, str) else None
 
@@ -386,7 +386,7 @@ class PruneOptions(Section):
 
 @cache
 def configuration(task: TaskSchema) -> type[Section]:
-    """The model of a whole configuration for a task."""
+    """Return the model of a whole configuration for a task."""
     anything: Any = (Any, ABSENT)
     everything: Any = create_model("Global", __base__=GlobalSection, **dict.fromkeys(_FOREIGN_GLOBAL, anything))
     sections: dict[str, Any] = {

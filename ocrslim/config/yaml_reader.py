@@ -53,10 +53,10 @@ def parse_yaml(data: bytes | str, name: str) -> tuple[Any, list[str]]:
 
 
 def is_read_whole(text: str) -> bool:
-    """Whether YAML takes all of `text` for the value: no comment, no anchor, no folded lines, no other document."""
+    """Tell whether YAML reads all of `text` as the value: no comment, no anchor, no folded lines, no other document."""
     node, problems = _compose(text, "")
     if problems:
-        return True  # which is said elsewhere
+        return True  # reported elsewhere
     if node is None or (isinstance(node, yaml.ScalarNode) and not node.value and node.style is None):
         return not text.strip()
     if isinstance(node, yaml.ScalarNode) and node.style is None and not text.startswith("!"):
@@ -109,7 +109,7 @@ class _NodeCheck:
             self._report(root, f"more than {MAX_VALUES} values with its aliases written out", fatal=True)
 
     def built(self, node: yaml.Node) -> Any:
-        """The plain value of a node that `walk` found nothing fatal in."""
+        """Build the plain value of a node in which `walk` found nothing fatal."""
         if isinstance(node, yaml.ScalarNode):
             return self._scalars[id(node)]
         if isinstance(node, yaml.SequenceNode):
@@ -184,7 +184,7 @@ def _is_merge(key: yaml.Node) -> bool:
 
 
 def _merged(node: yaml.Node) -> list[yaml.Node]:
-    """The mappings that `<<` merges into `node`, those that win first."""
+    """Return the mappings that `<<` merges into `node`, those that win first."""
     values = [value for key, value in node.value if _is_merge(key)]
     return [part for value in values for part in (value.value if isinstance(value, yaml.SequenceNode) else [value])]
 

@@ -30,7 +30,7 @@ _LARGEST = 2**63 - 1  # what 64 bits hold, as in NumPy, Paddle and most readers 
 
 
 def tag_fault(node: yaml.Node) -> str | None:
-    """What is wrong with the tag of a node, whether it was written or follows from the text."""
+    """Describe the fault of a node's tag, written or implied by the text; None without a fault."""
     kind, scalar = node.tag.removeprefix(TAG), isinstance(node, yaml.ScalarNode)
     if kind in _FOREIGN:
         return f"{_excerpt(node.value) if scalar else 'this'} is read as {_FOREIGN[kind]}; {_QUOTES}"
@@ -45,7 +45,7 @@ def tag_fault(node: yaml.Node) -> str | None:
 
 
 def scalar_value(node: yaml.ScalarNode) -> Any:
-    """The value of a scalar whose tag has no `tag_fault`.
+    """Return the value of a scalar whose tag has no `tag_fault`.
 
     Raises:
         ValueError: the text does not fit the tag, or no program could use the value; the message says which.

@@ -36,7 +36,7 @@ ATTEMPTS = 5  # seeds tried for one sample before it is taken uncropped
 def train_loader(
     config: Config, labelled: LabelledSet, epoch: int, skip_batches: int = 0, part: tuple[int, int] = (0, 1)
 ) -> TrainLoader:
-    """The batches of one epoch.
+    """Return the batches of one epoch.
 
     The content of a batch depends on `Global.seed`, `epoch` and its place only: not on the number of
     workers, on what ran before or on where a run was resumed.
@@ -93,7 +93,7 @@ class TrainLoader:
                 self.reasons.setdefault(operator, reason)
             yield [paddle.to_tensor(array) for array in batch.arrays]
         if self.retried:
-            logger.info("%d samples were drawn again because their first crop was of no use", self.retried)
+            logger.info("%d samples were drawn again because their first crop was unusable", self.retried)
         for operator, count in self.failures.items():
             logger.warning(
                 "Train.dataset.transforms: %s failed on %d samples (%s), which were drawn again, or used whole where "
@@ -119,7 +119,7 @@ class TrainLoader:
                     ahead.extend(pool.submit(_work, batch) for batch in islice(waiting, 1))
         except BrokenProcessPool:
             raise TrainingError(
-                "a data worker was killed, most likely for want of memory: lower Train.loader.num_workers "
+                "a data worker was killed, probably because memory ran out: lower Train.loader.num_workers "
                 "and run again to resume"
             ) from None
         finally:
@@ -202,7 +202,7 @@ class _TrainSet:
 def _batches(
     chosen: Sequence[int], loader: dict[str, Any], seed: int, epoch: int, part: tuple[int, int]
 ) -> list[list[int]]:
-    """The indices `chosen`, batch by batch; shared out as Paddle's `DistributedBatchSampler` does."""
+    """Return the indices `chosen`, batch by batch; shared out as Paddle's `DistributedBatchSampler` does."""
     size, (rank, ranks) = int(loader.get("batch_size_per_card", 1)), part
     order, count = np.asarray(chosen, dtype=np.int64), len(chosen)
     if loader.get("shuffle", True):
@@ -239,7 +239,7 @@ def _collate(items: list[_Item]) -> _Batch:
 
 
 class _Worker:
-    """What a worker process knows; filled in when it starts."""
+    """The state of a worker process, set when it starts."""
 
     dataset: _TrainSet
     stop: Any

@@ -17,7 +17,7 @@ from ocrslim.data.image_files import ImageError, decode_image, read_image
 from ocrslim.data.label_files import read_labels, shares
 from ocrslim.errors import DataError
 from ocrslim.tasks import Sample, Task
-from ocrslim.utils import hash_bytes, hash_value, progress_bar, shortened
+from ocrslim.utils import hash_bytes, hash_value, listed, progress_bar, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class LabelledSet:
         empty: names of training images without anything to learn.
         tiny: items too small to count, those of empty images among them.
         shares: of each label file, the fraction that an epoch of training reads.
-        remarks: what looks wrong in the labels, a line each.
+        remarks: probable faults in the labels, a line each.
     """
 
     mode: str
@@ -51,7 +51,7 @@ class LabelledSet:
         return len(self.samples)
 
     def of_epoch(self, seed: int, epoch: int) -> list[int]:
-        """Indices of the samples that an epoch of training reads: by `ratio_list`, drawn anew for each epoch."""
+        """Return indices of the samples that an epoch of training reads: by `ratio_list`, drawn anew for each epoch."""
         chosen: list[int] = []
         for source in range(1 + max((sample.source for sample in self.samples), default=-1)):
             indices = [index for index, sample in enumerate(self.samples) if sample.source == source]
@@ -63,22 +63,22 @@ class LabelledSet:
         return chosen
 
     def fingerprint(self) -> str:
-        """SHA-256 over labels, image files and transforms, wherever the files lie."""
+        """Return the SHA-256 over labels, image files and transforms, wherever the files lie."""
         parts = [f"{s.name}\n{s.label}\n{s.digest}".encode() for s in self.samples]
         thinned = [hash_value(list(self.shares)).encode()] if any(share < 1 for share in self.shares) else []
         return hash_bytes(hash_value(list(self.transforms)).encode(), *thinned, *parts)
 
     def summary(self) -> str:
-        """One line for the user: what is there, what was left out."""
+        """Return one line for the user: what is there, what was left out."""
         text = f"{self.mode}: {len(self.samples)} images, {self.task.describe(self.samples)}"
         if any(share < 1 for share in self.shares):
             text += f"; each epoch draws {len(self.of_epoch(0, 0))} of the images anew (ratio_list)"
         if self.tiny:
             text += f"; {self.task.describe_tiny(self.tiny)}"
         if self.left_out:
-            text += f"; left out as unreadable: {_names(self.left_out)}"
+            text += f"; left out as unreadable: {_counted(self.left_out)}"
         if self.empty:
-            text += f"; left out, as they have nothing to learn: {_names(self.empty)}"
+            text += f"; left out, as they have nothing to learn: {_counted(self.empty)}"
         return text
 
     def announce(self) -> LabelledSet:
@@ -102,14 +102,14 @@ def scan(config: Config, mode: str) -> LabelledSet:
     task = config.task
     samples = read_labels(dataset, mode, config.seed, task)
     ignore_orientation = _ignores_orientation(dataset["transforms"])
-    scanned, looks = [], []
-    for sample, look in _in_threads(lambda sample: _scan_image(sample, task, ignore_orientation), samples, mode):
+    scanned, checks = [], []
+    for sample, check in _in_threads(lambda sample: _scan_image(sample, task, ignore_orientation), samples, mode):
         scanned.append(sample)
-        looks += [] if look is None else [look]
+        checks += [] if check is None else [check]
     readable = tuple(sample for sample in scanned if sample.digest)
     left_out = tuple(f"{shortened(sample.name, 100)}: {sample.fault}" for sample in scanned if not sample.digest)
     _require_most(mode, dataset, len(samples), left_out)
-    remarks = task.remarks(mode, samples, readable, looks)
+    remarks = task.remarks(mode, samples, readable, checks)
     tiny = sum(sample.tiny for sample in readable)
     empty: tuple[str, ...] = ()
     if mode == "Train":
@@ -137,21 +137,21 @@ def _require_most(mode: str, dataset: Mapping[str, Any], count: int, left_out: S
     if len(left_out) > MAX_UNREADABLE * count:
         raise DataError(
             f"{mode}.dataset.data_dir {dataset['data_dir']}: {len(left_out)} of {count} images "
-            f"are missing or unreadable, expected at most {MAX_UNREADABLE:.0%}: {_names(left_out)}; "
+            f"are missing or unreadable, expected at most {MAX_UNREADABLE:.0%}: {_counted(left_out)}; "
             "put them there or take their lines out of the label file"
         )
 
 
 def _scan_image(sample: Sample, task: Task, ignore_orientation: bool) -> tuple[Sample, Any]:
-    """The sample with size and digest, or with the reason why it has none; and a look at its label."""
+    """Return the sample with size and digest, or with the reason why it has none; and the check of its label."""
     try:
         data = read_image(sample.path)
         decoded = decode_image(data, ignore_orientation)
     except ImageError as error:
         return replace(sample, fault=str(error)), None
     height, width = decoded.pixels.shape[:2]
-    look = task.look_at(sample, (height, width), decoded.turned)
-    return replace(sample, size=(height, width), digest=hash_bytes(data)), look
+    check = task.check_label(sample, (height, width), decoded.turned)
+    return replace(sample, size=(height, width), digest=hash_bytes(data)), check
 
 
 def _in_threads(
@@ -163,7 +163,7 @@ def _in_threads(
 
 @functools.cache
 def _threads() -> ThreadPoolExecutor:
-    """Threads that decode, and stay for the next scan.
+    """Make the threads that decode; they stay for the next scan.
 
     A thread that ends holds a lock of OpenCV for a moment, even after it was joined. A process forked in that moment,
     as the training's data workers are, would wait for that lock for ever.
@@ -171,6 +171,5 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=min(8, 2 * (os.cpu_count() or 1)))
 
 
-def _names(names: Sequence[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{len(names)} ({', '.join(shortened(name, 200) for name in names[:most])}{more})"
+def _counted(names: Sequence[str]) -> str:
+    return f"{len(names)} ({listed(shortened(name, 200) for name in names)})"

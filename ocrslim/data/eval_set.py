@@ -89,7 +89,7 @@ class EvalSet:
         return self._items[index]
 
     def image(self, index: int) -> np.ndarray:
-        """The image at `index` as the network takes it, float32 [1, 3, H, W]; raises as `[index]` does."""
+        """Return the image at `index` as the network takes it, float32 [1, 3, H, W]; raises as `[index]` does."""
         with self._lock:  # decoded once, even where two threads want it
             kept = self.store.get(index)
             if kept is not None:
@@ -131,7 +131,7 @@ class EvalSet:
 
 
 def scan_evaluation(config: Config) -> LabelledSet:
-    """The evaluation images, said in a line.
+    """Scan the evaluation images, and log a summary.
 
     Raises:
         DataError: there is nothing to score.
@@ -144,5 +144,5 @@ def scan_evaluation(config: Config) -> LabelledSet:
 
 
 def scan_both(config: Config) -> tuple[LabelledSet, LabelledSet]:
-    """The images to train on and those to score on, said in a line each."""
+    """Scan the images to train on and those to score on, and log a summary of each."""
     return scan(config, "Train").announce(), scan_evaluation(config)

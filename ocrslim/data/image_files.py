@@ -58,7 +58,7 @@ class _Header:
 
 
 def read_image(path: Path | str) -> bytes:
-    """The bytes of an image file.
+    """Return the bytes of an image file.
 
     Raises:
         ImageError: missing, not permitted, no regular file, or larger than `MAX_BYTES`.
@@ -91,7 +91,7 @@ def decode_image(data: bytes, ignore_orientation: bool = False) -> Decoded:
 
 
 def _read_header(data: bytes) -> _Header | None:
-    """What Pillow knows of the image without decoding it; None where it does not know the format."""
+    """Read the header of an image with Pillow, without decoding; None for a format that Pillow does not know."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             return _Header(
@@ -102,7 +102,7 @@ def _read_header(data: bytes) -> _Header | None:
                 image.has_transparency_data,
             )
     except Image.DecompressionBombError:
-        raise ImageError(f"it says that it has more than {MAX_PIXELS:,} pixels, which are not read") from None
+        raise ImageError(f"its header says that it has more than {MAX_PIXELS:,} pixels, which are not read") from None
     except Exception:  # Pillow's plug-ins raise many types for what is not theirs, or damaged
         return None
 

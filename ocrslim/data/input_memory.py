@@ -1,4 +1,4 @@
-"""How large an image becomes for the network, and what memory that takes: known before anything is computed."""
+"""The network input's size for an image and the memory that it takes, computed before the network runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TRANSFORM_BYTES = 60  # a pixel of the network's input: three channels, as float
 SMALL = 4_000_000  # pixels of an input that needs no thought
 WORTH_SAYING = 2 * GIB
 _SPARE = 1.2  # what the allocator keeps beside what the network asks for
-_UNKNOWN = 1000.0  # bytes a pixel where no probe tells; DBFPN with 256 channels takes 780
+_UNKNOWN = 1000.0  # bytes a pixel where they cannot be measured; DBFPN with 256 channels takes 780
 _CGROUP = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current")
 
 
@@ -48,7 +48,7 @@ def require_memory_to_transform(size: Size, becomes: Size, task: Task) -> None:
     """
     need, available = TRANSFORM_BYTES * math.prod(becomes), available_memory()
     if need > available:
-        raise ValueError(_told(size, becomes, need, task, available))
+        raise ValueError(_memory_text(size, becomes, need, task, available))
 
 
 class NetworkMemory:
@@ -75,12 +75,12 @@ class NetworkMemory:
             return
         need, available = int(pixels * self._bytes_per_pixel()), available_memory()
         if need > available:
-            raise DataError(f"{name}: {_told(size, becomes, need, self._task, available)}")
+            raise DataError(f"{name}: {_memory_text(size, becomes, need, self._task, available)}")
         if need > WORTH_SAYING:
-            _say_once(f"{name}: {_told(size, becomes, need, self._task)}")
+            _say_once(f"{name}: {_memory_text(size, becomes, need, self._task)}")
 
     def _bytes_per_pixel(self) -> float:
-        """What the network takes for a pixel of its input; the same at every size."""
+        """Return the bytes that the network takes for a pixel of its input; the same at every size."""
         if self._per_pixel is None:
             shape = self._task.probe_shape
             measured = _peak(lambda: self._engine(np.zeros(shape, np.float32)), shape) / math.prod(shape[2:])
@@ -89,7 +89,7 @@ class NetworkMemory:
 
 
 def _peak(run: Callable[[], Any], shape: Sequence[int]) -> float:
-    """Bytes that Paddle's allocator gave out at the same time during `run`, beyond what it had before."""
+    """Return the bytes that Paddle's allocator gave out at the same time during `run`, beyond what it had before."""
     from paddle.base import core
 
     try:
@@ -107,7 +107,7 @@ def _say_once(text: str) -> None:
     logger.warning(text)
 
 
-def _told(size: Size, becomes: Size, need: int, task: Task, available: int | None = None) -> str:
+def _memory_text(size: Size, becomes: Size, need: int, task: Task, available: int | None = None) -> str:
     there = "" if available is None else f", and {available / GIB:.1f} GiB are free"
     return (
         f"{size[1]}x{size[0]} pixels become {becomes[1]}x{becomes[0]} for the network, "

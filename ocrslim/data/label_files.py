@@ -42,7 +42,7 @@ def read_labels(dataset: dict[str, Any], mode: str, seed: int, task: Task) -> li
 
 
 def shares(dataset: dict[str, Any]) -> list[float]:
-    """The fraction of each label file that `ratio_list` asks for."""
+    """Return the fraction of each label file that `ratio_list` asks for."""
     files, ratios = dataset["label_file_list"], dataset.get("ratio_list", 1.0)
     count = 1 if isinstance(files, str) else len(files)
     return [float(ratio) for ratio in ratios] if isinstance(ratios, list) else [float(ratios)] * count
@@ -123,7 +123,7 @@ def _parse_lines(
 
 
 def _parse_line(line: str, delimiter: str, task: Task) -> tuple[str, Label]:
-    """Name of the image, and its label."""
+    """Return the name of the image, and its label."""
     name, found, rest = line.partition(delimiter)
     if not found:
         tab = "tab" if delimiter == chr(9) else repr(delimiter)

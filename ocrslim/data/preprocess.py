@@ -82,7 +82,7 @@ def read_content(path: Path | str) -> bytes:
 
 
 def size_for_network(operators: Sequence[Operator], size: Size) -> Size:
-    """Height and width that an image of `size` becomes for the network."""
+    """Return the height and width that an image of `size` becomes for the network."""
     resizes = (operator for operator in operators if isinstance(operator, Resize))
     return next((resize.size_of(size) for resize in resizes), size)
 
@@ -93,13 +93,13 @@ def needs_label(name: str) -> bool:
 
 
 def network_input(data: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """The image with a batch axis, float32 [1, C, H, W], and what the transforms did to it."""
+    """Return the image with a batch axis, float32 [1, C, H, W], and what the transforms did to it."""
     image = np.ascontiguousarray(result_of(data, "image"), dtype=np.float32)[None]
     return image, np.asarray(result_of(data, "shape"), dtype=np.float32)[None]
 
 
 def result_of(data: dict[str, Any], key: str) -> Any:
-    """A result of the transforms.
+    """Return a result of the transforms.
 
     Raises:
         ConfigError: they give none of that name.
@@ -110,5 +110,5 @@ def result_of(data: dict[str, Any], key: str) -> Any:
 
 
 def incomplete(key: str) -> ConfigError:
-    """The error of transforms that do not give the result `key`."""
+    """Return the error of transforms that do not give the result `key`."""
     return ConfigError(f"Eval.dataset.transforms: give no {key!r}: compare with a file in configs")

@@ -10,7 +10,7 @@ from ocrslim.tasks import Operator, Size, Task
 
 
 def improved(operator: Operator, task: Task) -> Operator:
-    """The stand-in for an operator, where there is one; else itself."""
+    """Return the stand-in for an operator, where there is one; else itself."""
     from ocrslim.ppocr import imaug
 
     if isinstance(operator, imaug.DecodeImage):
@@ -47,7 +47,7 @@ class Resize:
         return type(self._operator).__name__
 
     def size_of(self, size: Size) -> Size:
-        """Height and width that an image of `size` becomes."""
+        """Return the height and width that an image of `size` becomes."""
         return self._task.resized(self._operator, size) or size
 
     def __call__(self, data: dict[str, Any]) -> Any:

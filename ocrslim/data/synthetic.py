@@ -99,7 +99,7 @@ def render_dataset(folder: Path | str, count: int, seed: int, size: tuple[int, i
 
 
 def font_files() -> list[Path]:
-    """The fonts that matplotlib brings; raises `DataError` where it brings none of them."""
+    """Return the fonts that matplotlib brings; raises `DataError` where it brings none of them."""
     import matplotlib
 
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
@@ -124,7 +124,7 @@ def render_image(rng: Random, size: tuple[int, int], fonts: list[Path]) -> tuple
 
 
 def _background(rng: Random, size: tuple[int, int]) -> np.ndarray:
-    """A gradient between two colours with blurred shapes and coarse noise."""
+    """Return a gradient between two colours with blurred shapes and coarse noise."""
     width, height = size
     first, second = rng.uniform(20, 235, (2, 3))
     angle = rng.uniform(0, 2 * np.pi)
@@ -145,7 +145,7 @@ def _background(rng: Random, size: tuple[int, int]) -> np.ndarray:
 
 
 def _view(rng: Random, size: tuple[int, int]) -> np.ndarray:
-    """The homography from page to image: each corner moved by up to 6 % of the side, and a slight turn."""
+    """Return the homography from page to image: each corner moved by up to 6 % of the side, and a slight turn."""
     width, height = size
     page = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
     moved = page + rng.uniform(-0.06, 0.06, (4, 2)) * (width, height)
@@ -205,7 +205,7 @@ def _number(rng: Random) -> str:
 
 
 def _contrasting(rng: Random, scene: _Scene, centre: tuple[float, float], plate: np.ndarray | None) -> np.ndarray:
-    """A colour that differs from what lies around `centre` by at least 55 of 255 in brightness."""
+    """Return a colour that differs from what lies around `centre` by at least 55 of 255 in brightness."""
     if plate is None:
         x, y = _project(scene.view, np.array([centre]))[0].astype(int)
         patch = scene.pixels[max(0, y - 15) : y + 15, max(0, x - 50) : x + 50]
@@ -234,7 +234,7 @@ def _write(scene: _Scene, line: _Line) -> None:
 
 
 def _mask(line: _Line) -> np.ndarray:
-    """The line's ink, uint8 [h, w], cut tightly, at `_SCALE` times its size on the page."""
+    """Return the line's ink, uint8 [h, w], cut tightly, at `_SCALE` times its size on the page."""
     # Pillow's own layout: the other engine's version differs from machine to machine
     font = ImageFont.truetype(str(line.font), round(line.point * _SCALE), layout_engine=ImageFont.Layout.BASIC)
     left, top, right, bottom = font.getbbox(line.text)
@@ -244,7 +244,7 @@ def _mask(line: _Line) -> np.ndarray:
 
 
 def _placement(line: _Line, width: float, height: float) -> np.ndarray:
-    """The map from the line's own pixels to the page: turned about its anchor, which comes to lie at `at`."""
+    """Return the map from the line's own pixels to the page: turned about its anchor, which comes to lie at `at`."""
     angle = np.deg2rad(line.turn)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     place = np.eye(3)
@@ -254,7 +254,7 @@ def _placement(line: _Line, width: float, height: float) -> np.ndarray:
 
 
 def _project(homography: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points [k, 2] through a homography."""
+    """Map points [k, 2] through a homography."""
     mapped = np.column_stack([points, np.ones(len(points))]) @ homography.T
     return mapped[:, :2] / mapped[:, 2:]
 
@@ -283,7 +283,7 @@ def _paint(scene: _Scene, mask: np.ndarray, to_image: np.ndarray, colour: np.nda
 
 
 def _photograph(rng: Random, pixels: np.ndarray) -> np.ndarray:
-    """What a camera does: uneven light, blur, grain."""
+    """Add the faults of a photograph: uneven light, blur, grain."""
     height, width = pixels.shape[:2]
     slope = rng.uniform(-0.25, 0.25, 2)
     light = 1 + slope[0] * np.linspace(-1, 1, width) + slope[1] * np.linspace(-1, 1, height)[:, None]

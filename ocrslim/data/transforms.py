@@ -15,7 +15,7 @@ from ocrslim.data.image_files import ImageError
 from ocrslim.data.stand_in_operators import Resize, improved
 from ocrslim.errors import ConfigError
 from ocrslim.tasks import Operator, RefusedArguments, Task
-from ocrslim.utils import shortened
+from ocrslim.utils import one_line, shortened
 
 
 def build_operators(config: Config, mode: str) -> list[tuple[str, Operator]]:
@@ -66,7 +66,7 @@ def run(operators: Sequence[Operator], data: dict[str, Any]) -> dict[str, Any]:
         except ImageError as error:
             raise TransformError(name, str(error)) from None
         except (Exception, SystemExit) as error:  # foreign code; its resize even calls sys.exit
-            raise TransformError(name, f"{type(error).__name__}: {_one_line(error)}") from None
+            raise TransformError(name, f"{type(error).__name__}: {one_line(error)}") from None
         if data is None:
             raise TransformError(name, "", gave_up=True)
     return data
@@ -106,7 +106,7 @@ def _build(entry: dict[str, Any], task: Task, global_section: dict[str, Any]) ->
         raise
     except Exception as error:  # foreign constructors: whatever they raise, the user's arguments caused it
         raise ValueError(
-            f"{name} refuses its arguments {shortened(repr(arguments))}: {type(error).__name__}: {_one_line(error)}"
+            f"{name} refuses its arguments {shortened(repr(arguments))}: {type(error).__name__}: {one_line(error)}"
         ) from None
 
 
@@ -119,7 +119,3 @@ def _generators(operators: Sequence[Operator]) -> Iterator[Any]:
                 yield from getattr(value, "transforms", [])
             elif type(value).__module__.startswith("ppocr."):
                 yield from _generators([value])
-
-
-def _one_line(error: BaseException) -> str:
-    return shortened(" ".join(str(error).split()), 300) or "no reason given"

@@ -1,4 +1,4 @@
-"""AutoEngine of a configuration, for evaluation."""
+"""Engines for the network that a configuration names."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from ocrslim.pruning import load_network
 
 
 def open_engine(config: Config) -> Engine:
-    """What `Global.pretrain_weights` names, ready to run: an exported folder as it is, or a network in dygraph."""
+    """Open `Global.pretrain_weights`: an exported folder on Paddle Inference, anything else in dygraph."""
     if config.weights and is_inference_folder(config.weights):
         return open_exported(config.weights, config.task)
     return DygraphEngine(load_network(config).model)
 
 
 def scoring_engine(config: Config) -> Callable[[EvalSet], AbstractContextManager[Engine]]:
-    """As `open_engine`, for images that are known: a network runs on the fast runtime where that pays."""
+    """Open `Global.pretrain_weights` for evaluation, and return a function from the images to an engine.
+
+    A checkpoint runs on the compiled runtime where that is faster for so many images.
+    """
     if config.weights and is_inference_folder(config.weights):
         engine = open_exported(config.weights, config.task)
         return lambda _: contextlib.nullcontext(engine)

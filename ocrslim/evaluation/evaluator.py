@@ -1,4 +1,4 @@
-"""The one way to score a network: engine, post-processing and metric over an evaluation set."""
+"""Evaluation of a network: engine, post-processing and metric over an evaluation set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Scorer:
     def __init__(self, config: Config):
         """
         Raises:
-            ConfigError: PaddleOCR does not take the values of `PostProcess`.
+            ConfigError: PaddleOCR refuses the values of `PostProcess`.
         """
         self.task = config.task
         self.post_process = post_processor(config)
@@ -27,13 +27,13 @@ class Scorer:
         """Score `engine` on `images`, with a progress bar on standard error.
 
         Args:
-            counts: gets the counts of each image.
+            counts: list to which the counts of each image are appended.
 
         Returns:
             the task's scores, each 0..1: for detection precision, recall and hmean.
 
         Raises:
-            DataError: an image takes more memory than there is.
+            DataError: an image needs more memory than is available.
         """
         NetworkMemory(engine, self.task).require(*images.largest)
         counts = [] if counts is None else counts
@@ -45,10 +45,10 @@ class Scorer:
 
 
 def post_processor(config: Config) -> PostProcess:
-    """The post-processing of `PostProcess`: a function of the output and of what the transforms did to the image.
+    """Make the post-processing of the section `PostProcess`: a function of output and image shape to a prediction.
 
     Raises:
-        ConfigError: it does not take the section's values.
+        ConfigError: PaddleOCR refuses the values of the section.
     """
     try:
         return config.task.post_process(config.section("PostProcess"), config.section("Global"))

@@ -1,4 +1,4 @@
-"""Detections drawn on images, and as JSON."""
+"""Predictions for images, drawn on them and as JSON."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ BOXES = "boxes.json"
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions for images, and where they are written.
+    """Predictions for images, and the file that they are written to.
 
     Attributes:
         found: name of the image -> its prediction, in the task's form.
-        unreadable: names of the images that were left out.
-        file: holds the predictions as JSON; the drawn images lie beside it.
+        unreadable: names of the images that could not be read.
+        file: the predictions as JSON; the drawn images lie beside it.
     """
 
     found: Mapping[str, Any]
@@ -44,8 +44,8 @@ def predict_images(engine: Engine, config: Config, images: Path, out: Path) -> P
     """Find text in every image of the folder (or the one file) `images`.
 
     Writes `out/<image name>.png` with the outlines drawn, and `out/boxes.json`:
-    {image name: [[[x, y], ...] per text region, in pixels]}; pixels are those that are drawn, upright where the
-    configuration turns images upright. Unreadable images are left out, each with a line that says why.
+    {image name: [[[x, y], ...] per text region, in pixels]}; pixels are those of the drawing, which is upright where
+    the configuration turns images upright. Unreadable images are left out, with a warning for each.
 
     Raises:
         DataError: there is no readable image.
@@ -72,7 +72,9 @@ def predict_images(engine: Engine, config: Config, images: Path, out: Path) -> P
             predictions[_as_text(path)] = found
             _save_png(out / f"{path.name}.png", task.draw(prepared.pixels, found))
     if not predictions:
-        raise DataError(f"{images}: none of {len(paths)} images can be read: the lines above say why; replace them")
+        raise DataError(
+            f"{images}: none of {len(paths)} images can be read: the lines above have the reasons; replace them"
+        )
     write_json(out / BOXES, {name: task.to_json(one) for name, one in predictions.items()})
     return Predictions(predictions, tuple(unreadable), out / BOXES)
 
@@ -84,12 +86,14 @@ def _image_paths(images: Path) -> list[Path]:
         raise DataError(f"--images {images}: not found; expected a folder of images, or one image")
     paths = sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
     if not paths:
-        raise DataError(f"--images {images}: no image in it; expected files of {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise DataError(
+            f"--images {images}: has no images; expected files with the endings {', '.join(sorted(IMAGE_SUFFIXES))}"
+        )
     return paths
 
 
 def _as_text(path: Path) -> str:
-    """The name of a file as text that can be written everywhere: bytes that are no UTF-8 become `\\xff`."""
+    """Return a file's name as valid text; bytes that are not UTF-8 become `\\xff`."""
     return os.fsencode(path.name).decode("utf-8", "backslashreplace")
 
 

@@ -1,4 +1,4 @@
-"""Inference models, proven against the network they come from."""
+"""Export to inference models, proven against the network they come from."""
 
 from ocrslim.export.exporter import Exported, export_network
 from ocrslim.export.formats.paddle import save_inference

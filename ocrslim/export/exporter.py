@@ -1,7 +1,7 @@
-"""From a network to an inference folder, proven against the network it came from.
+"""Export of a network to an inference folder, proven against the network.
 
-The folder appears whole or not at all: everything is written beside it, checked by running it, and
-only then given its name.
+The folder appears complete or not at all: files are written to a staging folder beside it, checked by running
+them, and then renamed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from paddle import nn
 from ocrslim.config import Config
 from ocrslim.data import NetworkMemory, Preprocessor
 from ocrslim.errors import ExportError
-from ocrslim.export.formats.paddle import MODELS, PIR, save_inference, tell_of_pir
+from ocrslim.export.formats.paddle import MODELS, PIR, save_inference, warn_of_pir
 from ocrslim.export.sample_image import sample_image
 from ocrslim.export.staging import check_target, put_in_place, resolve_target, staging
 from ocrslim.inference import PARAMS_FILE, PLAIN, DygraphEngine, InferenceEngine
@@ -38,7 +38,7 @@ class Exported:
     """A proven export.
 
     Attributes:
-        folder: what clients load.
+        folder: the exported folder, which clients load.
         format: `LEGACY` (`inference.pdmodel`) or `PIR` (`inference.json`).
         differences: kernels that ran -> largest absolute difference of the output to the source's.
         bytes: size of the model and its parameters.
@@ -53,24 +53,24 @@ class Exported:
 def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, origin: Mapping[str, Any]) -> Exported:
     """Write `model` as an inference model with dynamic batch and size, and prove it on `image`.
 
-    The format is the legacy one, which most clients read, where paddlepaddle can write it, and PIR where it
-    cannot (3.2 and later).
+    The format is the legacy one, which most clients read, or PIR where paddlepaddle cannot write that (3.2 and
+    later).
 
     Args:
         model: the source, weights loaded; unchanged.
         image: a preprocessed photograph, float32 [1, 3, H, W].
-        origin: what goes into `export.json` beside the differences.
+        origin: further content for `export.json`, such as source and plan.
 
     Raises:
         ExportError: the exported model differs from `model` by more than `TOLERANCE`.
-        ArtifactError: `folder` cannot be written, or holds files that are not an export's.
+        ArtifactError: `folder` cannot be written, or holds files that are not of an export.
     """
     folder = resolve_target(folder)
     check_target(folder)
     with staging(folder) as staged:
         kind = save_inference(model, staged / "inference", config.task.free_shape)
         if kind == PIR:
-            tell_of_pir()
+            warn_of_pir()
         write_text(staged / "inference.yml", yaml.safe_dump(client_settings(config), sort_keys=False))
         differences = verify(model, staged, image)
         size = sum((staged / name).stat().st_size for name in (MODELS[kind], PARAMS_FILE))
@@ -91,16 +91,16 @@ def export_network(network: Network, config: Config, folder: Path) -> Exported:
 
 
 def verify(model: nn.Layer, folder: Path, image: np.ndarray) -> dict[str, float]:
-    """Run the export in `folder` on `image`, without oneDNN and, where that runs, with it; compare with `model`.
+    """Run the export in `folder` on `image`, without and with oneDNN, and compare the outputs with `model`'s.
 
-    Paddle's own kernels decide; oneDNN's rounding alone comes near the tolerance where features are large
-    (PP-OCRv2's reach 1900: 9e-5 on a page), so its difference is reported.
+    Only the difference without oneDNN can fail the proof. With oneDNN, rounding alone comes near the tolerance where
+    features are large (PP-OCRv2's reach 1900: 9e-5 on a page), so that difference is only reported.
 
     Returns:
-        kernels that ran (`InferenceEngine.kernels`) -> largest absolute difference of the output.
+        kernels (`InferenceEngine.kernels`) -> largest absolute difference of the output.
 
     Raises:
-        ExportError: Paddle Inference without oneDNN is off by more than `TOLERANCE`.
+        ExportError: without oneDNN the difference exceeds `TOLERANCE`.
     """
     expected = DygraphEngine(model)(image)
     differences = {}
@@ -114,11 +114,11 @@ def verify(model: nn.Layer, folder: Path, image: np.ndarray) -> dict[str, float]
     if not reference <= TOLERANCE:
         raise ExportError(
             f"{folder.name}: the exported model differs from the source by {reference:.2e}, expected at most "
-            f"{TOLERANCE:g}: it is not usable and was removed; check the version of paddlepaddle "
+            f"{TOLERANCE:g}: it cannot be used and was removed; check the version of paddlepaddle "
             "(requirements.txt) and that nothing else writes to the checkpoint"
         )
     if not fast <= TOLERANCE:
-        logger.warning("with oneDNN the export is off by %.2e, more than %g: prefer it without", fast, TOLERANCE)
+        logger.warning("with oneDNN the export differs by %.2e, more than %g: run it without oneDNN", fast, TOLERANCE)
     return differences
 
 
@@ -128,7 +128,7 @@ def _difference(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def client_settings(config: Config) -> dict[str, Any]:
-    """What clients need beside the network, in the form of PaddleOCR 3's `inference.yml`."""
+    """Pre- and post-processing for clients, in the form of PaddleOCR 3's `inference.yml`."""
     transforms = config.section("Eval").get("dataset", {}).get("transforms", [])
     return {
         "Global": {"model_name": config.get("Global.model_name") or config.task.export_name},

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def sample_image(config: Config) -> Iterator[Path]:
-    """What an export is proven on: `Global.infer_img` where it exists, else a page that ships with scikit-image."""
+    """Yield the path of the image to prove an export on: `Global.infer_img` if it exists, else scikit-image's page."""
     named = config.get("Global.infer_img")
     if named and Path(named).is_file():
         yield Path(named)

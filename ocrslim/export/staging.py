@@ -1,4 +1,4 @@
-"""The folder of an export, which appears whole or not at all."""
+"""The folder of an export, which appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from ocrslim.utils import check_writable, locked_folder, named, remove_leftovers
 
 FILES = (*MODELS.values(), PARAMS_FILE, f"{PARAMS_FILE}.info", "inference.yml", "export.json")
 _FORMER = ".old"
-_CHOOSE = "choose an empty folder, or one that is not there yet, with -o Global.save_inference_dir=PATH"
+_CHOOSE = "choose an empty or a new folder with -o Global.save_inference_dir=PATH"
 
 
 def resolve_target(folder: Path) -> Path:
-    """The folder that `folder` names: where it is a link, what that leads to.
+    """Return `folder`, or its target if it is a symbolic link.
 
     Raises:
-        ArtifactError: no folder can be there.
+        ArtifactError: the path cannot be a folder.
     """
     if "\0" in str(folder):
-        raise ArtifactError(f"{named(folder)}: has a NUL, which no path can have: {_CHOOSE}")
+        raise ArtifactError(f"{named(folder)}: contains a NUL character, which paths cannot: {_CHOOSE}")
     try:
         is_link = folder.is_symlink()
     except OSError as error:  # a name that is too long
@@ -34,17 +34,22 @@ def resolve_target(folder: Path) -> Path:
     if not is_link:
         return folder
     target = Path(os.path.realpath(folder))
-    if target.is_symlink():  # that is where a circle of links ends up
+    if target.is_symlink():  # realpath stops at a link in a circle
         raise ArtifactError(f"{named(folder)}: is a link in a circle of links: {_CHOOSE}")
     return target
 
 
 def check_target(folder: Path) -> None:
+    """Refuse a target that cannot be replaced.
+
+    Raises:
+        ArtifactError: it cannot be written, is not a folder, is a mount point, or holds other files.
+    """
     check_writable(folder.parent)
     try:
         _restore_former(folder)
         if os.path.lexists(folder) and not folder.is_dir():
-            raise ArtifactError(f"{named(folder)}: is no folder: {_CHOOSE}")
+            raise ArtifactError(f"{named(folder)}: is not a folder: {_CHOOSE}")
         if folder.is_mount():
             raise ArtifactError(f"{named(folder)}: is a mount point, which cannot be replaced: choose a folder in it")
         foreign = sorted(p.name for p in folder.iterdir() if p.name not in FILES) if folder.is_dir() else []
@@ -59,6 +64,11 @@ def check_target(folder: Path) -> None:
 
 @contextlib.contextmanager
 def staging(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `folder` to write an export into; remove what is left of it afterwards.
+
+    Raises:
+        ArtifactError: it cannot be written.
+    """
     remove_leftovers(folder.parent, glob.escape(folder.name))
     try:
         with locked_folder(folder.parent, f".{folder.name}.") as staged:
@@ -69,7 +79,7 @@ def staging(folder: Path) -> Iterator[Path]:
 
 
 def _restore_former(folder: Path) -> None:
-    """Give an export its name back that a kill took away between the two moves of `put_in_place`."""
+    """Restore the name of an export after a kill between the two renames of `put_in_place`."""
     for former in folder.parent.glob(f".{glob.escape(folder.name)}.????????{_FORMER}"):
         if folder.exists():
             shutil.rmtree(former, ignore_errors=True)
@@ -78,7 +88,7 @@ def _restore_former(folder: Path) -> None:
 
 
 def put_in_place(staged: Path, folder: Path) -> None:
-    """Swap `staged` for `folder`, so that no moment shows files of two exports together."""
+    """Replace `folder` by `staged` as a whole, so that it never mixes files of two exports."""
     old = staged.with_name(staged.name + _FORMER)
     try:
         if folder.is_dir():

@@ -4,17 +4,9 @@ from ocrslim.formats.pickles.safe_pickle import read_pickle
 from ocrslim.formats.programs.program_check import check_program
 from ocrslim.formats.programs.program_writer import ProgramWriter
 from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities, write_sensitivities
-from ocrslim.formats.weight_files import (
-    CHECKPOINT,
-    EXPORTED,
-    Arrays,
-    WeightFile,
-    not_finite,
-    read_weight_file,
-    require_finite,
-    resolve_checkpoint,
-    some,
-)
+from ocrslim.formats.weights.paths import resolve_checkpoint
+from ocrslim.formats.weights.reader import EXPORTED, not_finite, read_weight_file, require_finite
+from ocrslim.formats.weights.weight_file import CHECKPOINT, Arrays, WeightFile
 
 __all__ = [
     "CHECKPOINT",
@@ -30,6 +22,5 @@ __all__ = [
     "read_weight_file",
     "require_finite",
     "resolve_checkpoint",
-    "some",
     "write_sensitivities",
 ]

@@ -1,4 +1,4 @@
-"""How much a value from a pickle is, with what stands in it twice counted twice."""
+"""Limits on the size of a value from a pickle; an object that it holds twice counts twice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Size = tuple[int, int, int]  # depth, values, bytes of text and arrays
 
 
 def require_bounded(value: Any) -> None:
-    """Demand that whoever walks, compares or hashes `value` comes to an end.
+    """Refuse a `value` that cannot be walked, compared or hashed in bounded time.
 
     A tuple that holds the one before it twice, sixty times over, fits into a few hundred bytes and has 2^60 values.
 
@@ -47,7 +47,7 @@ def require_bounded(value: Any) -> None:
 
 
 def _parts(item: Any) -> list[Any] | None:
-    """What lies in a container; None for what is none."""
+    """List the items of a container; None for a value that is none."""
     if type(item) is dict:
         return [*item.keys(), *item.values()]
     return list(item) if type(item) in (list, tuple) else None

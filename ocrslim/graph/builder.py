@@ -1,4 +1,4 @@
-"""From the programs of a network to its channel groups."""
+"""The channel groups of a network, built from its programs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def build_graph(
     used = _parameters(inference)
     if training is not None:
         walk(training, coupling, inference=False)
-    coupling.settle()
+    coupling.pin_sums()
     roots = {place: coupling.roots(atoms).tolist() for place, atoms in coupling.parameter_axes().items()}
     trained = used | (_parameters(training) if training is not None else set())
     ranks = _ranks(coupling, weights)
@@ -63,13 +63,13 @@ def build_graph(
 
 
 def _ranks(coupling: Coupling, weights: Mapping[str, str]) -> dict[str, tuple[bool, int]]:
-    """Which weight gives a group its name: the lowest. Convolutions first, then linear layers, in creation order."""
+    """Rank the weights; the lowest names a group. Convolutions first, then linear layers, in creation order."""
     keys = dict.fromkeys([*weights, *(key for (key, _), role in coupling.roles.items() if role == OUTPUT)])
     return {key: (weights.get(key, "Linear") == "Linear", index) for index, key in enumerate(keys)}
 
 
 def _parameters(program: Program) -> set[str]:
-    """State-dict keys of what a program uses."""
+    """Return the state-dict keys of what a program uses."""
     return {value.parameter for op in program.ops for value in op.values() if value.parameter is not None}
 
 
@@ -94,7 +94,7 @@ def _components(coupling: Coupling, roots: Roots) -> list[list[int]]:
 
 
 def _touched(roots: Roots) -> dict[int, list[ParameterAxis]]:
-    """Root -> the parameter axes that have entries of it."""
+    """Return the mapping root -> the parameter axes that have entries of it."""
     touched: dict[int, list[ParameterAxis]] = defaultdict(list)
     for place, along in roots.items():
         for root in dict.fromkeys(along):
@@ -120,7 +120,7 @@ def _member(place: ParameterAxis, roots: list[int], units: Mapping[int, int], ro
 
 
 def _layers(coupling: Coupling, roots: Roots, known: Mapping[str, Place]) -> tuple[Layer, ...]:
-    """What inference runs, each with its positions and its place."""
+    """List the layers that inference runs, each with its positions and its place."""
     entries = {root: (*place, index) for place, along in roots.items() for index, root in enumerate(along)}
     found = []
     for use in coupling.uses:

@@ -1,4 +1,4 @@
-"""Which channels go together: what the rules write and the groups are read from.
+"""The coupling of channels: the rules write it, and the groups are read from it.
 
 Every entry along every axis of every parameter is an *atom*. Rules couple atoms that can only be removed
 together (a union-find), and pin those that must stay, with a reason. A value between two operators carries
@@ -61,7 +61,7 @@ class Coupling:
         self.begin(inference=True)
 
     def begin(self, inference: bool) -> None:
-        """Start on another program: atoms and parameters stay, what is known of values goes."""
+        """Start on another program: atoms and parameters stay, the channels of values are forgotten."""
         self.inference = inference
         self._channels: dict[int, Channels] = {}
         self._lists: dict[int, list[Value]] = {}
@@ -112,10 +112,10 @@ class Coupling:
         """Note that `op`, which has no weights, sums over `atoms`."""
         self._summed.append((atoms, str(op)))
 
-    def settle(self) -> None:
-        """Pin channels that an operator without weights sums over where weights read them as well.
+    def pin_sums(self) -> None:
+        """Pin the channels of `sum_over` that layers with weights read as well.
 
-        Silencing those weights would not silence the operator, so nothing could prove what removing them does.
+        Zeroing those weights would not zero what the operator reads, so that no test could prove their removal.
         """
         read = {
             root
@@ -128,15 +128,15 @@ class Coupling:
                 self.pin(atoms, f"{op} sums over its channels, which layers with weights read too")
 
     def roots(self, atoms: np.ndarray) -> np.ndarray:
-        """One representative for each set of coupled atoms."""
+        """Return one representative for each set of coupled atoms."""
         return np.array([self._find(atom) for atom in atoms.reshape(-1).tolist()], dtype=np.int64).reshape(atoms.shape)
 
     def reasons(self) -> Mapping[int, str]:
-        """Root -> why it stays."""
+        """Return the mapping root -> why it stays."""
         return self._pins
 
     def fixed(self) -> dict[int, set[str]]:
-        """Root -> operators that name a number of channels."""
+        """Return the mapping root -> operators that name a number of channels."""
         found: dict[int, set[str]] = {}
         for atom, op in self._fixed:
             found.setdefault(self._find(atom), set()).add(op)
@@ -162,11 +162,11 @@ class Coupling:
     # -- parameters --------------------------------------------------------------------------------------
 
     def parameter_axes(self) -> Mapping[ParameterAxis, np.ndarray]:
-        """Atoms along every parameter axis that a rule has met."""
+        """Return the atoms along every parameter axis that a rule has met."""
         return self._axes
 
     def view(self, value: Value) -> tuple[ParameterAxis | None, ...] | None:
-        """The parameter axis behind each axis of `value`; None where it is not a parameter (turned around)."""
+        """Return the parameter axis behind each axis of `value`; None where it is not a parameter (turned around)."""
         if value.parameter is not None and value.id not in self._views:
             self._views[value.id] = tuple((value.parameter, axis) for axis in range(value.rank))
             self._shapes[value.parameter] = value.shape or ()
@@ -177,7 +177,7 @@ class Coupling:
         self._views[value.id] = tuple(axes)
 
     def along(self, value: Value, axis: int, role: str = FOLLOWS) -> np.ndarray:
-        """Atoms along `axis` of a parameter, which is a `role` of them."""
+        """Return the atoms along `axis` of a parameter, which is a `role` of them."""
         view = self.view(value)
         place = view[axis] if view else None
         assert place is not None and value.shape is not None
@@ -189,7 +189,7 @@ class Coupling:
         return self._axes[place]
 
     def made(self, value: Value, axis: int) -> np.ndarray:
-        """Atoms along `axis` of a weight that makes them."""
+        """Return the atoms along `axis` of a weight that makes them."""
         atoms = self.along(value, axis, OUTPUT)
         view = self.view(value)
         if view is not None and (place := view[axis]) is not None:
@@ -199,7 +199,7 @@ class Coupling:
     # -- values ------------------------------------------------------------------------------------------
 
     def channels(self, value: Value) -> Channels | None:
-        """The channels that `value` carries; of a parameter, those of its only axis with several entries."""
+        """Return the channels that `value` carries; of a parameter, those of its only axis with several entries."""
         if value.id in self._channels:
             return self._channels[value.id]
         view = self.view(value)
@@ -211,7 +211,7 @@ class Coupling:
         return Channels(wide[0], self.along(value, wide[0])) if len(wide) == 1 else None
 
     def wide(self, value: Value) -> list[int]:
-        """Axes of a parameter that have several entries; none of a value that is no parameter."""
+        """Return the axes of a parameter that have several entries; none of a value that is no parameter."""
         axes = enumerate(self.view(value) or ())
         return [axis for axis, place in axes if place is not None and (value.shape or ())[axis] > 1]
 
@@ -226,9 +226,9 @@ class Coupling:
         self._channels[value.id] = Channels(axis, atoms)
 
     def atoms(self, value: Value, axis: int) -> np.ndarray:
-        """Atoms of `value` along `axis`; where it carries none there, new ones that must stay.
+        """Return the atoms of `value` along `axis`; where it carries none there, new ones that must stay.
 
-        Channels that it carries along another axis are pinned: whoever asks reads all of them.
+        Channels that it carries along another axis are pinned: an operator that runs along `axis` reads all of them.
 
         Raises:
             ValueError: its size is only known when the network runs.
@@ -252,11 +252,11 @@ class Coupling:
                     self.pin(self.along(one, axis), reason)
 
     def set_opaque(self, value: Value, reason: str) -> None:
-        """Say why `value` carries no channels that could be followed."""
+        """Record why the channels of `value` cannot be followed."""
         self._opaque.setdefault(value.id, reason)
 
     def give_up(self, value: Value, reason: str) -> None:
-        """Pin all channels that `value` was said to carry, and take back that it does."""
+        """Pin all channels of `value`, and forget that it carries any."""
         self.pin_value(value, reason)
         for known in (self._channels, self._lists, self._views):
             known.pop(value.id, None)
@@ -269,7 +269,7 @@ class Coupling:
     # -- lists -------------------------------------------------------------------------------------------
 
     def items(self, value: Value) -> list[Value]:
-        """The values in a list; a value that is none, alone."""
+        """Return the values in a list; a value that is none, alone."""
         return self._lists.get(value.id, [value])
 
     def set_items(self, value: Value, items: Iterable[Value]) -> None:
@@ -277,7 +277,7 @@ class Coupling:
         self._lists[value.id] = list(items)
 
     def item(self, shape: Iterable[int]) -> Value:
-        """A new value, to be put into a list."""
+        """Return a new value, to be put into a list."""
         self._temporary -= 1
         return Value(self._temporary, tuple(shape))
 

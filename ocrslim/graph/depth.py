@@ -1,4 +1,4 @@
-"""Where the layers of a network lie between its input and its output, and what kind of layer each is."""
+"""The kind of each layer of a network, and its place between input and output."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Member:
     role: str = FOLLOWS
 
     def keep(self, removed: Collection[int]) -> tuple[int, ...]:
-        """Positions that stay when the units `removed` go, ascending."""
+        """Return the positions that stay when the units `removed` go, ascending."""
         gone = {position for unit in removed for position in self.units[unit]}
         return tuple(position for position in range(self.size) if position not in gone)
 
@@ -48,11 +48,11 @@ class Member:
         return f"{self.key}{self.place()}"
 
     def place(self) -> str:
-        """Where its channels lie, as an index of the parameter: `[:, 72:96]`."""
+        """Format the place of its channels as an index of the parameter: `[:, 72:96]`."""
         return f"[{':, ' * self.axis}{self.slices()}]"
 
     def slices(self) -> str:
-        """The positions of all units as slices: `0:24`, or `3, 8:12`."""
+        """Return the positions of all units as slices: `0:24`, or `3, 8:12`."""
         positions = sorted({position for unit in self.units for position in unit})
         return ", ".join(str(start) if stop == start + 1 else f"{start}:{stop}" for start, stop in _runs(positions))
 
@@ -150,7 +150,7 @@ class ChannelGraph:
         return sum(layer.macs for layer in self.layers)
 
     def macs_of(self, group: Group) -> int:
-        """MACs of the layers whose output channels are in `group`, all of them or some."""
+        """Return the MACs of the layers whose output channels are in `group`, all of them or some."""
         keys = {member.key for member in group.members if member.role == OUTPUT}
         return sum(layer.macs for layer in self.layers if layer.key in keys)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Value:
-    """What one operator hands to another.
+    """A tensor that one operator passes to another.
 
     Attributes:
         id: unique within its program.
@@ -63,7 +63,7 @@ class Op:
         return value
 
     def ints(self, name: str, default: Any = None) -> list[int]:
-        """An attribute as a list of integers; of a single one, a list of that.
+        """Return an attribute as a list of integers; of a single one, a list of that.
 
         Raises:
             KeyError: there is none of that name, and no `default`.
@@ -74,11 +74,11 @@ class Op:
         return [int(one) for one in value] if isinstance(value, Iterable) else [int(value)]
 
     def axis(self, value: Value, default: int = -1) -> int:
-        """The attribute `axis`, as an axis of `value` counted from the front."""
+        """Return the attribute `axis`, as an axis of `value` counted from the front."""
         return self.ints("axis", default)[0] % value.rank
 
     def channel_axis(self, value: Value) -> int:
-        """The axis of `value` that holds channels by the operator's data format."""
+        """Return the axis of `value` that holds channels by the operator's data format."""
         layout = self.attributes.get("data_format") or self.attributes.get("data_layout") or "NCHW"
         return value.rank - 1 if layout.endswith("C") and value.rank > 2 else 1
 

@@ -1,4 +1,4 @@
-"""Scoring a network while it changes: its weights of the moment on the runtime, traced once.
+"""Scoring a network while it changes: its current weights on the runtime, traced once.
 
 The runtime takes a fifth of the time that dygraph takes, but two seconds for the trace and, for each new set of
 weights, a tenth of a second and a pass in dygraph that proves it. So a small evaluation stays in dygraph.
@@ -17,7 +17,7 @@ import paddle
 from paddle import nn
 from tqdm import tqdm
 
-from ocrslim.errors import LoweringError, last_line
+from ocrslim.errors import LoweringError
 from ocrslim.graph import traced
 from ocrslim.inference.compiler.executable import Executable
 from ocrslim.inference.engines import DygraphEngine, Engine
@@ -25,6 +25,7 @@ from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.runner import compare
 from ocrslim.models import state_arrays
 from ocrslim.tasks import Task
+from ocrslim.utils import last_line
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class AutoEngine:
 
     @contextlib.contextmanager
     def engine(self, images: Images) -> Iterator[Engine]:
-        """An engine for `images` and the weights as they are now, which must not change inside the block.
+        """Open an engine for `images` and the current weights, which must not change inside the block.
 
         It is Paddle Inference with oneDNN, held against dygraph on the first image; dygraph itself on a GPU, for few
         or small images, and, with a warning, where the runtime fails or is off by more than `PROOF_TOLERANCE`. After
@@ -74,7 +75,7 @@ class AutoEngine:
                 layer.training = training
 
     def _fast(self, images: Images) -> _FastEngine | None:
-        """None where the runtime fails."""
+        """Load the runtime; None if it fails."""
         reference = DygraphEngine(self._model)
         try:
             run = self._load()
@@ -87,7 +88,7 @@ class AutoEngine:
         return _FastEngine(run, reference)
 
     def _load(self) -> Executable:
-        """The network as it is now, on the runtime."""
+        """Load the network with its present weights on the runtime."""
         arrays = state_arrays(self._model)
         if self._network is None:
             program = traced(self._model, [self._task.free_shape], training=False)
@@ -122,10 +123,10 @@ def _pays(images: Images) -> bool:
 
 
 def _threads() -> int:
-    """The threads of this process's dygraph: a predictor with others would change them for the training, too."""
+    """Return the threads of this process's dygraph: a predictor with others would change them for the training, too."""
     return int(os.environ.get("OMP_NUM_THREADS") or 1)
 
 
 def _tell(error: Exception) -> None:
     with tqdm.external_write_mode():
-        logger.warning("scoring without the fast runtime, several times slower and as exact: %s", last_line(error))
+        logger.warning("scoring without the fast runtime: several times slower, same results: %s", last_line(error))

@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ocrslim.errors import WeightsError, last_line
+from ocrslim.errors import WeightsError
 from ocrslim.formats import check_program, read_weight_file, require_finite
 from ocrslim.inference.first_load import check_first_load
 from ocrslim.inference.predictor import (
@@ -26,6 +26,7 @@ from ocrslim.inference.predictor import (
 )
 from ocrslim.models import output_of
 from ocrslim.tasks import Task
+from ocrslim.utils import last_line
 
 __all__ = [
     "LEGACY_MODEL",
@@ -75,7 +76,7 @@ class InferenceEngine:
     fused layers only, else Paddle's own. What is given up is said once in a process.
 
     Attributes:
-        kernels: `PLAIN`, `ONEDNN` or `ONEDNN_FUSED`; settled by the first image.
+        kernels: `PLAIN`, `ONEDNN` or `ONEDNN_FUSED`; chosen at the first image.
     """
 
     def __init__(self, folder: Path | str, threads: int = 1, onednn: bool = False, own: bool = False):
@@ -143,7 +144,7 @@ class InferenceEngine:
 
 
 def _checked(model: Path) -> tuple[int, ...]:
-    """The input shape of a model from elsewhere, after all that can be seen without running it."""
+    """Return the input shape of a model from elsewhere, after all that can be seen without running it."""
     try:
         shape = check_program(model)
     except OSError as error:
@@ -153,7 +154,7 @@ def _checked(model: Path) -> tuple[int, ...]:
 
 
 def open_exported(folder: Path | str, task: Task) -> Engine:
-    """An exported folder, whoever exported it.
+    """Open an exported folder, written by this or another program.
 
     Raises:
         WeightsError: as `InferenceEngine`; when it is run, also where its output has another shape than the task's.
@@ -176,14 +177,14 @@ def open_exported(folder: Path | str, task: Task) -> Engine:
 
 
 def is_inference_folder(path: Path | str) -> bool:
-    """Whether `path` is a folder with an exported model in it."""
-    with contextlib.suppress(OSError):  # who reads it says what is wrong
+    """Tell whether `path` is a folder with an exported model in it."""
+    with contextlib.suppress(OSError):  # the reader reports what is wrong
         return any((Path(path) / name).is_file() for name in MODEL_FILES)
     return False
 
 
 def find_inference_model(folder: Path | str) -> Path:
-    """The model file of an exported folder.
+    """Return the model file of an exported folder.
 
     Raises:
         WeightsError: model or parameters are missing.

@@ -42,7 +42,7 @@ def check_first_load(model: Path, shape: tuple[int, ...], kernels: str) -> None:
         ).returncode
     except subprocess.TimeoutExpired:
         raise WeightsError(
-            f"{model}: Paddle did not come to an end with it on an image of {small} within {SECONDS} s: export it again"
+            f"{model}: Paddle did not finish running it on an image of {small} within {SECONDS} s: export it again"
         ) from None
     if status < 0:
         raise WeightsError(

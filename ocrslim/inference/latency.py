@@ -14,7 +14,7 @@ from ocrslim.utils import progress_bar
 
 
 def measure_latency(folders: Sequence[Path], shape: Sequence[int], repeats: int = 20) -> list[float]:
-    """Median milliseconds of one forward pass of each exported folder, run in turns.
+    """Return the median milliseconds of one forward pass of each exported folder, run in turns.
 
     Turns spread whatever else the machine does evenly over the folders. Paddle Inference with oneDNN where
     that runs (see `InferenceEngine`), one thread, after three passes to warm up.
@@ -30,7 +30,7 @@ def measure_latency(folders: Sequence[Path], shape: Sequence[int], repeats: int 
 
 
 def times_in_turns(engines: Sequence[Engine], image: np.ndarray, repeats: int, warm_up: int = 3) -> list[list[float]]:
-    """Milliseconds of each pass of each engine over `image`, one pass of each in turn.
+    """Return the milliseconds of each pass of each engine over `image`, one pass of each in turn.
 
     Args:
         repeats: timed passes of each.

@@ -23,7 +23,7 @@ PLAIN, ONEDNN, ONEDNN_FUSED = "paddle_inference", "paddle_inference_onednn", "pa
 
 
 def open_predictor(library: Any, config: Any, threads: int, kernels: str) -> Any:
-    """A predictor of `library`, which has Paddle's `create_predictor`, on the CPU.
+    """Make a predictor of `library`, which has Paddle's `create_predictor`, on the CPU.
 
     Args:
         config: Paddle's configuration of the model's two files; changed.
@@ -42,7 +42,7 @@ def open_predictor(library: Any, config: Any, threads: int, kernels: str) -> Any
 
 
 def run_predictor(predictor: Any, image: np.ndarray) -> np.ndarray:
-    """What the first output is for `image`.
+    """Return the first output for `image`.
 
     Raises:
         ValueError: there is no input or no output.
@@ -62,7 +62,7 @@ def run_predictor(predictor: Any, image: np.ndarray) -> np.ndarray:
 
 
 def params_of(model: Path) -> Path:
-    """The file with the parameters of `model`."""
+    """Return the file with the parameters of `model`."""
     return model.with_name(PARAMS_FILE)
 
 

@@ -28,7 +28,7 @@ class OcrModel(nn.Layer):
 
     @property
     def training_only(self) -> tuple[str, ...]:
-        """State-dict prefixes of what runs while training only: an exported model does not carry it."""
+        """State-dict prefixes of the layers that run in training only: an exported model does not contain them."""
         return self.task.training_only
 
     def forward(self, x: paddle.Tensor) -> Any:
@@ -38,7 +38,7 @@ class OcrModel(nn.Layer):
 
 
 def output_of(model: nn.Layer, result: Any) -> paddle.Tensor:
-    """The output that an exported model returns, of what `model` has returned.
+    """Return the output that an exported model returns, of what `model` has returned.
 
     A network that is no `OcrModel` returns it as it is, or as the first value of a dictionary.
     """

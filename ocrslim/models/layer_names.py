@@ -1,4 +1,4 @@
-"""Stable, human names for what `sen.pickle`, plans and the `Prune` section talk about.
+"""Public names of layers, as `sen.pickle`, plans and the `Prune` section have them.
 
 MobileNetV3's backbone has the names that PaddleOCR's pruning documents use; everything else keeps its
 state-dict key. The scheme: `backbone.conv` is `conv1`; block b of stage s is `conv{2 + blocks before it}`
@@ -42,7 +42,7 @@ def to_state_key(name: str, architecture: Mapping[str, Any]) -> str:
 
 
 def _variant(architecture: Mapping[str, Any]) -> str:
-    """Which MobileNetV3 this is, or '' for a network that the scheme does not cover."""
+    """Return the variant of MobileNetV3, or '' for a network that the scheme does not cover."""
     backbone = architecture.get("Backbone") or {}
     model_type = architecture.get("model_type", DEFAULT)
     documented = model_type in task_types() and task_of(model_type).documented_names
@@ -53,7 +53,7 @@ def _variant(architecture: Mapping[str, Any]) -> str:
 
 @functools.cache
 def _public_names(variant: str) -> dict[str, str]:
-    """State-dict key -> human name for one MobileNetV3, whether or not it has all these layers (SE)."""
+    """Return the public name of each state-dict key of one MobileNetV3, whether or not it has all these layers (SE)."""
     stages = STAGES.get(variant)
     if stages is None:
         return {}

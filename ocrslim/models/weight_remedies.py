@@ -12,7 +12,7 @@ _CONFIG = "use the configuration that these weights were trained with"
 _BACKBONE = "backbone."
 _CLASSES = 1000  # of ImageNet
 _NORMS = (".w_2", "._variance")  # a batch norm's variance, by Paddle's parameter name and by a state dict's key
-# what tells the networks of the shipped configurations: a key of the neck, its width, whether there is squeeze-excite
+# marks of the networks of the shipped configurations: a key of the neck, its width, whether there is squeeze-excite
 _SHIPPED = {
     ("neck.in2_conv.weight", 256, True): "configs/det/det_mv3_db.yml",
     ("neck.in2_conv.weight", 96, False): "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml",
@@ -21,7 +21,7 @@ _SHIPPED = {
 
 
 def remedy(file: WeightFile, arrays: Arrays, shapes: Shapes) -> str:
-    """What helps where `arrays`, the keyed arrays of `file`, are not those that `shapes` asks for."""
+    """Suggest a remedy where `arrays`, the keyed arrays of `file`, are not those that `shapes` asks for."""
     if file.kind != CHECKPOINT:
         return _remedy_of_numbered(arrays, shapes)
     if _is_backbone(arrays, shapes):
@@ -39,7 +39,7 @@ def remedy(file: WeightFile, arrays: Arrays, shapes: Shapes) -> str:
 
 
 def _is_backbone(arrays: Arrays, shapes: Shapes) -> bool:
-    """Whether there are layers of a backbone or a classifier's last one, and nothing of neck and head."""
+    """Tell whether the arrays are a backbone's or a classifier's: none of neck and head."""
     if not arrays or any(key.startswith(("neck.", "head.")) and key in shapes for key in arrays):
         return False
     inner = {key.removeprefix(_BACKBONE) for key in shapes if key.startswith(_BACKBONE)}
@@ -48,7 +48,7 @@ def _is_backbone(arrays: Arrays, shapes: Shapes) -> bool:
 
 
 def _is_pruned(arrays: Arrays, shapes: Shapes) -> bool:
-    """Whether all keys are there, and no size is larger."""
+    """Tell whether all keys are there, and no size is larger."""
     return arrays.keys() == shapes.keys() and all(
         len(array.shape) == len(shapes[key]) and all(a <= b for a, b in zip(array.shape, shapes[key]))
         for key, array in arrays.items()
@@ -56,7 +56,7 @@ def _is_pruned(arrays: Arrays, shapes: Shapes) -> bool:
 
 
 def _config_of(arrays: Arrays) -> str | None:
-    """The shipped configuration whose network has these arrays."""
+    """Return the shipped configuration whose network has these arrays."""
     squeezed = any(".mid_se." in key for key in arrays)
     for (key, width, with_squeeze), config in _SHIPPED.items():
         if key in arrays and arrays[key].shape[:1] == (width,) and squeezed == with_squeeze:
@@ -65,7 +65,7 @@ def _config_of(arrays: Arrays) -> str | None:
 
 
 def _remedy_of_numbered(arrays: Arrays, shapes: Shapes) -> str:
-    """For a model whose layers are known by their order: batch norms that are fewer are folded."""
+    """Suggest a remedy for a model whose layers are matched by their order: missing batch norms were folded."""
     found, expected = (sum(name.endswith(_NORMS) for name in names) for names in (arrays, shapes))
     if found < expected / 2:
         return (

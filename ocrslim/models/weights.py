@@ -20,9 +20,9 @@ import paddle
 from paddle import nn
 
 from ocrslim.errors import WeightsError
-from ocrslim.formats import CHECKPOINT, Arrays, WeightFile, not_finite, read_weight_file, resolve_checkpoint, some
+from ocrslim.formats import CHECKPOINT, Arrays, WeightFile, not_finite, read_weight_file, resolve_checkpoint
 from ocrslim.models.weight_remedies import remedy
-from ocrslim.utils import atomic_file
+from ocrslim.utils import atomic_file, listed, printable
 
 __all__ = [
     "BackboneReport",
@@ -45,7 +45,7 @@ _BACKBONE = "backbone."
 
 @dataclass(frozen=True)
 class LoadReport:
-    """Where a model's weights came from.
+    """The source of a model's weights.
 
     Attributes:
         source: the file that was read.
@@ -60,7 +60,7 @@ class LoadReport:
 
 @dataclass(frozen=True)
 class BackboneReport:
-    """What a backbone took: keys of the model's state dict; keys it did not take, each with the reason."""
+    """The weights that a backbone took: state-dict keys that were loaded, and keys left out, each with the reason."""
 
     source: Path
     loaded: tuple[str, ...]
@@ -100,7 +100,7 @@ def load_weights(model: nn.Layer, source: str | Path) -> LoadReport:
     initialised = tuple(key for key in state if key not in expected)
     if initialised:
         logger.info(
-            "%s: freshly initialised, because an exported model does not carry it: %s (%d arrays)",
+            "%s: newly initialised, because an exported model does not contain it: %s (%d arrays)",
             file.path,
             ", ".join(f"{prefix}*" for prefix in model.training_only),
             len(initialised),
@@ -109,7 +109,7 @@ def load_weights(model: nn.Layer, source: str | Path) -> LoadReport:
 
 
 def init_backbone(model: nn.Layer, source: str | Path) -> BackboneReport:
-    """Start the backbone of `model` from whatever fits of another network's, or of a backbone's own weights.
+    """Initialise the backbone of `model` from the weights that fit in a file of another network or of a backbone.
 
     A layer fits when its key and shape are the same. Inference models and ONNX files have an order
     in place of keys: of those, layers are taken up to the first that does not fit.
@@ -132,7 +132,7 @@ def init_backbone(model: nn.Layer, source: str | Path) -> BackboneReport:
     left_out.update({key: "not in the model" for key in found if key not in state})
     if not fits:
         raise WeightsError(
-            f"{file.path}: no layer fits this backbone: it holds {some(sorted(file.arrays)) or 'no arrays'}, "
+            f"{file.path}: no layer fits this backbone: it holds {_listed_keys(sorted(file.arrays)) or 'no arrays'}, "
             f"expected keys such as {next(iter(state))}: choose weights of the same backbone and scale"
         )
     _assign(state, fits)
@@ -141,7 +141,7 @@ def init_backbone(model: nn.Layer, source: str | Path) -> BackboneReport:
         file.path,
         len(fits),
         len(state),
-        f"; left out: {some(f'{k} ({why})' for k, why in left_out.items())}" if left_out else "",
+        f"; left out: {_listed_keys(f'{k} ({why})' for k, why in left_out.items())}" if left_out else "",
     )
     return BackboneReport(file.path, tuple(fits), tuple(left_out.items()))
 
@@ -170,7 +170,7 @@ def save_checkpoint(model: nn.Layer, path: str | Path) -> Path:
 
 
 def _under_prefix(file: WeightFile, keys: set[str]) -> Arrays:
-    """The arrays of one network among those that distillation or a wrapper stores under prefixes."""
+    """Return the arrays of one network among those that distillation or a wrapper stores under prefixes."""
     counts = _prefix_counts(file.arrays, keys)
     most = max(counts.values(), default=0)
     best = sorted(prefix for prefix, count in counts.items() if count == most)
@@ -178,8 +178,8 @@ def _under_prefix(file: WeightFile, keys: set[str]) -> Arrays:
         return file.arrays
     if len(best) > 1 and most == len(keys) and _STUDENT not in best:
         raise WeightsError(
-            f"{file.path}: several networks of this architecture lie in it, under {', '.join(best)}, "
-            f"expected one, or one under {_STUDENT}: save the one that is meant to a file of its own"
+            f"{file.path}: it holds several networks of this architecture, under {', '.join(best)}, "
+            f"expected one, or one under {_STUDENT}: save the one you want in a file of its own"
         )
     prefix = _STUDENT if _STUDENT in best else best[0]
     others = [other for other in best if other != prefix]
@@ -228,8 +228,8 @@ def _by_number(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arrays:
     if not theirs:
         raise WeightsError(
             f"{file.path}: no weights named as Paddle names them (conv2d_0.w_0): it holds "
-            f"{some(file.arrays) or 'no arrays'}: use the model as paddle2onnx made it; simplified or optimised, its "
-            "layers are fused and have lost their names"
+            f"{_listed_keys(file.arrays) or 'no arrays'}: use the model as paddle2onnx made it; "
+            "simplified or optimised, its layers are fused and have lost their names"
         )
     keys = {}
     for kind, layers in theirs.items():
@@ -240,7 +240,7 @@ def _by_number(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arrays:
 
 
 def _leading_layers(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arrays:
-    """The file's arrays by key, up to the first layer of each type that differs: the order is lost there."""
+    """Return the file's arrays by key, up to the first layer of each type that differs: the order is lost there."""
     ours = _layers_of(state)
     found: Arrays = {}
     for kind, layers in _layers({name: name for name in file.arrays}).items():
@@ -255,7 +255,7 @@ def _leading_layers(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arr
 
 
 def _backbone_arrays(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arrays:
-    """The file's arrays that lie where its backbone's do, keyed as ours; the prefix that fits most wins."""
+    """Return the file's arrays that lie where its backbone's do, keyed as ours; the prefix that fits most wins."""
     shapes = {key[len(_BACKBONE) :]: tuple(tensor.shape) for key, tensor in state.items()}
     # Shapes decide as well: a teacher's backbone has the same keys at another width.
     sizes = set(shapes.values())
@@ -279,11 +279,11 @@ def _require_match(
         return
     faults = []
     if missing:
-        faults.append(f"{len(missing)} keys missing ({some(missing)})")
+        faults.append(f"{len(missing)} keys missing ({_listed_keys(missing)})")
     if extra:
-        faults.append(f"{len(extra)} unexpected ({some(extra)})")
+        faults.append(f"{len(extra)} unexpected ({_listed_keys(extra)})")
     if other:
-        details = some(f"{k} is {list(arrays[k].shape)}, expected {list(shapes[k])}" for k in other)
+        details = _listed_keys(f"{k} is {list(arrays[k].shape)}, expected {list(shapes[k])}" for k in other)
         faults.append(f"{len(other)} of another shape ({details})")
     raise WeightsError(
         f"{path}: not weights of this architecture: {len(arrays)} arrays found, {len(shapes)} expected; "
@@ -306,3 +306,7 @@ def _checked(path: Path, key: str, array: np.ndarray) -> np.ndarray:
 def _assign(state: Mapping[str, paddle.Tensor], arrays: Arrays) -> None:
     for key, array in arrays.items():
         state[key].set_value(array)
+
+
+def _listed_keys(keys: Iterable[str]) -> str:
+    return listed(printable(key) for key in keys)

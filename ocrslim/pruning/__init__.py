@@ -1,23 +1,23 @@
-"""Plans and what carries them out: scores of channels, surgery, refitting, costs."""
+"""Pruning plans: scores of channels, surgery, refit, costs."""
 
 from ocrslim.pruning.calibration import calibration_inputs
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.cost import MACS, Cost, CostOfCounts, ProductCost, measure_cost, product_cost
 from ocrslim.pruning.criteria import RECONSTRUCTION
-from ocrslim.pruning.layer_patterns import check_patterns, losing, match_groups, matches, require_patterns
+from ocrslim.pruning.layer_patterns import check_patterns, match_groups, matches, pruned_members, require_patterns
 from ocrslim.pruning.loading import (
     WEIGHTS,
     Network,
+    choose_weights_key,
+    load_base_network,
     load_network,
-    load_prunable,
     refuse_pruned,
     untrained,
-    which_counts,
 )
 from ocrslim.pruning.loss_rules import loss_at, loss_of, ratio_by_loss
 from ocrslim.pruning.plan import SUFFIX, Cut, Plan, combine
-from ocrslim.pruning.prunable import Scored, load_scored, model_graph
-from ocrslim.pruning.refit.recover import recover
+from ocrslim.pruning.prunable import PrunableNetwork, load_prunable_network, model_graph
+from ocrslim.pruning.refit.refitting import refit_layers
 from ocrslim.pruning.surgery import apply_plan, cut, named_tensors, pruned
 
 __all__ = [
@@ -32,16 +32,16 @@ __all__ = [
     "Network",
     "Plan",
     "ProductCost",
-    "Scored",
+    "PrunableNetwork",
     "apply_plan",
     "calibration_inputs",
     "check_patterns",
+    "choose_weights_key",
     "combine",
     "cut",
+    "load_base_network",
     "load_network",
-    "load_prunable",
-    "load_scored",
-    "losing",
+    "load_prunable_network",
     "loss_at",
     "loss_of",
     "match_groups",
@@ -51,10 +51,10 @@ __all__ = [
     "named_tensors",
     "product_cost",
     "pruned",
+    "pruned_members",
     "ratio_by_loss",
-    "recover",
+    "refit_layers",
     "refuse_pruned",
     "require_patterns",
     "untrained",
-    "which_counts",
 ]

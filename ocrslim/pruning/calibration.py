@@ -1,4 +1,4 @@
-"""What a few training images tell about a network: gradients by channel, and inputs to refit layers on."""
+"""Calibration on a few training images: gradients by channel, and inputs to refit layers on."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from ocrslim.utils import progress_bar
 
 
 def weight_gradients(model: nn.Layer, config: Config, labelled: LabelledSet) -> dict[tuple[str, int], np.ndarray]:
-    """Sums of gradient * weight for each channel, batch by batch, as the criterion `taylor` scores them.
+    """Sum gradient * weight over each channel and batch, for the criterion `taylor`.
 
-    The batches are the first `Prune.calibration_batches` that a training would see; they depend on
-    `Global.seed` and the images alone. Weights, batch-norm statistics, gradients and the mode of `model`
-    are left as they are.
+    The batches are the first `Prune.calibration_batches` of a training; they depend only on `Global.seed` and
+    the images. Weights, batch-norm statistics, gradients and the mode of `model` are unchanged.
 
     Args:
         model: unpruned network, weights loaded.
@@ -32,11 +31,11 @@ def weight_gradients(model: nn.Layer, config: Config, labelled: LabelledSet) -> 
 
     Returns:
         float64 [batches, entries of the axis] by (state-dict key, axis), for axes 0 and 1 of every
-        parameter that has them; zeros where the loss does not depend on it.
+        parameter that has them; zeros where the loss does not depend on the parameter.
 
     Raises:
         TrainingError: a weight or a gradient is not finite.
-        DataError: there is not one batch, or an image cannot be used.
+        DataError: there is no whole batch, or an image cannot be used.
     """
     weights = {key: tensor for key, tensor in named_tensors(model) if len(tensor.shape) > 1}
     task = config.task
@@ -54,9 +53,9 @@ def weight_gradients(model: nn.Layer, config: Config, labelled: LabelledSet) -> 
 
 
 def calibration_inputs(config: Config, labelled: LabelledSet) -> list[np.ndarray]:
-    """Parts of `Prune.recover_images` training images, resized and normalised as for evaluation.
+    """Crop `Prune.recover_images` training images, resized and normalised as for evaluation.
 
-    Images and places depend on `Global.seed`; an image is taken twice only where there are too few.
+    Images and crops depend on `Global.seed`; an image is used twice only where there are too few.
 
     Returns:
         float32 [1, C, H, W] each, all of one size (`Task.calibration_input`).
@@ -67,8 +66,8 @@ def calibration_inputs(config: Config, labelled: LabelledSet) -> list[np.ndarray
     if len(labelled) < MIN_RECOVER_IMAGES:
         raise DataError(
             f"Train.dataset.label_file_list: {len(labelled)} usable image{'s' * (len(labelled) != 1)} to refit layers "
-            f"on, expected at least {MIN_RECOVER_IMAGES} and better 40: layers refitted to so few would fit nothing "
-            "else; name more images, or set Prune.recover to false and Prune.criterion to fpgm"
+            f"on, expected at least {MIN_RECOVER_IMAGES}, better 40: layers refitted on fewer overfit; name more "
+            "images, or set Prune.recover to false and Prune.criterion to fpgm"
         )
     load = Preprocessor(config)
     rng = np.random.default_rng(config.seed)
@@ -82,13 +81,13 @@ def calibration_inputs(config: Config, labelled: LabelledSet) -> list[np.ndarray
 
 
 def _batches(config: Config, labelled: LabelledSet, count: int) -> Iterator[list[Tensor]]:
-    """`count` batches, of as many epochs as that takes."""
+    """Yield `count` batches, from as many epochs as needed."""
     epochs = (train_loader(config, labelled, epoch) for epoch in itertools.count())
     return itertools.islice(itertools.chain.from_iterable(epochs), count)
 
 
 def _products(loss: Tensor, weights: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    """Gradient * weight, element by element; the gradients that the parameters hold stay what they are."""
+    """Compute gradient * weight elementwise; the gradients stored in the parameters are unchanged."""
     trainable = {key: weight for key, weight in weights.items() if not weight.stop_gradient}
     distinct = list({id(weight): weight for weight in trainable.values()}.values())
     found = paddle.grad(loss, distinct, allow_unused=True)
@@ -107,10 +106,10 @@ def _products(loss: Tensor, weights: dict[str, Tensor]) -> dict[str, np.ndarray]
 
 @contextlib.contextmanager
 def _calibrating(model: nn.Layer) -> Iterator[None]:
-    """Layers made of others run as in training, so that the head gives all its maps; the others as in inference.
+    """Put containers in training mode, so that the head gives all its maps, and single layers in eval mode.
 
-    A batch norm with the statistics of the batch would take back any scaling of the weights before it, so
-    that their sum of gradient * weight is zero whatever they do.
+    A batch norm with the statistics of the batch would cancel any scaling of the weights before it: their sum
+    of gradient * weight would always be zero.
     """
     with as_it_was(model, training=True):
         for layer in model.sublayers(include_self=True):

@@ -1,11 +1,11 @@
-"""The channel graph of a network, with what the trace cannot know proven by running it.
+"""The channel graph of a network, its groups proven by running the network pruned.
 
 A trace sees `reshape(x, [1, 2, 58, 28, 28])` and cannot tell whether the network's code computed the 58 of the
 shape or holds it as a literal; of `x / C**0.5` it sees a constant. So all groups are pruned here, by half and by
-a third, and the network is run: it must give what the full one gives with the removed channels silenced, that is
-with zeros in all that reads them. Where it does not, those that make the network fail are found by halves, and
-are no groups, with that reason. The runs have weights of their own, so that what is found depends on the
-network's code alone and no saturated output hides a difference.
+a third, and the network is run: its outputs must equal those of the full network with the removed channels
+silenced, that is with zeros in the weights that read them. Where they differ, bisection finds the groups at fault;
+their layers become unprunable, with that reason. The runs use random weights, so that the result depends only on
+the network's code and no saturated output hides a difference.
 """
 
 from __future__ import annotations
@@ -20,37 +20,39 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ocrslim.errors import GraphError, PlanError, last_line
+from ocrslim.errors import GraphError, PlanError
 from ocrslim.graph import INPUT, OUTPUT, ChannelGraph, Group, Member, Shape, as_it_was, described, floating_type, trace
 from ocrslim.pruning.plan import Cut, Plan, combine
 from ocrslim.pruning.surgery import is_pruned, pruned
-from ocrslim.utils import postponed
+from ocrslim.utils import last_line, postponed
 
 logger = logging.getLogger(__name__)
 
-_STEPS = (2, 3)  # every other unit goes, then every third: even numbers may suit a network's code by chance
-_TOLERANCE = 1e-4  # of an output's spread
-_ROUNDING = 2e-6  # of an output's largest value; and of the input, for what becomes of it on the way
-_UNPROVEN = "its outputs differ from run to run or are not finite, so nothing proves that it bears fewer"
+_STEPS = (2, 3)  # remove every second unit, then every third: even numbers may suit a network's code by chance
+_TOLERANCE = 1e-4  # relative to an output's range
+_ROUNDING = 2e-6  # relative to an output's largest value; and to the input, to measure how the network magnifies it
+_UNPROVEN = (
+    "its outputs differ from run to run or are not finite, so that it cannot be proven to work with fewer channels"
+)
 
 
 def channel_graph(model: nn.Layer, *input_shapes: Shape, proof_shapes: Sequence[Shape] | None = None) -> ChannelGraph:
     """Trace `model` and prove its groups.
 
-    The model is left as it was: mode, attributes, weights and buffers; gradients of what was cut are dropped.
+    Mode, attributes, weights and buffers of the model are unchanged; gradients of cut parameters are dropped.
 
     Args:
-        input_shapes: shape of each input with its batch, in the order in which the network takes them, of the
-            type of its parameters; costs are counted at these.
-        proof_shapes: smaller ones that the network takes as well, to prove groups on; the same without.
+        input_shapes: shape of each input with its batch, in the order of the network's arguments; inputs have the
+            type of its parameters. Costs are counted at these shapes.
+        proof_shapes: smaller shapes to prove groups on; by default `input_shapes`.
 
     Raises:
         GraphError: Paddle cannot trace or run the network with such inputs.
         PlanError: the network is pruned already.
-        MemoryError: memory does not suffice, which says nothing of the network.
+        MemoryError: memory does not suffice; the network may be fine.
     """
     if is_pruned(model):
-        raise PlanError("this network is pruned already: take the groups of the unpruned one")
+        raise PlanError("this network is pruned already: trace the unpruned one")
     graph = trace(model, *input_shapes)
     shapes = input_shapes if proof_shapes is None else proof_shapes
     with as_it_was(model, training=False), paddle.no_grad():
@@ -69,25 +71,25 @@ def channel_graph(model: nn.Layer, *input_shapes: Shape, proof_shapes: Sequence[
 
 
 def _proof(model: nn.Layer, graph: ChannelGraph, inputs: Sequence[paddle.Tensor]) -> dict[str, str]:
-    """Groups that the network's code does not bear, and why; those that look so, where nothing can be proven."""
+    """Find groups that fail with fewer channels, and the reason; where nothing can be proven, the suspected ones."""
     groups = sorted(graph.groups.values(), key=lambda group: bool(group.fixed_by))
     for weights in (_own_weights, nullcontext):
         with weights(model):
             if _steady(model, inputs):
                 return _faults(model, groups, inputs)
-    logger.warning("%s: %s channels; its groups are taken as traced", type(model).__name__, _UNPROVEN)
+    logger.warning("%s: %s; its groups are used as traced", type(model).__name__, _UNPROVEN)
     return {group.name: _UNPROVEN for group in groups if group.fixed_by}
 
 
 def _steady(model: nn.Layer, inputs: Sequence[paddle.Tensor]) -> bool:
-    """Whether two runs give the same, finite values, up to rounding: sums of several threads have no fixed order."""
+    """Tell whether two runs give the same finite values, up to rounding (threads add up in no fixed order)."""
     first, second = _outputs(model, inputs), _outputs(model, inputs)
     finite = all(np.isfinite(one).all() for one in (*first, *second))
     return finite and all(map(_same, second, first, first))
 
 
 def _faults(model: nn.Layer, groups: Sequence[Group], inputs: Sequence[paddle.Tensor]) -> dict[str, str]:
-    """Groups that make the network fail, and how: all at once, then by halves to find them."""
+    """Find the groups that make the network fail, and the fault of each: all at once, then by bisection."""
     proven: list[Group] = []
     faults: dict[str, str] = {}
 
@@ -109,7 +111,7 @@ def _faults(model: nn.Layer, groups: Sequence[Group], inputs: Sequence[paddle.Te
 
 @contextmanager
 def _own_weights(model: nn.Layer) -> Iterator[None]:
-    """Random weights that keep values in range through many layers, inside the block."""
+    """Use random weights inside the block; their scale keeps values in range through many layers."""
     rng = np.random.default_rng(0)
     before = {key: (tensor, tensor.numpy().copy()) for key, tensor in model.named_parameters()}
     try:
@@ -134,7 +136,7 @@ def _sample(shape: Shape, dtype: str) -> paddle.Tensor:
 
 
 def _fault(model: nn.Layer, groups: Sequence[Group], inputs: Sequence[paddle.Tensor]) -> str:
-    """What goes wrong when channels of `groups` are removed; empty where nothing does."""
+    """Describe the fault when channels of `groups` are removed; "" without one."""
     return next(filter(None, (_fault_of(model, groups, inputs, step) for step in _STEPS)), "")
 
 
@@ -157,12 +159,16 @@ def _fault_of(model: nn.Layer, groups: Sequence[Group], inputs: Sequence[paddle.
 
 
 def _same(found: np.ndarray, expected: np.ndarray, nudged: np.ndarray) -> bool:
-    """Whether one output is as expected up to rounding, as far as the network magnifies that."""
+    """Tell whether an output equals the expected one, up to rounding as the network magnifies it.
+
+    Args:
+        nudged: the output for inputs that differ by rounding.
+    """
     if not expected.size:
         return True
     magnified = 10 * float(np.abs(nudged - expected).max())
-    borne = max(_TOLERANCE * float(np.ptp(expected)), _ROUNDING * float(np.abs(expected).max()), magnified)
-    return float(np.abs(found - expected).max()) <= borne
+    tolerated = max(_TOLERANCE * float(np.ptp(expected)), _ROUNDING * float(np.abs(expected).max()), magnified)
+    return float(np.abs(found - expected).max()) <= tolerated
 
 
 def _outputs(model: nn.Layer, inputs: Sequence[paddle.Tensor]) -> list[np.ndarray]:
@@ -187,7 +193,7 @@ def _thinned(group: Group, step: int) -> Iterator[Cut]:
 
 @contextmanager
 def _silenced(model: nn.Layer, cuts: Iterable[Cut], groups: Sequence[Group]) -> Iterator[None]:
-    """Zeros where the members that read channels would be cut, inside the block."""
+    """Zero the removed channels in the members that read them, inside the block."""
     reads = {(member.key, member.axis) for group in groups for member in _readers(group)}
     parameters = dict(model.named_parameters())
     cuts = [cut for cut in cuts if (cut.key, cut.axis) in reads and cut.key in parameters]
@@ -205,7 +211,7 @@ def _silenced(model: nn.Layer, cuts: Iterable[Cut], groups: Sequence[Group]) -> 
 
 
 def _readers(group: Group) -> Sequence[Member]:
-    """Members that read the channels; where none does (queries and keys meet only one another), all that make them."""
+    """Members that read the channels; all members where none does (queries and keys only meet each other)."""
     return [member for member in group.members if member.role == INPUT] or group.members
 
 

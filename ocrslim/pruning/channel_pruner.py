@@ -1,4 +1,4 @@
-"""Which channels go: the lowest scores of each group, where a group's layers agree on the scores."""
+"""Choice of the channels to remove: the lowest scores of each group."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ocrslim.config import GroupScore
 from ocrslim.errors import ConfigError, PlanError
 from ocrslim.graph import OUTPUT, ChannelGraph, Group, Member
 from ocrslim.pruning.criteria import (
-    INSTEAD,
+    FALLBACKS,
     NAMES,
     PADDLESLIM,
     RECONSTRUCTION,
@@ -34,9 +34,9 @@ Gradients = Mapping[tuple[str, int], np.ndarray]
 
 
 class ChannelPruner:
-    """Chooses the channels to keep by a criterion.
+    """Chooses the channels to remove by a criterion.
 
-    Scores come from the weights that `model` has when this is built.
+    Scores are those of the weights at construction.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class ChannelPruner:
             model: unpruned network, weights loaded.
             graph: its channel groups.
             criterion: one of `criteria.NAMES`.
-            group_score: whose scores count where several layers make a group's channels: those of the layer
-                that names it (`master`), or the `mean` or `max` over all, each layer's divided by their mean.
-            seed: of the criterion `random`.
-            gradients: for the criterion `taylor`, what `calibration.weight_gradients` measured:
+            group_score: for groups made by several layers: use the scores of the layer that names the group
+                (`master`), or the `mean` or `max` over all layers, each layer's scores divided by their mean.
+            seed: for the criterion `random`.
+            gradients: for the criterion `taylor`, from `calibration.weight_gradients`:
                 [batches, entries of the axis] by (state-dict key, axis).
-            scores: for the criterion `reconstruction`, what `reconstruct.removals` found: [units] by group; other
-                groups are scored by fpgm.
+            scores: for the criterion `reconstruction`, from `reconstruction.removals`: [units] by group; groups
+                without an entry are scored by fpgm.
 
         Raises:
             ConfigError: unknown criterion or group score, `taylor` without gradients, `reconstruction` without scores.
@@ -70,7 +70,7 @@ class ChannelPruner:
         _check_choice("group_score", group_score, GROUP_SCORES)
         if (criterion == "taylor" and gradients is None) or (criterion == RECONSTRUCTION and scores is None):
             raise ConfigError(
-                f"Prune.criterion: {criterion} is measured on training images, and nothing was measured here: "
+                f"Prune.criterion: {criterion} needs measurements on training images, which are missing here: "
                 "choose another one with -o Prune.criterion="
             )
         self.graph = graph
@@ -82,13 +82,13 @@ class ChannelPruner:
         self._norms = _batch_norms(model) if criterion == "bn_scale" else {}
         tensors = dict(named_tensors(model))
         self._values = {key: _array(tensors[key]) for key in self._needed()}
-        self._tell_of_others()
+        self._log_fallbacks()
 
     def cuts(self, ratios: Mapping[str, float]) -> tuple[Cut, ...]:
-        """The cuts that remove the fraction `ratios[group]` of each named group's units.
+        """Make the cuts that remove the fraction `ratios[group]` of each named group's units.
 
-        PaddleSlim's rounding: round(n * ratio) units go. No layer is left without a channel, whatever
-        the ratio: the best unit of those that reach it stays.
+        PaddleSlim's rounding: round(n * ratio) units are removed. Every layer keeps at least one channel: that of
+        the highest score.
 
         Raises:
             PlanError: an unknown group, or a ratio outside 0..1.
@@ -102,7 +102,7 @@ class ChannelPruner:
         return combine(found)
 
     def removed(self, name: str, ratio: float) -> tuple[int, ...]:
-        """Units of the group `name` that go when the fraction `ratio` of them does, ascending.
+        """Indices of the units of the group `name` to remove at `ratio`, ascending.
 
         Raises:
             PlanError: an unknown group, or a ratio outside 0..1.
@@ -139,7 +139,7 @@ class ChannelPruner:
         if self.group_score == "master" and not np.isnan(scores[0]).any():
             return scores[0]
         scores = _scaled(scores)
-        scores[:, np.isnan(scores).all(axis=0)] = np.inf  # no layer makes it: it goes last
+        scores[:, np.isnan(scores).all(axis=0)] = np.inf  # no layer makes it: removed last
         if self.group_score == "master":
             first = np.argmin(np.isnan(scores), axis=0)  # the first layer that has the unit
             return scores[first, np.arange(group.size)]
@@ -153,7 +153,7 @@ class ChannelPruner:
         return self.graph.groups[name]
 
     def _without_gaps(self, group: Group, gone: Sequence[int]) -> tuple[int, ...]:
-        """`gone` without the best unit of each member that would lose all the units that reach it."""
+        """Take the best unit back from `gone` for each member that would be left without channels."""
         removed = set(gone)
         for member in group.members:
             reaching = [unit for unit, positions in enumerate(member.units) if positions]
@@ -163,7 +163,7 @@ class ChannelPruner:
         return tuple(sorted(removed))
 
     def _sources(self, group: Group) -> Iterator[tuple[str, np.ndarray, Units]]:
-        """What is scored: the criterion, values with the channels first, and the units' positions there."""
+        """Yield the arrays to score: criterion, values with the channels first, positions of the units there."""
         norms = self._norms_of(group)
         if norms:
             for member in norms:
@@ -173,11 +173,11 @@ class ChannelPruner:
             if self.criterion == "taylor":
                 yield "taylor", self._gradients[member.key, member.axis].T, member.units
             else:
-                criterion = INSTEAD.get(self.criterion, self.criterion)
+                criterion = FALLBACKS.get(self.criterion, self.criterion)
                 yield criterion, np.moveaxis(self._values[member.key], member.axis, 0), member.units
 
     def _norms_of(self, group: Group) -> list[Member]:
-        """The scales of the group's batch norms, that behind the master first; [] if they leave a unit out."""
+        """The scales of the group's batch norms, the one behind the master first; [] if a unit has none."""
         found = [member for member in group.members if member.key in self._norms]
         if not all(any(member.units[unit] for member in found) for unit in range(group.size)):
             return []
@@ -191,14 +191,14 @@ class ChannelPruner:
         groups = self.graph.groups.values()
         return {member.key for group in groups for member in self._norms_of(group) or _makers(group)}
 
-    def _tell_of_others(self) -> None:
-        if self.criterion not in INSTEAD:
+    def _log_fallbacks(self) -> None:
+        if self.criterion not in FALLBACKS:
             return
-        known = self._scores or {name for name, group in self.graph.groups.items() if self._norms_of(group)}
-        others = [name for name in self.graph.groups if name not in known]
+        scored = self._scores or {name for name, group in self.graph.groups.items() if self._norms_of(group)}
+        others = [name for name in self.graph.groups if name not in scored]
         if others:
-            text = "%s cannot score these groups, %s scores them: %s"
-            logger.info(text, self.criterion, INSTEAD[self.criterion], ", ".join(others))
+            text = "%s cannot score these groups, %s is used for them: %s"
+            logger.info(text, self.criterion, FALLBACKS[self.criterion], ", ".join(others))
 
 
 def _check_choice(key: str, value: str, options: Sequence[str]) -> None:
@@ -213,13 +213,13 @@ def _makers(group: Group) -> list[Member]:
 
 
 def _scaled(scores: np.ndarray) -> np.ndarray:
-    """Each layer's scores [layers, units] divided by their mean, so that layers of another scale count alike."""
+    """Divide each layer's scores [layers, units] by their mean, so that all layers have equal weight."""
     means = np.nanmean(scores, axis=1, keepdims=True)
     return scores / np.where(means > 0, means, 1)
 
 
 def _batch_norms(model: nn.Layer) -> dict[str, int]:
-    """Place in the network's order of each layer, and of each batch norm's scale by its key."""
+    """Index in the network's order of each layer by name, and of each batch norm's scale by key."""
     places = {}
     for place, (name, layer) in enumerate(model.named_sublayers()):
         places[name] = place
@@ -233,6 +233,6 @@ def _layer(key: str) -> str:
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    """The values, in a type wide enough to add them up in."""
+    """The values as an array, float32 at least."""
     wide = str(tensor.dtype).rpartition(".")[2] in ("float32", "float64")
     return (tensor if wide else tensor.astype("float32")).numpy()

@@ -1,4 +1,4 @@
-"""What a network costs, from its channel counts alone: nothing is run, nothing is rebuilt."""
+"""Costs of a network from its channel counts alone; nothing is run or rebuilt."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from ocrslim.pruning.plan import Cut
 
 @dataclass(frozen=True)
 class Cost:
-    """MACs of one forward pass at the traced input shape, and trainable parameters, both of inference alone."""
+    """MACs of one forward pass at the traced input shape, and trainable parameters; layers of inference only."""
 
     macs: int
     params: int
 
 
 def measure_cost(graph: ChannelGraph, cuts: Iterable[Cut] = ()) -> Cost:
-    """MACs and parameters of the network of `graph`, pruned by `cuts`.
+    """Count MACs and parameters of the network of `graph`, pruned by `cuts`.
 
     A convolution counts (output positions) x (entries of its weight), a transposed one (input positions) x
     (entries), a linear layer (rows) x (entries); biases, norms and activations count no MACs. Layers that
-    inference does not run count nothing.
+    inference does not run are not counted.
     """
     kept: dict[tuple[str, int], set[int]] = {(cut.key, cut.axis): set(cut.keep) for cut in cuts}
     sizes: dict[str, dict[int, int]] = defaultdict(dict)
@@ -51,7 +51,7 @@ MACS, PARAMS = "macs", "params"
 
 
 class CostOfCounts(Protocol):
-    """Cost of each row of `removed`, int [candidates, groups]: units that go, the groups in the graph's order."""
+    """Cost of each row of `removed`, int [candidates, groups]: removed units, the groups in the graph's order."""
 
     def __call__(self, removed: np.ndarray) -> np.ndarray: ...
 
@@ -59,9 +59,9 @@ class CostOfCounts(Protocol):
 class ProductCost:
     """A sum over layers of weight x the product of the lengths of its axes.
 
-    That is what MACs and parameters are (`ocrslim.pruning.cost.measure_cost`). Each length falls linearly with the
-    units that go: exact where the units of a group are of one size and no two groups meet at the same positions,
-    else the mean over the choices of units.
+    MACs and parameters have this form (`measure_cost`). Each length falls linearly with the removed units: exact
+    where the units of a group have one size and no two groups share positions, else the mean over the choices of
+    units.
     """
 
     def __init__(self, weights: np.ndarray, lengths: np.ndarray, slopes: np.ndarray):
@@ -69,12 +69,12 @@ class ProductCost:
         Args:
             weights: [layers].
             lengths: [layers, axes], of the unpruned network; 1 for an axis that a layer does not have.
-            slopes: [groups, layers, axes], what a length loses for a unit of a group.
+            slopes: [groups, layers, axes], decrease of a length for each removed unit of a group.
         """
         self._weights, self._lengths, self._slopes = weights, lengths, slopes
 
     def lengths(self, removed: np.ndarray) -> np.ndarray:
-        """Lengths that stay, float [candidates, layers, axes]."""
+        """Remaining lengths, float [candidates, layers, axes]."""
         flat = removed.astype(np.float64) @ self._slopes.reshape(len(self._slopes), -1)
         return self._lengths - flat.reshape(len(removed), *self._lengths.shape)
 
@@ -83,7 +83,7 @@ class ProductCost:
 
 
 def product_cost(graph: ChannelGraph, kind: str) -> ProductCost:
-    """MACs or parameters (`kind`: `MACS`, `PARAMS`) of `graph` by the units that go."""
+    """Make the MACs or parameters (`kind`: `MACS`, `PARAMS`) of `graph` a function of the removed units."""
     if kind == PARAMS:
         shapes = list(graph.trainable.items())
         return _build(graph, [1.0] * len(shapes), shapes, [()] * len(shapes))
@@ -98,7 +98,11 @@ def _build(
     shapes: Sequence[tuple[str, tuple[int, ...]]],
     repeats: Sequence[Sequence[tuple[str, int, int]]],
 ) -> ProductCost:
-    """`repeats`: what a layer runs over, each by the entry that it goes with (`Layer.per`)."""
+    """Build the cost from shapes.
+
+    Args:
+        repeats: for each layer, the entries that it runs for (`Layer.per`).
+    """
     names = list(graph.groups)
     slopes = _axis_slopes(graph.groups.values())
     owners = _owners(graph.groups)
@@ -118,7 +122,7 @@ def _build(
 
 
 def _axis_slopes(groups: Iterable[Group]) -> Mapping[_Entry, Mapping[str, float]]:
-    """Positions that an axis loses for a unit of each group that reaches it."""
+    """Positions that each axis loses for one removed unit, by group."""
     found: dict[_Entry, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for group in groups:
         for member in group.members:
@@ -127,7 +131,7 @@ def _axis_slopes(groups: Iterable[Group]) -> Mapping[_Entry, Mapping[str, float]
 
 
 def _owners(groups: Mapping[str, Group]) -> Mapping[tuple[str, int, int], set[str]]:
-    """The groups that each entry of an axis goes with."""
+    """The groups that remove each entry of an axis."""
     found: dict[tuple[str, int, int], set[str]] = defaultdict(set)
     for name, group in groups.items():
         for member in group.members:

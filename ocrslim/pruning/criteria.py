@@ -1,8 +1,7 @@
-"""How channels are scored: the higher, the more the network needs them.
+"""Criteria: pure functions from arrays to scores of channels; a higher score means more important.
 
-The scores are pure functions of arrays. Where PaddleSlim has a criterion, its own `cal_mask` chooses the
-channels of a group by the layer that names it; the functions here rank exactly as it does, and serve
-where a score is needed, not a choice.
+Where PaddleSlim has a criterion, its own `cal_mask` chooses the channels of a group by the layer that names
+it. The functions here rank exactly as it does, for code that needs scores.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ PADDLESLIM = {
 
 
 def fpgm(values: np.ndarray) -> np.ndarray:
-    """Sum of each channel's distances to all others: near their geometric median, they replace it.
+    """Sum of each channel's distances to all others; channels near the geometric median are redundant.
 
     He et al., "Filter Pruning via Geometric Median" (2019), arXiv 1811.00250.
     """
@@ -51,7 +50,7 @@ def bn_scale(values: np.ndarray) -> np.ndarray:
 
 
 def taylor(values: np.ndarray) -> np.ndarray:
-    """Mean over batches of the squared first-order change of the loss when a channel goes.
+    """Mean over batches of the squared first-order change of the training loss when a channel is removed.
 
     Molchanov et al., "Importance Estimation" (2019), arXiv 1906.10771, section 3.
 
@@ -70,20 +69,20 @@ CRITERIA: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 RECONSTRUCTION = "reconstruction"  # `ocrslim.pruning.refit.reconstruction`
 NAMES: tuple[str, ...] = get_args(Criterion)  # beside `CRITERIA`: `RECONSTRUCTION` and "random"
-INSTEAD = {"bn_scale": "l1", RECONSTRUCTION: "fpgm"}  # for groups that a criterion cannot score
+FALLBACKS = {"bn_scale": "l1", RECONSTRUCTION: "fpgm"}  # for groups that a criterion cannot score
 
 
 def random_scores(seed: int, name: str, size: int) -> np.ndarray:
-    """The control: `size` scores that depend on `seed` and the group's name alone."""
+    """Draw `size` random scores, the control; they depend only on `seed` and the group's name."""
     return np.random.default_rng([seed, *name.encode("utf-8")]).random(size)
 
 
 def unit_scores(criterion: str, values: np.ndarray, units: Units) -> np.ndarray:
-    """Score each unit by the mean over its channels; for `taylor`, by what all of its weights do together.
+    """Score each unit by the mean over its channels; for `taylor`, from the sum over all of its weights.
 
     Args:
         criterion: a key of `CRITERIA`.
-        values: what it scores, the channels along the first axis.
+        values: array to score, the channels along the first axis.
         units: positions along that axis, unit by unit.
 
     Returns:
@@ -102,7 +101,7 @@ def unit_scores(criterion: str, values: np.ndarray, units: Units) -> np.ndarray:
 
 
 def lowest(scores: np.ndarray, ratio: float) -> list[int]:
-    """Indices of the fraction `ratio` with the lowest scores, by PaddleSlim's rounding; one at least stays."""
+    """Indices of the fraction `ratio` with the lowest scores, in PaddleSlim's rounding; at least one is kept."""
     count = min(len(scores) - 1, round(len(scores) * ratio))
     return sorted(int(index) for index in np.argsort(scores, kind="stable")[:count])
 
@@ -113,8 +112,8 @@ def paddleslim_lowest(criterion: str, values: np.ndarray, units: Units, ratio: f
     Args:
         criterion: a key of `PADDLESLIM`.
         values: weights, the output channels along the first axis.
-        units: positions along that axis; each unit has as many.
-        ratio: fraction to remove; one unit at least stays.
+        units: positions along that axis; all units have the same number.
+        ratio: fraction to remove; at least one unit is kept.
     """
     if len(units) == 1:  # to PaddleSlim one unit of several channels would be several units
         return []
@@ -130,7 +129,7 @@ def paddleslim_lowest(criterion: str, values: np.ndarray, units: Units, ratio: f
 
 
 def paddleslim_class(criterion: str) -> Any:
-    """PaddleSlim's pruner of a criterion; the base class of all where it has none."""
+    """PaddleSlim's pruner class for a criterion; their base class where it has none."""
     module, name = PADDLESLIM.get(criterion, ("filter_pruner", "FilterPruner"))
     return getattr(importlib.import_module(f"paddleslim.dygraph.prune.{module}"), name)
 
@@ -142,5 +141,5 @@ def _paddleslim(criterion: str) -> Any:
 
 
 def _detail(groups: int) -> SimpleNamespace:
-    """What tells `cal_mask` to average over consecutive channels: `groups` is the number of units."""
+    """Entry that makes `cal_mask` average over consecutive channels; `groups` is the number of units."""
     return SimpleNamespace(axis=1, op=SimpleNamespace(attr={"groups": groups}.get))

@@ -23,11 +23,11 @@ _EVERYTHING = "*"
 def require_patterns(config: Config) -> None:
     """Refuse patterns of `Prune.layers` and `Prune.skip` that match no parameter of the architecture.
 
-    Takes a fraction of a second, so that a slip of the pen is found before images are read or anything is measured;
-    what matches, but cannot be pruned, shows when the channel groups are known.
+    Takes a fraction of a second, so that a typing error is found before images are read. Patterns that match only
+    unprunable layers are found later, with the channel groups.
 
     Raises:
-        ConfigError: such patterns; one line each.
+        ConfigError: a line for each such pattern.
     """
     options = config.prune
     patterns = {"Prune.layers": options.layers, "Prune.skip": options.skip}
@@ -46,20 +46,20 @@ def require_patterns(config: Config) -> None:
 
 
 def _hint(pattern: str, keys: Sequence[str], architecture: Mapping[str, Any]) -> str:
-    """A name that is really near, else some that there are."""
+    """Suggest a similar name, else some examples."""
     names = [to_public(key, architecture) for key in keys if key.endswith(".weight")]
     near = difflib.get_close_matches(pattern, [*names, *keys], n=1)
     if near:
         return f"did you mean {near[0]!r}?"
     some = ", ".join(names[:: max(1, len(names) // _EXAMPLES)][:_EXAMPLES])
-    return f"its layers have names such as {some}; the command groups lists them"
+    return f"its layers have names such as {some}; the command `ocrslim groups` lists them"
 
 
 def match_groups(graph: ChannelGraph, patterns: Sequence[str], architecture: Mapping[str, Any], key: str) -> list[str]:
-    """Names of the groups that match any of the glob `patterns`, by public name or state-dict key.
+    """Find the groups that match any of the glob `patterns`, by public name or state-dict key.
 
     Raises:
-        ConfigError: a name is no prunable layer's, or nothing matches; `key` names the setting it came from.
+        ConfigError: a plain name is not a prunable layer, or nothing matches; the message names the setting `key`.
     """
     check_patterns(patterns, graph.groups, graph, architecture, key)
     matched = [name for name in graph.groups if matches(patterns, name, architecture)]
@@ -71,7 +71,7 @@ def match_groups(graph: ChannelGraph, patterns: Sequence[str], architecture: Map
 def check_patterns(
     patterns: Sequence[str], keys: Iterable[str], graph: ChannelGraph, architecture: Mapping[str, Any], key: str
 ) -> None:
-    """Refuse a plain name that none of `keys` has, saying why or which is nearest; warn of an idle pattern.
+    """Refuse plain names that are not in `keys`, with the reason or a similar name; warn of patterns without a match.
 
     Raises:
         ConfigError: such a name.
@@ -88,8 +88,8 @@ def check_patterns(
 
 def _why_unknown(name: str, keys: Sequence[str], graph: ChannelGraph, architecture: Mapping[str, Any]) -> str:
     for group in graph.groups.values():
-        if any(matches([name], member.key, architecture) for member in losing(group)):
-            return f"goes with {to_public(group.name, architecture)}: name that"
+        if any(matches([name], member.key, architecture) for member in pruned_members(group)):
+            return f"belongs to the group of {to_public(group.name, architecture)}: name that"
     for layer, reason in graph.unprunable.items():
         if matches([name], layer, architecture):
             return f"cannot be pruned: {reason}"
@@ -98,18 +98,18 @@ def _why_unknown(name: str, keys: Sequence[str], graph: ChannelGraph, architectu
     return f"is no layer's name; {_hint(name, keys, architecture)}"
 
 
-def losing(group: Group) -> list[Member]:
-    """The members whose layers lose channels with the group: all but those that read them."""
+def pruned_members(group: Group) -> list[Member]:
+    """The members whose layers lose channels with the group: all except those that read them."""
     return [member for member in group.members if member.role != INPUT]
 
 
 def _choice(keys: Iterable[str], architecture: Mapping[str, Any]) -> str:
     names = [to_public(name, architecture) for name in keys]
-    more = f" and {len(names) - _NAMED} more, which the command groups lists" if len(names) > _NAMED else ""
+    more = f" and {len(names) - _NAMED} more, which the command `ocrslim groups` lists" if len(names) > _NAMED else ""
     return f"expected glob patterns over: {', '.join(names[:_NAMED])}{more}" if names else "this network has none"
 
 
 def matches(patterns: Sequence[str], name: str, architecture: Mapping[str, Any]) -> bool:
-    """Whether the state-dict key `name` or its public name matches any of `patterns`."""
+    """Tell whether the state-dict key `name` or its public name matches any of `patterns`."""
     spellings = (to_public(name, architecture), name)
     return any(fnmatch.fnmatchcase(spelling, pattern) for spelling in spellings for pattern in patterns)

@@ -1,4 +1,4 @@
-"""From a configuration to a network with its weights, pruned where a plan lies beside the checkpoint."""
+"""Loading a network from a configuration, pruned where a plan lies beside the checkpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ocrslim.errors import ConfigError, PlanError
 from ocrslim.formats import EXPORTED, resolve_checkpoint
 from ocrslim.models import build_model, load_weights
 from ocrslim.pruning.plan import SUFFIX, Plan
-from ocrslim.pruning.surgery import apply_plan, settle
+from ocrslim.pruning.surgery import apply_plan, forget_pruning
 from ocrslim.utils import hash_value
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ class Network:
 
     Attributes:
         model: in eval mode.
-        plan: what it was pruned by; None for an unpruned network.
-        source: the file that its weights came from.
+        plan: the plan it was pruned by; None for an unpruned network.
+        source: the file of its weights.
     """
 
     model: nn.Layer
@@ -42,10 +42,10 @@ class Network:
 
 
 def untrained(config: Config) -> Config:
-    """`config` for a command that trains nothing: its weights are those that `Global.checkpoints` names, if it does.
+    """Return `config` for a command that trains nothing: `Global.checkpoints`, if set, names the weights.
 
-    PaddleOCR reads `checkpoints` first there. Here weights that were named are not left unread in silence: see
-    `which_counts`.
+    PaddleOCR reads `checkpoints` first in that case. Where `Global.pretrained_model` names other weights,
+    `choose_weights_key` decides.
 
     Raises:
         ConfigError: `Global.checkpoints` and `Global.pretrained_model` name different weights in the same place.
@@ -53,16 +53,16 @@ def untrained(config: Config) -> Config:
     checkpoint, weights = config.get(CHECKPOINTS), config.weights
     if not checkpoint or (weights and _stem(checkpoint) == _stem(weights)):
         return config
-    if weights and which_counts(config, CHECKPOINTS, WEIGHTS) == WEIGHTS:
+    if weights and choose_weights_key(config, CHECKPOINTS, WEIGHTS) == WEIGHTS:
         return config
     return config.changed({WEIGHTS: checkpoint})
 
 
-def which_counts(config: Config, one: str, other: str) -> str:
-    """Of two keys that name different weights, the one that `-o` names, which is said.
+def choose_weights_key(config: Config, one: str, other: str) -> str:
+    """Choose between two keys that name different weights: the one given with `-o`; log which is not read.
 
     Raises:
-        ConfigError: `-o` names both or none.
+        ConfigError: both or none were given with `-o`.
     """
     chosen = [key for key in (one, other) if key in config.given]
     if len(chosen) != 1:
@@ -72,7 +72,7 @@ def which_counts(config: Config, one: str, other: str) -> str:
         )
     unread = other if chosen[0] == one else one
     logger.info(
-        "%s: %s counts, as -o names it; %s: %s is not read",
+        "%s: %s is used, as -o names it; %s: %s is not read",
         chosen[0],
         config.get(chosen[0]),
         unread,
@@ -115,18 +115,22 @@ def load_network(config: Config) -> Network:
     return Network(model, plan, str(report.source))
 
 
-def load_prunable(config: Config) -> Network:
-    """Like `load_network`; a network that is pruned already can be pruned further."""
+def load_base_network(config: Config) -> Network:
+    """Load the network that a new plan is made for; one that is pruned already can be pruned further.
+
+    Raises:
+        ConfigError, WeightsError, PlanError: as `load_network`.
+    """
     network = load_network(config)
-    settle(network.model)
+    forget_pruning(network.model)
     return network
 
 
 def refuse_pruned(source: Path) -> None:
-    """Refuse a checkpoint with a plan beside it.
+    """Refuse a pruned checkpoint.
 
     Raises:
-        PlanError: there is one.
+        PlanError: a plan lies beside it.
     """
     path = _plan_path(source)
     if path is not None and path.is_file():
@@ -137,8 +141,8 @@ def refuse_pruned(source: Path) -> None:
 
 
 def _plan_path(source: Path | str) -> Path | None:
-    """Where the plan of a checkpoint lies; None for sources that have none."""
-    with contextlib.suppress(OSError):  # who reads it says what is wrong
+    """Path of a checkpoint's plan; None for sources that cannot have one."""
+    with contextlib.suppress(OSError):  # the reader reports the fault
         if Path(source).is_dir() or Path(source).suffix in EXPORTED:
             return None
     checkpoint = resolve_checkpoint(source)

@@ -1,4 +1,4 @@
-"""PaddleSlim's rules for losses: a loss of a score, a loss at a ratio, a ratio for a loss."""
+"""PaddleSlim's rules for losses: loss from a score, loss at a ratio, ratio at a loss."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def loss_of(baseline: float, score: float) -> float:
 def ratio_by_loss(losses: Mapping[float, float], tolerance: float) -> float:
     """The largest ratio whose loss is within `tolerance`, interpolated towards the next measured one.
 
-    PaddleSlim's rule (`paddleslim.prune.get_ratios_by_loss`), 0 where no measured ratio is within.
+    PaddleSlim's rule (`paddleslim.prune.get_ratios_by_loss`); 0 where no measured ratio is within.
     """
     from paddleslim.prune import get_ratios_by_loss
 
@@ -21,7 +21,7 @@ def ratio_by_loss(losses: Mapping[float, float], tolerance: float) -> float:
 
 
 def loss_at(losses: Mapping[float, float], ratio: float) -> float:
-    """Loss at `ratio`, linear between the measured ratios and from (0, 0); the last one beyond them."""
+    """Loss at `ratio`, interpolated linearly between (0, 0) and the measured ratios; constant beyond the last."""
     points = [(0.0, 0.0), *sorted(losses.items())]
     for (r0, l0), (r1, l1) in zip(points, points[1:]):
         if ratio <= r1:

@@ -1,4 +1,4 @@
-"""What an optimizer remembers of parameters: cut with them, and put back with them."""
+"""State that an optimizer keeps for parameters, so that it is cut and restored with them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from paddle.optimizer import Optimizer
 def state_of(optimizer: Optimizer, parameter: Tensor) -> list[Tensor]:
     """Tensors of the parameter's shape that `optimizer` keeps for it.
 
-    Its accumulators, those that a loaded state still holds for the first step, and the master weight of
-    mixed precision; scalars such as the powers of beta are not among them.
+    These are its accumulators, those of a loaded state that wait for the first step, and the master weight of
+    mixed precision; scalars such as the powers of beta are excluded.
     """
     master = optimizer._master_weights.get(parameter.name)
     names = [parameter.name] if master is None else [parameter.name, master.name]
@@ -32,7 +32,7 @@ def all_state(optimizer: Optimizer) -> list[Tensor]:
 
 
 class Inventory:
-    """Which tensors an optimizer has, so that those it makes from now on can be taken from it again."""
+    """Record of an optimizer's tensors, to remove those that it makes later."""
 
     def __init__(self, optimizer: Optimizer):
         self._optimizer = optimizer
@@ -42,10 +42,10 @@ class Inventory:
         self._prepared = set(getattr(optimizer, "_already_create_accumulator", ()))
 
     def restore(self) -> None:
-        """Let the optimizer have exactly the tensors that it had.
+        """Give the optimizer exactly the recorded tensors.
 
-        One made since from a loaded state stays and gets the state's value back: Paddle would look for it
-        under another name the next time.
+        A tensor made since from a loaded state stays, with the state's value: Paddle would look for it under
+        another name the next time.
         """
         optimizer = self._optimizer
         waiting = dict(self._waiting)
@@ -66,7 +66,7 @@ class Inventory:
 
 
 def assign(tensor: Tensor, value: np.ndarray) -> None:
-    """Give `tensor` the value, type and shape of an array, where it is."""
+    """Give `tensor` the value, type and shape of an array, on its device."""
     place = paddle.CUDAPlace(tensor.place.gpu_device_id()) if tensor.place.is_gpu_place() else paddle.CPUPlace()
     tensor.value().get_tensor().set(np.ascontiguousarray(value), place)
 

@@ -1,7 +1,7 @@
-"""A plan: which indices of which parameters stay, as a value and as JSON.
+"""A plan: the kept indices of each parameter, as a value and as JSON.
 
-A plan is complete: applying it needs neither the channel graph nor the criterion that made it, so a
-pruned checkpoint with its plan beside it can be rebuilt anywhere.
+Applying a plan needs neither the channel graph nor the criterion that made it, so a pruned checkpoint with
+its plan beside it can be rebuilt anywhere.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ SUFFIX = ".plan.json"
 
 @dataclass(frozen=True)
 class Cut:
-    """What stays of one axis of one parameter.
+    """Kept indices of one axis of one parameter.
 
     Attributes:
         key: state-dict key.
         axis: the axis that is cut.
         size: entries before the cut.
-        keep: the indices that stay, ascending.
+        keep: the kept indices, ascending.
     """
 
     key: str
@@ -44,11 +44,11 @@ class Plan:
 
     Attributes:
         architecture: the `Architecture` section of the network it was made for.
-        cuts: one per (key, axis) that loses something.
+        cuts: one for each (key, axis) that loses entries.
         ratios: group name (state-dict key) -> fraction of its channels removed.
-        skipped: group name -> why it was left alone.
-        criterion: how channels were scored.
-        origin: hashes of what the plan was made from.
+        skipped: group name -> reason why it was not pruned.
+        criterion: the criterion that scored the channels.
+        origin: hashes of the plan's inputs, such as weights and table.
     """
 
     architecture: Mapping[str, Any]
@@ -59,7 +59,7 @@ class Plan:
     origin: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as JSON-ready values, layers by their public names."""
+        """Return the plan as JSON values, layers by their public names."""
 
         def public(key: str) -> str:
             return to_public(key, self.architecture)
@@ -78,7 +78,7 @@ class Plan:
         }
 
     def hash(self) -> str:
-        """SHA-256 over what the plan does to a network: architecture and cuts."""
+        """Hash architecture and cuts (SHA-256)."""
         content = self.to_json()
         return hash_value([content["architecture"], content["layers"]])
 
@@ -87,22 +87,22 @@ class Plan:
         write_json(path, self.to_json())
 
     def after(self, first: Plan | None) -> Plan:
-        """This plan and `first` as one: `first` prunes the network, this one what is left of it.
+        """Combine two plans into one: `first` prunes the network, this plan prunes the result.
 
         Raises:
-            PlanError: this plan is not of the network that `first` leaves.
+            PlanError: this plan does not fit the network that `first` leaves.
         """
         if first is None:
             return self
         before = {(cut.key, cut.axis): cut for cut in first.cuts}
         both = {**before, **{(cut.key, cut.axis): _nested(cut, before.get((cut.key, cut.axis))) for cut in self.cuts}}
-        names = {*first.ratios, *self.ratios}
+        names = dict.fromkeys([*first.ratios, *self.ratios])
         ratios = {name: 1 - (1 - first.ratios.get(name, 0.0)) * (1 - self.ratios.get(name, 0.0)) for name in names}
         skipped = {name: reason for name, reason in self.skipped.items() if name not in ratios}
         return Plan(self.architecture, tuple(both.values()), ratios, skipped, self.criterion, self.origin)
 
     def since(self, first: Plan | None) -> Plan:
-        """What this plan removes of the network that `first`, a part of it, has left: `since(first).after(first)`."""
+        """Return the rest of this plan after its part `first`, so that `since(first).after(first)` is this plan."""
         if first is None:
             return self
         before = {(cut.key, cut.axis): cut.keep for cut in first.cuts}
@@ -117,8 +117,8 @@ class Plan:
         """Read a plan.
 
         Raises:
-            ArtifactError: missing, no file, or not JSON.
-            PlanError: JSON, but not a plan of this version.
+            ArtifactError: the file is missing, not a regular file, or not JSON.
+            PlanError: it is JSON, but not a plan of this version.
         """
         content = read_json(path, "pruning_and_finetune.py")
         if content.get("schema") != SCHEMA:
@@ -143,7 +143,7 @@ def _from_json(plan: Field) -> Plan:
 
     cuts = tuple(_cut(key, axis, cut) for key, axes in keyed(plan["layers"]) for axis, cut in axes.items())
     if len({(cut.key, cut.axis) for cut in cuts}) < len(cuts):
-        raise ValueError("layers: one of them has two names, and stands there twice")
+        raise ValueError("layers: a layer is listed twice, under two names")
     return Plan(
         architecture=architecture,
         cuts=cuts,
@@ -155,7 +155,7 @@ def _from_json(plan: Field) -> Plan:
 
 
 def _architecture(field: Field) -> dict[str, Any]:
-    """An `Architecture` section, as far as names depend on it."""
+    """Check the parts of an `Architecture` section that public names depend on, and return it."""
     for part in ("Backbone", "Neck", "Head"):
         if field.mapping().get(part) is not None:
             field[part].mapping()
@@ -173,7 +173,7 @@ def _cut(key: str, axis: str, field: Field) -> Cut:
 
 
 def _nested(cut: Cut, before: Cut | None) -> Cut:
-    """`cut` of what `before` has left, in terms of the whole axis."""
+    """Convert `cut`, made after `before`, to indices of the whole axis."""
     if before is None:
         return cut
     if cut.size != len(before.keep):
@@ -185,7 +185,7 @@ def _nested(cut: Cut, before: Cut | None) -> Cut:
 
 
 def combine(cuts: Iterable[Cut]) -> tuple[Cut, ...]:
-    """Merge cuts of the same (key, axis), as several groups may meet there: what all of them keep stays.
+    """Merge cuts of the same (key, axis), where several groups meet: an index is kept if all of them keep it.
 
     Cuts that remove nothing are dropped.
 

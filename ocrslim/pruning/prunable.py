@@ -1,4 +1,4 @@
-"""A network whose channels are to be scored: its groups, its pruner, and what both depend on."""
+"""A network to prune: its channel groups, the choice of channels, and the hashes that identify both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ocrslim.pruning.calibration import calibration_inputs, weight_gradients
 from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.criteria import RECONSTRUCTION
-from ocrslim.pruning.loading import load_prunable
+from ocrslim.pruning.loading import load_base_network
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.refit.reconstruction import Removal, removals
 from ocrslim.tasks import Task
@@ -26,20 +26,20 @@ from ocrslim.utils import hash_arrays, hash_value
 logger = logging.getLogger(__name__)
 
 TAYLOR = "taylor"
-_MEASURED = (TAYLOR, RECONSTRUCTION)  # criteria that look at training images
+_MEASURED = (TAYLOR, RECONSTRUCTION)  # criteria that need training images
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A network to prune and everything that the scores of its channels come from.
+class PrunableNetwork:
+    """A network to prune, with everything that the scores of its channels depend on.
 
     Attributes:
         model: weights loaded.
         graph: its channel groups, costs counted at the task's nominal shape.
-        config: with `Prune.criterion` and what belongs to it.
-        training: the images that the criteria `taylor` and `reconstruction` look at; None for the others.
-        plan: what the network is pruned by already; None for an unpruned one. Everything here, the groups first of
-            all, is of what that plan has left.
+        config: with `Prune.criterion` and its settings.
+        training: the images for the criteria `taylor` and `reconstruction`; None for the others.
+        plan: the plan that the network is pruned by already; None for an unpruned one. Model and graph are those of
+            the pruned network.
     """
 
     model: nn.Layer
@@ -48,8 +48,8 @@ class Scored:
     training: LabelledSet | None = None
     plan: Plan | None = None
 
-    def pruner(self) -> ChannelPruner:
-        """Score the channels; for `taylor` and `reconstruction` this runs the network on training images first."""
+    def channel_pruner(self) -> ChannelPruner:
+        """Score the channels; for `taylor` and `reconstruction`, run the network on training images first."""
         options, gradients, scores = self.config.prune, None, None
         if self.training is not None and options.criterion == TAYLOR:
             gradients = weight_gradients(self.model, self.config, self.training)
@@ -67,18 +67,18 @@ class Scored:
 
     @functools.cached_property
     def removals(self) -> dict[str, Removal]:
-        """For the criterion `reconstruction`, how each group loses its channels; by the weights at the first call."""
-        assert self.training is not None, "of another criterion"
+        """For the criterion `reconstruction`, the order of removal for each group, computed at the first access."""
+        assert self.training is not None, "the criterion is not reconstruction"
         batch = np.concatenate(calibration_inputs(self.config, self.training))
         return removals(self.model, self.graph, batch, seed=self.config.seed)
 
     @property
     def by_reconstruction(self) -> bool:
-        """Whether a plan is made by what layers cannot make up for, and needs no sensitivity table."""
+        """True if plans minimise the reconstruction error, which needs no sensitivity table."""
         return self.config.prune.criterion == RECONSTRUCTION and self.config.prune.target is not None
 
     def hashes(self) -> dict[str, str]:
-        """What a table of losses depends on beside the evaluation: the network, and how channels are scored."""
+        """Hash the network and the settings that score channels, by name; a sensitivity table depends on them."""
         options = self.config.prune
         hashes = {
             "weights": hash_arrays(state_arrays(self.model)),
@@ -100,25 +100,25 @@ class Scored:
         return hashes
 
 
-def load_scored(config: Config, training: LabelledSet | None = None) -> Scored:
+def load_prunable_network(config: Config, training: LabelledSet | None = None) -> PrunableNetwork:
     """Load the network of `config`, which may be pruned already, and trace its groups.
 
     Args:
-        training: the images to train on, where they are read already; only `taylor` and `reconstruction` look at them.
+        training: the training images, if read already; only `taylor` and `reconstruction` use them.
 
     Raises:
-        ConfigError, DataError: the criterion needs training images, and they are not there.
-        WeightsError, PlanError: as `load_prunable`.
+        ConfigError, DataError: the criterion needs training images, which are missing.
+        WeightsError, PlanError: as `load_base_network`.
     """
     if config.prune.criterion not in _MEASURED:
         training = None
     elif training is None:
         config.require("Train", *(["Loss"] if config.prune.criterion == TAYLOR else []))
         training = scan(config, "Train").announce()
-    network = load_prunable(config)
-    return Scored(network.model, model_graph(network.model, config.task), config, training, network.plan)
+    network = load_base_network(config)
+    return PrunableNetwork(network.model, model_graph(network.model, config.task), config, training, network.plan)
 
 
 def model_graph(model: nn.Layer, task: Task) -> ChannelGraph:
-    """The channel graph of a network, its costs counted at the task's nominal shape."""
+    """Trace the channel graph of a network, its costs counted at the task's nominal shape."""
     return channel_graph(model, task.nominal_shape, proof_shapes=[task.probe_shape])

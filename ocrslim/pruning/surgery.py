@@ -1,4 +1,4 @@
-"""The only code that changes a model: cutting parameters and buffers by a plan, and putting them back."""
+"""Surgery: cut the parameters and buffers of a model by a plan, and restore them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ocrslim.pruning.optimizer_state import Inventory, all_state, assign, state_
 from ocrslim.pruning.plan import Cut, Plan
 
 _MARK = "_ocrslim_pruned"
-# Attributes that repeat a size of a tensor of the layer: the layer, its attribute, the tensor and the axis.
+# Attributes that repeat the size of a tensor: the layer, its attribute, the tensor and the axis.
 _SIZES: tuple[tuple[type[nn.Layer], str, str, int], ...] = (
     (_BatchNormBase, "_num_features", "_mean", 0),
     (_InstanceNormBase, "_num_features", "scale", 0),
@@ -36,10 +36,10 @@ def apply_plan(model: nn.Layer, plan: Plan, optimizer: Optimizer | None = None) 
     """Cut `model` in place by `plan`; its parameters keep their identity, so optimizers stay valid.
 
     Args:
-        optimizer: what it remembers of the parameters (momenta, master weights) is cut with them.
+        optimizer: its state for the parameters (momenta, master weights) is cut with them.
 
     Raises:
-        PlanError: the model is pruned already, or the plan is of another one; the first mismatch is
+        PlanError: the model is pruned already, or the plan is of another model; the first mismatch is
             named and nothing is changed.
     """
     cut(model, plan.cuts, optimizer)
@@ -47,9 +47,9 @@ def apply_plan(model: nn.Layer, plan: Plan, optimizer: Optimizer | None = None) 
 
 @contextlib.contextmanager
 def pruned(model: nn.Layer, plan: Plan, optimizer: Optimizer | None = None) -> Iterator[nn.Layer]:
-    """`model` cut by `plan` inside the block; after it, model and optimizer are bit for bit as they were.
+    """Cut `model` by `plan` inside the block, then restore model and optimizer bit for bit.
 
-    That covers all parameters and buffers, those that no cut touches too. Gradients of what was cut are dropped.
+    All parameters and buffers are restored, also those that no cut touches. Gradients of cut parameters are dropped.
 
     Raises:
         PlanError: as `apply_plan`.
@@ -64,7 +64,7 @@ def pruned(model: nn.Layer, plan: Plan, optimizer: Optimizer | None = None) -> I
 
 
 def cut(model: nn.Layer, cuts: Iterable[Cut], optimizer: Optimizer | None = None) -> Backup:
-    """Do what `apply_plan` does, and return what undoes it.
+    """Cut `model` as `apply_plan` does, and return a backup that undoes it.
 
     Raises:
         PlanError: as `apply_plan`.
@@ -88,17 +88,17 @@ def cut(model: nn.Layer, cuts: Iterable[Cut], optimizer: Optimizer | None = None
 
 
 def is_pruned(model: nn.Layer) -> bool:
-    """Whether a plan is applied to `model`."""
+    """Tell whether a plan is applied to `model`."""
     return bool(getattr(model, _MARK, False))
 
 
-def settle(model: nn.Layer) -> None:
-    """Take what a plan has left of `model` as a network of its own, which can be traced and pruned again."""
+def forget_pruning(model: nn.Layer) -> None:
+    """Treat a pruned `model` as an unpruned network, so that it can be traced and pruned again."""
     setattr(model, _MARK, False)
 
 
 class Backup:
-    """Tensors, what layers remember of their shapes, and which tensors an optimizer has, as they are now."""
+    """Copy of tensors, of the layers' shape attributes and of an optimizer's list of tensors."""
 
     def __init__(self, model: nn.Layer, tensors: Iterable[Tensor], optimizer: Optimizer | None = None):
         self._model = model
@@ -113,7 +113,7 @@ class Backup:
         self._inventory = None if optimizer is None else Inventory(optimizer)
 
     def restore(self) -> None:
-        """Put all of it back."""
+        """Restore all of them."""
         for tensor, value in self._values:
             _assign(tensor, value)
         for layer, name, value in self._attributes:
@@ -124,7 +124,7 @@ class Backup:
 
 
 def named_tensors(layer: nn.Layer, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield every parameter and buffer with its key; a shared one under each of its keys."""
+    """Yield every parameter and buffer with its key; a shared tensor under each of its keys."""
     # Paddle's own iterators name a shared tensor or layer once
     for name, tensor in (*layer._parameters.items(), *layer._buffers.items()):
         if tensor is not None:
@@ -136,7 +136,7 @@ def named_tensors(layer: nn.Layer, prefix: str = "") -> Iterator[tuple[str, Tens
 
 @dataclass
 class _Kept:
-    """What stays of one tensor: indices by axis, under whichever keys the plan cuts it."""
+    """Kept indices of one tensor by axis, merged over all keys of a shared tensor."""
 
     key: str
     tensor: Tensor
@@ -155,7 +155,7 @@ class _Kept:
 
 
 def _resolve(model: nn.Layer, cuts: Iterable[Cut]) -> dict[int, _Kept]:
-    """What stays of each tensor, by its identity."""
+    """Collect the kept indices of each tensor, by its identity."""
     tensors = dict(named_tensors(model))
     kept: dict[int, _Kept] = {}
     for cut in cuts:
@@ -178,8 +178,8 @@ def _check(cut: Cut, tensors: Mapping[str, Tensor]) -> None:
     for index in cut.keep:
         if not isinstance(index, (int, np.integer)) or not before < index < cut.size:
             raise PlanError(
-                f"the plan keeps index {index!r} of {cut.key}, axis {cut.axis}, out of place: expected indices "
-                f"of its {cut.size} entries, ascending, each once"
+                f"the plan keeps index {index!r} of {cut.key}, axis {cut.axis}, which is out of range or order: "
+                f"expected ascending indices of its {cut.size} entries, each once"
             )
         before = int(index)
 
@@ -188,14 +188,14 @@ def _assign(tensor: Tensor, value: np.ndarray) -> None:
     same_shape = list(tensor.shape) == list(value.shape)
     assign(tensor, value)
     if not same_shape and not tensor.stop_gradient:
-        tensor.clear_gradient(False)  # one that is only zeroed keeps the old shape
+        tensor.clear_gradient(False)  # drop it: a zeroed gradient keeps the old shape
 
 
 def _groups_after(model: nn.Layer, kept: Mapping[int, _Kept]) -> list[tuple[nn.Layer, str, int]]:
-    """The number of groups that each grouped layer whose weight is cut has left: layer, attribute, number.
+    """Remaining number of groups of each grouped layer whose weight is cut: layer, attribute, number.
 
     Axis 0 of the weight consists of one block for each group: outputs of a convolution, inputs of a
-    transposed one, channels of a group norm. Groups go when all of their block does.
+    transposed one, channels of a group norm. A group is removed when its whole block is.
     """
     found = []
     for layer in model.sublayers(include_self=True):
@@ -218,7 +218,7 @@ def _groups_after(model: nn.Layer, kept: Mapping[int, _Kept]) -> list[tuple[nn.L
 
 
 def _match_layers(model: nn.Layer) -> None:
-    """Set what layers remember of their shapes to what their tensors are now."""
+    """Set the layers' shape attributes to the shapes of their tensors."""
     for layer in model.sublayers(include_self=True):
         if isinstance(layer, _ConvNd):
             _match_convolution(layer)

@@ -1,4 +1,4 @@
-"""What people look at: tables for the terminal, detections drawn on images."""
+"""Reports for people: tables for the terminal, detections drawn on images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ocrslim.models import to_public
 
 
 def groups_text(graph: ChannelGraph, architecture: Mapping[str, Any], input_shape: Sequence[int]) -> str:
-    """Every group with its members, this slice here -> that slice there; the other layers; the prunable share.
+    """Return every group with its members, this slice here -> that slice there; the other layers; the prunable share.
 
     Args:
         input_shape: [N, C, H, W] that the costs of `graph` were counted at.
@@ -35,7 +35,7 @@ def groups_text(graph: ChannelGraph, architecture: Mapping[str, Any], input_shap
 
 
 def decisions_table(layers: Mapping[str, Any], tolerance: float, images: int) -> str:
-    """The ratio that each layer may lose, those that may lose most first, and what it is known from.
+    """Return the ratio that each layer may lose, those that may lose most first, and what it is known from.
 
     Args:
         layers: the entry `layers` of `sen.json`.
@@ -61,7 +61,7 @@ def plan_table(
     losses: Mapping[str, float],
     title: str = "loss alone",
 ) -> str:
-    """The pruned groups with their channels, and below them the layers left alone with their reasons.
+    """Return the pruned groups with their channels, and below them the layers left alone with their reasons.
 
     Args:
         losses: of each pruned group alone.
@@ -91,7 +91,7 @@ def comparison_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> str
 
 
 def sensitivity_table(table: Mapping[str, Mapping[float, float]], groups: Sequence[str]) -> str:
-    """Loss by layer and ratio, the most sensitive layer first; layers without a point are left out."""
+    """Return loss by layer and ratio, the most sensitive layer first; layers without a point are left out."""
     groups = [name for name in groups if table.get(name)]
     ratios = sorted({ratio for name in groups for ratio in table[name]})
     order = sorted(groups, key=lambda name: -float(np.mean(list(table[name].values()))))

@@ -26,7 +26,7 @@ from ocrslim.utils import name_fault, text_fault
 
 MOST = 2**31 - 1  # the largest whole number where nothing smaller has a meaning of its own
 MOST_ITEMS = 10_000
-_TELLING = 10_000  # a bound above this says nothing to those who are far from it
+_TELLING = 10_000  # a larger bound is not named in messages: it does not help the user
 _SMALLEST = 1e-30  # about what remains of a number that is multiplied in 32 bits
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "ABSENT"})()
@@ -49,7 +49,7 @@ class Section(BaseModel):
         return {k: v for k, v in value.items() if v is not None or k not in fields or fields[k].default is ABSENT}
 
     def plain(self, given: Any) -> dict[str, Any]:
-        """The values as YAML has them: those that were given, in the order of `given`, then the defaults."""
+        """Return the values as YAML has them: those that were given, in the order of `given`, then the defaults."""
         fields, own = type(self).model_fields, given if isinstance(given, Mapping) else {}
         names = [name for name in own if name in self.model_fields_set]
         names += [name for name, field in fields.items() if name not in names and field.default is not ABSENT]
@@ -76,7 +76,7 @@ class ReadAs:
 
 
 def fault(text: str, key: str = "") -> PydanticCustomError:
-    """An error about several keys; `key` is the one that it is reported at, where that is below the model's."""
+    """Make an error about several keys; `key` is the one that it is reported at, where that is below the model's."""
     return PydanticCustomError(FAULT, "{fault}", {"fault": text, "key": key})
 
 
@@ -87,7 +87,7 @@ def refuse_unless(condition: bool, detail: str = "") -> None:
 
 
 def whole(low: int, high: int = MOST, *, step: int = 1) -> Any:
-    """The bounds of an integer, both included."""
+    """Return the bounds of an integer, both included."""
     bounds = f"of at least {low}" if high > _TELLING else f"from {low} to {high}"
     multiple = f", a multiple of {step}" if step > 1 else ""
     text = f"a whole number {bounds}{multiple}"
@@ -95,14 +95,14 @@ def whole(low: int, high: int = MOST, *, step: int = 1) -> Any:
 
 
 def real(low: float, high: float, *, above: bool = False, below: bool = False) -> Any:
-    """The bounds of a `Number`; `above`, `below`: without the bound itself."""
+    """Return the bounds of a `Number`; `above`, `below`: without the bound itself."""
     lower = f"above {low:g}" if above else f"of at least {low:g}"
     text = f"a number {lower} and {'below' if below else 'at most'} {high:g}"
     return Field(
         gt=low if above else None,
         ge=None if above else low,
         lt=high if below else None,
-        le=None if below else float(high),  # told by `text`, unlike the bound of a large `whole`
+        le=None if below else float(high),  # `text` names it, unlike the bound of a large `whole`
         description=text,
     )
 
@@ -113,7 +113,7 @@ def expected(text: str) -> Any:
 
 
 def described(kind: Any) -> str:
-    """The words for what a type takes; "" where it has none."""
+    """Return the words for what a type takes; "" where it has none."""
     if getattr(kind, "description", None):
         return str(kind.description)
     if get_origin(kind) is Literal:

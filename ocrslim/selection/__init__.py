@@ -1,4 +1,4 @@
-"""From losses and costs to a plan: ratios by tolerance, by target, in rounds; and stage 2 as a whole."""
+"""Plans from losses and costs: by tolerance, by target, in rounds; and stage 2 as a whole."""
 
 from ocrslim.selection.chooser import Choice, NothingToPrune, choose_plan
 from ocrslim.selection.stage import PruneResult, choose, prune_and_train

@@ -1,4 +1,4 @@
-"""How plans score: cut, refitted, and run on the evaluation images, as they would start training."""
+"""Scores of candidate plans: the pruned network, refitted, on the evaluation images before training."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ocrslim.errors import ArtifactError
 from ocrslim.evaluation import Scorer
 from ocrslim.inference import AutoEngine
 from ocrslim.models import state_arrays
-from ocrslim.pruning import Network, Plan, apply_plan, calibration_inputs, load_prunable, recover
+from ocrslim.pruning import Network, Plan, apply_plan, calibration_inputs, load_base_network, refit_layers
 from ocrslim.training import TRIALS
 from ocrslim.utils import Field, hash_arrays, hash_value, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
 
-class Trials:
-    """Refits and scores networks that plans leave; scores are kept in `trials.json`, so that none is found twice.
+class CandidateScores:
+    """Refits and scores candidate plans; scores are stored in `trials.json`, so that each is computed once.
 
     Args:
-        config: of the whole pruning; its `Global.save_model_dir` has the file.
+        config: the configuration of the whole pruning; its `Global.save_model_dir` holds the file.
         teacher: the network before any pruning.
-        data: the images to calibrate on and those to score on.
-        keep: whether the file is written; a dry run writes nothing.
+        data: the images to refit on and those to evaluate on.
+        keep: True to write the file; a dry run writes nothing.
     """
 
     def __init__(self, config: Config, teacher: Network, data: tuple[LabelledSet, LabelledSet], keep: bool = True):
@@ -37,13 +37,14 @@ class Trials:
         self._training, self._evaluation = data
         self._path = config.save_model_dir / TRIALS
         self._request = self._identity()
-        self._refitted: dict[str, dict[str, np.ndarray]] = {}  # weights by the hash of the plan
+        self._refitted: dict[str, dict[str, np.ndarray]] = {}  # weights by the plan's hash
 
     def refit(self, student: nn.Layer, plan: Plan) -> None:
-        """Get accuracy back before training, unless `Prune.recover` is off: refit the layers to what they were.
+        """Refit the layers of a pruned network in place; do nothing if `Prune.recover` is off.
 
         Args:
-            student: what `plan` has left of the network; a trial of the same plan has refitted its like already.
+            student: the network pruned by `plan`, not refitted; an earlier refit by the same plan is reused.
+            plan: the whole plan, from the unpruned network on.
         """
         if not self._config.prune.recover:
             return
@@ -52,13 +53,13 @@ class Trials:
             return
         inputs = calibration_inputs(self._config, self._training)
         cut = plan.since(self._teacher.plan)
-        found = recover(self._teacher.model, student, cut, inputs, seed=self._config.seed)
+        found = refit_layers(self._teacher.model, student, cut, inputs, seed=self._config.seed)
         logger.info(found.summary())
         self._refitted[plan.hash()] = state_arrays(student)
 
     def score(self, current: Config, plan: Plan) -> float:
-        """The main indicator of what `plan` leaves of the network of `current`, refitted."""
-        network = load_prunable(current)
+        """Score `plan`: the main indicator of the network of `current` after pruning and refit, 0..1."""
+        network = load_base_network(current)
         key = hash_value([self._request, hash_arrays(state_arrays(network.model)), plan.hash()])
 
         def refitted() -> nn.Layer:
@@ -69,20 +70,20 @@ class Trials:
         return self._score(key, refitted)
 
     def unpruned(self) -> float:
-        """The main indicator of the network before any pruning."""
+        """Score the network before any pruning: its main indicator, 0..1."""
         return self._score(hash_value([self._request, "unpruned"]), lambda: self._teacher.model)
 
     def _score(self, key: str, made: Callable[[], nn.Layer]) -> float:
-        """What the network that `made` makes scores; kept by `key`."""
-        known = self._known()
-        if key not in known:
+        """Look up the score of `key`, or score the network that `made` returns and store it."""
+        stored = self._stored()
+        if key not in stored:
             images = EvalSet(self._evaluation, self._config)
             with AutoEngine(made(), self._config.task).engine(images) as engine:
                 found = Scorer(self._config)(engine, images)
-            known[key] = found[self._config.main_indicator]
+            stored[key] = found[self._config.main_indicator]
             if self._keep:
-                write_json(self._path, known)
-        return known[key]
+                write_json(self._path, stored)
+        return stored[key]
 
     def _identity(self) -> str:
         config = self._config
@@ -90,8 +91,8 @@ class Trials:
         scored = [self._evaluation.fingerprint(), config.section("PostProcess"), config.section("Metric")]
         return hash_value([hash_arrays(state_arrays(self._teacher.model)), recovery, scored])
 
-    def _known(self) -> dict[str, float]:
-        """What the file has; {} where it is missing or damaged: it can be found again."""
+    def _stored(self) -> dict[str, float]:
+        """Read the stored scores; {} if the file is missing or damaged, as they can be computed again."""
         if not os.path.lexists(self._path):
             return {}
         try:

@@ -1,8 +1,8 @@
-"""Pruning in rounds: a part of the target, refit, the table measured anew on what is left, and again.
+"""Iterative pruning: each round prunes a part of the target, refits, and measures a new sensitivity table.
 
-Han et al., "Learning both Weights and Connections" (arXiv 1506.02626, section 3.4): prune a little and let the network
-recover before it loses more. What a layer can lose depends on what the others have lost, which one table of the whole
-network does not know; a table of the refitted network does.
+Han et al., "Learning both Weights and Connections" (arXiv 1506.02626, section 3.4): alternate pruning with restoring
+the accuracy. The loss of a layer depends on the channels that other layers have lost; a table of the refitted network
+includes this, one of the unpruned network does not.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ocrslim.data import LabelledSet
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.formats import read_sensitivities
 from ocrslim.models import save_checkpoint
-from ocrslim.pruning import RECONSTRUCTION, SUFFIX, Scored, apply_plan, load_scored
-from ocrslim.selection.candidates import Trials
+from ocrslim.pruning import RECONSTRUCTION, SUFFIX, PrunableNetwork, apply_plan, load_prunable_network
+from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import choose_plan, table_of
 from ocrslim.sensitivity import measure, share_of
 from ocrslim.utils import Field, check_writable, hash_value, read_json, write_json
@@ -30,19 +30,19 @@ from ocrslim.utils import Field, check_writable, hash_value, read_json, write_js
 logger = logging.getLogger(__name__)
 
 _WEIGHTS, _RECORD = "pruned.pdparams", "round.json"
-_LEAST = 1e-3  # of the cost, to be removed in a round where the one before has removed too much already
+_LEAST = 1e-3  # least fraction of the cost that a round removes, even if earlier rounds removed too much
 
-_SMALLEST, _LARGEST = 1e-9, 10.0  # of a cost, that a round can have left
+_SMALLEST, _LARGEST = 1e-9, 10.0  # valid range of the remaining fraction of a cost
 
 
 @dataclass(frozen=True)
 class LastRound:
-    """What the last round starts from.
+    """Start of the last round.
 
     Attributes:
-        config: names its weights and its table, and has what is left of the target.
+        config: names its weights and its table, and has the remaining target.
         origin: hashes of the plans so far; {} for a single round.
-        before: `macs_before` and `params_before`, before the first round; {} for a single one.
+        before: `macs_before` and `params_before` of the first round; {} for a single round.
     """
 
     config: Config
@@ -50,31 +50,32 @@ class LastRound:
     before: Mapping[str, Any] = field(default_factory=dict)
 
 
-def early_rounds(config: Config, training: LabelledSet, trials: Trials) -> LastRound:
-    """Do all of `Prune.rounds` but the last, in folders `round_1`, .. of `Global.save_model_dir`.
+def early_rounds(config: Config, training: LabelledSet, scores: CandidateScores) -> LastRound:
+    """Do all of `Prune.rounds` except the last, in folders `round_1`, .. of `Global.save_model_dir`.
 
-    Round k of n leaves (1 - target)^(k / n) of the cost. What is done is not done again: an interrupted round goes on.
+    Round k of n leaves (1 - target)^(k / n) of the cost. Finished rounds are not repeated, and an
+    interrupted one continues.
 
     Args:
-        training: the images that the criteria `taylor` and `reconstruction` look at.
-        trials: tries plans, and refits what they leave.
+        training: the training images, for refits and for the criteria `taylor` and `reconstruction`.
+        scores: scores candidate plans, and refits the pruned network.
 
     Raises:
         ConfigError: several rounds under Paddle's launcher.
-        ArtifactError: the folder of a round holds another one.
-        PlanError: what is left of the target cannot be reached.
+        ArtifactError: the folder of a round holds one of another run.
+        PlanError: the remaining target cannot be reached.
     """
     if config.prune.rounds == 1:
         return LastRound(config)
     if share_of(None).count > 1:
         raise ConfigError(
             f"Prune.rounds: {config.prune.rounds} under paddle.distributed.launch; expected one process: run the "
-            "command without it until training begins, interrupt it, and start it with the launcher: it goes on"
+            "command without it until training begins, interrupt it, and continue it with the launcher"
         )
     current, records = _aimed(config, config, 1, 1.0), []
     for number in range(1, config.prune.rounds):
         folder = check_writable(config.save_model_dir / f"round_{number}")
-        records.append(_round(current, training, trials, folder))
+        records.append(_round(current, training, scores, folder))
         ours = {"Global.pretrained_model": str(folder / _WEIGHTS), "Global.save_model_dir": str(folder)}
         refitted = config.changed({**ours, "Prune.sen_file": None})
         if config.prune.criterion != RECONSTRUCTION:
@@ -86,33 +87,33 @@ def early_rounds(config: Config, training: LabelledSet, trials: Trials) -> LastR
 
 
 def _aimed(config: Config, current: Config, number: int, left: float) -> Config:
-    """`current` with what round `number` of `config` has to remove for its target.
+    """Set the target of round `number` of `config` in `current`.
 
     Args:
-        left: of the cost, after the rounds before.
+        left: the remaining fraction of the cost after the rounds before.
     """
     ((kind, fraction),) = (config.prune.target or {}).items()
     rounds = config.prune.rounds
     step = max(_LEAST, 1 - (1 - fraction) ** (number / rounds) / left)
-    logger.info("round %d of %d: %.1f %% of the %s that are left go", number, rounds, 100 * step, kind)
+    logger.info("round %d of %d: target %.1f %% of the remaining %s", number, rounds, 100 * step, kind)
     return current.changed({"Prune.target": {kind: step}})
 
 
-def _round(config: Config, training: LabelledSet, trials: Trials, folder: Path) -> dict[str, Any]:
-    """Choose, cut and refit -> a checkpoint with its plan in `folder`; what is recorded of it there."""
-    scored = load_scored(config, training)
-    request = _request(scored, training)
+def _round(config: Config, training: LabelledSet, scores: CandidateScores, folder: Path) -> dict[str, Any]:
+    """Choose a plan, prune and refit; write a checkpoint with its plan to `folder`; return the record of the round."""
+    network = load_prunable_network(config, training)
+    request = _request(network, training)
     done = _done(folder / _RECORD, request, config.overwrite)
     if done is not None:
-        logger.info("%s: done already", folder)
+        logger.info("%s: finished already", folder)
         return done
-    choice = choose_plan(scored, partial(trials.score, config))
+    choice = choose_plan(network, partial(scores.score, config))
     logger.info(choice.summary)
-    plan = choice.plan.after(scored.plan)
-    apply_plan(scored.model, choice.plan)
-    trials.refit(scored.model, plan)
+    plan = choice.plan.after(network.plan)
+    apply_plan(network.model, choice.plan)
+    scores.refit(network.model, plan)
     plan.save(folder / f"{Path(_WEIGHTS).stem}{SUFFIX}")
-    save_checkpoint(scored.model, folder / _WEIGHTS)
+    save_checkpoint(network.model, folder / _WEIGHTS)
     before = {"macs": choice.before.macs, "params": choice.before.params}
     (kind,) = config.prune.target or {}
     record = {"request": request, "plan": plan.hash(), "left": choice.left(kind), **before}
@@ -120,19 +121,19 @@ def _round(config: Config, training: LabelledSet, trials: Trials, folder: Path) 
     return record
 
 
-def _request(scored: Scored, training: LabelledSet) -> str:
-    """Hash of everything that a round depends on."""
-    config = scored.config
+def _request(network: PrunableNetwork, training: LabelledSet) -> str:
+    """Hash of all inputs of a round."""
+    config = network.config
     sections = [config.section(name) for name in ("Prune", "Eval.dataset.transforms")]
-    table = {} if scored.by_reconstruction else read_sensitivities(table_of(config))
-    return hash_value([scored.hashes(), sections, config.seed, table, training.fingerprint()])
+    table = {} if network.by_reconstruction else read_sensitivities(table_of(config))
+    return hash_value([network.hashes(), sections, config.seed, table, training.fingerprint()])
 
 
 def _done(path: Path, request: str, overwrite: bool) -> dict[str, Any] | None:
-    """The record of a round that is done; None where it is to be done.
+    """Read the record of a finished round; None if the round is not finished.
 
     Raises:
-        ArtifactError: it is of another one.
+        ArtifactError: the record is of another run.
     """
     if not os.path.lexists(path):
         return None
@@ -140,7 +141,7 @@ def _done(path: Path, request: str, overwrite: bool) -> dict[str, Any] | None:
         record = read_json(path, "ocrslim prune")
         _check_record(Field(record))
     except (ArtifactError, ValueError) as fault:
-        logger.warning("%s: damaged, the round is done anew: %s", path, fault)
+        logger.warning("%s: damaged, the round is repeated: %s", path, fault)
         return None
     if record["request"] == request:
         return record
@@ -148,7 +149,7 @@ def _done(path: Path, request: str, overwrite: bool) -> dict[str, Any] | None:
         return None
     raise ArtifactError(
         f"{path}: a round of another run (other weights, table, images or settings); choose another "
-        "-o Global.save_model_dir=, or do it anew with -o Global.overwrite=true"
+        "-o Global.save_model_dir=, or start over with -o Global.overwrite=true"
     )
 
 

@@ -1,4 +1,4 @@
-"""How much of each group to remove, decided from the sensitivity table."""
+"""Ratios of all groups, chosen by a tolerance or a target from the sensitivity table."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from ocrslim.pruning import (
     RECONSTRUCTION,
     CostOfCounts,
     check_patterns,
-    losing,
     loss_at,
     matches,
     product_cost,
+    pruned_members,
     ratio_by_loss,
 )
-from ocrslim.selection.joint_loss import damages, joint_loss, rising
+from ocrslim.selection.joint_loss import feature_errors, joint_loss, monotone_losses
 from ocrslim.selection.target_search import Problem, cheapest, search
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which fraction of each group goes, and what that is expected to do.
+    """Ratios to prune by, with their expected losses and saving.
 
     Attributes:
         ratios: by group name (state-dict key).
-        skipped: why the other layers are left alone, by state-dict key.
-        losses: by group name, of each alone, by the sensitivity table.
-        saving: the fraction of the target's cost that goes; None without a target.
+        skipped: reasons why the other layers are not pruned, by state-dict key.
+        losses: loss of each group alone by the sensitivity table, by group name.
+        saving: removed fraction of the target's cost; None without a target.
     """
 
     ratios: Mapping[str, float]
@@ -45,14 +45,14 @@ class Selection:
 
     @property
     def summed_loss(self) -> float:
-        """What the losses add up to: the least to be expected of them together."""
+        """Sum of the losses: a lower estimate of the joint loss."""
         return sum(self.losses.values())
 
     @property
     def joint_loss(self) -> float:
-        """What they are expected to cause together (`ocrslim.selection.joint_loss`)."""
+        """Expected joint loss (`ocrslim.selection.joint_loss`)."""
         losses, ratios = (np.array([values[name] for name in self.ratios]) for values in (self.losses, self.ratios))
-        return joint_loss(float(damages(losses, ratios).sum()))
+        return joint_loss(float(feature_errors(losses, ratios).sum()))
 
 
 def select(
@@ -61,24 +61,24 @@ def select(
     options: PruneOptions,
     architecture: Mapping[str, Any],
     cost: CostOfCounts | None = None,
-    power: float = 1.0,
+    exponent: float = 1.0,
 ) -> Selection:
     """Choose each group's ratio by `Prune.target`, or else by `Prune.loss_tolerance` as PaddleSlim does.
 
-    Left alone are: groups with a member in the first `skip_first` blocks, names that match `skip`,
-    groups that the table does not hold, and groups that lose more than `skip_loss` at `skip_ratio`.
-    What only reads a group's channels keeps its own whether they go or not, and counts for neither skip.
+    Not pruned are groups with a member in the first `skip_first` blocks, names that match `skip`,
+    groups that are not in the table, and groups that lose more than `skip_loss` at `skip_ratio`.
+    Members that only read a group's channels keep their own and count for neither skip.
 
     Args:
         table: {state-dict key of the group: {ratio: loss}}.
         architecture: the `Architecture` section, for the public names that patterns match.
-        cost: what the target counts; needed for `latency` alone, which is measured.
-        power: of the layers' damages (`joint_loss.damages`), whose sum the plan for a target makes least: 1 where they
-            reinforce one another, 2 where they are independent.
+        cost: the cost that the target limits; needed only for `latency`, which is measured.
+        exponent: a plan for a target minimises the sum of the layers' feature errors (`joint_loss.feature_errors`),
+            each raised to this: 1 for errors in the same direction, 2 for independent errors.
 
     Raises:
         ConfigError: `Prune.skip` names a layer that does not exist.
-        PlanError: the target cannot be reached; says how far one gets and what to relax.
+        PlanError: the target cannot be reached; has the largest reachable one and the settings to relax.
     """
     members = [member.key for group in graph.groups.values() for member in group.members]
     check_patterns(options.skip, [*members, *graph.unprunable], graph, architecture, "Prune.skip")
@@ -90,11 +90,11 @@ def select(
         return Selection(ratios, skipped, _losses(graph, table, ratios))
     ((kind, fraction),) = options.target.items()
     cost = cost or product_cost(graph, kind)
-    counts = _by_target(graph, table, options, architecture, cost, power)
+    counts = _by_target(graph, table, options, architecture, cost, exponent)
     ratios = {name: count / graph.groups[name].size for name, count in zip(graph.groups, counts.tolist()) if count}
     for group in candidates:
         if group.name not in ratios:
-            skipped[group.name] = f"Prune.target {kind} {fraction:g} is met at less loss without it"
+            skipped[group.name] = f"Prune.target {kind} {fraction:g} is reached with less loss without it"
     full, left = cost(np.stack([np.zeros_like(counts), counts]))
     return Selection(ratios, skipped, _losses(graph, table, ratios), float(1 - left / full))
 
@@ -102,7 +102,7 @@ def select(
 def _reasons(
     graph: ChannelGraph, table: Sensitivities, options: PruneOptions, architecture: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Why groups are left alone, by name."""
+    """Find the groups that are not pruned, and the reasons, by name."""
     blocks = {layer.key: layer.block for layer in graph.layers}
     found = {
         name: _skip_reason(group, table.get(name, {}), options, architecture, blocks)
@@ -114,7 +114,7 @@ def _reasons(
 def _by_tolerance(
     candidates: Iterable[Group], table: Sensitivities, options: PruneOptions, skipped: dict[str, str]
 ) -> dict[str, float]:
-    """The ratio that each layer alone may lose; enters in `skipped` why there is none."""
+    """Choose the ratio that each group may lose alone; add the reason to `skipped` if there is none."""
     ratios = {}
     for group in candidates:
         tolerated = ratio_by_loss(table[group.name], options.loss_tolerance)
@@ -134,7 +134,7 @@ def _losses(graph: ChannelGraph, table: Sensitivities, ratios: Mapping[str, floa
     losses = {}
     for name, ratio in ratios.items():
         size = graph.groups[name].size
-        losses[name] = loss_at(rising(table[name], size), round(size * ratio))
+        losses[name] = loss_at(monotone_losses(table[name], size), round(size * ratio))
     return losses
 
 
@@ -144,16 +144,16 @@ def _by_target(
     options: PruneOptions,
     architecture: Mapping[str, Any],
     cost: CostOfCounts,
-    power: float,
+    exponent: float,
 ) -> np.ndarray:
-    """Units that go from each group, int [groups].
+    """Find the number of units to remove from each group, int [groups].
 
     Raises:
         PlanError: the target cannot be reached.
     """
     ((kind, fraction),) = (options.target or {}).items()
     full = float(cost(np.zeros((1, len(graph.groups)), dtype=np.int64))[0])
-    problem = _problem(graph, table, options, architecture, cost, power)
+    problem = _problem(graph, table, options, architecture, cost, exponent)
     picks = search(problem, (1 - fraction) * full)
     if picks is not None:
         return problem.counts(picks)
@@ -166,29 +166,29 @@ def _by_target(
 
 
 def _unreachable(kind: str, fraction: float, options: PruneOptions, most: Callable[..., float]) -> str:
-    """How far one gets with the settings as they are, and with each of them eased alone."""
+    """Message with the largest reachable target, with the present settings and with each of them relaxed alone."""
     now = most()
     eased = {"skip_first": 0, "skip": (), "skip_loss": 1.0, "align": None, "min_channels": 1}
     further = {key: most(**{key: value}) for key, value in eased.items() if getattr(options, key) != value}
-    # rounded down, so that asking for what is said to be reachable is
-    helps = [f"Prune.{key} {_said(eased[key])}: {_down(far)}" for key, far in further.items() if far > now + 5e-4]
-    hint = f", or ease what holds channels back ({'; '.join(helps)})" if helps else ""
-    reached = (
-        f"Prune.target: {kind} {fraction:g} cannot be reached: at most {_down(now)} of the {kind} can go with these"
-    )
-    if options.criterion == RECONSTRUCTION:  # knows the error of every count, up to the last channel but one
-        return f"{reached} settings; ask for that or less{hint}"
+    # rounded down, so that the stated target is reachable
+    helps = [
+        f"Prune.{key} {_as_value(eased[key])}: {_rounded_down(far)}" for key, far in further.items() if far > now + 5e-4
+    ]
+    hint = f", or relax a setting ({'; '.join(helps)})" if helps else ""
+    reached = f"Prune.target: {kind} {fraction:g} cannot be reached: at most {_rounded_down(now)} of the {kind} can be"
+    if options.criterion == RECONSTRUCTION:  # has errors for all counts
+        return f"{reached} removed with these settings; lower the target{hint}"
     return (
-        f"{reached} settings and the ratios in the sensitivity table; ask for that or less{hint}, or measure larger "
-        "ratios"
+        f"{reached} removed with these settings and the ratios in the sensitivity table; lower the target{hint}, "
+        "or measure larger ratios"
     )
 
 
-def _said(value: Any) -> str:
+def _as_value(value: Any) -> str:
     return {"()": "[]", "None": "off"}.get(str(value), str(value))
 
 
-def _down(fraction: float) -> str:
+def _rounded_down(fraction: float) -> str:
     return f"{np.floor(fraction * 1000) / 1000:.3f}"
 
 
@@ -198,33 +198,33 @@ def _problem(
     options: PruneOptions,
     architecture: Mapping[str, Any],
     cost: CostOfCounts,
-    power: float = 1.0,
+    exponent: float = 1.0,
 ) -> Problem:
-    """The permitted counts of each group up to the largest measured ratio, and the damage of each."""
+    """Build the search problem: permitted counts of each group up to the largest measured ratio, and their losses."""
     reasons = _reasons(graph, table, options, architecture)
-    choices, harm = [], []
+    choices, feature_loss = [], []
     for name, group in graph.groups.items():
-        losses = {} if name in reasons else rising(table[name], group.size)
+        losses = {} if name in reasons else monotone_losses(table[name], group.size)
         counts = [0, *(count for count in permitted_counts(group, options) if losses and count <= max(losses))]
         choices.append(np.array(counts))
         alone = np.array([loss_at(losses, count) if count else 0.0 for count in counts])
-        harm.append(damages(alone, choices[-1] / group.size) ** power)
-    return Problem(choices, harm, cost)
+        feature_loss.append(feature_errors(alone, choices[-1] / group.size) ** exponent)
+    return Problem(choices, feature_loss, cost)
 
 
 def permitted(ratio: float, group: Group, options: PruneOptions) -> float:
-    """The ratio nearest below `ratio` that `Prune.align` and `Prune.min_channels` permit for `group`.
+    """Find the largest ratio up to `ratio` that `Prune.align` and `Prune.min_channels` permit for `group`.
 
-    Both count channels of the layer that names the group: it keeps a multiple of `align`, unless its units
-    permit none at all (three channels each, say, and one more that always stays), and not fewer than
-    `min_channels`. Units of unequal size count as their mean.
+    Both count channels of the layer that names the group. It keeps a multiple of `align`, unless its units do not
+    permit one (such as three channels each and one that is always kept), and at least `min_channels`. Units of unequal
+    size count as their mean.
     """
     most = min(group.size - 1, round(group.size * ratio))
     return max((count for count in permitted_counts(group, options) if count <= most), default=0) / group.size
 
 
 def permitted_counts(group: Group, options: PruneOptions) -> list[int]:
-    """How many units may go by `Prune.align` and `Prune.min_channels`, ascending from 1."""
+    """List the numbers of units that `Prune.align` and `Prune.min_channels` permit to remove, ascending from 1."""
     size, width, align = group.master.size, group.channels / group.size, options.align or 1
     kept = [size - count * width for count in range(group.size)]
     counts = range(1, group.size)
@@ -234,17 +234,17 @@ def permitted_counts(group: Group, options: PruneOptions) -> list[int]:
 
 
 def _why_none(ratio: float, group: Group, options: PruneOptions) -> str:
-    """Which of the settings keeps `permitted` from any ratio up to `ratio`; none, where all are off."""
+    """Reason why `permitted` has no ratio up to `ratio`: one of the settings, or too few units."""
     asked = f"ratio {ratio:.3f} of {group.master.size} channels is less than"
     if not permitted(ratio, group, options.model_copy(update={"align": None, "min_channels": 1})):
-        return f"{asked} one unit: there are {group.size} that can go, and one always stays"
+        return f"{asked} one unit: the group has {group.size}, and one is always kept"
     if not permitted(ratio, group, options.model_copy(update={"align": None})):
-        return f"Prune.min_channels {options.min_channels} lets none of {group.master.size} channels go"
+        return f"Prune.min_channels {options.min_channels} does not allow removing any of {group.master.size} channels"
     if not permitted(ratio, group, options.model_copy(update={"min_channels": 1})):
         return f"{asked} a step of Prune.align {options.align}"
     return (
-        f"Prune.align {options.align} and Prune.min_channels {options.min_channels} together let none "
-        f"of {group.master.size} channels go"
+        f"Prune.align {options.align} and Prune.min_channels {options.min_channels} together do not allow "
+        f"removing any of {group.master.size} channels"
     )
 
 
@@ -255,7 +255,7 @@ def _skip_reason(
     architecture: Mapping[str, Any],
     blocks: Mapping[str, int],
 ) -> str | None:
-    members = losing(group)
+    members = pruned_members(group)
     for member in members:
         if 0 < blocks.get(member.key, 0) <= options.skip_first:
             name = to_public(member.key, architecture)

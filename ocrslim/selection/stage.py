@@ -13,8 +13,8 @@ from paddle import nn
 
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet, scan_both
-from ocrslim.pruning import SUFFIX, Plan, apply_plan, load_prunable, load_scored, require_patterns
-from ocrslim.selection.candidates import Trials
+from ocrslim.pruning import SUFFIX, Plan, apply_plan, load_base_network, load_prunable_network, require_patterns
+from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import Choice, choose_plan, table_of
 from ocrslim.selection.iterative import early_rounds
 from ocrslim.sensitivity import unpruned_score
@@ -28,22 +28,22 @@ from ocrslim.training import (
     fit,
     wants_event_log,
 )
-from ocrslim.utils import Ranks, check_writable, joined
+from ocrslim.utils import Ranks, check_writable, join_launch
 
 logger = logging.getLogger(__name__)
 
-_COLLAPSED = 0.8  # of the unpruned network's score: the receipts were still 5 points short after 900 steps from half
+_COLLAPSED = 0.8  # relative to the unpruned score; on receipts, 900 steps from 0.5 still ended 5 points short
 
 
 @dataclass(frozen=True)
 class PruneResult:
-    """A network that was pruned and trained.
+    """Result of pruning and training.
 
     Attributes:
         choice: the plan of the last round, with its costs and expected losses.
-        plan: the file of the whole plan, beside the weights.
-        training: what training brought.
-        before: costs before the first of several rounds; {} for a single one.
+        plan: file of the whole plan, beside the weights.
+        training: result of the training.
+        before: costs before the first of several rounds; {} for a single round.
     """
 
     choice: Choice
@@ -52,7 +52,7 @@ class PruneResult:
     before: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plan, costs and the training."""
+        """Return plan, costs and the result of the training as JSON values."""
         chosen = self.choice.to_json()
         costs = {key: chosen[key] for key in ("predicted_loss", "macs", "params")}
         return {"plan": str(self.plan), **costs, **self.before, **self.training.to_json()}
@@ -61,16 +61,16 @@ class PruneResult:
 def prune_and_train(
     config: Config, choice: Choice | None = None, on_choice: Callable[[Choice], None] | None = None
 ) -> PruneResult:
-    """Choose a plan, cut the network by it, refit and train it -> `best_accuracy.*` in `Global.save_model_dir`.
+    """Choose a plan, prune, refit and train; write `best_accuracy.*` to `Global.save_model_dir`.
 
-    Goes on with the run that the folder holds. Several processes of Paddle's launcher train together.
+    Continues the run that the folder holds. Several processes of Paddle's launcher train together.
 
     Args:
-        choice: the plan, where it is chosen already.
-        on_choice: is given the plan before the network is cut, in the first of the processes.
+        choice: the plan, if chosen already.
+        on_choice: called with the plan before the network is pruned, in the first process only.
 
     Raises:
-        ConfigError, DataError, WeightsError: something is missing or wrong.
+        ConfigError, DataError, WeightsError: settings, images or weights are missing or wrong.
         NothingToPrune: no layer may lose channels.
         PlanError: the target cannot be reached.
         TrainingError: the folder holds another run, or training diverged.
@@ -79,36 +79,36 @@ def prune_and_train(
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     require_patterns(config)
     check_source(config)
-    with joined() as ranks:
+    with join_launch() as ranks:
         return _run(config, ranks, choice, on_choice or (lambda _: None))
 
 
 def _run(config: Config, ranks: Ranks, given: Choice | None, on_choice: Callable[[Choice], None]) -> PruneResult:
     folder = check_writable(config.save_model_dir) if ranks.first else config.save_model_dir
-    data, teacher = scan_both(config), load_prunable(config)
-    trials = Trials(config, teacher, data)
-    last = early_rounds(config, data[0], trials)
-    scored = load_scored(last.config, data[0])
+    data, teacher = scan_both(config), load_base_network(config)
+    scores = CandidateScores(config, teacher, data)
+    last = early_rounds(config, data[0], scores)
+    network = load_prunable_network(last.config, data[0])
     choice = given
-    if choice is None:  # trials and measured times are the first rank's
-        choice = ranks.share(choose_plan(scored, partial(trials.score, last.config)) if ranks.first else None)
+    if choice is None:  # the first rank scores candidates and measures latencies
+        choice = ranks.share(choose_plan(network, partial(scores.score, last.config)) if ranks.first else None)
     if ranks.first:
         on_choice(choice)
-    plan = choice.plan.after(scored.plan)
-    apply_plan(scored.model, choice.plan)
-    distillation = _distillation(config, teacher.model, scored.model, plan.since(teacher.plan))
+    plan = choice.plan.after(network.plan)
+    apply_plan(network.model, choice.plan)
+    distillation = _distillation(config, teacher.model, network.model, plan.since(teacher.plan))
     recovery = f"{config.prune.recover_images} images" if config.prune.recover else "none"
     settings = distillation.settings if distillation else "none"
     origin = {**choice.plan.origin, **last.origin, "recovery": recovery, "distillation": settings}
-    job = TrainingJob(scored.model, config, *data, plan, origin, distillation, ranks)
-    result = fit(job, _Recovery(job, trials, scored.by_reconstruction))
+    job = TrainingJob(network.model, config, *data, plan, origin, distillation, ranks)
+    result = fit(job, _RefitAtStart(job, scores, network.by_reconstruction))
     return PruneResult(choice, folder / f"best_accuracy{SUFFIX}", result, last.before)
 
 
 def choose(config: Config) -> Choice:
-    """Choose the plan that `prune_and_train` would apply; nothing is changed or written.
+    """Choose the plan that `prune_and_train` would apply, without changing or writing anything.
 
-    With several `Prune.rounds` it is the plan of a single one: later rounds depend on the result of earlier ones.
+    With several `Prune.rounds` it is the plan of a single round: later rounds depend on the result of this one.
 
     Raises:
         NothingToPrune, PlanError: as `prune_and_train`.
@@ -116,39 +116,39 @@ def choose(config: Config) -> Choice:
     config.require("Architecture")
     require_patterns(config)
     data: tuple[LabelledSet, LabelledSet] | None = None
-    trial = None
+    score = None
     if config.prune.target:
         config.require("Train", "Eval", "PostProcess")
         data = scan_both(config)
-        trial = partial(Trials(config, load_prunable(config), data, keep=False).score, config)
-    return choose_plan(load_scored(config, data[0] if data else None), trial)
+        score = partial(CandidateScores(config, load_base_network(config), data, keep=False).score, config)
+    return choose_plan(load_prunable_network(config, data[0] if data else None), score)
 
 
-class _Recovery(Callback):
-    """Refits a freshly pruned network, and warns where it has lost too much all the same.
+class _RefitAtStart(Callback):
+    """Refits the network when a new training starts, and warns if it has lost too much even so.
 
     Args:
-        by_reconstruction: no sensitivity table knows what the unpruned network scored.
+        by_reconstruction: True if there is no sensitivity table with the unpruned network's score.
     """
 
-    def __init__(self, job: TrainingJob, trials: Trials, by_reconstruction: bool):
-        self._job, self._trials, self._by_reconstruction = job, trials, by_reconstruction
+    def __init__(self, job: TrainingJob, scores: CandidateScores, by_reconstruction: bool):
+        self._job, self._scores, self._by_reconstruction = job, scores, by_reconstruction
         self._fresh = False
 
     def on_fresh_start(self, status: TrainingStatus) -> None:
         assert self._job.plan is not None
-        self._trials.refit(self._job.model, self._job.plan)
+        self._scores.refit(self._job.model, self._job.plan)
         self._fresh = True
 
     def on_evaluation(self, status: TrainingStatus) -> None:
         if self._fresh:
             self._fresh = False
-            unpruned = self._trials.unpruned() if self._by_reconstruction else None
+            unpruned = self._scores.unpruned() if self._by_reconstruction else None
             _warn_of_collapse(self._job.config, status.evaluation.metrics, unpruned)
 
 
 def _distillation(config: Config, teacher: nn.Layer, student: nn.Layer, plan: Plan) -> Distillation | None:
-    """What `student` learns from the network that it was; None where `Prune.distill` has no weight above 0."""
+    """Distillation from the unpruned network to `student`; None if `Prune.distill` has no weight above 0."""
     weights = dict(config.prune.distill)
     fade, distilled = weights.pop("fade"), config.task.distilled(config.section("Loss"))
     if distilled is None or not any(weights.values()):
@@ -157,17 +157,17 @@ def _distillation(config: Config, teacher: nn.Layer, student: nn.Layer, plan: Pl
 
 
 def _warn_of_collapse(config: Config, scores: Mapping[str, float], unpruned: float | None) -> None:
-    """Say so where a pruned network has lost more than training can be expected to bring back.
+    """Warn if a pruned network has lost more than training can be expected to restore.
 
     Args:
-        unpruned: what the network scored before; None where the sensitivity table knows it.
+        unpruned: the unpruned network's score; None to take it from the sensitivity table.
     """
     metric = config.main_indicator
     before, now = unpruned or unpruned_score(table_of(config), metric), scores[metric]
     if before and now < _COLLAPSED * before:
         remedy = "" if config.prune.recover else ", or let -o Prune.recover=true refit the layers first"
         logger.warning(
-            "%s is %.4f before training, and was %.4f unpruned: too much was pruned at once for training to make up; "
-            "ask for less, with a lower Prune.target or Prune.loss_tolerance%s",
+            "%s is %.4f before training and %.4f unpruned: too much was pruned at once for training to restore it; "
+            "lower Prune.target or Prune.loss_tolerance%s",
             *(metric, now, before, remedy),
         )

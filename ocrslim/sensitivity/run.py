@@ -12,7 +12,7 @@ from ocrslim.data import EvalSet, NetworkMemory, scan_evaluation
 from ocrslim.errors import ArtifactError
 from ocrslim.formats import read_sensitivities
 from ocrslim.inference import DygraphEngine
-from ocrslim.pruning import load_scored, match_groups, require_patterns
+from ocrslim.pruning import load_prunable_network, match_groups, require_patterns
 from ocrslim.sensitivity.analyzer import analyse, start_processes
 from ocrslim.sensitivity.recorder import Recorder
 from ocrslim.sensitivity.result import SensitivityResult
@@ -94,17 +94,17 @@ def problem_of(config: Config) -> Problem:
     Raises:
         ConfigError, DataError, WeightsError: something of it is incomplete or unreadable.
     """
-    scored = load_scored(config)
-    groups = match_groups(scored.graph, config.prune.layers, config.section("Architecture"), "Prune.layers")
+    network = load_prunable_network(config)
+    groups = match_groups(network.graph, config.prune.layers, config.section("Architecture"), "Prune.layers")
     labelled = scan_evaluation(config)
-    NetworkMemory(DygraphEngine(scored.model), config.task).require(*EvalSet(labelled, config).largest)
+    NetworkMemory(DygraphEngine(network.model), config.task).require(*EvalSet(labelled, config).largest)
     hashes = {
-        **scored.hashes(),
+        **network.hashes(),
         "evaluation data": labelled.fingerprint(),
         "post-processing": hash_value([config.section("PostProcess"), config.get("Metric.main_indicator")]),
     }
     ratios = config.prune.ratios
-    return Problem(scored.model, scored.graph, labelled, config, scored.pruner, hashes, groups, ratios)
+    return Problem(network.model, network.graph, labelled, config, network.channel_pruner, hashes, groups, ratios)
 
 
 def settings_of(config: Config) -> Settings:

@@ -1,4 +1,4 @@
-"""What a model is for: labels, outputs, metric, loss."""
+"""Tasks, the purposes of models: labels, outputs, metric, loss."""
 
 from ocrslim.tasks.base import (
     DEFAULT,

@@ -1,4 +1,4 @@
-"""What a model is for, as one interface: everything that depends on the task goes through it.
+"""The interface of a task: everything that depends on the purpose of a model goes through it.
 
 A task is one kind of model, such as text detectors. It says what a label file holds and what is learnt from it, which
 output of the network counts and how outputs are compared, how outputs become predictions and predictions a score. The
@@ -97,7 +97,7 @@ class Ratio(NamedTuple):
 
 @dataclass(frozen=True)
 class Distilled:
-    """What a student learns from its teacher.
+    """The parts of a distillation.
 
     Attributes:
         features: name of the layer whose output is compared, such as "neck".
@@ -165,14 +165,14 @@ class Task(ABC):
         """
 
     def encoded(self, sample: Sample) -> Any:
-        """The label of a sample as the data set's first operators take it."""
+        """Return the label of a sample as the data set's first operators take it."""
         return sample.label
 
     @abstractmethod
     def target(self, data: Mapping[str, Any], sample: Sample) -> Any:
-        """What predictions for a sample are compared with, from the results of the evaluation's transforms."""
+        """Return what predictions for a sample are compared with, from the results of the evaluation's transforms."""
 
-    def look_at(self, sample: Sample, size: Size, turned: bool) -> Any:
+    def check_label(self, sample: Sample, size: Size, turned: bool) -> Any:
         """Compare the label of one image with the image; what is found goes to `remarks`.
 
         Args:
@@ -182,15 +182,15 @@ class Task(ABC):
         return None
 
     def remarks(
-        self, mode: str, samples: Sequence[Sample], readable: Sequence[Sample], looks: Iterable[Any]
+        self, mode: str, samples: Sequence[Sample], readable: Sequence[Sample], checks: Iterable[Any]
     ) -> list[str]:
-        """What looks wrong in the labels of a data set, a line each.
+        """List probable faults in the labels of a data set, a line each.
 
         Args:
             mode: "Train" or "Eval".
             samples: of all lines.
             readable: those whose image can be read.
-            looks: results of `look_at` for all of them.
+            checks: results of `check_label` for all of them.
 
         Raises:
             DataError: most of the labels cannot be right.
@@ -198,11 +198,11 @@ class Task(ABC):
         return []
 
     def describe(self, samples: Sequence[Sample]) -> str:
-        """The labels of a data set in a few words."""
+        """Return the labels of a data set in a few words."""
         return f"{sum(sample.care for sample in samples)} labels"
 
     def describe_tiny(self, count: int) -> str:
-        """A clause about `count` items that are too small to count."""
+        """Return a clause about `count` items that are too small to count."""
         return f"{count} too small to count"
 
     # transforms
@@ -224,7 +224,7 @@ class Task(ABC):
         return create_operators([{name: copy.deepcopy(arguments)}], dict(settings))[0]
 
     def improved(self, operator: Operator) -> Operator:
-        """A stand-in for an operator that fails on ordinary data sets; the operator itself where it is fine."""
+        """Return a stand-in for an operator that fails on ordinary data sets; the operator itself where it is fine."""
         return operator
 
     def resized(self, operator: Operator, size: Size) -> Size | None:
@@ -232,34 +232,34 @@ class Task(ABC):
         return None
 
     def training_operators(self, named: Sequence[tuple[str, Operator]]) -> list[Operator]:
-        """The operators of a training, as they are run."""
+        """Return the operators of a training in the order in which they run."""
         return [operator for _, operator in named]
 
     def without_chance(self, operators: Sequence[Operator]) -> list[Operator]:
-        """The same operators without augmentation and cropping, for a sample that no crop succeeds on."""
+        """Return the same operators without augmentation and cropping, for a sample that no crop succeeds on."""
         return list(operators)
 
     def calibration_input(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """What layers are refitted on of one image, float32 [1, C, H, W]; of all images the same size."""
+        """Return the input that one image gives for refitting, float32 [1, C, H, W]; the same size for all images."""
         return image
 
     def part(self, image: np.ndarray, item: Any) -> np.ndarray:
-        """A part of an input, float32 [1, C, H, W], on which two networks are compared: small, and not empty."""
+        """Return a part of an input, float32 [1, C, H, W], on which two networks are compared: small, and not empty."""
         return image
 
     # network
 
     def output(self, result: Any) -> Any:
-        """The output that an exported model returns, of what the network returns."""
+        """Return the output that an exported model returns, of what the network returns."""
         return result
 
     def predictions(self, result: Any) -> dict[str, Any]:
-        """All outputs of the network by name, as `loss` takes them."""
+        """Return all outputs of the network by name, as `loss` takes them."""
         return named_outputs(result)
 
     @abstractmethod
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Shape of the output for an input of `shape`; -1 for what may vary."""
+        """Return the shape of the output for an input of `shape`; -1 for what may vary."""
 
     # scores
 
@@ -290,7 +290,7 @@ class Task(ABC):
         return tuple(numbers)
 
     def scores(self, counts: Iterable[Counts]) -> dict[str, float]:
-        """The scores (0..1) over images."""
+        """Return the scores (0..1) over images."""
         total = np.sum([*counts, (0,) * len(self.count_names)], axis=0)
         found = {}
         for name, ratio in self.metrics.items():
@@ -302,7 +302,7 @@ class Task(ABC):
 
     @abstractmethod
     def to_json(self, prediction: Any) -> Any:
-        """A prediction as JSON."""
+        """Return a prediction as JSON."""
 
     @abstractmethod
     def draw(self, pixels: np.ndarray, prediction: Any) -> np.ndarray:
@@ -322,7 +322,7 @@ class Task(ABC):
         """
 
     def distilled(self, section: Mapping[str, Any]) -> Distilled | None:
-        """What a student learns from its teacher; None where there is no distillation.
+        """Return the parts of the distillation; None without one.
 
         Args:
             section: the section `Loss`.
@@ -331,7 +331,7 @@ class Task(ABC):
 
 
 def named_outputs(result: Any) -> dict[str, Any]:
-    """What a network has returned, by name; a single output is called `output`."""
+    """Return the outputs of a network by name; a single output is called `output`."""
     return dict(result) if isinstance(result, Mapping) else {"output": result}
 
 
@@ -342,12 +342,12 @@ def register(task: Task) -> Task:
 
 
 def task_types() -> tuple[str, ...]:
-    """The values of `Architecture.model_type` that are known."""
+    """Return the values of `Architecture.model_type` that are known."""
     return tuple(_TASKS)
 
 
 def task_of(model_type: str) -> Task:
-    """The task of `Architecture.model_type`.
+    """Return the task of `Architecture.model_type`.
 
     Raises:
         ConfigError: no task of that name is known.

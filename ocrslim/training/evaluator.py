@@ -8,9 +8,9 @@ import math
 from ocrslim.errors import TrainingError
 from ocrslim.training.callbacks import TrainingStatus
 from ocrslim.training.checkpointing.run_folder import RunFolder
-from ocrslim.training.ema import WeightAverage
 from ocrslim.training.job import TrainingJob
 from ocrslim.training.monitoring.history import Evaluation
+from ocrslim.training.optimization.ema import WeightAverage
 from ocrslim.training.stopping import StopRequests
 
 

@@ -9,12 +9,12 @@ import paddle
 from ocrslim.config import Config
 from ocrslim.data import scan_both
 from ocrslim.models import build_model, init_backbone, state_arrays
-from ocrslim.pruning import WEIGHTS, Plan, load_network, which_counts
+from ocrslim.pruning import WEIGHTS, Plan, choose_weights_key, load_network
 from ocrslim.training.checkpointing.run import check_source
 from ocrslim.training.fitting import FitResult, fit
 from ocrslim.training.job import TrainingJob
 from ocrslim.training.monitoring.visualdl import wants_event_log
-from ocrslim.utils import check_writable, hash_arrays, joined
+from ocrslim.utils import check_writable, hash_arrays, join_launch
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def train(config: Config) -> FitResult:
     wants_event_log(config)
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     check_source(config)
-    with joined() as ranks:
+    with join_launch() as ranks:
         if ranks.first:
             check_writable(config.save_model_dir)
         training, evaluation = scan_both(config)
@@ -45,7 +45,7 @@ def train(config: Config) -> FitResult:
 def _starting_network(config: Config) -> tuple[paddle.nn.Layer, Plan | None]:
     """The network that `train` starts from, and the plan that it is pruned by, if it is."""
     backbone = config.get(_BACKBONE)
-    if config.weights and not (backbone and which_counts(config, _BACKBONE, WEIGHTS) == _BACKBONE):
+    if config.weights and not (backbone and choose_weights_key(config, _BACKBONE, WEIGHTS) == _BACKBONE):
         network = load_network(config)
         return network.model, network.plan
     paddle.seed(config.seed)

@@ -9,22 +9,22 @@ from paddle import Tensor
 
 from ocrslim.data import train_loader
 from ocrslim.errors import TrainingError
-from ocrslim.training.amp import log_precision
 from ocrslim.training.callbacks import Callback, Divergence, TrainingStatus
 from ocrslim.training.checkpointing.checkpoints import Checkpoints
 from ocrslim.training.checkpointing.run_folder import RunFolder
 from ocrslim.training.checkpointing.snapshot import NonFinite
-from ocrslim.training.divergence import check_losses, divergence_error
 from ocrslim.training.evaluator import Evaluator
 from ocrslim.training.job import TrainingJob
 from ocrslim.training.monitoring.console import Display, log_line
 from ocrslim.training.monitoring.curves import Curves
 from ocrslim.training.monitoring.history import Progress
 from ocrslim.training.monitoring.visualdl import build_event_log
-from ocrslim.training.rollback import Rollback, exhausted
+from ocrslim.training.optimization.amp import log_precision
+from ocrslim.training.optimization.divergence import check_losses, divergence_error
+from ocrslim.training.optimization.rollback import Rollback, exhausted
+from ocrslim.training.optimization.train_step import TrainStep
 from ocrslim.training.span import build_span
 from ocrslim.training.stopping import StopRequests
-from ocrslim.training.train_step import TrainStep
 
 
 class Trainer:

@@ -1,7 +1,7 @@
-"""What every package needs: files, hashes, progress, interrupts, processes, Paddle and PaddleOCR imported quietly."""
+"""Helpers for every package: files, hashes, progress, interrupts, processes, Paddle and PaddleOCR imported quietly."""
 
 from ocrslim.utils.array_cache import ArrayStore
-from ocrslim.utils.distributed import RankLost, Ranks, joined, launched, speaks
+from ocrslim.utils.distributed import RankLost, Ranks, is_first_rank, join_launch, launched
 from ocrslim.utils.fields import Field, shown
 from ocrslim.utils.files import (
     atomic_file,
@@ -19,12 +19,22 @@ from ocrslim.utils.files import (
     write_text,
 )
 from ocrslim.utils.hashing import hash_arrays, hash_bytes, hash_value
-from ocrslim.utils.input_files import GIB, MAX_PIXELS, MIB, open_regular, parse_json, read_file, shortened
+from ocrslim.utils.input_files import GIB, MAX_PIXELS, MIB, open_regular, parse_json, read_file
 from ocrslim.utils.interrupts import Interrupts, current_interrupts, postponed
 from ocrslim.utils.json_lines import JsonLines
 from ocrslim.utils.paddle_setup import import_paddle, use_device
 from ocrslim.utils.progress import LOG_SECONDS, progress_bar
-from ocrslim.utils.text import MAX_TEXT, name_fault, path_fault, text_fault
+from ocrslim.utils.text import (
+    MAX_TEXT,
+    last_line,
+    listed,
+    name_fault,
+    one_line,
+    path_fault,
+    printable,
+    shortened,
+    text_fault,
+)
 from ocrslim.utils.timing import Clock
 
 __all__ = [
@@ -48,16 +58,21 @@ __all__ = [
     "hash_value",
     "import_paddle",
     "is_disk_error",
-    "joined",
+    "is_first_rank",
+    "join_launch",
+    "last_line",
     "launched",
+    "listed",
     "locked_folder",
     "name_fault",
     "named",
+    "one_line",
     "open_regular",
     "open_to_append",
     "parse_json",
     "path_fault",
     "postponed",
+    "printable",
     "progress_bar",
     "read_file",
     "read_json",
@@ -66,7 +81,6 @@ __all__ = [
     "scratch_folder",
     "shortened",
     "shown",
-    "speaks",
     "text_fault",
     "use_device",
     "write_error",

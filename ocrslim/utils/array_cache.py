@@ -69,7 +69,7 @@ class ArrayStore:
                 self._spill(key, arrays)
 
     def get(self, key: Hashable) -> list[np.ndarray] | None:
-        """The arrays under `key`, not to be written to; None where they were not kept."""
+        """Return the arrays under `key`, not to be written to; None where they were not kept."""
         kept = self._kept.get(key)
         if kept is not None:
             return kept
@@ -77,7 +77,7 @@ class ArrayStore:
         return None if spilled is None else list(self._read(spilled))
 
     def take(self, key: Hashable) -> list[np.ndarray] | None:
-        """The arrays under `key`, which are not kept any longer; their place is used again."""
+        """Return the arrays under `key`, which are not kept any longer; their place is used again."""
         arrays = self.get(key)
         with self._lock:
             kept, spilled = self._kept.pop(key, None), self._spilled.pop(key, None)
@@ -105,7 +105,7 @@ class ArrayStore:
         self._spilled[key] = spilled
 
     def _place(self, size: int) -> int:
-        """Where `size` bytes go: into the first gap that is large enough, or behind everything."""
+        """Choose the offset for `size` bytes: the first gap that is large enough, or the end."""
         for at, (start, stop) in enumerate(self._free):
             if stop - start >= size:
                 self._free[at : at + 1] = [(start + size, stop)] if stop - start > size else []
@@ -123,7 +123,7 @@ class ArrayStore:
                 self._free.append((start, stop))
 
     def _write(self, data: memoryview, offset: int) -> int:
-        """Write all of `data`; where it ends."""
+        """Write all of `data`; return the offset behind it."""
         assert self._file is not None
         while data:  # a disk that becomes full takes a part before it refuses
             written = os.pwrite(self._file.fileno(), data, offset)

@@ -1,9 +1,9 @@
-"""The processes that train together: `python -m paddle.distributed.launch` starts them, `joined` joins them.
+"""The processes that train together: `python -m paddle.distributed.launch` starts them, `join_launch` joins them.
 
-They talk in two ways. What the network is made of goes through Paddle's collectives (gloo on CPUs, NCCL on GPUs).
-Decisions go as small messages through sockets of the standard library: gloo gives up after 30 seconds of waiting,
-which cannot be set, and an evaluation on rank 0 takes minutes; a socket waits, and tells at once when its other end
-has died. Every collective follows a message, so that all ranks are there when it begins.
+They exchange data in two ways. Tensors go through Paddle's collectives (gloo on CPUs, NCCL on GPUs). Decisions go as
+small messages through sockets of the standard library: gloo has a fixed timeout of 30 seconds, and an evaluation on
+rank 0 takes minutes; a socket waits without a limit, and reports at once when the process at its other end has died.
+Every collective follows a message, so that all ranks are there when it begins.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from io import StringIO
 from multiprocessing.connection import Client, Connection, Listener
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ocrslim.errors import TrainingError, last_line
+from ocrslim.errors import TrainingError
+from ocrslim.utils.text import last_line
 
 if TYPE_CHECKING:
     from paddle import Tensor
@@ -33,7 +34,7 @@ class Ranks:
     """This process and those that train with it; of this class, one process alone.
 
     Attributes:
-        index: of this process, from 0, as the launcher numbers its logs; rank 0 writes, evaluates and speaks.
+        index: of this process, from 0, as the launcher numbers its logs; rank 0 writes, evaluates and prints.
         count: of all.
     """
 
@@ -42,7 +43,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is the process that writes, evaluates and speaks."""
+        """True for rank 0, the process that writes, evaluates and prints."""
         return self.index == 0
 
     @property
@@ -51,7 +52,7 @@ class Ranks:
         return self.index, self.count
 
     def exchange(self, value: T) -> list[T]:
-        """What every rank says here, in their order; waits for all of them, however long.
+        """Return the values that all ranks give, in the order of ranks; waits for all of them, without a limit.
 
         Raises:
             RankLost: one of them has ended.
@@ -59,7 +60,7 @@ class Ranks:
         return [value]
 
     def share(self, value: T | None) -> T:
-        """What rank 0 says here; the others give None, and wait for it, however long.
+        """Return the value that rank 0 gives; the others give None and wait for it, without a limit.
 
         Raises:
             RankLost: it has ended.
@@ -79,7 +80,7 @@ class Ranks:
         """
 
     def close(self) -> None:
-        """End the talk."""
+        """Close the connections."""
 
 
 class _Launched(Ranks):
@@ -104,9 +105,9 @@ class _Launched(Ranks):
     def _call(self) -> list[Connection]:
         from paddle import distributed
 
-        told: list[Any] = [None, None]
-        distributed.broadcast_object_list(told, src=0)
-        connection = Client(told[0], authkey=told[1])
+        address: list[Any] = [None, None]
+        distributed.broadcast_object_list(address, src=0)
+        connection = Client(address[0], authkey=address[1])
         connection.send(self.index)
         return [connection]
 
@@ -165,25 +166,25 @@ class _Launched(Ranks):
 
 
 def launched() -> bool:
-    """Whether Paddle's launcher runs several processes of which this is one."""
+    """Tell whether this is one of several processes of Paddle's launcher."""
     return int(os.environ.get("PADDLE_TRAINERS_NUM") or 1) > 1
 
 
-def speaks() -> bool:
-    """Whether this process prints: it was started alone, or is the first of those that were launched."""
+def is_first_rank() -> bool:
+    """Tell whether this process prints: it runs alone, or is rank 0 of those that were launched."""
     return not launched() or os.environ.get("PADDLE_TRAINER_ID", "0") == "0"
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[Ranks]:
-    """Join the processes that the launcher started, if it did; those after the first only speak of errors.
+def join_launch() -> Iterator[Ranks]:
+    """Join the processes that the launcher started, if it did; those after the first print errors only.
 
     Select the device first.
     """
     if not launched():
         yield Ranks()
         return
-    with contextlib.nullcontext() if speaks() else _silence(), contextlib.closing(_Launched()) as ranks:
+    with contextlib.nullcontext() if is_first_rank() else _silence(), contextlib.closing(_Launched()) as ranks:
         yield ranks
 
 

@@ -1,4 +1,4 @@
-"""Values of a file that somebody else may have written, each taken as the type that is expected there.
+"""Values of a file that somebody else may have written, each checked for the type that is expected there.
 
 `Field(content)["layers"]["conv1"]["ratio"].number(0, 1)` is that number, or a `ValueError` that says where which
 value stands in place of it.
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ocrslim.utils.input_files import shortened
+from ocrslim.utils.text import shortened
 
 MOST = 1 << 53  # beyond it floats have gaps, and nothing that is counted here comes near
 
@@ -38,7 +38,7 @@ class Field:
         return key in self.mapping()
 
     def mapping(self) -> dict[str, Any]:
-        """The value, a dictionary with texts as keys."""
+        """Return the value, a dictionary with texts as keys."""
         if not isinstance(self.value, dict) or not all(isinstance(key, str) for key in self.value):
             raise self.fault("a dictionary with texts as keys")
         return self.value
@@ -49,19 +49,19 @@ class Field:
             yield key, Field(value, self._inner(key))
 
     def list(self, most: int = MOST) -> list[Field]:
-        """The entries of a list of at most `most`."""
+        """Return the entries of a list of at most `most`."""
         if not isinstance(self.value, (list, tuple)) or len(self.value) > most:
             raise self.fault("a list" if most == MOST else f"a list of at most {most}")
         return [Field(value, f"{self.place}[{index}]") for index, value in enumerate(self.value)]
 
     def whole(self, least: int = 0, most: int = MOST) -> int:
-        """A whole number in a range."""
+        """Return a whole number in a range."""
         if not isinstance(self.value, int) or isinstance(self.value, bool) or not least <= self.value <= most:
             raise self.fault(f"a whole number from {least}" + (f" to {most}" if most != MOST else " on"))
         return self.value
 
     def wholes(self, least: int = 0, most: int = MOST) -> Sequence[int]:
-        """A list of whole numbers in a range; quicker than one by one."""
+        """Return a list of whole numbers in a range; quicker than one by one."""
         if not isinstance(self.value, (list, tuple)):
             raise self.fault("a list")
         if not all(type(number) is int and least <= number <= most for number in self.value):
@@ -69,7 +69,7 @@ class Field:
         return self.value
 
     def number(self, least: float = -math.inf, most: float = math.inf) -> float:
-        """A finite number in a range."""
+        """Return a finite number in a range."""
         fits = isinstance(self.value, (int, float)) and not isinstance(self.value, bool)
         if not fits or not least <= self.value <= most or not _is_finite(self.value):
             limits = "" if math.isinf(least) else f" from {least:g}" + (" on" if math.isinf(most) else f" to {most:g}")
@@ -77,7 +77,7 @@ class Field:
         return float(self.value)
 
     def text(self) -> str:
-        """A text."""
+        """Return a text."""
         if not isinstance(self.value, str):
             raise self.fault("a text")
         return self.value
@@ -89,7 +89,7 @@ class Field:
         return self.value
 
     def fault(self, expected: str) -> ValueError:
-        """What is to be raised where something else than `expected` stands here."""
+        """Make the error for a value that is not `expected`."""
         return ValueError(f"{shortened(self.place) or 'it'} is {shown(self.value)}, expected {expected}")
 
     def _inner(self, key: str) -> str:
@@ -98,7 +98,7 @@ class Field:
 
 
 def shown(value: Any) -> str:
-    """`value` in a message: numbers and texts as they stand, of others what they are."""
+    """Format `value` for a message: numbers and text as they are, of anything else the type."""
     if isinstance(value, str):
         return json.dumps(shortened(value), ensure_ascii=False)
     if isinstance(value, int) and value.bit_length() > 200:

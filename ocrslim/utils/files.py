@@ -46,14 +46,14 @@ def write_error(path: Path | str | None, error: OSError) -> ArtifactError:
 
 
 def named(path: Path | str) -> str:
-    """`path` in a message: a line can bear so much, and no character that ends it."""
+    """Format `path` for a message: a long one shortened in the middle, unprintable characters escaped."""
     text = str(path)
     text = text if len(text) <= _LONG_PATH else f"{text[: _LONG_PATH // 2]}...{text[-_LONG_PATH // 2 :]}"
     return text if text.isprintable() else repr(text)
 
 
 def _dead_link(path: Path | str) -> str | None:
-    """The part of `path` that is a link to nothing, or to itself; None where there is none."""
+    """Return the part of `path` that is a link to nothing, or to itself; None where there is none."""
     for part in (Path(path), *Path(path).parents):
         if os.path.lexists(part):
             return named(part) if part.is_symlink() and not part.exists() else None
@@ -61,7 +61,7 @@ def _dead_link(path: Path | str) -> str | None:
 
 
 def same_place(one: Path | str, other: Path | str) -> bool:
-    """Whether two paths lead to one place, whether anything is there or not."""
+    """Tell whether two paths lead to one place, which need not exist."""
     try:
         return os.path.realpath(one) == os.path.realpath(other)
     except ValueError:  # a NUL: nothing can be there
@@ -69,7 +69,7 @@ def same_place(one: Path | str, other: Path | str) -> bool:
 
 
 def is_disk_error(error: OSError) -> bool:
-    """Whether it can only come from writing."""
+    """Tell whether an error can only come from writing."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
@@ -77,7 +77,7 @@ def is_disk_error(error: OSError) -> bool:
 def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
     """Open a binary file that takes the name `path` only after it is complete and on the disk.
 
-    What kills amid earlier writes of the same file have left goes.
+    Unfinished files that killed writes of `path` left are removed.
 
     Raises:
         ArtifactError: the folder cannot be made or written to, or the disk is full; `path` is as it was.
@@ -104,7 +104,7 @@ def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
 
 
 def _unfinished(path: Path) -> tuple[int, Path]:
-    """A new file beside `path`, open and locked, so that nobody takes it for what a kill has left."""
+    """Create a file beside `path`, open and locked, so that no process takes it for a leftover of a kill."""
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         if _lock(handle) and os.path.lexists(name):  # it may have been swept before it was locked
@@ -113,7 +113,7 @@ def _unfinished(path: Path) -> tuple[int, Path]:
 
 
 def _lock(handle: int) -> bool:
-    """Lock an open file or folder until it is closed; whether nobody else has. True where there are no locks."""
+    """Lock an open file or folder until it is closed; False if another process has. True without locks."""
     try:
         import fcntl
     except ImportError:  # not a Unix
@@ -166,7 +166,7 @@ def _remove_unused(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked_folder(parent: Path, prefix: str) -> Iterator[Path]:
-    """A new folder in `parent`, removed at the end of the block; while it is in use no other process sweeps it.
+    """Make a folder in `parent` for the block; no other process removes it while it is in use.
 
     Raises:
         OSError: it cannot be made.
@@ -183,7 +183,7 @@ def locked_folder(parent: Path, prefix: str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder of the system's temporary ones; those that killed processes have left go.
+    """Make a temporary folder for the block; folders that killed processes left are removed.
 
     Raises:
         ArtifactError: it cannot be made.

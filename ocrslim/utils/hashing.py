@@ -11,7 +11,7 @@ import numpy as np
 
 
 def hash_bytes(*parts: bytes) -> str:
-    """SHA-256 over `parts`, each with its length in front so that their borders count."""
+    """Return the SHA-256 over `parts`, each with its length in front so that their borders count."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little"))
@@ -20,12 +20,12 @@ def hash_bytes(*parts: bytes) -> str:
 
 
 def hash_value(value: Any) -> str:
-    """SHA-256 of a JSON-like value, independent of the order of keys."""
+    """Return the SHA-256 of a JSON-like value, independent of the order of keys."""
     return hash_bytes(json.dumps(value, sort_keys=True, default=str).encode("utf-8"))
 
 
 def hash_arrays(arrays: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of named arrays: names, shapes, types and every bit; independent of their order."""
+    """Return the SHA-256 of named arrays: names, shapes, types and every bit; independent of their order."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

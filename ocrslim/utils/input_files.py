@@ -14,6 +14,8 @@ import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ocrslim.utils.text import shortened
+
 MIB = 1 << 20
 GIB = 1 << 30
 MAX_JSON_DEPTH = 100
@@ -48,7 +50,7 @@ def open_regular(path: Path | str) -> BinaryIO:
 
 
 def read_file(path: Path | str, most: int) -> bytes:
-    """The bytes of a regular file of at most `most` bytes.
+    """Return the bytes of a regular file of at most `most` bytes.
 
     Raises:
         OSError: as `open_regular`; or the file is larger.
@@ -115,8 +117,3 @@ def _require_regular(mode: int, path: Path | str) -> None:
         return
     kind = next((name for test, name in _KINDS if test(mode)), "something else")
     raise OSError(errno.EINVAL, f"it is {kind}, expected a regular file", str(path))
-
-
-def shortened(text: str, most: int = 60) -> str:
-    """`text`, cut where it is longer than a message can bear."""
-    return text if len(text) <= most else f"{text[: most - 3]}..."

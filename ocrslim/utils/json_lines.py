@@ -51,7 +51,7 @@ class JsonLines:
                 raise ValueError(f"a line of more than {_LONGEST:,} bytes")
 
     def cut_at_last_line(self) -> int:
-        """Cut off what follows the last whole line; bytes that are left. The file is made where it is missing."""
+        """Truncate the file behind its last whole line; return its size. A missing file is created."""
         with open_to_append(self.path) as stream:
             end = whole = stream.seek(0, os.SEEK_END)
             while whole and not (found := _last_line_end(stream, whole)):

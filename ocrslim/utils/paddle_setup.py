@@ -1,4 +1,4 @@
-"""Importing Paddle without its noise."""
+"""Import of Paddle without its warnings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _KEEP = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 64 << 20))
 
 
 def import_paddle(training: bool = False) -> None:
-    """Import Paddle without its notes and warnings, and without its signal handler, which ends a process at once.
+    """Import Paddle without its notices and warnings, and without its signal handler, which ends a process at once.
 
     Args:
         training: on an AMD CPU, have the MKL that Paddle carries take its fast path, and say so. It looks for Intel's
@@ -74,7 +74,7 @@ def keep_memory() -> None:
 
 
 def slow_mkl() -> bool:
-    """Whether this is an AMD CPU with the instructions (AVX2) that MKL's fast path needs."""
+    """Tell whether this is an AMD CPU with AVX2, which MKL's fast path needs."""
     try:
         text = _CPU_INFO.read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux

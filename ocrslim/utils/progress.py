@@ -13,7 +13,7 @@ LOG_SECONDS = 15.0
 
 
 def progress_bar(items: Iterable[Any] | None = None, *, inner: bool = False, **options: Any) -> tqdm:
-    """A tqdm bar on standard error.
+    """Make a tqdm bar on standard error.
 
     Args:
         items: what to iterate over; None to call `update` by hand.

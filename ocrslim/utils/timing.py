@@ -16,7 +16,7 @@ class Clock:
 
     @contextmanager
     def on(self, what: str) -> Iterator[None]:
-        """Charge the block to `what`."""
+        """Add the time of the block to `what`."""
         start = time.perf_counter()
         try:
             yield

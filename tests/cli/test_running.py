@@ -112,7 +112,7 @@ def test_json_of_ours_holds_any_name(tmp_path):
         ("prune", "Prune.skip=[conv99_*]", "Prune.skip: 'conv99_*' matches no layer of this network"),
         ("prune", "Prune.skip=conv10_expnd_weights", "did you mean 'conv10_expand_weights'?"),
         ("prune", "Prune.layers=[nek.*]", "Prune.layers: 'nek.*' matches no layer"),
-        ("sensitivity", "Prune.skip=[zzz]", "the command groups lists them"),
+        ("sensitivity", "Prune.skip=[zzz]", "the command `ocrslim groups` lists them"),
         ("sensitivity", "Prune.layers=['*', 'head.nothing*']", "Prune.layers: 'head.nothing*'"),
         ("dry run", "Prune.skip=[conv99_*]", "matches no layer of this network"),
     ],

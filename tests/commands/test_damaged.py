@@ -236,13 +236,13 @@ def test_times_of_this_machine_with_any_value_changed_are_measured_anew(monkeypa
 
 def test_scores_of_trials_with_any_value_changed_are_found_anew(tmp_path: Path, caplog) -> None:
     path = tmp_path / trials.TRIALS
-    known = trials.Trials.__new__(trials.Trials)
+    known = trials.CandidateScores.__new__(trials.CandidateScores)
     known._path = path
     write_json(path, {"a": 0.5, "b": 1.0})
-    assert known._known() == {"a": 0.5, "b": 1.0}
+    assert known._stored() == {"a": 0.5, "b": 1.0}
     for content in damaged({"a": 0.5, "b": 1.0}, seed=6):
         path.write_bytes(as_json(content))
-        assert all(0 <= score <= 1 for score in known._known().values())
+        assert all(0 <= score <= 1 for score in known._stored().values())
     assert "damaged, scored anew" in caplog.text
 
 

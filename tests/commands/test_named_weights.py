@@ -14,7 +14,7 @@ from ocrslim.config.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.models.factory import build_model
 from ocrslim.models.weights import read_weights, save_checkpoint, state_arrays
-from ocrslim.pruning.loading import untrained, which_counts
+from ocrslim.pruning.loading import choose_weights_key, untrained
 from ocrslim.training.stage import _starting_network
 
 
@@ -56,7 +56,7 @@ def test_what_is_named_last_is_read_where_nothing_is_trained(filed, overrides, e
 def test_what_is_not_read_is_said(config, caplog):
     with caplog.at_level(logging.INFO):
         untrained(config(Q, filed=[P]))
-    assert "Global.checkpoints: q counts" in caplog.text and "Global.pretrained_model: p is not read" in caplog.text
+    assert "Global.checkpoints: q is used" in caplog.text and "Global.pretrained_model: p is not read" in caplog.text
 
 
 @pytest.mark.parametrize(("filed", "overrides"), [([], [P, Q]), ([P, Q], [])])
@@ -78,7 +78,7 @@ def test_a_training_may_start_from_weights_or_from_a_backbone_of_one_place(confi
     assert {key for key in expected if key.startswith("backbone.")} <= same
     with pytest.raises(ConfigError, match=r"Global\.init_backbone is .*Global\.pretrained_model is p"):
         _starting_network(config(backbone, P))
-    assert which_counts(config(P, filed=[backbone]), "Global.init_backbone", "Global.pretrained_model") == P[:-2]
+    assert choose_weights_key(config(P, filed=[backbone]), "Global.init_backbone", "Global.pretrained_model") == P[:-2]
 
 
 @pytest.fixture
@@ -93,7 +93,9 @@ def test_an_import_may_be_repeated_and_replaces_nothing_else(config, source, tmp
     before = (tmp_path / "new.pdparams").read_bytes()
     paddle.seed(7)
     other = save_checkpoint(build_model(made.section("Architecture")), tmp_path / "other.pdparams")
-    with pytest.raises(ArtifactError, match=r"new\.pdparams: is there already.*Global\.overwrite=true"):
+    with pytest.raises(
+        ArtifactError, match=r"new\.pdparams: exists and was not written by this import.*Global\.overwrite=true"
+    ):
         run_import(made, other, tmp_path / "new")
     assert (tmp_path / "new.pdparams").read_bytes() == before
     run_import(config("Global.overwrite=true"), other, tmp_path / "new")
@@ -103,7 +105,7 @@ def test_an_import_may_be_repeated_and_replaces_nothing_else(config, source, tmp
 
 def test_an_import_leaves_a_configuration_of_the_same_name_alone(config, source, tmp_path):
     (tmp_path / "mine.yml").write_text("mine: true\n")
-    with pytest.raises(ArtifactError, match=r"mine\.yml: is there already"):
+    with pytest.raises(ArtifactError, match=r"mine\.yml: exists and was not written"):
         run_import(config(), source, tmp_path / "mine.pdparams")
     assert (tmp_path / "mine.yml").read_text() == "mine: true\n" and not (tmp_path / "mine.pdparams").exists()
 
@@ -114,12 +116,12 @@ def test_an_import_never_writes_over_what_it_reads(name, config, source, tmp_pat
     os.link(source, tmp_path / "hard.pdparams")
     made, before = config("Global.overwrite=true"), source.read_bytes()
     filed = made.path.read_bytes()
-    with pytest.raises(ArtifactError, match="the import reads from it"):
+    with pytest.raises(ArtifactError, match="the import reads this file"):
         run_import(made, source, tmp_path / name)
     assert source.read_bytes() == before and made.path.read_bytes() == filed
 
 
 def test_an_import_onto_a_folder_is_refused(config, source, tmp_path):
     (tmp_path / "folder.pdparams").mkdir()
-    with pytest.raises(ArtifactError, match="is no file"):
+    with pytest.raises(ArtifactError, match="is not a file"):
         run_import(config(), source, tmp_path / "folder.pdparams")

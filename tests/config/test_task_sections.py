@@ -129,7 +129,7 @@ def test_what_trains_and_prunes_has_every_value_of_the_schema():
     from ocrslim.pruning import channel_pruner, criteria
     from ocrslim.sensitivity.results import table
     from ocrslim.tasks.detection import loss
-    from ocrslim.training import optimizers
+    from ocrslim.training.optimization import optimizers
 
     assert {*get_args(Criterion)} == {*criteria.CRITERIA, criteria.RECONSTRUCTION, "random"}
     assert get_args(GroupScore) == channel_pruner.GROUP_SCORES

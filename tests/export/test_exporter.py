@@ -21,7 +21,7 @@ from ocrslim.export import exporter as export_module
 from ocrslim.export.exporter import export, verify
 from ocrslim.export.formats.paddle import LEGACY, MODELS, PIR
 from ocrslim.export.staging import FILES
-from ocrslim.formats.weight_files import read_weight_file
+from ocrslim.formats.weights.reader import read_weight_file
 from ocrslim.inference import engines
 from ocrslim.inference.engines import (
     ONEDNN,
@@ -195,11 +195,11 @@ def test_a_folder_with_other_files_is_refused(tmp_path, source, config, image):
     [
         pytest.param("circle", "circle: is a link in a circle of links: choose", id="circle of links"),
         pytest.param("circle/inner", "circle is a link that leads nowhere: remove it", id="below a circle"),
-        pytest.param("file", "file: is no folder: choose", id="file"),
-        pytest.param("link", "file: is no folder: choose", id="link to a file"),
-        pytest.param("pipe", "pipe: is no folder: choose", id="pipe"),
+        pytest.param("file", "file: is not a folder: choose", id="file"),
+        pytest.param("link", "file: is not a folder: choose", id="link to a file"),
+        pytest.param("pipe", "pipe: is not a folder: choose", id="pipe"),
         pytest.param("file/inner", "a file stands where the folder should be", id="below a file"),
-        pytest.param("a\0b", "has a NUL, which no path can have", id="NUL"),
+        pytest.param("a\0b", "contains a NUL character, which paths cannot", id="NUL"),
         pytest.param("x" * 300, "too long", id="long"),
     ],
 )
@@ -215,13 +215,13 @@ def test_what_cannot_be_the_folder_of_an_export_is_told_before_any_work(tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_unfinished_exports_are_swept_by_their_own_name_alone(tmp_path, monkeypatch):
+def test_unfinished_exports_are_swept_by_their_own_name_alone(config, tmp_path, monkeypatch):
     """A name may hold what is a pattern to others."""
     for name in (".run[1].abcd_123", ".run1.abcd_123"):
         (tmp_path / name).mkdir()
     monkeypatch.setattr(export_module, "save_inference", lambda *_: pytest.fail("reached"))
     with pytest.raises(pytest.fail.Exception):
-        export(None, None, tmp_path / "run[1]", None, {})
+        export(None, config, tmp_path / "run[1]", None, {})
     assert [path.name for path in tmp_path.iterdir()] == [".run1.abcd_123"]
 
 
@@ -393,7 +393,7 @@ def test_a_legacy_model_runs_on_every_paddlepaddle(repo, onednn):
 
 
 def test_a_model_that_gives_no_text_map_is_no_detector(repo):
-    with pytest.raises(WeightsError, match=r"not a text detector: .* it gives float32 \[1, 2, 4, 4\]"):
+    with pytest.raises(WeightsError, match=r"not a model for text detection: .* it gives float32 \[1, 2, 4, 4\]"):
         open_exported(repo / "tests/legacy_model", DETECTION)(np.full((1, 3, 2, 2), 0.5, "float32"))
 
 

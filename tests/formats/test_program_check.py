@@ -325,7 +325,7 @@ def test_a_crash_of_paddle_is_a_line(copied):
 
 def test_a_model_that_never_ends_is_a_line(exported, monkeypatch):
     monkeypatch.setattr("ocrslim.inference.first_load.SECONDS", 0.01)
-    with pytest.raises(WeightsError, match="did not come to an end"):
+    with pytest.raises(WeightsError, match="did not finish"):
         InferenceEngine(exported["pir"])
 
 

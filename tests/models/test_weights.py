@@ -644,7 +644,7 @@ def test_a_classifier_of_other_layers_is_told_so_too(tmp_path):
 @pytest.mark.parametrize("kind", [str, Path])
 def test_an_address_is_not_taken_for_a_path(kind, address):
     for read in (read_weights, resolve_checkpoint):
-        check_refused(lambda read=read: read(kind(address)), "an address", "nothing is fetched", "download it")
+        check_refused(lambda read=read: read(kind(address)), "a URL, expected a file", "download it")
 
 
 @pytest.mark.parametrize(

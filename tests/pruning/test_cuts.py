@@ -272,7 +272,10 @@ WRONG = {
     "another size": (Cut("b.weight", 1, 7, (0,)), r"7 entries on axis 1 of b.weight.*shape \[4, 6, 3, 3\]"),
     "no such axis": (Cut("a.bias", 1, 6, (0,)), "axis 1 of a.bias"),
     "an axis from the end": (Cut("a.weight", -1, 3, (0,)), "axis -1 of a.weight"),
-    "beyond the end": (Cut("a.weight", 0, 6, (0, 6)), "index 6 of a.weight, axis 0, out of place.*its 6 entries"),
+    "beyond the end": (
+        Cut("a.weight", 0, 6, (0, 6)),
+        "index 6 of a.weight, axis 0, which is out of range or order.*its 6 entries",
+    ),
     "before the start": (Cut("a.weight", 0, 6, (-1, 2)), "index -1 of a.weight"),
     "out of order": (Cut("a.weight", 0, 6, (2, 0)), "index 0 of a.weight.*ascending"),
     "repeated": (Cut("a.weight", 0, 6, (0, 2, 2)), "index 2 of a.weight.*each once"),

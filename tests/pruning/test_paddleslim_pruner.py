@@ -195,7 +195,7 @@ def test_what_cannot_be_pruned_is_said(caplog):
     with caplog.at_level(logging.WARNING):
         assert pruner.prune_var(name["b.weight"], 0, 0.5).masks == {}
         assert pruner.prune_var(name["a.weight"], 1, 0.5).masks == {}
-    assert f"{name['b.weight']}, axis 0: not pruned: it goes with {name['a.weight']}" in caplog.text
+    assert f"{name['b.weight']}, axis 0: not pruned: it belongs to the group of {name['a.weight']}" in caplog.text
     assert f"{name['a.weight']}, axis 1: not pruned: its channels are in no group" in caplog.text
     other = plain()
     with caplog.at_level(logging.WARNING):
@@ -259,7 +259,7 @@ def test_arguments_that_cannot_be_meant_are_told_in_the_words_of_the_caller():
 
 def test_a_network_without_parameters_has_no_name_to_offer():
     pruner = filter_pruner(paddle.nn.ReLU(), ChannelGraph({}, {}), "l1")
-    with pytest.raises(PlanError, match="x: no parameter of this network has that name: it has none"):
+    with pytest.raises(PlanError, match="x: no parameter of this network has that name: it has no parameters"):
         pruner.prune_var("x", 0, 0.5)
 
 

@@ -70,7 +70,7 @@ def test_taylor_is_calibrated_once_and_its_table_is_of_those_images(configure, b
             commands.run_sensitivity(configure("Prune.criterion=taylor", override))
 
     config = configure("Prune.criterion=taylor", "Prune.group_score=master")
-    plan = planning.choose_plan(scoring.load_scored(config)).plan
+    plan = planning.choose_plan(scoring.load_prunable_network(config)).plan
     assert plan.criterion == "taylor" and plan.origin["training data"] == hashes["training data"]
     assert (built[1]["gradients"][LAYER, 0] == built[0]["gradients"][LAYER, 0]).all()
 

@@ -7,13 +7,13 @@ import numpy as np
 import paddle
 import pytest
 from oracle import randomise
-from test_recover import Chain, TransposedHead, Twice, distance, images, pruned_copy
+from test_refitting import Chain, TransposedHead, Twice, distance, images, pruned_copy
 
 from ocrslim.errors import TrainingError
 from ocrslim.graph.frontends.dygraph import trace
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.refit.reconstruction import Reader, removal, removals
-from ocrslim.pruning.refit.recover import recover
+from ocrslim.pruning.refit.refitting import refit_layers
 
 SHAPE = (1, 3, 8, 8)
 
@@ -91,7 +91,7 @@ def test_a_copy_goes_and_is_recovered_exactly_which_l1_does_not_see(kind):
     for criterion in ("reconstruction", "l1"):
         pruner = ChannelPruner(teacher, graph, criterion, scores=scores)
         student, plan = pruned_copy(teacher, pruner.cuts({name: 1 / 8}))
-        recover(teacher, student, plan, images(64, 5), seed=0)
+        refit_layers(teacher, student, plan, images(64, 5), seed=0)
         left[criterion] = distance(teacher, student)
     assert left["reconstruction"] < 0.01 < left["l1"]
 
@@ -120,7 +120,7 @@ def test_groups_that_only_a_layer_reads_that_runs_twice_are_scored_by_fpgm_and_n
     assert removals(teacher, graph, np.concatenate(images(8, 5)), seed=0) == {}
     found = ChannelPruner(teacher, graph, "reconstruction", scores={}).cuts({"stem.weight": 0.5})
     assert found == ChannelPruner(teacher, graph, "fpgm").cuts({"stem.weight": 0.5})
-    assert "reconstruction cannot score these groups, fpgm scores them: stem.weight" in caplog.text
+    assert "reconstruction cannot score these groups, fpgm is used for them: stem.weight" in caplog.text
 
 
 def test_numbers_that_are_not_finite_are_an_error_that_names_the_layer():

@@ -13,13 +13,13 @@ from ocrslim.data.eval_set import scan_both
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
 from ocrslim.models.weights import save_checkpoint, state_arrays
-from ocrslim.pruning.loading import load_network, load_prunable
+from ocrslim.pruning.loading import load_base_network, load_network
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.prunable import load_scored
+from ocrslim.pruning.prunable import load_prunable_network
 from ocrslim.pruning.surgery import apply_plan
 from ocrslim.selection import iterative as rounds
 from ocrslim.selection import stage
-from ocrslim.selection.candidates import Trials
+from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import choose_plan
 from ocrslim.selection.iterative import early_rounds
 
@@ -48,14 +48,14 @@ def table(folder, *names):
 
 def test_a_pruned_checkpoint_is_pruned_further(v2_config, options, tmp_path):
     aimed = [*options, f"Prune.sen_file={table(tmp_path, P2, CONV10)}", "Prune.target={macs: 0.1}"]
-    first = load_scored(load_config(v2_config, aimed))
+    first = load_prunable_network(load_config(v2_config, aimed))
     one = choose_plan(first).plan
     apply_plan(first.model, one)
     one.save(tmp_path / "half.plan.json")
     save_checkpoint(first.model, tmp_path / "half.pdparams")
 
     again = load_config(v2_config, [*aimed, f"Global.pretrain_weights={tmp_path}/half"])
-    second = load_scored(again)
+    second = load_prunable_network(again)
     assert second.plan == one and second.graph.groups[P2].size < first.graph.groups[P2].size
     choice = choose_plan(second)
     whole = choice.plan.after(second.plan)
@@ -85,7 +85,7 @@ def test_rounds_reach_the_target_measure_anew_and_are_not_repeated(v2_config, op
     assert plan.since(Plan.load(tmp_path / "out/round_1/pruned.plan.json")).cuts, "the second round cuts as well"
 
     before = (tmp_path / "out/round_1/pruned.pdparams").stat().st_mtime_ns
-    monkeypatch.setattr(Trials, "refit", _never)
+    monkeypatch.setattr(CandidateScores, "refit", _never)
     last = rounds_of(config)
     assert last.origin == {"round 1": record["plan"]}
     assert (tmp_path / "out/round_1/pruned.pdparams").stat().st_mtime_ns == before
@@ -105,7 +105,7 @@ def test_rounds_need_a_target_and_one_process(v2_config, options, tmp_path, monk
 
 def rounds_of(config):
     data = scan_both(config)
-    return early_rounds(config, data[0], Trials(config, load_prunable(config), data))
+    return early_rounds(config, data[0], CandidateScores(config, load_base_network(config), data))
 
 
 def _never(*_):
@@ -121,8 +121,8 @@ def test_of_plans_that_reach_the_target_the_best_is_taken_and_none_is_tried_twic
     losses["neck.p3_conv.weight"] = {0.25: 0.001, 0.5: 0.02, 0.75: 0.04}
     write_sensitivities(tmp_path / "sen.pickle", losses)
     config = load_config(v2_config, [*options, folder, "Prune.target={macs: 0.25}"])
-    trials = Trials(config, load_prunable(config), scan_both(config))
-    scored, found = load_scored(config), {}
+    trials = CandidateScores(config, load_base_network(config), scan_both(config))
+    scored, found = load_prunable_network(config), {}
 
     def trial(plan):
         found[plan.hash()] = trials.score(config, plan)
@@ -130,9 +130,9 @@ def test_of_plans_that_reach_the_target_the_best_is_taken_and_none_is_tried_twic
 
     chosen = choose_plan(scored, trial)
     assert len(found) >= 2 and found[chosen.plan.hash()] == max(found.values())
-    assert f"{len(found)} plans reach the target" in caplog.text
+    assert f"{len(found)} candidate plans" in caplog.text
     assert set(json.loads((tmp_path / "trials.json").read_text()).values()) == set(found.values())
-    monkeypatch.setattr(Trials, "refit", _never)
+    monkeypatch.setattr(CandidateScores, "refit", _never)
     assert choose_plan(scored, trial).plan == chosen.plan, "the scores are known"
     worst = min(found, key=lambda plan: found[plan])
     assert choose_plan(scored, lambda plan: float(plan.hash() == worst)).plan.hash() == worst, "a control"
@@ -150,15 +150,15 @@ def test_by_reconstruction_no_table_is_needed_and_a_collapse_is_still_told(
     result = run_prune(load_config(v2_config, [*words, "Prune.rounds=2"]))
     told = capsys.readouterr().out + caplog.text
     assert result["macs"][1] <= 0.5 * 4_397_055_360
-    assert "error alone" in told and "plans reach the target" not in told and "of their variance" in told
-    assert "before training, and was 0." in caplog.text
+    assert "error alone" in told and "candidate plans" not in told and "of their variance" in told
+    assert "before training and 0." in caplog.text
     assert not list(tmp_path.rglob("sen.*")), "nothing was measured"
 
 
 def test_by_reconstruction_what_others_make_up_for_goes_before_what_scores_low(v2_config, options):
     """PP-OCRv2's finest map is nearly a mixture of the others; by the table of the channels' own losses it is not."""
     words = [*options, "Prune.criterion=reconstruction", "Prune.target={macs: 0.3}"]
-    scored = load_scored(load_config(v2_config, words))
+    scored = load_prunable_network(load_config(v2_config, words))
     errors = {name: removal.losses for name, removal in scored.removals.items()}
     assert set(errors) == set(scored.graph.groups)
     assert errors[P2][16 / 24] < 0.1 * errors["head.binarize.conv1.weight"][16 / 24]
@@ -166,5 +166,5 @@ def test_by_reconstruction_what_others_make_up_for_goes_before_what_scores_low(v
     ratios = chosen.plan.ratios
     assert ratios[P2] > 0.5 and ratios[P2] > ratios.get("head.binarize.conv1.weight", 0)
     assert chosen.selection.saving >= 0.3
-    same = {name: scored.pruner().removed(name, ratio) for name, ratio in ratios.items()}
+    same = {name: scored.channel_pruner().removed(name, ratio) for name, ratio in ratios.items()}
     assert same == {name: tuple(sorted(scored.removals[name].order[: len(gone)])) for name, gone in same.items()}

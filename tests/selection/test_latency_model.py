@@ -15,9 +15,9 @@ from ocrslim.selection.latency.model import (
     LatencyTable,
     Work,
     describe_machine,
-    drawn,
     load_table,
     measured_table,
+    random_samples,
 )
 from ocrslim.selection.select import permitted_counts, select
 
@@ -144,7 +144,7 @@ def test_an_interrupted_measurement_goes_on_where_it_was(graph):
         measured_table(MACHINE, wanted(graph), breaks)
     seen = list(calls)
     measured_table(MACHINE, wanted(graph), time_of)
-    assert calls == drawn(wanted(graph)) and len(calls) == SAMPLES and calls[:3] == seen
+    assert calls == random_samples(wanted(graph)) and len(calls) == SAMPLES and calls[:3] == seen
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"schema": 1, "machine": {}}'])
@@ -171,8 +171,10 @@ def test_the_target_is_reached_in_milliseconds_and_not_in_macs(graph):
 
 def test_samples_reach_from_a_little_to_nearly_all():
     choices = {"a": list(range(8, 96, 8)), "b": [8, 16]}
-    found = drawn(choices)
-    assert found == drawn(choices) and all(count in choices[name] for one in found for name, count in one.items())
+    found = random_samples(choices)
+    assert found == random_samples(choices) and all(
+        count in choices[name] for one in found for name, count in one.items()
+    )
     assert sum(found[0].values()) <= 8 and {one.get("b", 0) for one in found} == {0, 8, 16}
     assert found[-1] == {"a": 88, "b": 16}
 

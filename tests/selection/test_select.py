@@ -204,8 +204,11 @@ def test_a_block_close_to_the_input_does_not_hold_what_it_reads():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("conv10_depthwise_weights", "'conv10_depthwise_weights' goes with conv10_expand_weights: name that"),
-        (DEPTHWISE, "goes with conv10_expand_weights: name that"),
+        (
+            "conv10_depthwise_weights",
+            "'conv10_depthwise_weights' belongs to the group of conv10_expand_weights: name that",
+        ),
+        (DEPTHWISE, "belongs to the group of conv10_expand_weights: name that"),
         ("neck.p2_conv.weight", "'neck.p2_conv.weight' cannot be pruned: meets concat"),
         (READS, "is no layer's name"),
     ],
@@ -225,10 +228,13 @@ def test_a_network_without_prunable_layers_is_said():
     ("options", "reason"),
     [
         ({"align": 64}, "ratio 0.100 of 96 channels is less than a step of Prune.align 64"),
-        ({"min_channels": 96}, "Prune.min_channels 96 lets none of 96 channels go"),
-        ({"align": 64, "min_channels": 96}, "Prune.min_channels 96 lets none of 96 channels go"),
+        ({"min_channels": 96}, "Prune.min_channels 96 does not allow removing any of 96 channels"),
+        ({"align": 64, "min_channels": 96}, "Prune.min_channels 96 does not allow removing any of 96 channels"),
         ({"align": 1, "min_channels": 2, "loss_tolerance": 0.0001}, "ratio 0.001 of 96 channels is less than one"),
-        ({"align": 8, "min_channels": 92}, "Prune.align 8 and Prune.min_channels 92 together let none of 96 channels"),
+        (
+            {"align": 8, "min_channels": 92},
+            "Prune.align 8 and Prune.min_channels 92 together do not allow removing any of 96",
+        ),
     ],
     ids=["align", "floor", "floor before align", "neither", "both together"],
 )

@@ -12,7 +12,7 @@ from ocrslim.errors import PlanError
 from ocrslim.graph.groups import FOLLOWS, INPUT, OUTPUT, ChannelGraph, Group, Layer, Member
 from ocrslim.pruning.cost import MACS, PARAMS, measure_cost, product_cost
 from ocrslim.pruning.plan import Cut, combine
-from ocrslim.selection.joint_loss import damages, joint_loss, rising
+from ocrslim.selection.joint_loss import feature_errors, joint_loss, monotone_losses
 from ocrslim.selection.select import select
 from ocrslim.selection.target_search import Problem, search
 
@@ -72,7 +72,7 @@ def brute_force(graph, table, kind, fraction):
     for picked in itertools.product(*counts):
         ratios = {name: count / graph.groups[name].size for name, count in zip(graph.groups, picked) if count}
         losses = [np.interp(r, [0, *RATIOS], [0, *table[name].values()]) for name, r in ratios.items()]
-        total = damages(np.array(losses), np.array(list(ratios.values()))).sum()
+        total = feature_errors(np.array(losses), np.array(list(ratios.values()))).sum()
         if total**2 < best and getattr(measure_cost(graph, cuts_of(graph, ratios)), kind) <= (1 - fraction) * full:
             best = total**2
     return best
@@ -133,16 +133,16 @@ def test_many_small_losses_count_more_than_their_sum_in_one_layer():
     table = {first: large, **dict.fromkeys(others, small)}
     chosen = choose(graph, table, {MACS: 0.3})
     assert set(chosen.ratios) == {first}
-    together = damages(np.array([0.001] * 4), np.array([0.2] * 4)).sum()
+    together = feature_errors(np.array([0.001] * 4), np.array([0.2] * 4)).sum()
     assert joint_loss(together) > 0.005 > 4 * 0.001
 
 
 def test_noise_is_neither_a_gain_nor_a_fall():
-    fitted = rising({0.1: 0.02, 0.2: -0.01, 0.3: -0.02, 0.5: 0.04, 0.9: 0.03}, 20)
+    fitted = monotone_losses({0.1: 0.02, 0.2: -0.01, 0.3: -0.02, 0.5: 0.04, 0.9: 0.03}, 20)
     assert list(fitted) == [2, 4, 6, 10, 18]
     values = list(fitted.values())
     assert values == sorted(values) and values[:3] == [0, 0, 0] and values[3:] == pytest.approx([0.035, 0.035])
-    assert rising({0.01: 0.5}, 20) == {}, "no unit goes at that ratio"
+    assert monotone_losses({0.01: 0.5}, 20) == {}, "no unit goes at that ratio"
 
 
 def test_kept_channels_are_aligned_and_never_fewer_than_the_floor():
@@ -161,7 +161,7 @@ def test_no_ratio_beyond_the_measured_ones():
     assert max(choose(graph, table, {MACS: 0.5}).ratios.values()) == pytest.approx(0.4)
     with pytest.raises(PlanError, match="measure larger ratios"):
         choose(graph, table, {MACS: 0.7})
-    with pytest.raises(PlanError, match="ask for that or less") as caught:
+    with pytest.raises(PlanError, match="lower the target") as caught:
         choose(graph, table, {MACS: 0.7}, criterion="reconstruction")
     assert "table" not in str(caught.value) and "measure" not in str(caught.value), "there is none"
 

@@ -14,7 +14,7 @@ from ocrslim.config.config import load_config
 from ocrslim.errors import ArtifactError
 from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
 from ocrslim.pruning.loss_rules import ratio_by_loss
-from ocrslim.pruning.prunable import Scored
+from ocrslim.pruning.prunable import PrunableNetwork
 from ocrslim.selection.chooser import choose_plan
 from ocrslim.sensitivity.analyzer import TimeBudget
 from ocrslim.sensitivity.result import SensitivityResult
@@ -142,13 +142,13 @@ def test_the_table_holds_what_was_measured_on_all_images_and_the_record_the_rest
 
 
 def test_pruning_takes_the_decisions(problem, finished, tmp_path, monkeypatch, capsys, caplog):
-    monkeypatch.setattr(Scored, "hashes", lambda self: {key: HASHES[key] for key in ("weights", "criterion")})
+    monkeypatch.setattr(PrunableNetwork, "hashes", lambda self: {key: HASHES[key] for key in ("weights", "criterion")})
     options = {"sen_file": str(finished.folder / "sen.pickle"), "loss_tolerance": TOLERANCE}
 
     def plan(**changes):
         prune = {**problem.config.tree["Prune"], **options, **changes}
         config = replace(problem.config, tree={**problem.config.tree, "Prune": prune})
-        return choose_plan(Scored(problem.model, problem.graph, config)).plan.ratios
+        return choose_plan(PrunableNetwork(problem.model, problem.graph, config)).plan.ratios
 
     made = plan()
     for name, group in zip(LAYERS, GROUPS):

@@ -154,7 +154,7 @@ def test_shards_are_merged_into_the_file_of_one_process(run, undisturbed, tmp_pa
     found = run("some", sources=["part3", "part1"])
     missing = 6 - found["points"]
     assert 0 < missing < 6 and found["settled"] < 3
-    assert f"{found['settled']} of 3 layers are measured to the end; the same command goes on" in caplog.text
+    assert f"{found['settled']} of 3 layers are finished; run the same command to continue" in caplog.text
     found = run("all", sources=["some", "part2"])
     assert (found["settled"], found["points"]) == (3, 6)
     whole = (undisturbed.measured.folder / "sen.pickle").read_bytes()

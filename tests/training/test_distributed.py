@@ -42,10 +42,10 @@ import_paddle()
 import numpy as np
 import training as t
 from pathlib import Path
-from ocrslim.training import divergence, rollback
-from ocrslim.training import train_step as stepper
+from ocrslim.training.optimization import divergence, rollback
+from ocrslim.training.optimization import train_step as stepper
 from ocrslim.utils.hashing import hash_arrays
-from ocrslim.utils.distributed import joined
+from ocrslim.utils.distributed import join_launch
 from ocrslim.models.weights import state_arrays
 
 folder = Path({folder!r})
@@ -68,7 +68,7 @@ def poisoned(parts):
     return divergence.check_loss(parts)
 
 stepper.TrainStep.step, stepper.check_loss = watched, poisoned
-with joined() as ranks:
+with join_launch() as ranks:
     for name, fault, options in {runs!r}:
         log, fault_at[0] = [], fault
         model = t.tiny(seed=ranks.index)  # all ranks train what rank 0 has

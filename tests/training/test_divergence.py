@@ -16,10 +16,10 @@ from ocrslim.errors import TrainingError
 from ocrslim.report.plots.training import TrainingPicture
 from ocrslim.training import resuming, rollback
 from ocrslim.training.checkpointing.state_file import TrainingState, load_state, plain
-from ocrslim.training.divergence import Diverged, check_gradients, check_losses, is_stable
 from ocrslim.training.monitoring import curves
 from ocrslim.training.monitoring.history import POINTS, RECENT, Curve, Progress
-from ocrslim.training.train_step import TrainStep
+from ocrslim.training.optimization.divergence import Diverged, check_gradients, check_losses, is_stable
+from ocrslim.training.optimization.train_step import TrainStep
 from ocrslim.training.trainer import Trainer
 from ocrslim.utils.fields import Field
 

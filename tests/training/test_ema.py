@@ -14,7 +14,7 @@ from training import Stop, Tiny, assert_same, images, make_config, no_images, ru
 from ocrslim.config.config import load_config
 from ocrslim.errors import ConfigError
 from ocrslim.training.checkpointing.state_file import load_state
-from ocrslim.training.ema import WeightAverage
+from ocrslim.training.optimization.ema import WeightAverage
 
 __all__ = ["images", "no_images"]  # fixtures
 

@@ -12,7 +12,7 @@ from paddle.optimizer import lr as paddle_lr
 
 from ocrslim.config.config import Config
 from ocrslim.errors import ConfigError
-from ocrslim.training.optimizers import build_optimizer, build_schedule
+from ocrslim.training.optimization.optimizers import build_optimizer, build_schedule
 from ocrslim.training.span import Span
 
 SPAN = Span(steps_per_epoch=10, epochs=5)

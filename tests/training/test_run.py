@@ -27,7 +27,7 @@ from training import (
 from ocrslim.errors import TrainingError
 from ocrslim.training.checkpointing.state_file import load_state
 from ocrslim.training.monitoring.history import Progress
-from ocrslim.training.train_step import TrainStep
+from ocrslim.training.optimization.train_step import TrainStep
 
 __all__ = ["images", "no_images"]  # fixtures
 
@@ -272,7 +272,7 @@ def test_a_lost_best_right_after_its_evaluation(images: Path, tmp_path: Path, mo
     out = tmp_path / "out"
     monkeypatch.setattr("ocrslim.training.checkpointing.checkpoints.SAVE_SECONDS", 1e9)
     with monkeypatch.context() as patch, pytest.raises(Stop):
-        patch.setattr("ocrslim.training.train_step.TrainStep.step", stop_at_step(7))
+        patch.setattr("ocrslim.training.optimization.train_step.TrainStep.step", stop_at_step(7))
         run(make_config(images, out), evaluate=scores_from([0.1, 0.2, 0.3]))
     state = load_state(out / "latest.pdopt")
     assert state.progress.evaluated == state.progress.step == 6

@@ -20,7 +20,7 @@ from ocrslim.training.callbacks import Callback, TrainingStatus
 from ocrslim.training.fitting import FitResult
 from ocrslim.training.monitoring.history import Progress
 from ocrslim.training.monitoring.visualdl import EventLog, wants_event_log
-from ocrslim.training.train_step import TrainStep
+from ocrslim.training.optimization.train_step import TrainStep
 
 __all__ = ["images", "no_images"]  # fixtures
 

@@ -1,1 +1,1 @@
-"""One module for each format that is written."""
+"""Export formats, one module for each."""

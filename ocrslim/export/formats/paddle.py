@@ -1,4 +1,4 @@
-"""Paddle's own formats: the legacy one where the installed Paddle can write it, else PIR."""
+"""Paddle's own formats: the legacy one if the installed Paddle can write it, else PIR."""
 
 from __future__ import annotations
 
@@ -26,10 +26,14 @@ MODELS = {LEGACY: LEGACY_MODEL, PIR: PIR_MODEL}
 
 
 def save_inference(model: nn.Layer, prefix: Path, shape: Sequence[int]) -> str:
-    """Write the model in the legacy format where that succeeds, else as PIR; which of them. `model` is unchanged.
+    """Write `model`, unchanged, in the legacy format if that succeeds, else as PIR.
 
     Args:
-        shape: of its input, -1 for what may vary.
+        prefix: path of the files without suffix.
+        shape: shape of its input, -1 for dimensions that may vary.
+
+    Returns:
+        the format, `LEGACY` or `PIR`.
     """
     try:
         with paddle.pir_utils.DygraphOldIrGuard(), _biases_that_fuse():
@@ -45,7 +49,8 @@ def save_inference(model: nn.Layer, prefix: Path, shape: Sequence[int]) -> str:
     return PIR
 
 
-def tell_of_pir() -> None:
+def warn_of_pir() -> None:
+    """Warn that the export is PIR, and name the programs that read it."""
     version = paddle.__version__
     logger.warning(
         f"paddlepaddle {version} cannot write the legacy format: exported {PIR_MODEL}, which Paddle Inference "
@@ -55,10 +60,10 @@ def tell_of_pir() -> None:
 
 @contextlib.contextmanager
 def _biases_that_fuse() -> Iterator[None]:
-    """Have the biases of transposed convolutions traced as vectors that are added along the channels.
+    """Trace the biases of transposed convolutions as vectors that are added along the channels.
 
-    Paddle 3 traces a reshaped copy instead, which none of the passes of Paddle Inference knows: the bias and the batch
-    norm behind it then run by themselves over the largest maps there are, an eighth of PP-OCRv2's time.
+    Paddle 3 traces a reshaped copy instead, which no fusion pass of Paddle Inference matches: the bias and the batch
+    norm behind it would run as separate operators over the largest maps, an eighth of PP-OCRv2's time.
     """
     functional = paddle.nn.functional
     traced = functional.conv2d_transpose

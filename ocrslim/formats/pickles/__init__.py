@@ -1,1 +1,1 @@
-"""Pickles, read by a machine of our own that calls nothing."""
+"""Pickles, read by an interpreter of our own that calls nothing."""

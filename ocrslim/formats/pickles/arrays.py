@@ -1,4 +1,4 @@
-"""What a pickle may name, and what that makes: NumPy's arrays, built here from their bytes.
+"""The names that a pickle may use, and their replacements: NumPy's arrays, built here from their bytes.
 
 NumPy's own functions are never called with what a pickle holds. A forged data type, whose state says "objects" and
 "nothing to look after", makes NumPy take raw bytes for pointers. Here an array is its shape, a data type of a short
@@ -62,7 +62,7 @@ class PendingType:
     found: np.dtype | None = None
 
     def build(self, state: Any) -> PendingType:
-        """Take the byte order from `state`, and demand that the rest of it says nothing.
+        """Take the byte order from `state`, and require that the rest is empty.
 
         Raises:
             Refused: a state that NumPy does not write for a numeric type.
@@ -85,7 +85,7 @@ class PendingArray:
     places: list[int] = field(default_factory=list)
 
     def build(self, state: Any) -> np.ndarray:
-        """The array of NumPy's state: version, shape, data type, whether in Fortran's order, bytes.
+        """Make the array of NumPy's state: version, shape, data type, whether in Fortran's order, bytes.
 
         Raises:
             Refused: any other state, or bytes that are not as many as shape and type ask for.
@@ -133,7 +133,7 @@ def _type(code: Any, aligned: Any = False, copied: Any = True) -> PendingType:
 
 
 def _encode(text: Any, encoding: Any) -> bytes:
-    """Bytes, as they are pickled by protocols that have none."""
+    """Make bytes, which protocols without a bytes type pickle as text."""
     if type(text) is not str or type(encoding) is not str or encoding not in ("latin1", "latin-1"):
         raise Refused("it encodes text otherwise than as latin1")
     try:
@@ -143,7 +143,7 @@ def _encode(text: Any, encoding: Any) -> bytes:
 
 
 def _ordered(pairs: Any = ()) -> dict[Any, Any]:
-    """An OrderedDict, which Python 2 pickled with its items."""
+    """Make an OrderedDict, which Python 2 pickled with its items."""
     if type(pairs) not in (list, tuple):
         raise Refused("an OrderedDict of something else than pairs")
     for pair in pairs:
@@ -153,9 +153,9 @@ def _ordered(pairs: Any = ()) -> dict[Any, Any]:
 
 
 def is_key(value: Any) -> bool:
-    """Whether `value` may be the key of a dictionary: whoever made it, it is hashed and compared in bounded time.
+    """Tell whether `value` may be the key of a dictionary: it is hashed and compared in bounded time.
 
-    Of integers without bound there are as many as one likes with the same hash.
+    Integers of any size are refused: a file could hold any number of them with the same hash.
     """
     if type(value) is int:
         return value.bit_length() < 64

@@ -71,7 +71,7 @@ class _Source:
         self.taken = 0
 
     def read(self, count: int) -> bytes:
-        """As a stream's, but what is not there is not made room for."""
+        """Read like a stream, without allocating memory for bytes that are missing."""
         if count > self._size - self.taken:
             raise ValueError("it ends too early")
         self.taken += count
@@ -99,7 +99,7 @@ class _Machine:
         self.marks: list[int] = []
 
     def run(self) -> Any:
-        """The value that the pickle describes.
+        """Return the value that the pickle describes.
 
         Raises:
             Refused: it cannot be admitted.
@@ -196,7 +196,7 @@ class _Machine:
             raise Refused(f"it sets the state of a {type(pending).__name__}")
 
     def _spend(self, size: int) -> None:
-        """Refuse a pickle that makes much out of few bytes, by asking for the same again and again."""
+        """Refuse a pickle that expands few bytes to much by repeating one object."""
         self._made += size
         if self._made > 2 * self._source.taken:  # text made bytes, and bytes an array
             raise Refused("it makes more values than it holds")
@@ -231,7 +231,7 @@ class _Machine:
 
 
 def _number(line: bytes) -> int:
-    """A number in decimal digits; 00 and 01 are False and True."""
+    """Parse a number in decimal digits; 00 and 01 are False and True."""
     text = line.decode("ascii")
     if len(text) == _MOST_DIGITS:
         raise Refused(f"a number of {_MOST_DIGITS} digits or more")

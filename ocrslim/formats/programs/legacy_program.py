@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocrslim.formats.faults import FormatFault, shown
+from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.programs.operations import LEGACY_OPERATIONS
 from ocrslim.formats.programs.protobuf import parse_message
 from ocrslim.formats.programs.tensor_shapes import Shape, free_shape, image_shape, known_shape
-from ocrslim.utils import MIB, read_file
+from ocrslim.utils import MIB, printable, read_file
 
 MOST_BYTES = 16 * MIB
 _NOTHING = "@EMPTY@"  # stands for an argument that is left out
@@ -78,7 +78,7 @@ class LegacyProgram:
         return found
 
     def check(self) -> Shape:
-        """Demand that the program is whole and computes tensors alone; the shape of its input.
+        """Check that the program is whole and computes tensors alone; return the shape of its input.
 
         Raises:
             FormatFault: naming the first thing that is not so.
@@ -91,14 +91,14 @@ class LegacyProgram:
         variables = _variables(block)
         defined = {name for name, variable in variables.items() if variable.persistable}
         for place, operation in enumerate(block.ops):
-            _check_operation(f"operation {place} ({shown(operation.type)})", operation, variables, defined)
+            _check_operation(f"operation {place} ({printable(operation.type)})", operation, variables, defined)
         return _input_shape(block, variables)
 
 
 def _name(variable: Any) -> str:
     name = variable.name
     if not isinstance(name, str) or name in ("", _NOTHING):  # bytes where they are no UTF-8
-        raise FormatFault(f"it has a variable without a name ({shown(name)})")
+        raise FormatFault(f"it has a variable without a name ({printable(name)})")
     return name
 
 
@@ -107,16 +107,16 @@ def _variables(block: Any) -> dict[str, Any]:
     for variable in block.vars:
         name = _name(variable)
         if name in found:
-            raise FormatFault(f"the variable {shown(name)} is there twice")
+            raise FormatFault(f"the variable {printable(name)} is there twice")
         found[name] = variable
         kind = variable.type.type
         if kind == _TENSOR:
             tensor = variable.type.dense_tensor.tensor
             if not variable.type.HasField("dense_tensor") or tensor.data_type not in _DATA_TYPES:
-                raise FormatFault(f"{shown(name)} has the data type {tensor.data_type}, which is no number's")
+                raise FormatFault(f"{printable(name)} has the data type {tensor.data_type}, which is no number's")
             free_shape(name, tensor.dims)
         elif kind not in (_FEED, _FETCH):
-            raise FormatFault(f"{shown(name)} is a variable of type {kind}, expected a tensor")
+            raise FormatFault(f"{printable(name)} is a variable of type {kind}, expected a tensor")
     return found
 
 
@@ -126,17 +126,17 @@ def _check_operation(place: str, operation: Any, variables: Mapping[str, Any], d
     kind = _kind(operation.type)
     for name in _arguments(place, operation.inputs, {} if kind is None else kind.inputs):
         if name not in defined:
-            raise FormatFault(f"{place} takes {shown(name)}, which nothing before it makes")
+            raise FormatFault(f"{place} takes {printable(name)}, which nothing before it makes")
     for name in _arguments(place, operation.outputs, {} if kind is None else kind.outputs):
         if name not in variables:
-            raise FormatFault(f"{place} makes {shown(name)}, which is not declared")
+            raise FormatFault(f"{place} makes {printable(name)}, which is not declared")
         defined.add(name)
     _check_attributes(place, operation.attrs, {} if kind is None else kind.attributes)
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """What Paddle says of an operation: its parameters, and its attributes with their types."""
+    """Paddle's description of an operation: its parameters, and its attributes with their types."""
 
     inputs: Mapping[str, Any]
     outputs: Mapping[str, Any]
@@ -164,7 +164,7 @@ def _arguments(place: str, groups: Any, known: Mapping[str, Any]) -> Iterator[st
         names = [name for name in group.arguments if name != _NOTHING]
         parameter = known.get(group.parameter)
         if group.parameter in found or (known and parameter is None and names):
-            raise FormatFault(f"{place} has an argument {shown(group.parameter)!r} that it does not take")
+            raise FormatFault(f"{place} has an argument {printable(group.parameter)!r} that it does not take")
         if parameter is not None and len(names) > 1 and not parameter.duplicable:
             raise FormatFault(f"{place} has {len(names)} arguments for {group.parameter}, expected one")
         found[group.parameter] = names
@@ -177,7 +177,7 @@ def _arguments(place: str, groups: Any, known: Mapping[str, Any]) -> Iterator[st
 def _check_attributes(place: str, attributes: Any, known: Mapping[str, int]) -> None:
     seen = set()
     for attribute in attributes:
-        name = shown(attribute.name)
+        name = printable(attribute.name)
         field = _VALUES.get(attribute.type)
         expected = known.get(attribute.name, attribute.type)
         if attribute.name in seen:

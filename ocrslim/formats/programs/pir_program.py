@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocrslim.formats.faults import FormatFault, shown
+from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.programs.operations import PIR_OPERATIONS
 from ocrslim.formats.programs.tensor_shapes import Shape, free_shape, image_shape, known_shape
-from ocrslim.utils import MIB, parse_json, read_file
+from ocrslim.utils import MIB, parse_json, printable, read_file
 
 MOST_BYTES = 16 * MIB
 _PARAMETER, _INPUT, _OUTPUT = "p", "1.data", "1.fetch"
@@ -46,13 +46,13 @@ class PirProgram:
         try:
             tree = parse_json(read_file(path, MOST_BYTES))
         except ValueError as error:
-            raise FormatFault(f"it is truncated or damaged ({shown(error)})") from None
+            raise FormatFault(f"it is truncated or damaged ({printable(error)})") from None
         if _entry(_entry(tree, "base_code"), "magic") != "pir":
             raise FormatFault("it is JSON of something else")
         return PirProgram(_only_block(_entry(tree, "program")))
 
     def parameters(self) -> dict[str, Shape]:
-        """Shapes of the parameters, by name.
+        """Return the shapes of the parameters, by name.
 
         Raises:
             FormatFault: one is damaged.
@@ -65,7 +65,7 @@ class PirProgram:
         return found
 
     def check(self) -> Shape:
-        """Demand that the program is whole and computes tensors alone; the shape of its input.
+        """Check that the program is whole and computes tensors alone; return the shape of its input.
 
         Raises:
             FormatFault: naming the first thing that is not so.
@@ -74,7 +74,7 @@ class PirProgram:
         inputs, outputs = [], 0
         for place, operation in enumerate(self.operations):
             kind = _entry(operation, "#")
-            name = f"operation {place} ({shown(kind)})"
+            name = f"operation {place} ({printable(kind)})"
             if kind != _PARAMETER:
                 _check_kind(name, kind)
                 _check_arguments(name, operation, defined)
@@ -125,7 +125,7 @@ def _check_arguments(place: str, operation: Any, defined: set[int]) -> None:
     for argument in _list(_entry(operation, "I"), "arguments"):
         value = _entry(argument, "%")
         if type(value) is not int or value not in defined:
-            raise FormatFault(f"{place} takes the value {shown(value, 20)}, which nothing before it makes")
+            raise FormatFault(f"{place} takes the value {printable(value, 20)}, which nothing before it makes")
 
 
 def _made(place: str, operation: Any, defined: set[int]) -> Iterator[int]:
@@ -134,7 +134,7 @@ def _made(place: str, operation: Any, defined: set[int]) -> Iterator[int]:
     for result in made if isinstance(made, list) else [made]:
         value = _entry(result, "%")
         if type(value) is not int or not 0 <= value < _INT32 or (value and value in defined):
-            raise FormatFault(f"{place} makes the value {shown(value, 20)}, which is there already or no number")
+            raise FormatFault(f"{place} makes the value {printable(value, 20)}, which is there already or no number")
         _check_type(place, _entry(result, "TT"))
         yield value
 
@@ -149,14 +149,14 @@ def _check_type(place: str, described: Any) -> None:
 
 
 def _tensor(place: str, described: Any) -> tuple[str, Shape]:
-    """Data type and shape of a tensor's type."""
+    """Return the data type and shape of a tensor's type."""
     kind = _entry(described, "#")
     data = _entry(described, "D") if kind == "0.t_dtensor" else None
     if not isinstance(data, list) or len(data) < 2:
-        raise FormatFault(f"{place} has a value of type {shown(kind)}, expected a tensor")
+        raise FormatFault(f"{place} has a value of type {printable(kind)}, expected a tensor")
     name = str(_entry(data[0], "#")).removeprefix("0.t_")
     if name not in _DATA_TYPES:
-        raise FormatFault(f"{place} has a tensor of {shown(name)}, which is no number's type")
+        raise FormatFault(f"{place} has a tensor of {printable(name)}, which is no number's type")
     return _DATA_TYPES[name], free_shape(place, _list(data[1], "a shape"))
 
 
@@ -165,9 +165,9 @@ def _check_attributes(place: str, operation: Any) -> None:
     for attribute in _list(_entry(operation, "A"), "attributes"):
         name = _entry(attribute, "N")
         if not isinstance(name, str) or name in seen:
-            raise FormatFault(f"{place} has its attribute {shown(name)} twice")
+            raise FormatFault(f"{place} has its attribute {printable(name)} twice")
         seen.add(name)
-        _check_attribute(f"{place}: {shown(name)}", _entry(attribute, "AT"))
+        _check_attribute(f"{place}: {printable(name)}", _entry(attribute, "AT"))
 
 
 def _check_attribute(place: str, described: Any) -> None:
@@ -188,4 +188,4 @@ def _check_attribute(place: str, described: Any) -> None:
     else:
         fits = kind != "0.a_str" or isinstance(value, str)
     if not fits:
-        raise FormatFault(f"{place} has a value that is no {shown(kind)}")
+        raise FormatFault(f"{place} has a value that is no {printable(kind)}")

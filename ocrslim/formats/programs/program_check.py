@@ -1,4 +1,4 @@
-"""Whether an exported program may be given to Paddle, which takes one at its word and ends the process, or worse."""
+"""Checks of an exported program before Paddle loads it: Paddle checks little, and a bad program ends the process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_program(path: Path | str) -> LegacyProgram | PirProgram:
 
 
 def check_program(path: Path | str) -> Shape:
-    """Check that a program is whole, computes tensors alone, and has one image for input; that input's shape.
+    """Check that a program is whole, computes tensors alone, and has one image for input; return its shape.
 
     Raises:
         OSError, WeightsError: as `read_program`; or it may not be run.
@@ -35,4 +35,4 @@ def check_program(path: Path | str) -> Shape:
     try:
         return program.check()
     except FormatFault as fault:
-        raise WeightsError(f"{path}: not a program that is run here: {fault}: copy or export it again") from None
+        raise WeightsError(f"{path}: not a program that ocrslim runs: {fault}: copy or export it again") from None

@@ -6,12 +6,13 @@ later can no longer write it themselves.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from paddle.base.proto import framework_pb2 as proto
+
+from ocrslim.formats.weights.tensors import write_tensors
 
 _FLOAT32 = proto.VarType.FP32
 
@@ -39,7 +40,7 @@ class ProgramWriter:
         self._outputs += 1
 
     def parameter(self, array: np.ndarray) -> str:
-        """A constant of the program; its name."""
+        """Add a constant to the program; return its name."""
         name = f"parameter_{len(self._parameters):05d}"
         self._parameters[name] = np.ascontiguousarray(array, dtype=np.float32)
         self._declare(name, array.shape, persistable=True)
@@ -64,12 +65,12 @@ class ProgramWriter:
             _set(op.attrs.add(name=name), value)
 
     def program(self) -> bytes:
-        """The content of a `.pdmodel`."""
+        """Return the content of a `.pdmodel`."""
         return self._program.SerializeToString()
 
     def parameters(self) -> bytes:
-        """The content of a `.pdiparams`: the arrays in the order of their names."""
-        return b"".join(_stream(self._parameters[name]) for name in sorted(self._parameters))
+        """Return the content of a `.pdiparams`: the arrays in the order of their names."""
+        return write_tensors(self._parameters)
 
     def _declare(self, name: str, shape: Sequence[int], persistable: bool = False) -> None:
         if name in self._declared or name in ("feed", "fetch"):
@@ -99,9 +100,3 @@ def _set(attribute: Any, value: Any) -> None:
                 setattr(attribute, name, value)
             return
     raise TypeError(f"{attribute.name}: a {type(first).__name__} is no attribute of an operator")
-
-
-def _stream(array: np.ndarray) -> bytes:
-    """One array as Paddle's stream format has it (lod_tensor.cc): versions, levels, TensorDesc, values."""
-    description = proto.VarType.TensorDesc(data_type=_FLOAT32, dims=array.shape).SerializeToString()
-    return struct.pack("<IQIi", 0, 0, 0, len(description)) + description + array.tobytes()

@@ -56,7 +56,7 @@ def _require_bounded(data: bytes, descriptor: Any) -> None:
 
 
 def _value(data: bytes, place: int, end: int, wire: int) -> tuple[int, int, int]:
-    """Where a field's value begins, its size, and the place behind it."""
+    """Return the offset of a field's value, its size, and the offset behind it."""
     if wire == _VARINT:
         _, after = _varint(data, place, end)
         return place, after - place, after

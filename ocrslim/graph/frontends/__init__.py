@@ -1,1 +1,1 @@
-"""From a network to a `Program`."""
+"""Frontends, which trace a network as a `Program`."""

@@ -1,4 +1,4 @@
-"""From a network to its channel graph: the only file that touches Paddle's program representation.
+"""The channel graph of a network: the only file that touches Paddle's program representation.
 
 The network is traced as it infers and as it trains, so that branches which only training runs follow their
 source. Nothing is computed: Paddle infers the shapes.
@@ -15,11 +15,11 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from ocrslim.errors import GraphError, last_line
+from ocrslim.errors import GraphError
 from ocrslim.graph.builder import build_graph
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.graph.program import Op, Program, Value
-from ocrslim.utils import postponed
+from ocrslim.utils import last_line, postponed
 
 logger = logging.getLogger(__name__)
 
@@ -49,14 +49,14 @@ def trace(model: nn.Layer, *input_shapes: Shape) -> ChannelGraph:
     try:
         training = traced(model, input_shapes, training=True)
     except GraphError as error:
-        logger.warning("as it trains, the network cannot be traced (%s): only what inference runs is followed", error)
+        logger.warning("the network cannot be traced in training mode (%s): only its inference is analysed", error)
         training = None
     shapes = {key: tuple(p.shape) for key, p in model.named_parameters() if not p.stop_gradient}
     return build_graph(inference, training, _weights(model), shapes)
 
 
 def traced(model: nn.Layer, input_shapes: Sequence[Shape], training: bool) -> Program:
-    """The program of `model` in one of its modes; a signal is put off until it is there.
+    """Return the program of `model` in one of its modes; a signal is put off until it is there.
 
     Raises:
         GraphError: Paddle cannot trace it.
@@ -74,7 +74,7 @@ def traced(model: nn.Layer, input_shapes: Sequence[Shape], training: bool) -> Pr
             raise GraphError(
                 f"{type(model).__name__}: cannot be traced with {described(input_shapes)} ({last_line(error)}): "
                 "expected the shapes that forward(self, ...) takes, tensors one by one and in order, and code in a "
-                "file that does not read values; put a layer around the network whose forward calls it so"
+                "file that does not read values; wrap the network in a layer whose forward calls it this way"
             ) from error
     keys = {tensor.name: key for key, tensor in (*model.named_buffers(), *model.named_parameters())}
     reader = _Reader(keys)
@@ -103,20 +103,20 @@ def as_it_was(model: nn.Layer, training: bool) -> Iterator[None]:
 
 
 def _put_back(held: dict[str, Any], content: Mapping[str, Any]) -> None:
-    """Give `held` its former content, without a moment at which a part of that is missing: Ctrl-C may come."""
+    """Restore the content of `held`; no part of it is ever missing, as Ctrl-C may come at any moment."""
     held.update(content)
     for key in held.keys() - content.keys():
         del held[key]
 
 
 def floating_type(model: nn.Layer) -> str:
-    """Type of the network's parameters, such as `float32`."""
+    """Return the type of the network's parameters, such as `float32`."""
     names = [str(parameter.dtype).rpartition(".")[2] for parameter in model.parameters()]
     return next((name for name in names if "float" in name), "float32")
 
 
 def described(input_shapes: Sequence[Shape]) -> str:
-    """Input shapes in words."""
+    """Return the input shapes in words."""
     return "inputs of shape " + ", ".join(str(list(shape)) for shape in input_shapes)
 
 
@@ -130,7 +130,7 @@ def _check_shapes(input_shapes: Sequence[Shape]) -> None:
 
 
 def _weights(model: nn.Layer) -> dict[str, str]:
-    """State-dict key of each convolution's and linear layer's weight -> the layer's class, in creation order.
+    """Return state-dict key of each convolution's and linear layer's weight -> the layer's class, in creation order.
 
     Of a weight that a hook computes (`weight_norm`, `spectral_norm`) the largest parameter it is made of.
     """
@@ -164,7 +164,7 @@ class _Reader:
             yield self._op(op)
 
     def value(self, value: Any) -> Value:
-        """One value; a parameter by its state-dict key."""
+        """Return one value; a parameter by its state-dict key."""
         try:
             shape = None if value.is_combine() else tuple(value.shape)
         except (AttributeError, ValueError):  # no tensor: what somebody's own operator keeps for itself

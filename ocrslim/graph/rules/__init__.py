@@ -1,1 +1,1 @@
-"""What each operator does to channels."""
+"""The effect of each operator on channels."""

@@ -72,12 +72,12 @@ def sizes(op: Op, coupling: Coupling) -> None:
 
 @rule("full", "full_int_array", "data", "assign_value", "arange", "full_with_tensor", "gaussian", "uniform", "empty")
 def constant(op: Op, coupling: Coupling) -> None:
-    """A value that no input has part in."""
+    """A value that depends on no input."""
     for target in op.outputs:
         coupling.set_opaque(target, CONSTANT)
 
 
 @rule("if", "while", "select_input", "select_output", matrices=True)
 def control_flow(op: Op, coupling: Coupling) -> None:
-    """What runs depends on the data, so nothing inside is followed."""
+    """Follow nothing inside: the operators that run depend on the data."""
     raise NotFollowedError("control flow that depends on the data")

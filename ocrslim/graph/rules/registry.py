@@ -1,9 +1,9 @@
-"""How operators couple channels: the table of rules, and the walk over a program that applies them.
+"""The coupling by operators: the table of rules, and the walk over a program that applies them.
 
 A rule reads the channels of an operator's inputs, couples or pins them, and says which its outputs carry.
-What has no rule, or meets a rule in a form that it does not know, is followed no further: the channels that
-meet it must stay, with the operator's name as the reason. Rules hold for all that works on each channel
-alone; what mixes channels (a norm over them, a softmax over them) pins them.
+An operator without a rule, or in a form that its rule does not cover, is not followed: the channels that
+reach it must stay, with the operator's name as the reason. Rules let through operators that work on each
+channel alone; operators that mix channels (a norm or a softmax over them) pin them.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def walk(program: Program, coupling: Coupling, inference: bool) -> None:
 
 
 def apply(op: Op, coupling: Coupling) -> None:
-    """Apply the rule for `op`; without one, pin what meets it."""
+    """Apply the rule for `op`; without one, pin the channels that reach it."""
     known = RULES.get(op.name)
     if known is None:
         stop(op, coupling, f"operator {op} has no rule" if any(op.values()) else CONSTANT)
@@ -85,7 +85,7 @@ def apply(op: Op, coupling: Coupling) -> None:
         stop(op, coupling, f"operator {op}: {why}")
     except MemoryError:
         raise
-    except Exception:  # an operator in a form nobody thought of: its channels stay, the others go on
+    except Exception:  # a form that the rule does not foresee: its channels stay, the walk continues
         logger.debug("rule for %s failed", op, exc_info=True)
         stop(op, coupling, f"operator {op} is used in a way that its rule does not know")
 

@@ -63,10 +63,10 @@ def reshape(op: Op, coupling: Coupling) -> None:
 def reshaped(
     op: Op, coupling: Coupling, before: Sequence[int], channels: Channels, after: Sequence[int]
 ) -> tuple[int, np.ndarray]:
-    """Where channels along one axis of shape `before` lie in shape `after`: axis and atoms.
+    """Find the channels along one axis of shape `before` in shape `after`: axis and atoms.
 
     Raises:
-        NotFollowedError: there is one channel only, which no axis can be told to hold.
+        NotFollowedError: there is one channel only, so that any axis could hold it.
     """
     if len(channels.atoms) == 1:
         if len(before) == len(after):

@@ -63,7 +63,7 @@ _Grouping = tuple[float, tuple[tuple[Term, ...], ...]]
 
 
 def _groupings(terms: Sequence[Term], channels: int, area: float) -> list[_Grouping]:
-    """All ways to cut `terms`, sorted by kernel, into runs of equal kernel, with the cost of each."""
+    """Return all ways to cut `terms`, sorted by kernel, into runs of equal kernel, with the cost of each."""
     found: dict[int, list[_Grouping]] = {len(terms): [(0.0, ())]}  # of the terms from there on
     for first in reversed(range(len(terms))):
         found[first] = []
@@ -77,7 +77,7 @@ def _groupings(terms: Sequence[Term], channels: int, area: float) -> list[_Group
 
 
 def _group_cost(group: Sequence[Term], channels: int, area: float) -> float:
-    """The cost of one convolution of the maps of `group`, upsampled to the size of the largest and joined."""
+    """Return the cost of one convolution of the maps of `group`, upsampled to the size of the largest and joined."""
     factor = group[0].factor
     if any(term.factor % factor for term in group):
         return inf
@@ -105,7 +105,7 @@ def _products(group: Sequence[Term], channels: int) -> int:
 
 
 def blocks(channels: int) -> int:
-    """The channels that are computed for `channels` of them: whole blocks."""
+    """Return the channels that are computed for `channels` of them: whole blocks."""
     return -(-channels // _BLOCK) * _BLOCK
 
 
@@ -114,5 +114,5 @@ def _upsampling_cost(channels: int, factor: int, area: float) -> float:
 
 
 def joining_cost(channels: int, area: float) -> float:
-    """The cost of a concatenation to `channels` channels."""
+    """Return the cost of a concatenation to `channels` channels."""
     return 2 * _MOVE * area * channels

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import paddle
 
-from ocrslim.errors import LoweringError, last_line
+from ocrslim.errors import LoweringError
 from ocrslim.inference.compiler.lowering import Lowered, name_of
+from ocrslim.utils import last_line
 
 _GPU_MEMORY_MB = 256
 

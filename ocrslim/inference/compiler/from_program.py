@@ -27,7 +27,7 @@ from ocrslim.inference.compiler.ir import (
 def to_steps(
     ops: Iterable[Op], outputs: Sequence[Value], arrays: Mapping[str, np.ndarray], groups: Mapping[str, int]
 ) -> list[Step]:
-    """The steps of `ops`, folded.
+    """Return the steps of `ops`, folded.
 
     Args:
         ops: a part of a network as it infers, in order.
@@ -55,7 +55,7 @@ class _Converter:
         self._lists: dict[Id, list[Id]] = {}
 
     def convert(self, op: Op) -> list[Step]:
-        """The steps of an operator: one, or none where it only makes a constant or a list."""
+        """Return the steps of an operator: one, or none where it only makes a constant or a list."""
         try:
             step = _CONVERTERS[op.name](self, op)
         except KeyError as error:
@@ -125,7 +125,7 @@ class _Converter:
         return _affine(op["x"], op, scale, beta - mean * scale)
 
     def arithmetic(self, op: Op) -> Step:
-        """A sum or product, with a constant of one entry or one a channel or with something computed."""
+        """Return a sum or product, with a constant of one entry or one a channel or with something computed."""
         one, zero, kind = np.ones(1), np.zeros(1), op.name
         for value, other in ((op["x"], op["y"]), (op["y"], op["x"])):
             constant = self.constant(other)
@@ -203,7 +203,7 @@ def _affine(source: Value, op: Op, scale: np.ndarray, shift: np.ndarray) -> Step
 
 
 def _channel_vector(op: Op, constant: np.ndarray, value: Value) -> np.ndarray:
-    """A constant operand as one entry, or as one for each channel on axis 1."""
+    """Return a constant operand as one entry, or as one for each channel on axis 1."""
     aligned = constant.reshape((1,) * (value.rank - constant.ndim) + constant.shape)
     fits = constant.size == 1 or (aligned.ndim == value.rank == 4 and aligned.size == aligned.shape[1])
     if not fits or op.outputs[0].shape != value.shape:

@@ -111,7 +111,7 @@ def _scaled(maker: Step, affine: Step) -> Step:
 
 
 def _times(step: Step, scale: np.ndarray) -> np.ndarray:
-    """The weight of a convolution with each output channel multiplied."""
+    """Return the weight of a convolution with each output channel multiplied."""
     weight = step.weight
     assert weight is not None
     scale = np.broadcast_to(scale, (out_channels(step),))
@@ -123,6 +123,6 @@ def _times(step: Step, scale: np.ndarray) -> np.ndarray:
 
 
 def out_channels(step: Step) -> int:
-    """Output channels of a convolution."""
+    """Return the output channels of a convolution."""
     assert step.weight is not None
     return step.weight.shape[0] if step.kind == CONV else step.weight.shape[1] * step.attributes["groups"]

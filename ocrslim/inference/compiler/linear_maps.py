@@ -62,7 +62,7 @@ class Term:
         return Term(inner.source, self.factor * inner.factor, weights + inner.weights, channels)
 
     def weight(self, kernel: int) -> np.ndarray:
-        """All weights in one, [out, in, kernel, kernel]."""
+        """Return all weights in one, [out, in, kernel, kernel]."""
         weight = reduce(_composed, self.weights)
         margin = (kernel - weight.shape[-1]) // 2
         return np.pad(weight, ((0, 0), (0, 0), (margin, margin), (margin, margin))) if margin else weight
@@ -106,7 +106,7 @@ class Sum:
 
 
 def definition(step: Step, shapes: Shapes, widths: Mapping[Id, int]) -> Sum | None:
-    """A linear step as a sum over its inputs, its activation left aside; None for any other."""
+    """Return a linear step as a sum over its inputs, its activation left aside; None for any other."""
     if step.kind == CONV and _keeps_size(step):
         assert step.weight is not None
         return Sum((Term(step.inputs[0], 1, (step.weight,)), *map(Term, step.inputs[1:])), step.bias)
@@ -144,7 +144,7 @@ def _factor(step: Step) -> int:
 
 
 def widths(steps: Iterable[Step], shapes: Shapes) -> dict[Id, int]:
-    """Channels of the values, from the weights, and of what is fed from `shapes`; 0 where not known.
+    """Return the channels of the values, from the weights, and of what is fed from `shapes`; 0 where not known.
 
     Where a shape is that of an unpruned network, they are too many, never too few.
     """
@@ -159,7 +159,7 @@ def widths(steps: Iterable[Step], shapes: Shapes) -> dict[Id, int]:
 
 
 def areas(sums: Mapping[Id, Sum]) -> tuple[dict[Id, float], dict[Id, Id]]:
-    """Pixels of each value relative to others, and a name for the part within which they can be compared."""
+    """Return the pixels of each value relative to others, and a name for the part within which they can be compared."""
     links: dict[Id, list[tuple[Id, float]]] = {}
     for value, total in sums.items():
         for term in total.terms:

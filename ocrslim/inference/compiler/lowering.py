@@ -1,4 +1,4 @@
-"""From the steps of a network's part to a program that Paddle Inference runs with oneDNN."""
+"""Lowering of the steps of a network's part to a program that Paddle Inference runs with oneDNN."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def lower(steps: Sequence[Step], inputs: Sequence[Id], outputs: Sequence[Id]) ->
 
 
 def name_of(value: Id) -> str:
-    """The name of a value in the program."""
+    """Return the name of a value in the program."""
     return f"value_{value}"
 
 
@@ -113,7 +113,7 @@ def _write_convolution(writer: ProgramWriter, step: Step) -> None:
 
 
 def _fused(activation: Activation) -> dict[str, object]:
-    """The attributes of a convolution that applies an activation (oneDNN's alpha and beta)."""
+    """Return the attributes of a convolution that applies an activation (oneDNN's alpha and beta)."""
     given = activation.attributes
     alpha, beta = {
         "hard_swish": (1 / 6, 0.5),

@@ -65,7 +65,7 @@ def _pays(first: Step, second: Step) -> bool:
 
 
 def _phased(chain: Sequence[Step]) -> list[Step]:
-    """The same on phases, and the shuffle."""
+    """Return the same on phases, and the shuffle."""
     first, second = filter(_tiles, chain)
     assert first.weight is not None and second.weight is not None
     factors = first.weight.shape[2], second.weight.shape[2]

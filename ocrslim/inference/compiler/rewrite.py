@@ -45,7 +45,7 @@ _GAIN = 0.03  # a rewriting has to save at least this share, or the model is not
 
 
 def shapes_of(ops: Iterable[Op]) -> dict[Id, tuple[int, ...]]:
-    """The traced shapes of all values that `ops` use or make, -1 where not known."""
+    """Return the traced shapes of all values that `ops` use or make, -1 where not known."""
     values = [value for op in ops for value in (*op.values(), *op.outputs)]
     return {value.id: value.shape for value in values if value.shape is not None}
 
@@ -69,7 +69,7 @@ def rewrite(steps: Sequence[Step], outputs: Iterable[Id], shapes: Shapes) -> lis
 
 
 def _gated(steps: Iterable[Step], outputs: Iterable[Id]) -> list[Step]:
-    """A map and its gated copy in one pass: x + x g = x (1 + g), where g is mostly of one pixel."""
+    """Return a map and its gated copy in one pass: x + x g = x (1 + g), where g is mostly of one pixel."""
     steps = list(steps)
     uses = Counter(used for step in steps for used in step.inputs)
     uses.update(outputs)
@@ -105,14 +105,14 @@ class _Region:
         self._orders: dict[tuple[Id, int], EvaluationOrder] = {}
 
     def search(self) -> int:
-        """The values to leave out, chosen for each connected part on its own."""
+        """Return the values to leave out, chosen for each connected part on its own."""
         members: dict[Id, list[Id]] = {}
         for value in self._sums:
             members.setdefault(self._parts[value], []).append(value)
         return reduce(or_, map(self._chosen, members.values()), 0)
 
     def _chosen(self, values: Sequence[Id]) -> int:
-        """The end of a descent from all that can be left out together among `values`, if it saves enough.
+        """Return the end of a descent from all that can be left out together among `values`, if it saves enough.
 
         In 264 of 265 random networks a descent from nothing ended no better.
         """
@@ -137,7 +137,7 @@ class _Region:
         return left_out
 
     def emitted(self, step: Step, left_out: int) -> list[Step]:
-        """The steps that compute the value of `step`: the step itself where all that it uses is there."""
+        """Return the steps that compute the value of `step`: the step itself where all that it uses is there."""
         total = self._sums.get(step.output)
         if self._bit(step.output) & left_out:
             return []
@@ -148,7 +148,7 @@ class _Region:
         return _Writer(step).write(self._order(step.output, left_out), total.bias)
 
     def _free(self, uses: Mapping[Id, int]) -> list[Id]:
-        """Values that only linear steps use, all of which can take their definition."""
+        """Return the values that only linear steps use, all of which can take their definition."""
         users: dict[Id, list[Term]] = {}
         for term in (term for total in self._sums.values() for term in total.terms):
             users.setdefault(term.source, []).append(term)
@@ -161,7 +161,7 @@ class _Region:
         ]
 
     def _within(self, value: Id, spatial: bool) -> int:
-        """Values that may be left out on the way to a value; under a window or an upsampling if `spatial`."""
+        """Return values that may be left out on the way to a value; under a window or an upsampling if `spatial`."""
         terms = self._sums[value].terms
         if spatial and any(term.kernel > 1 for term in terms):
             return 0  # no sum, whatever is left out before it
@@ -170,7 +170,7 @@ class _Region:
         return reduce(or_, (*(self._bit(term.source) for term in free), *deeper), 0)
 
     def _relevant(self, value: Id, left_out: int) -> int:
-        """The part of `left_out` that the sum for a value depends on."""
+        """Return the part of `left_out` that the sum for a value depends on."""
         bits = 0
         for term in self._sums[value].terms:
             bit = self._bit(term.source) & left_out
@@ -205,7 +205,7 @@ class _Region:
         )
 
     def _resolved(self, value: Id, left_out: int) -> Sum | None:
-        """A value as a sum over what is computed; None where that is no sum."""
+        """Return a value as a sum over what is computed; None where that is no sum."""
         key = value, self._relevant(value, left_out)
         if key not in self._known:
             self._known[key] = self._resolve(*key)
@@ -238,7 +238,7 @@ class _Writer:
         self._written: list[Step] = []
 
     def write(self, order: EvaluationOrder, bias: np.ndarray | None) -> list[Step]:
-        """The steps that compute a sum in `order`, and the activation after it."""
+        """Return the steps that compute a sum in `order`, and the activation after it."""
         # convolutions without upsampling come last: `fold` makes what is there by then their residual
         groups = sorted([*order.groups, *((term,) for term in order.small)], key=lambda group: -group[0].factor)
         result: Id | None = None

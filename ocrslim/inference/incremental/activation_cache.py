@@ -54,7 +54,7 @@ class ActivationCache:
         return self._store.in_memory + self._store.on_disk
 
     def sources(self, partition: Partition, index: int) -> list[np.ndarray]:
-        """The sources of `partition` for the image at `index`, not to be written to."""
+        """Return the sources of `partition` for the image at `index`, not to be written to."""
         if not partition.prefix:
             return [self.inputs.image(index)]
         before = self._kept.get(index)

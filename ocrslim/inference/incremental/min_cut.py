@@ -44,7 +44,7 @@ class MinimumCut:
         self._edges[self._of(node), self._of(other)] = math.inf
 
     def chosen(self) -> set[Hashable]:
-        """The cheapest choice; the smallest, where several cost the same."""
+        """Return the cheapest choice; the smallest, where several cost the same."""
         finite = [cost for cost in self._edges.values() if cost < math.inf]
         unit = max(max(finite, default=0.0) / _UNITS, sum(finite) / _TOTAL) or 1.0
         unlimited = int(sum(finite) / unit) + len(finite) + 1

@@ -85,7 +85,7 @@ class RuntimeNetwork:
         self.sizes = self._measure_sizes(probe_shape)
 
     def split(self, group: Group | None, price: float = PRICE) -> Partition:
-        """The network in two parts around a group; in one where there is none."""
+        """Split the network in two parts around a group; in one part without a group."""
         return unsplit(self.program) if group is None else split(self.program, group, self.sizes, price)
 
     def bridge(self, before: Partition | None, partition: Partition) -> Bridge | None:
@@ -121,7 +121,7 @@ class RuntimeNetwork:
         widths: Mapping[Id, int],
         plain: bool = False,
     ) -> Executable:
-        """A part of the network, ready to run.
+        """Load a part of the network, ready to run.
 
         `widths` are the channels of inputs that are fed pruned. `plain` leaves its steps as they are: what is
         computed once is not worth a search for cheaper ones, and does not depend on how the network is split.
@@ -134,7 +134,7 @@ class RuntimeNetwork:
         return Executable(lowered, self._threads, self._use_gpu)
 
     def _measure_sizes(self, shape: tuple[int, ...]) -> dict[Id, float]:
-        """Elements of each value for one pixel of the input, read off one small pass."""
+        """Return the elements of each value for one pixel of the input, read off one small pass."""
         values = {v.id: v for op in self.program.ops for v in op.outputs[:1] if v.rank == 4 and _computed(op)}
         sizes: dict[Id, float] = {}
         found = self._load(self.program.ops, self.program.inputs, list(values.values()), Variant(), {})

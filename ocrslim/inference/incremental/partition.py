@@ -33,7 +33,7 @@ class Source:
     member: Member | None = None
 
     def keep(self, removed: Collection[int]) -> tuple[int, ...] | None:
-        """Channels that stay when the units `removed` of the group go; None: all."""
+        """Return the channels that stay when the units `removed` of the group go; None: all."""
         return None if self.member is None else self.member.keep(removed)
 
 
@@ -78,12 +78,12 @@ def split(program: Program, group: Group, sizes: Mapping[Id, float], price: floa
 
 
 def unsplit(program: Program) -> Partition:
-    """The whole network as one suffix: its inputs are the sources."""
+    """Return the whole network as one suffix: its inputs are the sources."""
     return Partition((), tuple(Source(value) for value in program.inputs), tuple(program.ops))
 
 
 def part(ops: Iterable[Op], outputs: Sequence[Value], known: Collection[Id]) -> list[Op]:
-    """Those of `ops`, in order, that make `outputs` from values in `known`."""
+    """Select the operators, in order, that compute `outputs` from values in `known`."""
     wanted = {value.id for value in outputs}.difference(known)
     found = []
     for op in reversed(list(ops)):
@@ -134,7 +134,7 @@ class _States:
                 self.sliced[op.outputs[0].id] = member
 
     def _slice_of(self, op: Op, data: Sequence[Value], touched: Sequence[Member]) -> Member | None:
-        """The member that says which channels of the output stay; None where they must be computed."""
+        """Return the member that says which channels of the output stay; None where they must be computed."""
         slices = [self.sliced.get(value.id) for value in data]
         first = slices[0]
         if op.name in _MAKERS:
@@ -182,7 +182,7 @@ def _cheapest(
 
 
 def _cost(op: Op, sizes: Mapping[Id, float]) -> float:
-    """Multiply-accumulates of an operator for one pixel of the input, and what touching its output costs."""
+    """Return the multiply-accumulates of an operator for one pixel of the input, and what touching its output costs."""
     elements = sum(sizes.get(value.id, 0.0) for value in op.outputs)
     weight = op.inputs.get("filter")
     each = 0 if weight is None or weight.shape is None else math.prod(weight.shape[1:])

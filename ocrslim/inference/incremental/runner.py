@@ -41,7 +41,7 @@ class GroupRunner:
         return self._cache.cached
 
     def load(self, variant: Variant) -> None:
-        """Make `variant` the one that `__call__` runs; where it brings a proof, hold it against that.
+        """Make `variant` the one that `__call__` runs; if it has a proof, compare the two.
 
         Raises:
             LoweringError: the runtime cannot run it, or computes something else than the network does.
@@ -71,7 +71,7 @@ class GroupRunner:
 
 
 def _choose(network: RuntimeNetwork, group: Group | None, scale: float, share: int) -> Partition:
-    """The partition that computes least of those whose sources fit into `share` bytes; else the leanest."""
+    """Return the partition that computes least of those whose sources fit into `share` bytes; else the leanest."""
     partitions = [network.split(group, price) for price in (_PRICES if group else (PRICE,))]
     needs = [partition.elements(network.sizes) * scale for partition in partitions]
     fitting = [partition for partition, need in zip(partitions, needs) if need <= share]
@@ -83,7 +83,7 @@ def _indices(keep: Sequence[int] | None) -> np.ndarray | None:
 
 
 def compare(found: np.ndarray, expected: np.ndarray) -> None:
-    """Hold a map of the runtime against that of the network itself.
+    """Compare a map of the runtime with that of the network itself.
 
     Raises:
         LoweringError: they differ by more than rounding.

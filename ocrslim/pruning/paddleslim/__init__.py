@@ -1,1 +1,1 @@
-"""PaddleSlim's pruner interface on our channel groups."""
+"""PaddleSlim's pruner interface on ocrslim's channel groups."""

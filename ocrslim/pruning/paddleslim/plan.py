@@ -1,4 +1,4 @@
-"""PaddleSlim's pruning plan, applied and undone by our surgery."""
+"""PaddleSlim's pruning plan, applied and undone by ocrslim's surgery."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PLAIN_OP = SimpleNamespace(attr=lambda name: None)  # PaddleSlim's masks name a
 
 
 def empty_plan(model: nn.Layer) -> Any:
-    """A plan without masks: a PaddleSlim `PruningPlan` whose `apply` and `restore` are ours."""
+    """Make a PaddleSlim `PruningPlan` without masks whose `apply` and `restore` use ocrslim's surgery."""
     return _plan_class()(model)
 
 
@@ -28,20 +28,20 @@ def _plan_class() -> Any:
     from paddleslim.dygraph.prune.pruning_plan import PruningMask, PruningPlan
 
     class GroupsPlan(PruningPlan):
-        """PaddleSlim's plan, applied and undone by our surgery."""
+        """PaddleSlim's plan, applied and undone by ocrslim's surgery."""
 
         def __init__(self, model: nn.Layer):
             super().__init__(model.full_name())
             self._undo: list[Backup] = []
 
         def add_mask(self, name: str, axis: int, mask: np.ndarray, ratio: float) -> None:
-            """Add the mask of one axis; where there is one already, what both keep stays."""
+            """Add the mask of one axis; merge it with an earlier one: an entry is kept if both keep it."""
             self.add(name, PruningMask(axis, mask, ratio, _PLAIN_OP))
 
         def apply(
             self, model: nn.Layer, lazy: bool = False, opt: Optimizer | None = None, prune_type: str = "conv"
         ) -> None:
-            """Cut `model`; with `lazy`, only silence what would go."""
+            """Cut `model`; with `lazy`, only set the removed entries to zero."""
             if lazy:
                 self.lazy_apply(model)
             else:
@@ -52,7 +52,7 @@ def _plan_class() -> Any:
             self._undo.append(cut(model, list(self._cuts(model)), opt))
 
         def lazy_apply(self, model: nn.Layer) -> None:
-            """Set to zero what would go; shapes stay."""
+            """Set the removed entries to zero; shapes are unchanged."""
             tensors = _by_name(model)
             masked = [tensors[name] for name in self.masks if name in tensors]
             self._undo.append(Backup(model, masked))
@@ -60,7 +60,7 @@ def _plan_class() -> Any:
                 assign(tensor, _masked(tensor, self.masks[tensor.name]))
 
         def restore(self, model: nn.Layer, opt: Optimizer | None = None) -> None:
-            """Undo `apply`, bit for bit, in the optimizer too; nothing where it was not applied."""
+            """Undo `apply` bit for bit, in the optimizer too; do nothing if the plan is not applied."""
             while self._undo:
                 self._undo.pop().restore()
 

@@ -1,9 +1,9 @@
-"""PaddleSlim's dygraph pruners on our groups, with the methods that its documentation describes.
+"""PaddleSlim's dygraph pruners on ocrslim's channel groups, with the methods that its documentation describes.
 
-Everything that its own classes get wrong on such networks is put right here: `groups` of convolutions,
-index maps that its `transform` has no words for, several groups in one parameter, axis 0 asked for layers
-whose outputs lie on axis 1, default arguments that remember, optimizer state, a network left pruned when
-an evaluation fails. Names are Paddle's parameter names (`parameter.name`), as in PaddleSlim.
+They correct faults of PaddleSlim's own classes: `groups` of convolutions, index maps that its `transform`
+cannot express, several groups in one parameter, axis 0 for layers whose outputs lie on axis 1, mutable
+default arguments, optimizer state, a network left pruned when an evaluation fails. Names are Paddle's
+parameter names (`parameter.name`), as in PaddleSlim.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _class(base: Any) -> Any:
 
 
 class _OnGroups:
-    """The methods that replace PaddleSlim's; mixed into its classes when they are first asked for."""
+    """Methods that replace PaddleSlim's, mixed into its classes at first use."""
 
     model: nn.Layer
     opt: Optimizer | None
@@ -75,7 +75,7 @@ class _OnGroups:
         from paddleslim.dygraph.prune.filter_pruner import Status
         from paddleslim.dygraph.prune.pruner import Pruner
 
-        Pruner.__init__(self, model, [], opt=opt)  # that of FilterPruner would trace the network
+        Pruner.__init__(self, model, [], opt=opt)  # FilterPruner's would trace the network
         self._status = Status()
         self.skip_leaves, self.num_head = True, -1
         self.skip_vars: list[str] = []
@@ -85,7 +85,7 @@ class _OnGroups:
         self.collections = _Collections(self._groups)
 
     def cal_mask(self, pruned_ratio: float, collection: Any, num_head: int = -1) -> np.ndarray:
-        """1 for every entry of the master's output axis that stays, 0 for the others."""
+        """Mask of the master's output axis, int32: 1 for kept entries, 0 for removed ones."""
         group = self._groups[collection.master_name]
         return _mask(group.master, self._channels.removed(group.name, pruned_ratio))
 
@@ -95,7 +95,7 @@ class _OnGroups:
         """Prune the group of `var_name`; `apply` is 'impretive' (PaddleSlim's spelling), 'lazy' or None.
 
         Axis 0 means the filters, on whichever axis the layer has them. A layer that has no group of its
-        own gives an empty plan, with a warning that says why.
+        own gives an empty plan, with a warning that has the reason.
 
         Raises:
             PlanError: no parameter has that name, the ratio is no number in 0..1, or `apply` none of the three.
@@ -135,24 +135,24 @@ class _OnGroups:
         target_vars: Collection[str] | None = None,
         skip_vars: Collection[str] = (),
     ) -> dict[str, dict[float, float]]:
-        """Measure the loss of each group at 0.1 .. 0.9; what `sen_file` holds is not measured again.
+        """Measure the loss of each group at 0.1 .. 0.9; points in `sen_file` are not measured again.
 
         Args:
-            eval_func: scores the model as it is; without it, return what is known.
+            eval_func: returns the model's score; without it, return the points measured so far.
             sen_file: table {name: {ratio: loss}}, written after every point.
-            target_vars: names to measure; all without it.
+            target_vars: names to measure; by default all.
             skip_vars: names to leave out.
 
         Raises:
-            ArtifactError: `sen_file` is not such a table.
+            ArtifactError: `sen_file` is not a sensitivity table.
         """
         table = self._status.sensitivies
         if sen_file is not None and Path(sen_file).is_file():
             table.update(read_sensitivities(sen_file))
         if eval_func is None:
             return table
-        self._tell_unknown("target_vars", target_vars or ())
-        self._tell_unknown("skip_vars", skip_vars)
+        self._warn_of_unknown("target_vars", target_vars or ())
+        self._warn_of_unknown("skip_vars", skip_vars)
         wanted = [name for name in self._groups if target_vars is None or name in target_vars]
         points = [(name, ratio) for name in wanted if name not in skip_vars for ratio in RATIOS]
         missing = [(name, ratio) for name, ratio in points if ratio not in table.get(name, {})]
@@ -171,24 +171,24 @@ class _OnGroups:
     def get_ratios_by_sensitivity(
         self, pruned_flops: float, align: int | None = None, dims: int = 0, skip_vars: Collection[str] = ()
     ) -> tuple[dict[str, float], float]:
-        """Ratios of one tolerated loss, the same for all, and the fraction of MACs that they remove.
+        """Ratios at one loss tolerance, the same for all groups, and the fraction of MACs that they remove.
 
-        Of all tolerances from 0 to 1 the one that comes closest to `pruned_flops`, by bisection. `sensitive`
-        must have been called before.
+        Bisection over 0..1 finds the tolerance whose ratios come closest to `pruned_flops`. Call `sensitive`
+        first.
 
         Args:
             pruned_flops: fraction of MACs to remove.
-            align: channels that stay are rounded to a multiple of it.
-            skip_vars: names to leave alone.
+            align: round the number of kept channels to a multiple of it.
+            skip_vars: names to leave out.
 
         Raises:
-            PlanError: `pruned_flops` is outside 0..1, or nothing is measured.
+            PlanError: `pruned_flops` is outside 0..1, or no loss is measured.
         """
         if not isinstance(pruned_flops, numbers.Real) or not 0 <= pruned_flops <= 1:
             raise PlanError(f"pruned_flops: {pruned_flops!r} is outside 0..1; expected the fraction of MACs to remove")
         if not any(self._status.sensitivies.values()):
             raise PlanError("no loss is measured yet: call `sensitive` with an eval_func or a sen_file first")
-        self._tell_unknown("skip_vars", skip_vars)
+        self._warn_of_unknown("skip_vars", skip_vars)
         table = {name: losses for name, losses in self._status.sensitivies.items() if name not in skip_vars}
         low, high = 0.0, 1.0
         best: tuple[dict[str, float], float] = {}, 0.0
@@ -212,7 +212,7 @@ class _OnGroups:
         return plan
 
     def _aligned(self, name: str, ratio: float, align: int | None) -> float:
-        """PaddleSlim's rounding of the channels that stay, to at least one step."""
+        """Round the number of kept channels as PaddleSlim does, to at least one step; return the ratio."""
         size = self._groups[name].master.size
         if not align:
             return ratio
@@ -237,7 +237,7 @@ class _OnGroups:
         logger.warning("%s, axis %d: not pruned: %s", name, axis, self._reason(name, axis))
         return None
 
-    def _tell_unknown(self, argument: str, names: Collection[str]) -> None:
+    def _warn_of_unknown(self, argument: str, names: Collection[str]) -> None:
         for name in names:
             if name not in self._groups:
                 why = self._reason(name, 0) if name in self._names.values() else self._unknown(name)
@@ -247,7 +247,7 @@ class _OnGroups:
         if name in self._names:
             return f"that is its key in the state dict; expected the parameter's name, {self._names[name]!r}"
         nearest = difflib.get_close_matches(name, sorted(set(self._names.values())), n=1, cutoff=0.0)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else ": it has none"
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ": it has no parameters"
         return f"no parameter of this network has that name{hint}"
 
     def _reason(self, name: str, axis: int) -> str:
@@ -258,7 +258,7 @@ class _OnGroups:
                 return graph.unprunable[key]
         for group in graph.groups.values():
             if any(member.key in keys and member.axis == axis for member in group.members):
-                return f"it goes with {self._names[group.name]}, prune that"
+                return f"it belongs to the group of {self._names[group.name]}: prune that"
         return "its channels are in no group"
 
 

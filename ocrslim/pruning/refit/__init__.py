@@ -1,1 +1,1 @@
-"""Layers behind a cut, refitted by least squares."""
+"""Layer-wise refit by least squares, and the criterion `reconstruction`."""

@@ -1,4 +1,4 @@
-"""Convolutions and linear layers as one thing: rows of numbers times a matrix, plus an offset."""
+"""Convolutions and linear layers in one form: rows of inputs times a matrix, plus an offset."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ OUTPUT_AXIS: dict[type[nn.Layer], int] = {nn.Conv2D: 0, nn.Conv2DTranspose: 1, n
 
 
 def axis_of(axes: Mapping[type[nn.Layer], int], layer: nn.Layer) -> int:
-    """The axis of `layer`'s weight by one of the tables above."""
+    """The axis of `layer`'s weight by `INPUT_AXIS` or `OUTPUT_AXIS`."""
     return next(axis for kind, axis in axes.items() if isinstance(layer, kind))
 
 
 def obstacle(layer: nn.Layer) -> str:
-    """Why a layer cannot be written as a matrix here; "" if it can."""
+    """The reason why a layer cannot be written as a matrix; "" if it can."""
     if isinstance(layer, nn.Linear):
         return ""
     if layer._data_format != "NCHW":
@@ -45,7 +45,7 @@ def matrix(layer: AffineLayer) -> np.ndarray:
 
 
 def set_matrix(layer: AffineLayer, value: np.ndarray) -> None:
-    """The reverse of `matrix`: write `value` into the layer."""
+    """Set the layer's weights from `value`, in the form that `matrix` returns."""
     if isinstance(layer, nn.Conv2D):
         value = value.transpose(0, 2, 1)
     layer.weight.set_value(value.reshape(layer.weight.shape).astype(layer.weight.numpy().dtype))
@@ -58,11 +58,15 @@ def offset_of(layer: AffineLayer) -> np.ndarray:
     return np.zeros(layer.weight.shape[axis_of(OUTPUT_AXIS, layer)])
 
 
-def places(layer: AffineLayer, x: Sequence[int], y: Sequence[int]) -> int:
-    """How many samples one input gives, by the shapes of what the layer reads and makes of it, both without batch.
+def count_positions(layer: AffineLayer, x: Sequence[int], y: Sequence[int]) -> int:
+    """Count the samples that one input gives: its positions.
 
-    A convolution gives one for each output position, a transposed one one for each input position, a linear layer one
-    for each vector.
+    A convolution has one for each output position, a transposed one for each input position, a linear layer for each
+    vector.
+
+    Args:
+        x: shape of the layer's input, without batch.
+        y: shape of its output, without batch.
     """
     if isinstance(layer, nn.Linear):
         return math.prod(x[:-1])
@@ -70,7 +74,7 @@ def places(layer: AffineLayer, x: Sequence[int], y: Sequence[int]) -> int:
 
 
 def rows(layer: AffineLayer, x: np.ndarray, picks: np.ndarray) -> np.ndarray:
-    """What the layer reads at the places `picks`: [blocks, len(picks), inputs], x being one input without batch."""
+    """The layer's inputs at the positions `picks`, [blocks, len(picks), inputs]; `x` is one input without batch."""
     if isinstance(layer, nn.Linear):
         return x.reshape(1, -1, x.shape[-1])[:, picks]
     if isinstance(layer, nn.Conv2DTranspose):
@@ -82,7 +86,7 @@ def rows(layer: AffineLayer, x: np.ndarray, picks: np.ndarray) -> np.ndarray:
 
 
 def targets(layer: AffineLayer, y: np.ndarray, picks: np.ndarray) -> np.ndarray:
-    """What the layer makes at the places `picks`: [len(picks), outputs, 1 or offsets in the kernel]."""
+    """The layer's outputs at the positions `picks`, [len(picks), outputs, entries of the kernel or 1]."""
     if isinstance(layer, nn.Linear):
         return y.reshape(-1, y.shape[-1], 1)[picks]
     if isinstance(layer, nn.Conv2D):

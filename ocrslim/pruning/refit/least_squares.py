@@ -1,4 +1,4 @@
-"""Ridge least squares for the weights of one layer: from normal equations to new weights."""
+"""Ridge regression for the weights of one layer, by normal equations."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_LEAST = 1e-10  # keeps the factorisation of a singular matrix possible
+_LEAST = 1e-10  # least ridge: makes a singular matrix solvable
 
 
 @dataclass(frozen=True)
 class Change:
-    """What is added to a layer's weights, float64 [blocks, inputs, outputs], and to its offset [blocks, outputs]."""
+    """Change of a layer's weights, float64 [blocks, inputs, outputs], and of its offset, float64 [blocks, outputs]."""
 
     weight: np.ndarray
     offset: np.ndarray
 
 
 class NormalEquations:
-    """Sums over samples from which least squares follow, float64, for blocks of a layer that share nothing.
+    """Sums over samples for least squares, float64, for each of a layer's independent blocks.
 
-    A layer of one block is any layer that reads all its inputs for each of its outputs; a depthwise convolution
-    has as many blocks as channels. Memory does not grow with the samples.
+    A layer whose outputs all read the same inputs is one block; a depthwise convolution has as many blocks as
+    channels. Memory does not grow with the number of samples.
     """
 
     def __init__(self, blocks: int, inputs: int, outputs: int):
@@ -32,11 +32,11 @@ class NormalEquations:
         self._residual = np.zeros((blocks, outputs))
 
     def add(self, rows: np.ndarray, residual: np.ndarray) -> None:
-        """Take samples in.
+        """Add samples.
 
         Args:
-            rows: what the layer reads, [blocks, samples, inputs].
-            residual: what its output lacks, [blocks, samples, outputs].
+            rows: the layer's inputs, [blocks, samples, inputs].
+            residual: target outputs minus outputs, [blocks, samples, outputs].
         """
         rows, residual = rows.astype(np.float64), residual.astype(np.float64)
         across = rows.transpose(0, 2, 1)
@@ -48,22 +48,22 @@ class NormalEquations:
 
     @property
     def finite(self) -> bool:
-        """Whether all sums are finite numbers."""
+        """True if all sums are finite."""
         return bool(np.isfinite(self._gram).all() and np.isfinite(self._cross).all())
 
     def solve(self, ridge: float, offset: bool, taps: int = 1) -> Change:
-        """The change D of the weights, and c of the offset, that minimises
+        """Find the change D of the weights, and c of the offset, that minimises
 
             |R - X D - c|^2 + ridge * trace(X'X) / inputs * |D|^2
 
-        with X the rows and R the residual. As R is taken against the weights there are, the penalty pulls towards
+        with X the rows and R the residual. R is the residual of the present weights, so the penalty pulls towards
         those and not towards zero (Tikhonov regularisation around a prior; Hoerl & Kennard 1970 for the ridge). With
-        an offset, X and R are centred on their means first, which leaves the offset itself without a penalty.
+        an offset, X and R are centred on their means first, so that the offset itself is not penalised.
 
         Args:
             ridge: strength of the penalty, relative to the mean square of the inputs.
-            offset: whether the layer can add a constant to its outputs; otherwise c is 0.
-            taps: so many outputs in a row share one constant, their mean.
+            offset: True if the layer can add a constant to its outputs; otherwise c is 0.
+            taps: number of consecutive outputs that share one constant, their mean.
         """
         gram, cross = self._gram, self._cross
         mean, middle = self._inputs / self._count, self._residual / self._count
@@ -79,7 +79,7 @@ class NormalEquations:
 
 
 def _solve(gram: np.ndarray, cross: np.ndarray, ridge: float) -> np.ndarray:
-    """Each block's solution of (gram + ridge * mean of its diagonal) D = cross; zeros where nothing is read."""
+    """Solve (gram + ridge * mean of its diagonal) D = cross for each block; D is 0 where all inputs are 0."""
     inputs = gram.shape[1]
     scale = np.trace(gram, axis1=1, axis2=2) / inputs
     scale[scale <= 0] = 1  # a block that reads only zeros

@@ -1,4 +1,4 @@
-"""What the layers of an unpruned network give on a few inputs: the reference that a pruned one is refitted to."""
+"""Outputs of the unpruned network's layers on a few inputs: the reference for a refit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from paddle.nn.layer.norm import _BatchNormBase
 
 from ocrslim.graph import as_it_was
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.refit.affine import INPUT_AXIS, OUTPUT_AXIS, axis_of, obstacle, places, targets
+from ocrslim.pruning.refit.affine import INPUT_AXIS, OUTPUT_AXIS, axis_of, count_positions, obstacle, targets
 from ocrslim.utils import progress_bar
 
 AFFINE = tuple(INPUT_AXIS)
@@ -25,15 +25,15 @@ Run = Callable[[np.ndarray], None]
 
 
 @dataclass
-class Seen:
-    """One layer's output at some places, without the channels that a plan removes.
+class LayerTargets:
+    """One layer's outputs at sampled positions, without the channels that a plan removes.
 
     Attributes:
         name: of the layer.
-        picks: the places, one array of indices for each input.
-        targets: its output there, one array [places, channels, entries of the kernel] for each input; the last
-            axis is 1 but for transposed convolutions.
-        norm: name of the batch norm that reads its output; "" where another layer does.
+        picks: the positions, one array of indices for each input.
+        targets: its outputs there, one array [positions, channels, entries of the kernel] for each input; the last
+            axis is 1 except for transposed convolutions.
+        norm: name of the batch norm that alone reads its output; "" without one.
     """
 
     name: str
@@ -44,46 +44,46 @@ class Seen:
 
 @dataclass
 class Reference:
-    """What was seen of each layer, by name in the order in which they ran; `left`: why others have nothing there."""
+    """Target outputs of the layers, by name in the order in which they ran, and the reasons why others have none."""
 
-    seen: dict[str, Seen] = field(default_factory=dict)
-    left: dict[str, str] = field(default_factory=dict)
+    targets: dict[str, LayerTargets] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 def observe(teacher: nn.Layer, plan: Plan, batch: np.ndarray, positions: int, seed: int) -> Reference:
-    """Run the unpruned network on `batch`, float32 [N, C, H, W], and keep what its layers give.
+    """Run the unpruned network on `batch`, float32 [N, C, H, W], and record the outputs of its layers.
 
     Args:
-        plan: the channels that it removes are left out.
-        positions: places to keep of each layer, all inputs together.
-        seed: of the places.
+        plan: the channels that it removes are not recorded.
+        positions: number of positions to sample of each layer, all inputs together.
+        seed: for the sampling.
     """
-    watch = _Watch(plan, max(1, positions // len(batch)), seed)
+    recorder = _Recorder(plan, max(1, positions // len(batch)), seed)
     before: dict[str, Hook] = {}
     after: dict[str, Hook] = {}
     for name, layer in teacher.named_sublayers():
         if isinstance(layer, AFFINE):
             reason = obstacle(layer)
-            watch.found.left[name] = reason or "does not run in eval mode"
+            recorder.found.skipped[name] = reason or "does not run in eval mode"
             if not reason:
-                after[name] = watch.layer(name)
+                after[name] = recorder.layer(name)
         elif isinstance(layer, NORMS):
-            before[name] = watch.norm(name)
-    with observing(teacher, "recovery: unpruned network", before, after) as run:
+            before[name] = recorder.norm(name)
+    with observing(teacher, "refit: unpruned network", before, after) as run:
         run(batch)
-    return watch.found
+    return recorder.found
 
 
 @contextlib.contextmanager
 def observing(
     model: nn.Layer, desc: str, before: Mapping[str, Hook], after: Mapping[str, Hook] | None = None
 ) -> Iterator[Run]:
-    """Yield what runs `model` in eval mode with hooks on its layers, by their names; afterwards they are gone.
+    """Yield a function that runs `model` in eval mode with hooks on its layers; remove the hooks afterwards.
 
     Args:
-        desc: for the progress bar, which counts layers.
-        before: called with the layer and its input before it runs.
-        after: called with the layer, its input and its output after it ran.
+        desc: title of the progress bar, which counts layers.
+        before: hook by layer name, called with the layer and its input before it runs.
+        after: hook by layer name, called with the layer, its input and its output after it ran.
     """
     layers, handles = dict(model.named_sublayers()), []
     after = after or {}
@@ -105,14 +105,14 @@ def observing(
             handles += [layers[name].register_forward_post_hook(counted(hook)) for name, hook in after.items()]
             yield run
         finally:
-            bar.total = bar.n  # layers that only training runs were not called
+            bar.total = bar.n  # layers that only training runs were not counted
             bar.refresh()
             for handle in handles:
                 handle.remove()
 
 
 def view(x: Tensor) -> np.ndarray:
-    """The values to read from; on the CPU without a copy, which would take longer than the layer does."""
+    """The values as an array; on the CPU without a copy, which would take longer than the layer."""
     if x.place.is_cpu_place() and hasattr(x, "__dlpack__"):
         return np.from_dlpack(x.detach())
     return x.numpy()
@@ -125,8 +125,8 @@ def moments(x: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return means.mean(axis=0), variances.mean(axis=0) + means.var(axis=0)
 
 
-class _Watch:
-    """The hooks that fill a `Reference`."""
+class _Recorder:
+    """Hooks that fill a `Reference`."""
 
     def __init__(self, plan: Plan, each: int, seed: int):
         self.found = Reference()
@@ -137,47 +137,47 @@ class _Watch:
         self._norms: set[str] = set()
 
     def layer(self, name: str) -> Hook:
-        """What to call after the layer `name` ran."""
+        """Make the hook that runs after the layer `name`."""
 
         def hook(layer: nn.Layer, x: Tensor, y: Tensor) -> None:
-            reason = self.found.left.pop(name, None)
-            if reason is None:  # one set of weights for several inputs has no single target
-                self.found.seen.pop(name, None)
-                self.found.left[name] = "runs more than once"
+            reason = self.found.skipped.pop(name, None)
+            if reason is None:  # weights used several times have no single target
+                self.found.targets.pop(name, None)
+                self.found.skipped[name] = "runs more than once"
                 return
             self._last = name, y
-            self.found.seen[name] = self._sampled(name, layer, x, y)
+            self.found.targets[name] = self._sampled(name, layer, x, y)
 
         return hook
 
     def norm(self, name: str) -> Hook:
-        """What to call before the batch norm `name` runs."""
+        """Make the hook that runs before the batch norm `name`."""
 
         def hook(norm: nn.Layer, x: Tensor) -> None:
-            if name in self._norms:  # its mean is not one layer's to move
-                for seen in (seen for seen in self.found.seen.values() if seen.norm == name):
+            if name in self._norms:  # used several times: its mean belongs to no single layer
+                for seen in (seen for seen in self.found.targets.values() if seen.norm == name):
                     seen.norm = ""
                 return
             self._norms.add(name)
-            if self._last is not None and self._last[1] is x and self._last[0] in self.found.seen:
-                self.found.seen[self._last[0]].norm = name
+            if self._last is not None and self._last[1] is x and self._last[0] in self.found.targets:
+                self.found.targets[self._last[0]].norm = name
 
         return hook
 
-    def _sampled(self, name: str, layer: nn.Layer, x: Tensor, y: Tensor) -> Seen:
-        seen = Seen(name)
+    def _sampled(self, name: str, layer: nn.Layer, x: Tensor, y: Tensor) -> LayerTargets:
+        seen = LayerTargets(name)
         keep = self._cuts.get((f"{name}.weight", axis_of(OUTPUT_AXIS, layer)))
         for index, made in enumerate(view(y)):
-            count = places(layer, x.shape[1:], made.shape)
-            picks = places_to_read(name, index, count, self._each, self._seed)
+            count = count_positions(layer, x.shape[1:], made.shape)
+            picks = sample_positions(name, index, count, self._each, self._seed)
             target = targets(layer, made, picks)
             seen.picks.append(picks)
             seen.targets.append(target if keep is None else target[:, keep])
         return seen
 
 
-def places_to_read(name: str, index: int, count: int, most: int, seed: int) -> np.ndarray:
-    """At most `most` of `count` places, ascending; drawn by layer and input, whatever else is drawn."""
+def sample_positions(name: str, index: int, count: int, most: int, seed: int) -> np.ndarray:
+    """Sample at most `most` of `count` positions, ascending; depends only on `seed`, the layer and the input."""
     if count <= most:
         return np.arange(count)
     generator: np.random.Generator = np.random.default_rng([seed, zlib.crc32(name.encode()), index])

@@ -1,4 +1,4 @@
-"""Which channels the layers that read them can make up for, as far as least squares can.
+"""The criterion `reconstruction`: remove first the channels that a refit of their readers replaces best.
 
 Removing input j of a linear map W whose inputs have the covariance H, and refitting the others, adds the squared error
 
@@ -6,9 +6,9 @@ Removing input j of a linear map W whose inputs have the covariance H, and refit
 
 to its output; the best refit is W - H^-1_:B ([H^-1]_BB)^-1 W_B, and the inverse without B follows from the inverse
 with it. Hassibi and Stork, "Second order derivatives for network pruning: Optimal Brain Surgeon" (NIPS 1992, section
-3); for blocks, one after the other, Kurtic, Frantar and Alistarh, "ZipLM" (arXiv 2302.04089, section 3.1). So channels
-go one by one, each time the one that costs least when the others have been refitted: a copy or a mixture of others
-costs nothing, however large it is, which no criterion sees that looks at each channel by itself.
+3); for blocks, one after the other, Kurtic, Frantar and Alistarh, "ZipLM" (arXiv 2302.04089, section 3.1). Channels
+are removed one by one, each time the one that adds the least error after a refit of the others. A channel that is a
+linear combination of others adds none, however large its weights; criteria that score each channel alone miss this.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from paddle import Tensor, nn
 
 from ocrslim.errors import TrainingError
 from ocrslim.graph import INPUT, ChannelGraph, Group
-from ocrslim.pruning.refit.affine import AffineLayer, matrix, obstacle, places, rows
-from ocrslim.pruning.refit.observer import AFFINE, Hook, observing, places_to_read, view
+from ocrslim.pruning.refit.affine import AffineLayer, count_positions, matrix, obstacle, rows
+from ocrslim.pruning.refit.observer import AFFINE, Hook, observing, sample_positions, view
 from ocrslim.utils import progress_bar
 
-POSITIONS = 16384  # places that a layer reads at, all images together
-_RIDGE = 1e-4  # of each input's variance, added to it: copies would make the covariance singular
+POSITIONS = 16384  # sampled positions of a layer, all images together
+_RIDGE = 1e-4  # relative to each input's variance and added to it, as equal channels make the covariance singular
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Reader:
     Attributes:
         covariance: of its inputs, float64 [inputs, inputs].
         weight: float64 [inputs, outputs].
-        columns: of each unit of the group, the inputs that go with it; none where it does not reach the layer.
+        columns: for each unit of the group, the inputs that it removes; none where it does not reach the layer.
     """
 
     covariance: np.ndarray
@@ -46,12 +46,12 @@ class Reader:
 
 @dataclass(frozen=True)
 class Removal:
-    """How the units of a group go.
+    """Order of removal for the units of a group.
 
     Attributes:
-        order: all units; the last one stays.
-        errors: what has come together when so many have gone, from one on: squared error of the refitted readers'
-            outputs, relative to their variance, added up over the readers; float64 [units - 1].
+        order: all units, first to remove first; the last one is kept.
+        errors: error after removing 1, 2, .. units: squared error of the refitted readers' outputs, relative to
+            their variance, summed over the readers; float64 [units - 1].
     """
 
     order: tuple[int, ...]
@@ -59,20 +59,20 @@ class Removal:
 
     @property
     def scores(self) -> np.ndarray:
-        """Each unit's place in the order, float64 [units]: the criterion's score."""
+        """Position of each unit in the order, float64 [units]: the score of the criterion."""
         return np.argsort(self.order).astype(np.float64)
 
     @property
     def losses(self) -> dict[float, float]:
-        """The errors by the fraction of the units that is gone, as a sensitivity table has its losses."""
+        """The errors by ratio, in the form of a sensitivity table's losses."""
         return {count / len(self.order): float(error) for count, error in enumerate(self.errors, 1)}
 
 
 def removal(readers: Sequence[Reader]) -> Removal:
-    """The order in which each unit costs least.
+    """Find the order that adds the least error at each step.
 
     Args:
-        readers: one at least, all with the columns of as many units.
+        readers: at least one, all with columns for the same number of units.
     """
     states = [_State(reader) for reader in readers]
     left = list(range(len(readers[0].columns)))
@@ -89,19 +89,19 @@ def removal(readers: Sequence[Reader]) -> Removal:
 
 
 class _State:
-    """What is left of a reader."""
+    """A reader after the removals so far."""
 
     def __init__(self, reader: Reader):
         variances = np.diag(reader.covariance)
-        silent = np.where(variances > 0, 0.0, variances.mean() or 1.0)  # inputs that are always the same
+        silent = np.where(variances > 0, 0.0, variances.mean() or 1.0)  # constant inputs
         self._inverse = np.linalg.inv(reader.covariance + np.diag(_RIDGE * variances + silent))
         self._weight = reader.weight.copy()
-        power = float(np.einsum("io,ij,jo->", reader.weight, reader.covariance, reader.weight))
-        self._power = max(power, float(np.finfo(np.float32).tiny))
+        variance = float(np.einsum("io,ij,jo->", reader.weight, reader.covariance, reader.weight))
+        self._variance = max(variance, float(np.finfo(np.float32).tiny))
         self._columns = [np.array(columns, dtype=np.int64) for columns in reader.columns]
 
     def errors(self, units: Sequence[int]) -> np.ndarray:
-        """What removing each of `units` alone, and refitting the rest, adds."""
+        """Error added by removing each of `units` alone and refitting the rest."""
         found = np.zeros(len(units))
         widths = np.array([len(self._columns[unit]) for unit in units])
         for width in set(widths.tolist()) - {0}:
@@ -109,10 +109,10 @@ class _State:
             columns = np.stack([self._columns[units[index]] for index in at])
             blocks, weights = self._inverse[columns[:, :, None], columns[:, None, :]], self._weight[columns]
             found[at] = np.einsum("ubo,ubo->u", weights, np.linalg.solve(blocks, weights))
-        return found / self._power
+        return found / self._variance
 
     def remove(self, unit: int) -> None:
-        """Take a unit's inputs out and refit the others."""
+        """Remove a unit's inputs and refit the others."""
         columns = self._columns[unit]
         if not len(columns):
             return
@@ -125,15 +125,16 @@ class _State:
 def removals(
     model: nn.Layer, graph: ChannelGraph, batch: np.ndarray, *, seed: int, positions: int = POSITIONS
 ) -> dict[str, Removal]:
-    """How each group loses its units, by the group's name.
+    """Find the order of removal for each group, by its name.
 
-    Groups whose readers run more than once, or work on each channel alone, or cannot be written as a matrix, have none.
+    Groups are left out if all their readers run more than once, work on each channel alone, or cannot be written as
+    a matrix.
 
     Args:
-        model: unpruned; it is only run, in eval mode.
-        batch: float32 [N, 3, H, W], such as 40 cut-outs of training images.
-        seed: of the places that are looked at.
-        positions: how many of each layer, all images together.
+        model: unpruned network; only run, in eval mode.
+        batch: float32 [N, 3, H, W], such as 40 crops of training images.
+        seed: for sampling positions.
+        positions: number of positions of each layer, all images together.
 
     Raises:
         TrainingError: a layer reads numbers that are not finite.
@@ -158,7 +159,7 @@ _Units = tuple[tuple[int, ...], ...]
 
 
 def _reading(group: Group, layers: Mapping[str, nn.Layer]) -> dict[str, tuple[_Units, int]]:
-    """The layers that mix the channels of a group, each with the units' positions and the size of its input axis."""
+    """The layers that mix a group's channels, each with the positions of the units and the size of its input axis."""
     found = {}
     for member in group.members:
         name = member.key.removesuffix(".weight")
@@ -173,7 +174,7 @@ def _mixes(layer: AffineLayer) -> bool:
 
 
 def _columns(units: _Units, size: int, inputs: int) -> _Units:
-    """Rows of the layer's matrix that belong to each unit: a convolution has one for each entry of its kernel."""
+    """Rows of the layer's matrix for each unit; a convolution has a row for each entry of its kernel."""
     taps = inputs // size
     return tuple(tuple(place * taps + tap for place in unit for tap in range(taps)) for unit in units)
 
@@ -181,7 +182,7 @@ def _columns(units: _Units, size: int, inputs: int) -> _Units:
 def _covariances(
     model: nn.Layer, names: Sequence[str], batch: np.ndarray, seed: int, positions: int
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Covariance of what each layer reads, and its weights, by name; of those that run once."""
+    """Covariance of each layer's inputs and its weights, by name, for layers that run once."""
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     several: set[str] = set()
     each = max(1, positions // len(batch))
@@ -193,19 +194,19 @@ def _covariances(
                 return
             read = []
             for index, (one, made) in enumerate(zip(view(x), view(y))):
-                count = places(layer, one.shape, made.shape)
-                read.append(rows(layer, one, places_to_read(name, index, count, each, seed))[0])
+                count = count_positions(layer, one.shape, made.shape)
+                read.append(rows(layer, one, sample_positions(name, index, count, each, seed))[0])
             samples = np.concatenate(read).astype(np.float64)
             if not np.isfinite(samples).all():
                 raise TrainingError(
                     f"Prune.criterion: reconstruction: {name} reads numbers that are not finite: check the weights "
                     "with ocrslim eval, and the training images"
                 )
-            samples -= samples.mean(axis=0)  # a constant is a bias's to make up for
+            samples -= samples.mean(axis=0)  # a bias replaces the mean
             found[name] = samples.T @ samples / len(samples), matrix(layer)[0]
 
         return call
 
-    with observing(model, "reconstruction: what layers read", {}, {name: hook(name) for name in names}) as run:
+    with observing(model, "reconstruction: inputs of layers", {}, {name: hook(name) for name in names}) as run:
         run(batch)
     return {name: pair for name, pair in found.items() if name not in several}

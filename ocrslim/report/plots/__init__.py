@@ -41,5 +41,5 @@ def draw_sensitivities(picture: SensitivityPicture, path: Path) -> tuple[Path, P
 
 
 def sensitivity_figures(picture: SensitivityPicture) -> tuple[Figure, Figure]:
-    """The heat map and the curves."""
+    """Return the heat map and the curves."""
     return heat_map(picture), small_multiples(picture)

@@ -21,7 +21,7 @@ _DASHED, _DOTTED = (0, (2.5, 1.5)), (0, (1, 1.2))
 
 
 def small_multiples(picture: SensitivityPicture) -> Figure:
-    """Loss over ratio, a panel a layer, all with the same axes."""
+    """Return the loss over ratio, a panel a layer, all with the same axes."""
     order = picture.order()
     columns = min(max(1, len(order)), 4 if len(order) <= 12 else 5 if len(order) <= 40 else 6)
     left, panel = 0.65, 1.85 if columns > 3 else 2.35
@@ -75,7 +75,7 @@ def _dots(axes: Axes, points: Sequence[SensitivityPoint]) -> None:
 
 
 def _segments(points: Sequence[SensitivityPoint]) -> LineCollection:
-    """The curve from no loss at ratio 0 on, broken where an end is inferred."""
+    """Return the curve from no loss at ratio 0 on, broken where an end is inferred."""
     places = [(0.0, 0.0), *((point.ratio, point.loss) for point in points)]
     known = [True, *(point.how != INFERRED for point in points)]
     styles = ["solid" if a and b else _DASHED for a, b in zip(known, known[1:])]

@@ -18,7 +18,7 @@ MEANING = {MEASURED: "measured on all {} images", SAMPLED: "estimated on some im
 
 
 def new_page(picture: SensitivityPicture, title: str, width: float, height: float) -> tuple[Figure, float]:
-    """A figure `width` inches wide with its heading, and room for `height` inches from the place returned."""
+    """Make a figure `width` inches wide with its heading, and room for `height` inches from the place returned."""
     lines = textwrap.wrap(_summary(picture), int((width - 2 * MARGIN) / (7.5 / 72 * 0.51)))
     top = 0.5 + 0.15 * len(lines) + 0.1
     figure = Figure(figsize=(width, top + height), facecolor="w")
@@ -43,7 +43,7 @@ def _summary(picture: SensitivityPicture) -> str:
 
 
 def place_axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes without a frame at a place in inches from the figure's upper left corner."""
+    """Add axes without a frame at a place in inches from the figure's upper left corner."""
     wide, tall = figure.get_size_inches()
     axes = figure.add_axes((left / wide, 1 - (top + height) / tall, width / wide, height / tall))
     axes.set_frame_on(False)

@@ -38,7 +38,7 @@ class Scale:
         return OVER(self.share(loss))
 
     def share(self, loss: float) -> float:
-        """How far `loss` lies between knee and ceiling, 0..1."""
+        """Position of `loss` between knee and ceiling, 0..1, on a logarithmic scale."""
         return math.log(max(1.0, loss / self.knee)) / math.log(self.ceiling / self.knee)
 
     def ticks(self) -> list[float]:
@@ -69,7 +69,7 @@ class Scale:
 
 
 def number(loss: float, tolerance: float) -> str:
-    """Per cent for a tile, with as many digits as tell it from the tolerance."""
+    """Format a loss in per cent for a tile, with enough digits to distinguish it from the tolerance."""
     value, limit = 100 * loss, 100 * tolerance
     digits = 0 if abs(value) >= 9.95 else 1
     while loss != tolerance and digits < 3 and round(value, digits) == round(limit, digits):
@@ -78,5 +78,5 @@ def number(loss: float, tolerance: float) -> str:
 
 
 def percent(loss: float) -> str:
-    """Per cent for an axis."""
+    """Format a loss in per cent for an axis."""
     return f"{100 * loss:g} %".replace("-", "\N{MINUS SIGN}")

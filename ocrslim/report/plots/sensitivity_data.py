@@ -1,4 +1,4 @@
-"""What a picture of a sensitivity analysis shows: every layer's points and what was chosen from them."""
+"""The data of a plot of a sensitivity analysis: every layer's points and the ratios chosen from them."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class SensitivityPoint(Protocol):
 
 @dataclass(frozen=True)
 class SensitivityPicture:
-    """What is drawn, by the layers' public names.
+    """The data of a plot, by the layers' public names.
 
     Attributes:
-        layers: the points of every layer, in any order; none yet for a layer whose turn has not come.
+        layers: the points of every layer, in any order; none yet for a layer that has not been measured.
         tolerance: the loss that the ratios are chosen for.
         metric: what the losses are of: precision, recall or hmean.
         baseline: the unpruned network's metric, 0..1.
@@ -61,7 +61,7 @@ class SensitivityPicture:
     macs_share: Mapping[str, float] | None = None
 
     def ratios(self) -> list[float]:
-        """Every ratio that any layer has a point at, ascending."""
+        """Return every ratio that any layer has a point at, ascending."""
         return sorted({point.ratio for point in self.every_point()})
 
     def points(self, name: str) -> list[SensitivityPoint]:
@@ -69,15 +69,15 @@ class SensitivityPicture:
         return sorted((p for p in self.layers[name] if math.isfinite(p.loss)), key=lambda point: point.ratio)
 
     def every_point(self) -> list[SensitivityPoint]:
-        """The points of all layers."""
+        """Return the points of all layers."""
         return [point for name in self.layers for point in self.points(name)]
 
     def kinds(self) -> Counter[str]:
-        """How many points are known in which way; none that does not occur."""
+        """Count the points by how they were obtained."""
         return Counter(point.how for point in self.every_point())
 
     def order(self) -> list[str]:
-        """The layers, those that can lose most first.
+        """Return the layers, those that can lose most first.
 
         By the ratio chosen, then by the mean of the loss over all ratios (linear between the points, from no
         loss at ratio 0); layers without a choice come after those with one, layers without a point last.

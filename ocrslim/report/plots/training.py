@@ -21,7 +21,7 @@ _SMOOTHED = 20  # the thick line is a mean over so many points, or over a twenti
 
 @dataclass(frozen=True)
 class TrainingPicture:
-    """What is drawn.
+    """The data of a plot of a training.
 
     Attributes:
         curve: points in the order of their steps: step, mean loss, learning rate.
@@ -98,6 +98,6 @@ def _score(axes: Axes, picture: TrainingPicture) -> None:
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
-    """The mean of each value and some before it."""
+    """Return the mean of each value and some before it."""
     room = max(1, min(_SMOOTHED, len(values) // 20))
     return [sum(part) / len(part) for part in (values[max(0, i + 1 - room) : i + 1] for i in range(len(values)))]

@@ -1,7 +1,7 @@
-"""How long pruned variants of a network take on Paddle Inference with oneDNN, held against the unpruned one.
+"""Latency of pruned networks on Paddle Inference with oneDNN, relative to the unpruned one.
 
-What is timed is the network's export. The runtime of the analysis, which saves work by algebra, is nearly twice as
-fast, and other layers matter there; and how much of an export is fused, Paddle Inference alone knows.
+The network's export is timed. The compiled runtime of the analysis is nearly twice as fast and spends its time in
+other layers, and only Paddle Inference knows which operators of an export it fuses.
 """
 
 from __future__ import annotations
@@ -20,29 +20,37 @@ from ocrslim.tasks import Task
 from ocrslim.utils import scratch_folder
 
 THREADS = 1
-TURNS = 5  # enough where many networks are timed and what they have in common is wanted
+TURNS = 5  # enough for a fit over many networks
 
 
 class Stopwatch:
-    """Times variants in turns with the unpruned network, so that whatever else the machine does meets both."""
+    """Times pruned networks in turns with the unpruned one, so that other load on the machine affects both."""
 
     def __init__(self, model: nn.Layer, graph: ChannelGraph, task: Task):
         """
         Args:
-            model: unpruned; put back after every measurement.
-            task: whose nominal shape the input has.
+            model: unpruned; restored after every measurement.
+            graph: its channel groups.
+            task: gives the shape of the input, `nominal_shape`.
         """
         self._model, self._graph, self._shape = model, graph, task.free_shape
         self._image = np.random.default_rng(0).standard_normal(task.nominal_shape).astype(np.float32)
         self._full = self._exported()
 
     def of_removed(self, removed: Mapping[str, int]) -> tuple[float, float]:
-        """Milliseconds of the unpruned network, and as part of it those of one with so many units of groups removed."""
+        """Time the network with some units removed.
+
+        Args:
+            removed: number of units to remove by group.
+
+        Returns:
+            milliseconds of the unpruned network, and the pruned network's time relative to it.
+        """
         members = [(m, count) for name, count in removed.items() for m in self._graph.groups[name].members]
         return self.of_cuts(combine(Cut(m.key, m.axis, m.size, m.keep(range(count))) for m, count in members))
 
     def of_cuts(self, cuts: Sequence[Cut], turns: int = TURNS) -> tuple[float, float]:
-        """The same, for the network that `cuts` make."""
+        """Time the network pruned by `cuts`; returns the same as `of_removed`."""
         backup = cut(self._model, cuts)
         try:
             pruned = self._exported()
@@ -51,7 +59,7 @@ class Stopwatch:
         return self._compare(pruned, turns)
 
     def _exported(self) -> InferenceEngine:
-        """The network as it is now, exported and loaded; it has run once, so that its kernels are settled."""
+        """Export and load the network as it is now, and run it once, so that its kernels are chosen."""
         with scratch_folder() as place:
             save_inference(self._model, place / "inference", self._shape)
             engine = InferenceEngine(place, threads=THREADS, onednn=True, own=True)
@@ -59,13 +67,13 @@ class Stopwatch:
         return engine
 
     def _compare(self, pruned: InferenceEngine, turns: int) -> tuple[float, float]:
-        """The median of what a run takes of the one of the unpruned network beside it, as machines drift."""
+        """Least time of the unpruned network, and the median ratio of paired runs, as a machine's speed drifts."""
         times = np.array([[self._time(network) for network in (self._full, pruned)] for _ in range(turns)])
         return float(times[:, 0].min()), float(np.median(times[:, 1] / times[:, 0]))
 
     def _time(self, network: InferenceEngine) -> float:
-        # on one thread what the clock says, without waiting for other programs; the whole process would count threads
-        # that oneDNN starts and leaves spinning (its batch norm of channels that are no multiple of 8 does)
+        # CPU time of this thread, which excludes waiting for other programs; that of the process would include threads
+        # that oneDNN starts and leaves spinning (its batch norm does for channels that are no multiple of 8)
         start = time.thread_time()
         network(self._image)
         return 1000 * (time.thread_time() - start)

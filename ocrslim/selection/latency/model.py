@@ -1,16 +1,16 @@
-"""Milliseconds of a pruned network, as a sum over kinds of work whose rates are measured on this machine.
+"""Latency model of a pruned network: a sum over kinds of work whose rates are measured on this machine.
 
-    ms = rest + sum over kinds of rate x work,
+    ms = rest + sum over kinds of rate x work.
 
-a kind being the multiply-accumulates of dense convolutions, of 1x1 ones, of transposed ones and of depthwise ones, and
-the numbers that layers write, which everything between convolutions reads and writes again. Output channels count as
-the whole blocks that they fill: oneDNN computes them 8 (AVX2) or 16 (AVX-512) at a time, so that 24 take as long as 32.
-Which block it is, the samples tell. The rates are found by
-non-negative least squares (Lawson and Hanson, "Solving Least Squares Problems", 1974, chapter 23) from the times of
-whole networks pruned at random: what one layer alone saves is mostly less than the noise of a measurement, and a search
-among thousands of plans finds every layer whose noise looks like a saving.
+The kinds are the multiply-accumulates of dense, 1x1, transposed and depthwise convolutions, and the numbers that
+layers write, which operators between convolutions read and write again. Output channels are rounded up to whole
+blocks: oneDNN computes 8 (AVX2) or 16 (AVX-512) at a time, so that 24 take as long as 32. The block size is the one
+that fits the samples best. The rates follow by non-negative least squares (Lawson and Hanson, "Solving Least Squares
+Problems", 1974, chapter 23) from the times of whole networks pruned at random. Timing layers alone does not work: the
+saving of one layer is mostly less than the noise of a measurement, and a search among thousands of plans selects the
+layers whose noise looks like a saving.
 
-The samples are kept by machine, so that they are measured once: `$XDG_CACHE_HOME/ocrslim/latency-HASH.json`.
+The samples are stored by machine, so that they are measured once: `$XDG_CACHE_HOME/ocrslim/latency-HASH.json`.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from ocrslim.utils import Field, hash_value, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
-SAMPLES = 36  # networks that are timed: a few for each rate, and for the noise
+SAMPLES = 36  # networks to time: a few for each rate, and more against the noise
 BLOCKS = (1, 8, 16)  # output channels that a processor may compute at a time
 _SCHEMA = 5
-_LEAST = 1e-9  # of a time: nothing takes none
+_LEAST = 1e-9  # least valid time
 _MOST_UNITS = 1_000_000  # of a group
-_ROUNDING = 1e-6  # of a block: lengths are means over units, and have rounding errors
-Removed = Mapping[str, int]  # units that go from groups, by name
+_ROUNDING = 1e-6  # relative to a block: lengths are means over units, with rounding errors
+Removed = Mapping[str, int]  # number of removed units by group
 
 
 @dataclass
 class LatencyTable:
-    """What was measured on one machine.
+    """Latencies measured on one machine.
 
     Attributes:
-        machine: what the times depend on, for people to read and to find the table by.
+        machine: everything that the times depend on, in readable form; it identifies the table.
         full: milliseconds of the unpruned network.
-        samples: units that go, and the time of what is left as part of the unpruned network's, timed beside it.
-        plans: the same of finished plans, by hash: a run that is resumed must choose as it chose.
+        samples: removed units, and the time of the pruned network relative to the unpruned one, timed in turns.
+        plans: relative times of finished plans, by hash, so that a resumed run chooses the same plan.
     """
 
     machine: Mapping[str, Any]
@@ -60,11 +60,11 @@ class LatencyTable:
 
     @property
     def path(self) -> Path:
-        """Where it is kept."""
+        """The file that stores the table."""
         return cache_folder() / f"latency-{hash_value(self.machine)[:16]}.json"
 
     def save(self) -> None:
-        """Write it, atomically."""
+        """Write the table, atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         content: dict[str, Any] = {"schema": _SCHEMA, "machine": dict(self.machine), "full_ms": self.full}
         content |= {"samples": self.samples, "plans": self.plans}
@@ -72,11 +72,11 @@ class LatencyTable:
 
 
 class LatencyCost:
-    """Milliseconds by the units that go from each group.
+    """Predicted milliseconds by the removed units of each group.
 
     Attributes:
-        block: output channels that are computed at a time, of `BLOCKS`: what describes the samples best.
-        error: root mean square of what the samples are off by, as part of the unpruned network's time.
+        block: output channels that are computed at a time: the one of `BLOCKS` that fits the samples best.
+        error: root mean square error on the samples, relative to the unpruned network's time.
     """
 
     def __init__(self, graph: ChannelGraph, table: LatencyTable):
@@ -104,17 +104,17 @@ class _Fit:
         self.error = float(np.sqrt(np.mean((self(rows) - times) ** 2))) if len(rows) else 0.0
 
     def __call__(self, removed: np.ndarray) -> np.ndarray:
-        """Time as part of the unpruned network's."""
+        """Predict the time relative to the unpruned network's, float64 [candidates]."""
         return np.asarray(self.work(removed) / self._scale @ self._rates)
 
 
 class Work:
-    """How much of each kind of work a network does: float [candidates, kinds], the first kind being always 1."""
+    """Amount of each kind of work of a network, float [candidates, kinds]; the first kind is a constant 1."""
 
     def __init__(self, graph: ChannelGraph, block: int = 1):
         """
         Args:
-            block: output channels count as the multiple of it that they fit into.
+            block: output channels are rounded up to a multiple of it.
         """
         self.block = block
         self._cost: ProductCost = product_cost(graph, MACS)
@@ -147,23 +147,23 @@ def _kind(layer: Layer) -> int:
 def measured_table(
     machine: Mapping[str, Any], choices: Mapping[str, Sequence[int]], time_of: Callable[[Removed], tuple[float, float]]
 ) -> LatencyTable:
-    """The table of this machine; the samples that are missing are measured.
+    """Load the table of this machine and measure the missing samples.
 
     Args:
-        choices: units that may go from each group, ascending; groups that keep all are left out.
-        time_of: milliseconds of the unpruned network, and of the pruned one as part of it.
+        choices: permitted numbers of removed units by group, ascending.
+        time_of: returns milliseconds of the unpruned network, and the relative time of the pruned one.
     """
     table = load_table(machine) or LatencyTable(machine)
-    for removed in drawn(choices)[len(table.samples) :]:
+    for removed in random_samples(choices)[len(table.samples) :]:
         base, part = time_of(removed)
         table.full = min(base, table.full or base)
         table.samples.append((removed, part))
-        table.save()  # each: the next run goes on from here
+        table.save()  # after each, so that an interrupted run continues here
     return table
 
 
-def drawn(choices: Mapping[str, Sequence[int]]) -> list[dict[str, int]]:
-    """Units that go in each sample, from a little to nearly all; the same for the same choices."""
+def random_samples(choices: Mapping[str, Sequence[int]]) -> list[dict[str, int]]:
+    """Draw the removed units of each sample, from a few to nearly all; reproducible."""
     rng = np.random.default_rng(0)
     found = []
     for sample in range(SAMPLES):
@@ -176,7 +176,7 @@ def drawn(choices: Mapping[str, Sequence[int]]) -> list[dict[str, int]]:
 
 
 def load_table(machine: Mapping[str, Any]) -> LatencyTable | None:
-    """The table kept for `machine`; None where there is none, or it is damaged: it is then measured again."""
+    """Load the stored table for `machine`; None if there is none, or it is damaged and has to be measured again."""
     table = LatencyTable(machine)
     if not os.path.lexists(table.path):
         return None
@@ -188,7 +188,7 @@ def load_table(machine: Mapping[str, Any]) -> LatencyTable | None:
         table.samples = [_sample(one) for one in content["samples"].list(SAMPLES)]
         table.plans = {plan: part.number(_LEAST) for plan, part in content["plans"].items()}
     except (ArtifactError, ValueError) as fault:
-        logger.warning("latency: %s: damaged, measured anew: %s", table.path, fault)
+        logger.warning("latency: %s: damaged, measured again: %s", table.path, fault)
         return None
     return table
 
@@ -196,7 +196,7 @@ def load_table(machine: Mapping[str, Any]) -> LatencyTable | None:
 def _sample(field: Field) -> tuple[dict[str, int], float]:
     pair = field.list(2)
     if len(pair) != 2:
-        raise field.fault("what went, and the time of what was left")
+        raise field.fault("removed units and a relative time")
     return {name: count.whole(0, _MOST_UNITS) for name, count in pair[0].items()}, pair[1].number(_LEAST)
 
 
@@ -208,7 +208,7 @@ def cache_folder() -> Path:
 def describe_machine(
     groups: Iterable[str], shape: Sequence[int], threads: int, align: int | None = None
 ) -> dict[str, Any]:
-    """What samples depend on: processor, threads, version of Paddle, input, the network's groups, and alignment."""
+    """Describe what samples depend on: processor, threads, version of Paddle, input, channel groups and alignment."""
     import paddle
 
     return {

@@ -1,4 +1,4 @@
-"""Plans for a measured latency: chosen by a table of times, timed, and corrected until they are as fast as wished."""
+"""Plans for a target latency: chosen by the latency model, timed, and corrected until they reach the target."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from ocrslim.formats import Sensitivities
-from ocrslim.pruning import ChannelPruner, Cut, Scored
+from ocrslim.pruning import ChannelPruner, Cut, PrunableNetwork
 from ocrslim.selection.latency.benchmark import THREADS, Stopwatch
 from ocrslim.selection.latency.model import SAMPLES, LatencyCost, LatencyTable, describe_machine, measured_table
 from ocrslim.selection.select import Selection, permitted_counts, select
@@ -15,34 +15,36 @@ from ocrslim.utils import hash_value, progress_bar
 logger = logging.getLogger(__name__)
 
 LATENCY = "latency"
-_ALIGN = 8  # of channel counts, where `Prune.align` is empty: oneDNN computes in blocks of 8 or 16
-_CORRECTIONS = 4  # of what is asked of the table, where the finished network is faster or slower than predicted
-_TURNS = 25  # of a plan and the unpruned network: it is this one's time that counts, not what many have in common
-_ENOUGH = 0.01  # of the unpruned time: a plan that takes so much less than wished is near enough
+_ALIGN = 8  # alignment where `Prune.align` is empty: oneDNN computes in blocks of 8 or 16 channels
+_CORRECTIONS = 4  # attempts at most, each with the target corrected by the measured latency
+_TURNS = 25  # pairs of runs to time one plan: more than for a sample of the model
+_ENOUGH = 0.01  # tolerated saving beyond the target, relative to the unpruned time
 
 
-class LatencyGoal:
-    """Times of this machine, from its file or measured now, and plans for `Prune.target.latency`."""
+class LatencyTarget:
+    """The latency model of this machine, and plans for `Prune.target.latency`."""
 
-    def __init__(self, scored: Scored, pruner: ChannelPruner, table: Sensitivities):
-        options = scored.config.prune
+    def __init__(self, network: PrunableNetwork, pruner: ChannelPruner, table: Sensitivities):
+        options = network.config.prune
         self._options = options.model_copy(update={"align": options.align or _ALIGN})
-        self._architecture = scored.config.section("Architecture")
-        self._graph, self._pruner, self._table = scored.graph, pruner, table
-        self._shape = scored.config.task.nominal_shape
-        self._watch = Stopwatch(scored.model, scored.graph, scored.config.task)
+        self._architecture = network.config.section("Architecture")
+        self._graph, self._pruner, self._table = network.graph, pruner, table
+        self._shape = network.config.task.nominal_shape
+        self._watch = Stopwatch(network.model, network.graph, network.config.task)
         self._times = self._measured()
-        self._cost = LatencyCost(scored.graph, self._times)
+        self._cost = LatencyCost(network.graph, self._times)
         logger.info(
-            "latency: %d networks timed, described to %.1f %% with output channels in blocks of %d",
+            "latency: %d networks timed, model error %.1f %% with output channels in blocks of %d",
             *(len(self._times.samples), 100 * self._cost.error, self._cost.block),
         )
 
-    def reach(self, power: float) -> tuple[Selection, dict[str, float]]:
-        """A plan as fast as wished, and milliseconds on one thread: `before`, `predicted` and `measured`.
+    def plan(self, exponent: float) -> tuple[Selection, dict[str, float]]:
+        """Find a plan that reaches the target, and its milliseconds on one thread: `before`, `predicted`, `measured`.
 
-        Where the finished network is slower or faster than the table predicts, more or less is asked of the table, a
-        few times.
+        Where the measured latency differs from the predicted one, the target of the search is corrected, a few times.
+
+        Args:
+            exponent: of the layers' feature errors, see `select`.
 
         Raises:
             PlanError: the target cannot be reached.
@@ -51,10 +53,10 @@ class LatencyGoal:
         asked, found = fraction, []
         for _ in range(_CORRECTIONS):
             options = self._options.model_copy(update={"target": {LATENCY: asked}})
-            selection = select(self._graph, self._table, options, self._architecture, self._cost, power)
-            part = self._part(self._pruner.cuts(selection.ratios))
+            selection = select(self._graph, self._table, options, self._architecture, self._cost, exponent)
+            part = self._relative_time(self._pruner.cuts(selection.ratios))
             found.append((selection, part))
-            logger.info("latency: a plan takes %.1f %% less, %.1f %% are wished", 100 * (1 - part), 100 * fraction)
+            logger.info("latency: candidate saves %.1f %%, target %.1f %%", 100 * (1 - part), 100 * fraction)
             beyond = (1 - part) - fraction
             if 0 <= beyond <= _ENOUGH:
                 break
@@ -63,8 +65,8 @@ class LatencyGoal:
         full, predicted = self._times.full, 1 - (selection.saving or 0.0)
         return selection, {"before": full, "predicted": predicted * full, "measured": part * full}
 
-    def _part(self, cuts: Sequence[Cut]) -> float:
-        """Time of what `cuts` leave as part of the unpruned network's; measured once."""
+    def _relative_time(self, cuts: Sequence[Cut]) -> float:
+        """Time the network pruned by `cuts` relative to the unpruned one; measured once."""
         key = hash_value([[cut.key, cut.axis, list(cut.keep)] for cut in cuts])
         if key not in self._times.plans:
             self._times.plans[key] = self._watch.of_cuts(cuts, _TURNS)[1]
@@ -86,6 +88,6 @@ class LatencyGoal:
 
 
 def _slowest(found: Sequence[tuple[Selection, float]], limit: float) -> tuple[Selection, float]:
-    """The slowest of those within `limit`, which loses least; the fastest of all where none is."""
+    """Return the slowest within `limit`, which loses least, or the fastest if none is."""
     within = [one for one in found if one[1] <= limit]
     return max(within, key=lambda one: one[1]) if within else min(found, key=lambda one: one[1])

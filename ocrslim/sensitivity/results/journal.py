@@ -95,10 +95,7 @@ def _entry(line: Field, task: Task) -> Entry:
     if len({len(column) for column in columns}) != 1:
         raise ValueError(f"{line.place} has counts of unequal numbers of images")
     try:
-        rows = list(zip(*columns))
-        counts = [task.counts_of(numbers) for numbers in rows]
-        if counts != rows:
-            raise ValueError("counts that are no whole numbers")
+        counts = [task.counts_of(numbers) for numbers in zip(*columns)]
     except ValueError as fault:
         raise ValueError(f"{line.place} has {fault}") from None
     layer = None if line["layer"].value is None else line["layer"].text()

@@ -13,7 +13,7 @@ from ocrslim.errors import ArtifactError
 from ocrslim.formats import Sensitivities, read_sensitivities
 from ocrslim.graph import ChannelGraph
 from ocrslim.models import to_public, to_state_key
-from ocrslim.utils import Field, hash_value, read_json, shortened
+from ocrslim.utils import Field, hash_value, listed, read_json, shortened
 
 logger = logging.getLogger(__name__)
 
@@ -217,9 +217,7 @@ def load_table(
 
 def describe_changed(layers: Collection[str]) -> str:
     """Name the layers that have other channel groups, in words."""
-    names = sorted(layers)
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"measured with other channel groups of {', '.join(map(shortened, names[:3]))}{more}"
+    return f"measured with other channel groups of {listed(map(shortened, sorted(layers)))}"
 
 
 def unpruned_score(path: Path, metric: str) -> float | None:

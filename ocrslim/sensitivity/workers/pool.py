@@ -170,7 +170,7 @@ class ProcessWorkers:
     def _start(self) -> _Worker:
         ours, theirs = Pipe()
         number = theirs.fileno()
-        paths = [str(Path(ocrslim.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        paths = dict.fromkeys([str(Path(ocrslim.__file__).parents[1]), *sys.path])  # a task may come from anywhere
         settings = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         settings["GLIBC_TUNABLES"] = os.pathsep.join(filter(None, [os.environ.get("GLIBC_TUNABLES"), _HUGE_PAGES]))
         process = subprocess.Popen(

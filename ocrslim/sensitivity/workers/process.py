@@ -43,9 +43,11 @@ def _prepare(setup: Setup) -> tuple[Measurer, Callable[[], Finished]]:
     from ocrslim.data import EvalSet
     from ocrslim.evaluation import Scorer
     from ocrslim.inference import ActivationCache, GroupRunner, RuntimeNetwork, Variant
+    from ocrslim.tasks import register
     from ocrslim.utils import Clock
 
     clock = Clock()
+    register(setup.labelled.task)  # one from outside the package is not known here by itself
     images = EvalSet(setup.labelled, setup.config, setup.memory, setup.folder)
     network = RuntimeNetwork(setup.program, setup.arrays, setup.config.task.probe_shape, setup.use_gpu)
     activations = ActivationCache(network, images, setup.memory, setup.folder, clock)

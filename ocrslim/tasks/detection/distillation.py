@@ -1,4 +1,4 @@
-"""What a detector learns from its teacher beside features: the shrink map.
+"""Distillation of a detector: beside features, the teacher's shrink map.
 
 PP-OCRv2 distils detectors by their maps (Du et al., arXiv 2109.03144, section 2.1); of these only the shrink map is
 taken here, the one that inference reads. The threshold branch is not: weights imported from an inference model have

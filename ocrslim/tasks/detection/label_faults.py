@@ -1,4 +1,4 @@
-"""Labels that cannot be right, found beside the image that they belong to.
+"""Labels that cannot be right, found by comparison with their image.
 
 A label file can be well formed and wrong all the same: made for another size of the image, for the pixels before the
 camera's orientation, with the corners in another order. PaddleOCR passes over such boxes or scores them as missed, and
@@ -65,8 +65,8 @@ class Fault:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a look at the label of one image, beside the image, has shown.
+class LabelCheck:
+    """The comparison of an image's label with the image.
 
     Attributes:
         faults: of each kind that there is.
@@ -78,7 +78,7 @@ class Look:
     end: float | None = None
 
 
-def look_at(sample: Sample, size: tuple[int, int], turned: bool) -> Look:
+def check_label(sample: Sample, size: tuple[int, int], turned: bool) -> LabelCheck:
     """Compare the label of one image with the image.
 
     Args:
@@ -88,7 +88,7 @@ def look_at(sample: Sample, size: tuple[int, int], turned: bool) -> Look:
     boxes = json.loads(sample.label)
     rings = [np.asarray(box["points"], dtype=np.float64) for box in boxes]
     if not rings:
-        return Look()
+        return LabelCheck()
     fractions = _fractions(rings)
     stored = size[::-1] if turned else None
     misplaced = np.array([_outside(ring, size) for ring in rings]) & ~fractions
@@ -106,7 +106,7 @@ def look_at(sample: Sample, size: tuple[int, int], turned: bool) -> Look:
         for kind, mask in masks.items()
         if mask.any()
     )
-    return Look(faults, _end(rings, size) if len(rings) > 1 else None)
+    return LabelCheck(faults, _end(rings, size) if len(rings) > 1 else None)
 
 
 def line_faults(samples: Sequence[Sample]) -> tuple[Fault, ...]:
@@ -121,16 +121,18 @@ def line_faults(samples: Sequence[Sample]) -> tuple[Fault, ...]:
     return (Fault(LISTED_TWICE, boxes, first),) if first else ()
 
 
-def remarks(mode: str, samples: Sequence[Sample], readable: Sequence[Sample], looks: Iterable[Look]) -> list[str]:
-    """What looks wrong in the labels of a data set, a line each; arguments and errors as in `Task.remarks`."""
-    looks = list(looks)
-    found = [*line_faults(samples), *(fault for look in looks for fault in look.faults)]
-    lines = judged(mode, summed(found), sum(sample.items for sample in readable))
-    return lines + in_one_corner(mode, [look.end for look in looks if look.end is not None])
+def remarks(
+    mode: str, samples: Sequence[Sample], readable: Sequence[Sample], checks: Iterable[LabelCheck]
+) -> list[str]:
+    """List probable faults in the labels of a data set, a line each; arguments and errors as in `Task.remarks`."""
+    checks = list(checks)
+    found = [*line_faults(samples), *(fault for check in checks for fault in check.faults)]
+    lines = fault_lines(mode, summed(found), sum(sample.items for sample in readable))
+    return lines + in_one_corner(mode, [check.end for check in checks if check.end is not None])
 
 
 def summed(faults: Iterable[Fault]) -> dict[str, Fault]:
-    """The faults of each kind together, with the place of the first."""
+    """Return the faults of each kind together, with the place of the first."""
     found: dict[str, Fault] = {}
     for fault in faults:
         known = found.get(fault.kind)
@@ -138,8 +140,8 @@ def summed(faults: Iterable[Fault]) -> dict[str, Fault]:
     return found
 
 
-def judged(mode: str, faults: Mapping[str, Fault], boxes: int) -> list[str]:
-    """A line about each kind of fault.
+def fault_lines(mode: str, faults: Mapping[str, Fault], boxes: int) -> list[str]:
+    """Return a line about each kind of fault.
 
     Args:
         faults: by kind, as `summed` gives them.
@@ -161,12 +163,12 @@ def judged(mode: str, faults: Mapping[str, Fault], boxes: int) -> list[str]:
 
 
 def in_one_corner(mode: str, ends: Sequence[float]) -> list[str]:
-    """A line where the boxes of nearly all images end far from the right and lower borders.
+    """Return a line where the boxes of nearly all images end far from the right and lower borders.
 
     Labels made for a smaller copy of the images look like that, and nothing else in them is wrong.
 
     Args:
-        ends: of each image with several boxes, as `Look` has it.
+        ends: of each image with several boxes, as `LabelCheck` has it.
     """
     if len(ends) < _SOME_IMAGES or np.quantile(ends, 0.9) >= CORNER:
         return []
@@ -181,7 +183,7 @@ def _end(rings: Sequence[np.ndarray], size: tuple[int, int]) -> float:
 
 
 def _fractions(rings: Sequence[np.ndarray]) -> np.ndarray:
-    """Bool for each outline: all coordinates of the image are fractions of its sides."""
+    """Tell, for each outline, whether all coordinates of the image are fractions of its sides."""
     values = np.concatenate(rings)
     are = bool((values >= 0).all() and (values <= 1).all() and (values % 1 > 0).any())
     return np.full(len(rings), are)
@@ -194,7 +196,7 @@ def _crossed(rings: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _outside(ring: np.ndarray, size: tuple[int, int]) -> bool:
-    """Whether less than half of an outline's bounding box lies in the image."""
+    """Tell whether less than half of an outline's bounding box lies in the image."""
     low, high, end = ring.min(axis=0), ring.max(axis=0), np.array(size[::-1])
     shared = np.clip(np.minimum(high, end) - np.maximum(low, 0), 0, None)
     whole = np.maximum(high - low, 1e-6)

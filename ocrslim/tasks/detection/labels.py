@@ -75,7 +75,7 @@ def _is_coordinate(value: Any) -> bool:
 
 
 def is_tiny(points: list[list[float]]) -> bool:
-    """Whether a side of the box, upright or turned, is under `MIN_SIDE` pixels."""
+    """Tell whether a side of the box, upright or turned, is under `MIN_SIDE` pixels."""
     corners = np.asarray(points, dtype=np.float32)
     side = min(shorter_side(corners), *np.ptp(corners, axis=0))
     return bool(side < MIN_SIDE - 1e-3)

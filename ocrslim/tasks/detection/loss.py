@@ -32,12 +32,12 @@ def dice_loss(pred: Tensor, target: Tensor, mask: Tensor, eps: float = 1e-6) -> 
 
 
 def masked_l1_loss(pred: Tensor, target: Tensor, mask: Tensor, eps: float = 1e-6) -> Tensor:
-    """Mean absolute difference over the pixels of `mask`; 0 where the mask is empty."""
+    """Return the mean absolute difference over the pixels of `mask`; 0 where the mask is empty."""
     return ((pred - target).abs() * mask).sum() / (mask.sum() + eps)
 
 
 def balanced_bce_loss(pred: Tensor, target: Tensor, mask: Tensor, negative_ratio: float = 3.0) -> Tensor:
-    """Binary cross-entropy over all positive pixels and the hardest negative ones; a scalar.
+    """Return the binary cross-entropy over all positive pixels and the hardest negative ones; a scalar.
 
     Of the negatives inside `mask`, only the `negative_ratio` * (number of positives) with the highest
     loss count (online hard example mining), because background is most of every image. Without a
@@ -55,7 +55,7 @@ def balanced_bce_loss(pred: Tensor, target: Tensor, mask: Tensor, negative_ratio
 def balanced_dice_loss(
     pred: Tensor, target: Tensor, mask: Tensor, negative_ratio: float = 3.0, eps: float = _BALANCE_EPS
 ) -> Tensor:
-    """The Dice loss as PaddleOCR's balancing leaves it: unchanged, but 0 without a positive pixel.
+    """Return the Dice loss as PaddleOCR's balancing leaves it: unchanged, but 0 without a positive pixel.
 
     The Dice loss is one number for all pixels, so the hardest negatives are as hard as any other and
     mining reduces to a factor n / (n + eps), n being the pixels taken.
@@ -66,7 +66,7 @@ def balanced_dice_loss(
 
 
 def _balance(target: Tensor, mask: Tensor, negative_ratio: float) -> tuple[Tensor, Tensor, int, int]:
-    """Masks of positive and negative pixels, the number of positives and of negatives to take."""
+    """Return the masks of positive and negative pixels, the number of positives and of negatives to take."""
     positive, negative = target * mask, (1 - target) * mask
     count = int(positive.sum())
     return positive, negative, count, int(min(float(negative.sum()), count * negative_ratio))

@@ -12,7 +12,7 @@ _NEAR = 1e-6  # how close to a threshold the slower, exactly PaddleOCR's, formul
 
 
 class ImageCounts(NamedTuple):
-    """What one image adds: boxes to find, boxes found (both without "don't care") and pairs of the two."""
+    """The counts of one image: boxes to find, boxes found (both without "don't care") and pairs of the two."""
 
     gt: int
     pred: int
@@ -78,7 +78,7 @@ def match(
 
 
 def _falls_on(regions: np.ndarray, detected: np.ndarray, area_precision: float) -> np.ndarray:
-    """Bool [len(detected)]: most of the detection lies in one of the regions."""
+    """Tell, bool [len(detected)], whether most of a detection lies in one of the regions."""
     result = np.zeros(len(detected), dtype=bool)
     at, which = _overlapping(regions, detected)
     inside = shapely.area(shapely.intersection(regions[at], detected[which]))
@@ -87,7 +87,7 @@ def _falls_on(regions: np.ndarray, detected: np.ndarray, area_precision: float) 
 
 
 def _pairs(labelled: np.ndarray, detected: np.ndarray, iou: float) -> int:
-    """Number of pairs, taken greedily in the order of labels, then of detections."""
+    """Return the number of pairs, taken greedily in the order of labels, then of detections."""
     at, which = _overlapping(labelled, detected)
     good = _ious(labelled[at], detected[which], iou) > iou
     taken_labels: set[int] = set()
@@ -113,7 +113,7 @@ def _valid_polygons(points: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarra
 
 
 def _overlapping(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (i, j), ordered by i then j, of the pairs whose bounding boxes share more than an edge."""
+    """Return the indices (i, j), ordered by i then j, of the pairs whose bounding boxes share more than an edge."""
     a, b = shapely.bounds(first).reshape(-1, 1, 4), shapely.bounds(second).reshape(1, -1, 4)
     low, high = np.maximum(a[..., :2], b[..., :2]), np.minimum(a[..., 2:], b[..., 2:])
     at, which = np.nonzero((low < high).all(axis=-1))
@@ -121,7 +121,7 @@ def _overlapping(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _ious(first: np.ndarray, second: np.ndarray, threshold: float) -> np.ndarray:
-    """Intersection over union, pair by pair.
+    """Return the intersection over union, pair by pair.
 
     The union's area is the sum less the intersection, which is cheaper than the union itself; only next
     to the threshold, where the last bit decides, the union is built as PaddleOCR builds it.

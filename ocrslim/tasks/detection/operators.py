@@ -93,7 +93,7 @@ WidthHeight = Annotated[list[Side], TWO, expected(f"width and height: {_EACH_SID
 Jitter = Annotated[Any, one_or_two(0, 10, 0), expected("a number from 0 to 10, or two")]
 Degrees = Annotated[Any, one_or_two(-360, 360, -360), expected("degrees, or two of them")]
 
-# The augmenters that PaddleOCR names itself; others are albumentations' and judged by it.
+# The augmenters that PaddleOCR names itself; others are albumentations', which checks them.
 _AUGMENTERS: dict[str, dict[str, Any]] = {
     "Fliplr": {"p": ZeroToOne},
     "Flipud": {"p": ZeroToOne},
@@ -123,7 +123,7 @@ def augmenters(value: Any) -> list[Any]:
 
 
 def augmenter(item: Any) -> tuple[str, Mapping[str, Any]]:
-    """The type and the arguments of one augmenter, which may also be a list of the two."""
+    """Return the type and the arguments of one augmenter, which may also be a list of the two."""
     if isinstance(item, list) and len(item) in (1, 2):
         item = dict(zip(("type", "args"), item))
     refuse_unless(isinstance(item, dict) and set(item) <= {"type", "args"}, f"an item is {shortened(repr(item))}")

@@ -1,4 +1,4 @@
-"""What a list of transforms has to hold, and in which order, for a DB detector to learn from it or to be scored."""
+"""Checks of a list of transforms: which ones training or evaluating a DB detector needs, and in which order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 TRAIN, EVAL = "Train", "Eval"
-# What the loss takes by their places.
+# The tensors that the loss takes, in this order.
 TENSORS = ["image", "threshold_map", "threshold_mask", "shrink_map", "shrink_mask"]
 _ONCE = {
     TRAIN: (
@@ -21,9 +21,9 @@ _ONCE = {
     EVAL: ("DecodeImage", "DetLabelEncode", "DetResizeForTest", "NormalizeImage", "ToCHWImage"),
 }
 _AT_MOST_ONCE = {TRAIN: ("CopyPaste",), EVAL: ("KeepKeys",)}
-# What brings images to one size, and which argument says it.
+# Operators that bring images to one size, and the argument that sets it.
 _SIZERS = {"EastRandomCropData": "size", "Resize": "size", "SquareResizePad": "target_size"}
-# What gives images a size of its own making; of the augmenters those that do not.
+# Operators that change the size of an image; then the augmenters of `IaaAugment` that do not.
 _RESIZING = ("IaaAugment", "RandomScaling", "RandomCropFlip", "RandomCropPolyInstances", "RandomRotatePolyInstances")
 _KEEPING = {"Fliplr", "Flipud", "Affine"}
 STRIDE = 32  # the network halves an image five times
@@ -42,7 +42,7 @@ Transforms = Sequence[Mapping[str, Any]]
 
 
 def pipeline_faults(transforms: Transforms, mode: str) -> list[str]:
-    """What is wrong with the transforms of `mode`, Train or Eval, taken together; one line each."""
+    """List the faults of the transforms of `mode`, Train or Eval, taken together; one line each."""
     named = [(str(name), options or {}) for entry in transforms for name, options in entry.items()]
     names = [name for name, _ in named]
     faults = [*_missing(names, mode), *_repeated(names, mode), *_foreign(names, mode)]
@@ -50,7 +50,7 @@ def pipeline_faults(transforms: Transforms, mode: str) -> list[str]:
 
 
 def copy_paste_faults(transforms: Transforms, taken: int) -> list[str]:
-    """What is wrong with `ext_op_transform_idx`: `taken` operators make the image that `CopyPaste` takes text from."""
+    """List the faults of `ext_op_transform_idx`: `taken` operators make the image that `CopyPaste` takes text from."""
     names = [str(name) for entry in transforms for name in entry]
     if "CopyPaste" not in names or "DetLabelEncode" not in names:
         return []
@@ -91,7 +91,7 @@ def _foreign(names: Sequence[str], mode: str) -> list[str]:
 
 
 def _order(named: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]:
-    """The first operator that stands behind one that has to follow it."""
+    """Report the first operator that stands behind one that has to follow it."""
     places = [(_place(name, options), name) for name, options in named]
     for (first, earlier), (second, later) in zip(places, places[1:]):
         if second < first:
@@ -113,7 +113,7 @@ def _sized_last(named: Sequence[tuple[str, Mapping[str, Any]]], mode: str) -> li
 
 
 def _keeps_size(options: Mapping[str, Any]) -> bool:
-    """Whether these are the options of an `IaaAugment` that leaves sizes alone."""
+    """Tell whether an `IaaAugment` with these options keeps the size of an image."""
     listed = options.get("augmenter_args")
     return listed is not None and all(
         (item.get("type") if isinstance(item, Mapping) else item[0]) in _KEEPING for item in listed
@@ -127,7 +127,7 @@ def _place(name: str, options: Mapping[str, Any]) -> int:
 
 
 def _together(options: Mapping[str, Mapping[str, Any]], mode: str) -> list[str]:
-    """What concerns an argument because of what follows: the loss, and the network with its sizes."""
+    """List the faults of arguments that the loss or the network's sizes rule out."""
     if mode == EVAL:
         resize = options["DetResizeForTest"]
         sides = resize.get("image_shape", [])

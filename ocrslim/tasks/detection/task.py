@@ -53,13 +53,17 @@ class Detection(Task):
         polygons = [np.asarray(polygon, dtype=np.float32) for polygon in data["polys"]][: sample.items]
         return metric.Boxes(polygons, np.asarray(data["ignore_tags"], dtype=bool)[: sample.items])
 
-    def look_at(self, sample: Sample, size: Size, turned: bool) -> label_faults.Look:
-        return label_faults.look_at(sample, size, turned)
+    def check_label(self, sample: Sample, size: Size, turned: bool) -> label_faults.LabelCheck:
+        return label_faults.check_label(sample, size, turned)
 
     def remarks(
-        self, mode: str, samples: Sequence[Sample], readable: Sequence[Sample], looks: Iterable[label_faults.Look]
+        self,
+        mode: str,
+        samples: Sequence[Sample],
+        readable: Sequence[Sample],
+        checks: Iterable[label_faults.LabelCheck],
     ) -> list[str]:
-        return label_faults.remarks(mode, samples, readable, looks)
+        return label_faults.remarks(mode, samples, readable, checks)
 
     def describe(self, samples: Sequence[Sample]) -> str:
         care = sum(sample.care for sample in samples)
@@ -90,14 +94,14 @@ class Detection(Task):
         return transforms.without_chance(operators)
 
     def calibration_input(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """A square somewhere in the image; what is smaller is padded with zeros, the mean colour."""
+        """Return a square somewhere in the image; what is smaller is padded with zeros, the mean colour."""
         lacking = [max(0, CROP - side) for side in image.shape[2:]]
         image = np.pad(image, ((0, 0), (0, 0), *((0, number) for number in lacking)))
         top, left = (int(rng.integers(side - CROP + 1)) for side in image.shape[2:])
         return np.ascontiguousarray(image[:, :, top : top + CROP, left : left + CROP])
 
     def part(self, image: np.ndarray, item: Any) -> np.ndarray:
-        """A part of the image with text in its middle."""
+        """Return a part of the image with text in its middle."""
         height, width = image.shape[2:]
         polygons = item.target.polygons
         centre = polygons[0].mean(axis=0) * item.shape[0, [3, 2]] if polygons else np.array([width, height]) / 2
@@ -106,7 +110,7 @@ class Detection(Task):
         return np.ascontiguousarray(image[:, :, top:bottom, left:right])
 
     def output(self, result: Mapping[str, Any]) -> Any:
-        """The shrink map, [N, 1, H, W]."""
+        """Return the shrink map, [N, 1, H, W]."""
         return result["maps"]
 
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
@@ -131,6 +135,8 @@ class Detection(Task):
         return metric.match(prediction, target.polygons, target.ignored)
 
     def counts_of(self, numbers: Sequence[float]) -> Counts:
+        if any(number != int(number) for number in numbers):
+            raise ValueError("counts of boxes that are no whole numbers")
         return metric.ImageCounts(*(int(number) for number in super().counts_of(numbers)))
 
     def scores(self, counts: Iterable[Counts]) -> dict[str, float]:
@@ -159,7 +165,7 @@ class Detection(Task):
         return build_loss(section)
 
     def distilled(self, section: Mapping[str, Any]) -> Distilled:
-        """The neck's features and the shrink map; of the threshold branch nothing (see `distillation`)."""
+        """Return the neck's features and the shrink map; of the threshold branch nothing (see `distillation`)."""
         from ocrslim.tasks.detection.distillation import map_loss
 
         return Distilled(

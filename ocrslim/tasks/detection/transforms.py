@@ -15,21 +15,21 @@ from ocrslim.tasks.detection.geometry import shorter_side
 
 
 def improved(operator: Operator) -> Operator:
-    """The stand-in for an operator of PaddleOCR, where there is one; else itself."""
+    """Return the stand-in for an operator of PaddleOCR, where there is one; else itself."""
     from ocrslim.ppocr import imaug
 
     return CopyPaste(operator) if isinstance(operator, imaug.CopyPaste) else operator
 
 
 def resized(operator: Operator, size: Size) -> Size | None:
-    """Height and width that `DetResizeForTest` makes of an image; None for other operators."""
+    """Return the height and width that `DetResizeForTest` makes of an image; None for other operators."""
     from ocrslim.ppocr import imaug
 
     return input_size(operator, size) if isinstance(operator, imaug.DetResizeForTest) else None
 
 
 def input_size(resize: Any, size: Size) -> Size:
-    """What PaddleOCR's operator `DetResizeForTest` makes of an image, without making it.
+    """Compute the size that PaddleOCR's operator `DetResizeForTest` gives an image.
 
     Args:
         resize: the operator, as built.
@@ -65,22 +65,22 @@ def _padded(side: float) -> int:
 
 
 def without_chance(operators: Sequence[Operator]) -> list[Operator]:
-    """The same operators without chance: no augmentation, and the whole image instead of a crop."""
+    """Return the operators without randomness: no augmentation, and the whole image instead of a crop."""
     from ocrslim.ppocr import imaug
 
-    calm: list[Operator] = []
+    kept: list[Operator] = []
     for operator in operators:
         if isinstance(operator, (imaug.IaaAugment, CopyPaste)):
             continue
         if isinstance(operator, imaug.EastRandomCropData):
             operator = copy.copy(operator)
             operator.max_tries = 0
-        calm.append(operator)
-    return calm
+        kept.append(operator)
+    return kept
 
 
 def require_augmenters(listed: Sequence[Any]) -> None:
-    """Refuse augmenters that there are none of, by name.
+    """Refuse unknown augmenters, by name.
 
     Raises:
         RefusedArguments: such a one, with the nearest.

@@ -9,8 +9,8 @@ from ocrslim.training.callbacks import Callback, TrainingStatus
 from ocrslim.training.checkpointing.run_folder import RunFolder
 from ocrslim.training.checkpointing.snapshot import check_finite
 from ocrslim.training.checkpointing.state_file import LATEST, WEIGHTS_SUFFIX, save_state, save_summary, save_weights
-from ocrslim.training.rollback import Rollback
-from ocrslim.training.train_step import TrainStep
+from ocrslim.training.optimization.rollback import Rollback
+from ocrslim.training.optimization.train_step import TrainStep
 
 SAVE_SECONDS = 60.0
 

@@ -12,7 +12,6 @@ from typing import Any
 from ocrslim.config import Config
 from ocrslim.errors import TrainingError
 from ocrslim.pruning import Plan
-from ocrslim.training.amp import mixed
 from ocrslim.training.checkpointing.layout import EPOCH, run_files, with_suffix
 from ocrslim.training.checkpointing.state_file import (
     BEST,
@@ -24,6 +23,7 @@ from ocrslim.training.checkpointing.state_file import (
     load_state,
     plain,
 )
+from ocrslim.training.optimization.amp import mixed
 from ocrslim.utils import same_place
 
 RANKS = "processes"  # in a fingerprint

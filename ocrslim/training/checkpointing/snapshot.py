@@ -14,8 +14,8 @@ from paddle.optimizer import Optimizer
 
 from ocrslim.errors import TrainingError
 from ocrslim.models import state_arrays
-from ocrslim.training.ema import WeightAverage
 from ocrslim.training.monitoring.history import Progress
+from ocrslim.training.optimization.ema import WeightAverage
 
 Arrays = dict[str, np.ndarray]
 

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from ocrslim.training.callbacks import Callback, Divergence, TrainingStatus
 from ocrslim.training.monitoring.history import Progress
-from ocrslim.training.rollback import MAX_ROLLBACKS
+from ocrslim.training.optimization.rollback import MAX_ROLLBACKS
 
 logger = logging.getLogger(__name__)
 

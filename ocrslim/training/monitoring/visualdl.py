@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ocrslim.config import Config
-from ocrslim.errors import ConfigError, last_line
+from ocrslim.errors import ConfigError
 from ocrslim.training.callbacks import Callback, Divergence, TrainingStatus
 from ocrslim.training.monitoring.history import Progress
-from ocrslim.utils import MIB, check_writable, open_regular, write_error
+from ocrslim.utils import MIB, check_writable, last_line, open_regular, write_error
 
 FOLDER, PATTERN = "vdl", "vdlrecords.*"
 _TRAIN, _EVAL = "TRAIN/", "EVAL/"

@@ -15,8 +15,8 @@ from ocrslim.errors import DataError, TrainingError
 from ocrslim.graph.frontends.dygraph import trace
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.plan import Cut, Plan, combine
-from ocrslim.pruning.refit import recover as recovery
-from ocrslim.pruning.refit.recover import recover
+from ocrslim.pruning.refit import refitting
+from ocrslim.pruning.refit.refitting import refit_layers
 from ocrslim.pruning.surgery import apply_plan, named_tensors
 
 SHAPE = (1, 3, 8, 8)
@@ -141,7 +141,7 @@ def test_the_output_comes_closer_on_inputs_never_seen(kind):
     paddle.seed(1)
     teacher, student, plan = pair(kind())
     before = distance(teacher, student)
-    found = recover(teacher, student, plan, images(256, 5), seed=0)
+    found = refit_layers(teacher, student, plan, images(256, 5), seed=0)
     assert distance(teacher, student) < 0.85 * before
     assert found.refitted and all(layer.after < layer.before for layer in found.refitted)
 
@@ -161,7 +161,7 @@ def test_channels_that_others_make_up_are_recovered_exactly(kind):
         tensor.set_value(np.moveaxis(value, 0, where).copy())
     student, plan = remove(teacher, master, [1])
     assert distance(teacher, student) > 0.01
-    recover(teacher, student, plan, images(64, 5), seed=0)
+    refit_layers(teacher, student, plan, images(64, 5), seed=0)
     assert distance(teacher, student) < 1e-4
 
 
@@ -174,7 +174,7 @@ def test_a_linear_combination_is_recovered_exactly_and_its_constant_by_the_norm(
     teacher.first.bias.set_value(bias)
     student, plan = remove(teacher, "first.weight", [7])
     assert distance(teacher, student) > 0.1
-    recover(teacher, student, plan, images(64, 5), seed=0)
+    refit_layers(teacher, student, plan, images(64, 5), seed=0)
     assert distance(teacher, student) < 1e-4
     assert not np.array_equal(student.norm._mean.numpy(), teacher.norm._mean.numpy())
 
@@ -182,7 +182,7 @@ def test_a_linear_combination_is_recovered_exactly_and_its_constant_by_the_norm(
 def test_a_network_that_lost_nothing_keeps_its_weights():
     teacher = randomise(networks.Residual())
     student, plan = copy.deepcopy(teacher), Plan({}, ())
-    found = recover(teacher, student, plan, images(8, 5), seed=0)
+    found = refit_layers(teacher, student, plan, images(8, 5), seed=0)
     assert not found.refitted
     for (_, before), (_, after) in zip(named_tensors(teacher), named_tensors(student)):
         assert np.array_equal(before.numpy(), after.numpy())
@@ -201,9 +201,9 @@ def test_a_refit_that_is_worse_on_inputs_held_back_is_rejected_and_changes_nothi
     teacher, student, plan = pair(networks.Residual())
     teacher.__class__ = OtherInputs
     before = student.end.weight.numpy(), student.end.bias.numpy()
-    found = recover(teacher, student, plan, images(40, 5), seed=0, ridges=(1e-9,), positions=80)
+    found = refit_layers(teacher, student, plan, images(40, 5), seed=0, ridges=(1e-9,), positions=80)
     end = {layer.name: layer for layer in found.layers}["end"]
-    assert "worse" in end.left and not end.after < end.before
+    assert "worse" in end.skipped and not end.after < end.before
     assert np.array_equal(student.end.weight.numpy(), before[0])
     assert np.array_equal(student.end.bias.numpy(), before[1])
 
@@ -213,7 +213,7 @@ def test_with_a_teacher_that_looks_at_other_inputs_the_output_does_not_come_clos
     unpruned = copy.deepcopy(teacher)
     before = distance(unpruned, student)
     teacher.__class__ = OtherInputs
-    recover(teacher, student, plan, images(256, 5), seed=0)
+    refit_layers(teacher, student, plan, images(256, 5), seed=0)
     assert distance(unpruned, student) > before
 
 
@@ -221,7 +221,7 @@ def test_the_teacher_and_the_modes_of_both_stay_as_they_were():
     teacher, student, plan = pair(networks.Residual())
     before = {key: tensor.numpy() for key, tensor in named_tensors(teacher)}
     teacher.train()
-    recover(teacher, student, plan, images(8, 5), seed=0)
+    refit_layers(teacher, student, plan, images(8, 5), seed=0)
     assert teacher.training and not student.training
     assert all(np.array_equal(before[key], tensor.numpy()) for key, tensor in named_tensors(teacher))
     assert not any(layer._forward_pre_hooks for layer in (*teacher.sublayers(), *student.sublayers()))
@@ -230,7 +230,7 @@ def test_the_teacher_and_the_modes_of_both_stay_as_they_were():
 def test_the_seed_decides_the_weights():
     def weights(seed: int) -> np.ndarray:
         teacher, student, plan = pair(networks.Residual())
-        recover(teacher, student, plan, images(64, 5), seed=seed, positions=1024)
+        refit_layers(teacher, student, plan, images(64, 5), seed=seed, positions=1024)
         return student.end.weight.numpy()
 
     paddle.seed(0)
@@ -242,10 +242,10 @@ def test_the_seed_decides_the_weights():
 
 
 def test_the_mean_of_a_norm_behind_two_layers_stays(monkeypatch):
-    monkeypatch.setattr(recovery, "_rebase", lambda *_: None)
+    monkeypatch.setattr(refitting, "_rebase", lambda *_: None)
     teacher, student, plan = pair(SharedNorm())
     before = student.norm._mean.numpy()
-    assert recover(teacher, student, plan, images(64, 5), seed=0).refitted
+    assert refit_layers(teacher, student, plan, images(64, 5), seed=0).refitted
     assert np.array_equal(student.norm._mean.numpy(), before)
 
 
@@ -257,13 +257,13 @@ def test_in_training_the_network_begins_as_it_is_in_eval_mode(kind, monkeypatch)
     def modes() -> list[np.ndarray]:
         paddle.seed(1)
         teacher, student, plan = pair(kind())
-        recover(teacher, student, plan, inputs, seed=0)
+        refit_layers(teacher, student, plan, inputs, seed=0)
         made = [student(fresh).numpy()]
         student.train()
         return [*made, student(fresh).numpy()]
 
     rebased, training = modes()
-    monkeypatch.setattr(recovery, "_rebase", lambda *_: None)
+    monkeypatch.setattr(refitting, "_rebase", lambda *_: None)
     kept, kept_training = modes()
     assert np.abs(rebased - kept).max() < 1e-3 * np.abs(kept).max(), "what the norms do stays the same"
     if kind is TransposedHead:  # two layers cannot both be as in training
@@ -272,25 +272,25 @@ def test_in_training_the_network_begins_as_it_is_in_eval_mode(kind, monkeypatch)
 
 def test_layers_that_cannot_be_refitted_are_named_with_the_reason():
     teacher, student, plan = pair(Twice())
-    found = recover(teacher, student, plan, images(8, 5), seed=0)
-    assert {layer.name: layer.left for layer in found.layers}["shared"] == "runs more than once"
+    found = refit_layers(teacher, student, plan, images(8, 5), seed=0)
+    assert {layer.name: layer.skipped for layer in found.layers}["shared"] == "runs more than once"
     teacher, student, plan = pair(networks.Transposed())
-    found = recover(teacher, student, plan, images(8, 5), seed=0)
-    assert "groups" in {layer.name: layer.left for layer in found.layers}["each"]
+    found = refit_layers(teacher, student, plan, images(8, 5), seed=0)
+    assert "groups" in {layer.name: layer.skipped for layer in found.layers}["each"]
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_too_few_images_are_refused(count):
     teacher, student, plan = pair(networks.Residual())
     with pytest.raises(DataError, match=rf"{count} calibration image.*at least 4.*Train.dataset.label_file_list"):
-        recover(teacher, student, plan, images(count, 5), seed=0)
+        refit_layers(teacher, student, plan, images(count, 5), seed=0)
 
 
 def test_images_of_several_shapes_are_refused():
     teacher, student, plan = pair(networks.Residual())
     inputs = [*images(4, 5), *images(1, 5, (1, 3, 8, 16))]
     with pytest.raises(DataError, match=r"\(1, 3, 8, 8\) and \(1, 3, 8, 16\)"):
-        recover(teacher, student, plan, inputs, seed=0)
+        refit_layers(teacher, student, plan, inputs, seed=0)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -298,12 +298,12 @@ def test_numbers_that_are_not_finite_are_an_error_that_names_the_layer(value):
     teacher, student, plan = pair(networks.Residual())
     inputs = images(8, 5)
     inputs[3][0, 0, 0, 0] = value
-    with pytest.raises(TrainingError, match="recovery: stem .*not finite"):
-        recover(teacher, student, plan, inputs, seed=0)
+    with pytest.raises(TrainingError, match="refit: stem .*not finite"):
+        refit_layers(teacher, student, plan, inputs, seed=0)
 
 
 def test_another_architecture_is_refused():
     teacher, _, plan = pair(networks.Residual())
     _, student, _ = pair(networks.Concat())
     with pytest.raises(TrainingError, match="no layer"):
-        recover(teacher, student, plan, images(8, 5), seed=0)
+        refit_layers(teacher, student, plan, images(8, 5), seed=0)

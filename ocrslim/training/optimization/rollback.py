@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 
 from ocrslim.training.checkpointing.snapshot import Snapshot
-from ocrslim.training.divergence import is_stable
 from ocrslim.training.monitoring.history import Progress
-from ocrslim.training.train_step import TrainStep
+from ocrslim.training.optimization.divergence import is_stable
+from ocrslim.training.optimization.train_step import TrainStep
 
 MAX_ROLLBACKS = 3
 GOOD_STEPS = 100  # between two states that can be gone back to

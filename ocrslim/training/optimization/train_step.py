@@ -7,13 +7,19 @@ from typing import Any
 
 from paddle import Tensor, nn
 
-from ocrslim.training.amp import build_precision
 from ocrslim.training.checkpointing.snapshot import Snapshot, put_back, take
-from ocrslim.training.divergence import Diverged, agreed_loss, check_gradients, check_loss, check_predictions
-from ocrslim.training.ema import WeightAverage, build_average
 from ocrslim.training.job import TrainingJob
 from ocrslim.training.monitoring.history import Progress
-from ocrslim.training.optimizers import build_optimizer
+from ocrslim.training.optimization.amp import build_precision
+from ocrslim.training.optimization.divergence import (
+    Diverged,
+    agreed_loss,
+    check_gradients,
+    check_loss,
+    check_predictions,
+)
+from ocrslim.training.optimization.ema import WeightAverage, build_average
+from ocrslim.training.optimization.optimizers import build_optimizer
 from ocrslim.training.span import Span
 
 _STATISTICS = ("._mean", "._variance")  # of a batch norm

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.formats.faults import FormatFault, shown
+from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.programs.protobuf import parse_message
 from ocrslim.formats.programs.tensor_shapes import known_shape
+from ocrslim.utils import printable
 
 # onnx.proto: TensorProto.DataType -> NumPy's type, and the field that holds the values where `raw_data` does not
 _TYPES = {
@@ -47,7 +48,7 @@ def _array(name: str, tensor: Any) -> np.ndarray:
 
     if tensor.data_location == _EXTERNAL or tensor.external_data:
         raise FormatFault(
-            f"{shown(name)} lies in another file, which is not opened (save the model with its arrays in it: "
+            f"{printable(name)} lies in another file, which is not opened (save the model with its arrays in it: "
             "onnx.save without save_as_external_data)"
         )
     shape = known_shape(name, tensor.dims)
@@ -56,8 +57,8 @@ def _array(name: str, tensor: Any) -> np.ndarray:
     raw = len(tensor.raw_data)
     found = raw / np.dtype(dtype).itemsize if raw else len(getattr(tensor, field))
     if found != expected:
-        raise FormatFault(f"{shown(name)} has {found:g} values, its shape {list(shape)} asks for {expected}")
+        raise FormatFault(f"{printable(name)} has {found:g} values, its shape {list(shape)} asks for {expected}")
     try:
         return onnx.numpy_helper.to_array(tensor)
     except (ValueError, TypeError, OverflowError) as error:
-        raise FormatFault(f"{shown(name)}: {shown(error)}") from None
+        raise FormatFault(f"{printable(name)}: {printable(error)}") from None

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ocrslim.formats.faults import FormatFault, shown
+from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.programs.protobuf import parse_message
 from ocrslim.formats.programs.tensor_shapes import Shape, known_shape
+from ocrslim.utils import printable
 
 # framework.proto: VarType.Type -> NumPy
 _DTYPES = {2: "<i4", 3: "<i8", 4: "<f2", 5: "<f4", 6: "<f8"}
@@ -21,7 +22,7 @@ class OtherProgram(FormatFault):
 
 
 def read_tensors(data: bytes, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
-    """The arrays in `data`, which are read-only, by the names in `shapes`.
+    """Return the arrays in `data`, which are read-only, by the names in `shapes`.
 
     Raises:
         OtherProgram: arrays of other shapes, or more of them.
@@ -33,9 +34,9 @@ def read_tensors(data: bytes, shapes: Mapping[str, Shape]) -> dict[str, np.ndarr
         try:
             arrays[name], place = _read_tensor(data, place)
         except FormatFault as fault:
-            raise FormatFault(f"damaged at {shown(name)} ({fault}), expected {len(shapes)} arrays") from None
+            raise FormatFault(f"damaged at {printable(name)} ({fault}), expected {len(shapes)} arrays") from None
         if arrays[name].shape != shapes[name]:
-            raise OtherProgram(f"{shown(name)} has shape {list(arrays[name].shape)}, expected {list(shapes[name])}")
+            raise OtherProgram(f"{printable(name)} has shape {list(arrays[name].shape)}, expected {list(shapes[name])}")
     if place != len(data):
         raise OtherProgram(f"{len(data) - place} bytes are left after {len(shapes)} arrays")
     return arrays
@@ -61,3 +62,17 @@ def _read_tensor(data: bytes, place: int) -> tuple[np.ndarray, int]:
     if end > len(data):
         raise FormatFault(f"{end - len(data)} bytes are missing")
     return np.frombuffer(data, dtype, count, place).reshape(shape), end
+
+
+def write_tensors(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Encode float32 arrays as a stream, as `read_tensors` reads it."""
+    return b"".join(_tensor_bytes(arrays[name]) for name in sorted(arrays))
+
+
+def _tensor_bytes(array: np.ndarray) -> bytes:
+    """Encode one array (lod_tensor.cc): version, levels, version, TensorDesc, values."""
+    from paddle.base.proto import framework_pb2
+
+    description = framework_pb2.VarType.TensorDesc(data_type=framework_pb2.VarType.FP32, dims=array.shape)
+    head = description.SerializeToString()
+    return _HEADER.pack(0, 0, 0, len(head)) + head + array.tobytes()
