@@ -60,8 +60,14 @@ def paired_difference(
         return _mean_hmeans(sides[0], images, axis) - _mean_hmeans(sides[1], images, axis)
 
     images, rng = np.arange(len(sides[0][0])), np.random.default_rng(seed)
+    # `random_state`: the newer name `rng` is unknown to scipy 1.13, the last one for Python 3.9
     drawn = bootstrap(
-        (images,), difference, n_resamples=resamples, confidence_level=_CONFIDENCE, method="percentile", rng=rng
+        (images,),
+        difference,
+        n_resamples=resamples,
+        confidence_level=_CONFIDENCE,
+        method="percentile",
+        random_state=rng,
     )
     low, high = drawn.confidence_interval
     return Difference(float(difference(images)), float(drawn.bootstrap_distribution.mean()), float(low), float(high))
