@@ -119,15 +119,18 @@ class Model:
 
     def predict(self, image: str | Path) -> Any:
         """Predict for one image file: for detection polygons [k, 2] in pixels."""
-        engine = open_engine(self.config) if self._exported else DygraphEngine(self.network.model)
-        prepared = Preprocessor(self.config, NetworkMemory(engine, self.config.task))(image)
-        return post_processor(self.config)(engine(prepared.image), prepared.shape)
+        return self._predict(image)[1]
 
     def draw(self, image: str | Path) -> Picture:
         """Predict for one image file and draw the prediction into it."""
-        config = self.config
-        pixels = Preprocessor(config)(image).pixels
-        return Picture(config.task.draw(pixels, self.predict(image))[:, :, ::-1])
+        pixels, prediction = self._predict(image)
+        return Picture(self.config.task.draw(pixels, prediction)[:, :, ::-1])
+
+    def _predict(self, image: str | Path) -> tuple[np.ndarray, Any]:
+        """Decode an image file and predict for it: its pixels, blue green red, and the prediction."""
+        engine = open_engine(self.config) if self._exported else DygraphEngine(self.network.model)
+        prepared = Preprocessor(self.config, NetworkMemory(engine, self.config.task))(image)
+        return prepared.pixels, post_processor(self.config)(engine(prepared.image), prepared.shape)
 
     def fit(
         self,
