@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from ocrslim.config.origins import Origins
 from ocrslim.config.overrides import Override, apply_override, lookup, quoted
 from ocrslim.config.schema import ALIASES, REPLACED, configuration
-from ocrslim.schema import FAULT, ReadAs, Section, described, one_of
+from ocrslim.schema import FAULT, OpenSection, ReadAs, Section, described, one_of
 from ocrslim.tasks import TaskSchema, task_types
 from ocrslim.utils import shortened
 
@@ -93,14 +93,14 @@ class Checker:
         for index, (entry, name) in enumerate(zip(entries, names)):
             place = name if names.count(name) == 1 else f"{index}.{name}"
             options, key = entry[name], f"{mode}.dataset.transforms.{place}"
-            if name not in transforms:
+            if name not in transforms and not self.task.open:
                 near = difflib.get_close_matches(name, transforms, n=1)
                 known = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(transforms)}"
                 self._fault(f"{mode}.dataset.transforms.{index}", f"unknown transform {shortened(name)!r}: {known}")
             elif options is not None and not isinstance(options, dict):
                 self._unexpected(key, f"found {shortened(repr(options))}", "arguments by their names, or nothing")
             else:
-                checked = self._read(transforms[name], options or {}, key, name)
+                checked = self._read(transforms.get(name, OpenSection), options or {}, key, name)
                 entry[name] = options if options is None else checked
 
     def _report(self, kind: type[Section], given: Any, prefix: str, owner: str, error: ErrorDetails) -> None:

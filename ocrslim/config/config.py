@@ -20,7 +20,7 @@ from ocrslim.config.overrides import lookup, parse_overrides
 from ocrslim.config.schema import PruneOptions
 from ocrslim.config.yaml_reader import read_yaml
 from ocrslim.errors import ConfigError
-from ocrslim.tasks import DEFAULT, Task, TaskSchema, task_of, task_types
+from ocrslim.tasks import DEFAULT, Task, task_of, task_types
 from ocrslim.utils import write_text
 
 __all__ = ["Config", "PruneOptions", "load_config"]
@@ -70,8 +70,8 @@ class Config:
 
     @property
     def task(self) -> Task:
-        """The task of the model, by `Architecture.model_type`."""
-        return task_of(self.get("Architecture.model_type", DEFAULT))
+        """The task of the model, by `Architecture.model_type`, as this configuration has it."""
+        return task_of(self.get("Architecture.model_type", DEFAULT)).configured(self.tree)
 
     @property
     def main_indicator(self) -> str:
@@ -116,7 +116,7 @@ class Config:
         Raises:
             ConfigError: they are not; one line for each fault.
         """
-        schema, problems = _task(lookup(self.tree, MODEL_TYPE)), []
+        schema, problems = _task(lookup(self.tree, MODEL_TYPE)).schema_of(self.tree), []
         for mode in modes:
             faults = schema.dataset_faults(self.section(f"{mode}.dataset"), mode)
             problems += [f"{self.path}: {mode}.dataset.{key}: {fault}" for key, fault in faults]
@@ -145,17 +145,19 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     if tree is None:
         raise ConfigError(_few(problems))
     types = [override.value for override in parsed if override.key == MODEL_TYPE] or [lookup(tree, MODEL_TYPE)]
-    check = Checker(Origins(path, copy.deepcopy(tree), parsed), _task(types[-1]), problems)
+    task = _task(types[-1])
+    check = Checker(Origins(path, copy.deepcopy(tree), parsed), task.schema_of(tree), problems)
     tree = check.configuration(tree)
+    problems += [] if problems else [f"{path}: {fault}" for fault in task.complete(tree)]
     if problems:
         raise ConfigError(_few(problems))
     origins = {key: check.origins.of(key) for key in leaves(tree)}
     return Config(path, tree, frozenset(override.key for override in parsed), origins)
 
 
-def _task(model_type: Any) -> TaskSchema:
-    """Return the schema of a task; of the first task if none or an unknown one is named."""
-    return task_of(model_type if model_type in task_types() else task_types()[0]).schema
+def _task(model_type: Any) -> Task:
+    """Return a task; the first one if none or an unknown one is named."""
+    return task_of(model_type if model_type in task_types() else task_types()[0])
 
 
 def _few(problems: Sequence[str]) -> list[str]:

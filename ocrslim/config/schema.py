@@ -174,6 +174,7 @@ class GlobalSection(Section):
     init_backbone: Optional[PathText] = ABSENT
     seed: Annotated[int, whole(0)] = 1024
     overwrite: Flag = False
+    paddleocr: Optional[PathText] = ABSENT
 
 
 class Steady(Section):

@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from ocrslim.ppocr import alpha_to_color
 from ocrslim.utils import MAX_PIXELS, MIB, read_file
 
 MAX_BYTES = 512 * MIB
@@ -152,6 +151,8 @@ def _by_pillow(data: bytes, ignore_orientation: bool) -> np.ndarray:
     if values.ndim == 2:
         return _eight_bits(cv2.cvtColor(values.astype(np.uint16 if values.dtype.kind == "i" else np.float32), _GREY))
     if values.shape[2] == 4:
+        from ocrslim.ppocr import alpha_to_color
+
         return alpha_to_color(cv2.cvtColor(values, cv2.COLOR_RGBA2BGRA))  # on white
     return cv2.cvtColor(values, cv2.COLOR_RGB2BGR)
 

@@ -96,7 +96,7 @@ def seeded(operators: Sequence[Operator], *key: int) -> Iterator[None]:
 def _build(entry: dict[str, Any], task: Task, global_section: dict[str, Any]) -> tuple[str, Operator]:
     ((name, arguments),) = entry.items()
     try:
-        if name not in task.schema.transforms:
+        if name not in task.schema.transforms and not task.schema.open:
             raise RefusedArguments(f"this PaddleOCR has no operator {name!r}")
         with warnings.catch_warnings():  # albumentations leaves arguments that it does not know with a warning
             warnings.filterwarnings("ignore", category=UserWarning)

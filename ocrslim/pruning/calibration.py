@@ -45,7 +45,9 @@ def weight_gradients(model: nn.Layer, config: Config, labelled: LabelledSet) -> 
     with _calibrating(model):
         batches = progress_bar(_batches(config, labelled, count), total=count, desc="calibration", unit="batch")
         for batch in batches:
-            for key, product in _products(loss(task.predictions(model(batch[0])), batch)["loss"], weights).items():
+            for key, product in _products(
+                loss(task.predictions(task.forward(model, batch)), batch)["loss"], weights
+            ).items():
                 for axis in (0, 1):
                     others = tuple(other for other in range(product.ndim) if other != axis)
                     sums.setdefault((key, axis), []).append(product.sum(axis=others))

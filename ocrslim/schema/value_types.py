@@ -53,13 +53,20 @@ class Section(BaseModel):
         fields, own = type(self).model_fields, given if isinstance(given, Mapping) else {}
         names = [name for name in own if name in self.model_fields_set]
         names += [name for name, field in fields.items() if name not in names and field.default is not ABSENT]
-        return {name: _plain(getattr(self, name), own.get(name)) for name in names if not fields[name].exclude}
+        left_out = {name for name, field in fields.items() if field.exclude}
+        return {name: _plain(getattr(self, name), own.get(name)) for name in names if name not in left_out}
 
 
 def _plain(value: Any, given: Any) -> Any:
     if isinstance(value, Section):
         return value.plain(given)
     return list(value) if isinstance(value, tuple) else value
+
+
+class OpenSection(Section):
+    """A mapping whose keys PaddleOCR's own code knows; that code checks them when it is built from them."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 @dataclass(frozen=True)

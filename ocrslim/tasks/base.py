@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT = "det"  # the value of `Architecture.model_type` where it is left out
 Size = tuple[int, int]  # height, width
+Shape = tuple[int, int, int, int]  # images, channels, height, width
 Counts = tuple[float, ...]
 Operator = Callable[[dict[str, Any]], Any]
 Losses = Callable[[Mapping[str, Any], Sequence[Any]], dict[str, Any]]
@@ -120,7 +121,7 @@ class Task(ABC):
         title: in messages, such as "text detection".
         schema: sections of the configuration that differ from task to task.
         nominal_shape: [N, C, H, W] at which costs are counted and latency is measured.
-        probe_shape: [N, C, H, W] of a small input that every network of the task takes.
+        probe_shape: [N, C, H, W] of a small input that the network takes.
         free_shape: [N, C, H, W] with -1 for what may vary.
         training_only: prefixes of state-dict keys that an exported model does not have.
         documented_names: whether layers have the names of PaddleOCR's pruning documents.
@@ -136,9 +137,9 @@ class Task(ABC):
     model_type: ClassVar[str]
     title: ClassVar[str]
     schema: ClassVar[TaskSchema]
-    nominal_shape: ClassVar[tuple[int, int, int, int]]
-    probe_shape: ClassVar[tuple[int, int, int, int]]
-    free_shape: ClassVar[tuple[int, int, int, int]]
+    nominal_shape: Shape
+    probe_shape: Shape
+    free_shape: Shape
     training_only: ClassVar[tuple[str, ...]] = ()
     documented_names: ClassVar[bool] = False
     export_name: ClassVar[str]
@@ -153,6 +154,31 @@ class Task(ABC):
     def main_indicator(self) -> str:
         """The score that decides where the configuration does not say."""
         return next(iter(self.metrics))
+
+    # configuration
+
+    def schema_of(self, tree: Mapping[str, Any]) -> TaskSchema:
+        """Return the sections of a configuration by which a file is checked.
+
+        Args:
+            tree: the file, not checked yet: any part of it may be missing or wrong.
+        """
+        return self.schema
+
+    def complete(self, tree: dict[str, Any]) -> list[str]:
+        """Fill in what a checked configuration leaves to other parts of it, such as the number of classes.
+
+        Returns:
+            faults, a line each: "Section.key: what is wrong".
+        """
+        return []
+
+    def configured(self, tree: Mapping[str, Any]) -> Task:
+        """Return the task as a complete configuration has it, such as with the input's shape from its transforms.
+
+        The result goes to other processes by pickle. By default the task itself.
+        """
+        return self
 
     # labels and images
 
@@ -252,6 +278,21 @@ class Task(ABC):
     def output(self, result: Any) -> Any:
         """Return the output that an exported model returns, of what the network returns."""
         return result
+
+    def forward(self, model: Any, batch: Sequence[Tensor]) -> Any:
+        """Run a network in training mode on a batch: the tensors that `KeepKeys` names, images first.
+
+        Networks whose heads take the labels as well get them here.
+        """
+        return model(batch[0])
+
+    def probe_labels(self, tree: Mapping[str, Any]) -> Sequence[np.ndarray]:
+        """Return what `forward` takes beside images of `probe_shape`, to trace the network as it trains.
+
+        Args:
+            tree: the configuration.
+        """
+        return ()
 
     def predictions(self, result: Any) -> dict[str, Any]:
         """Return all outputs of the network by name, as `loss` takes them."""

@@ -23,6 +23,7 @@ class TaskSchema:
             taken together: (a key of the section, the fault).
         exclusive: for a transform, groups of arguments of which it obeys the first that is there, by the first
             argument of each; the others are without effect.
+        open: transforms that are not listed are PaddleOCR's too, which checks their arguments when it builds them.
     """
 
     architecture: Any
@@ -32,3 +33,4 @@ class TaskSchema:
     transforms: Mapping[str, type[Section]]
     dataset_faults: DatasetFaults
     exclusive: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
+    open: bool = False

@@ -45,7 +45,8 @@ class TrainStep:
         self._job, self._span = job, span
         self.average: WeightAverage | None = build_average(job.config, job.model)
         self.losses: dict[str, float] = {}
-        self._loss = job.config.task.loss(job.config.section("Loss"))
+        self._task = job.config.task
+        self._loss = self._task.loss(job.config.section("Loss"))
         self._build()
 
     @property
@@ -98,8 +99,8 @@ class TrainStep:
 
     def _losses(self, batch: list[Tensor], share: float) -> dict[str, Tensor]:
         with self._precision.forward():
-            result = self.model(batch[0])
-        predictions = {name: _single(value) for name, value in self._job.config.task.predictions(result).items()}
+            result = self._task.forward(self.model, batch)
+        predictions = {name: _single(value) for name, value in self._task.predictions(result).items()}
         check_predictions(predictions)
         parts = self._loss(predictions, batch)
         if self._job.distillation is None:

@@ -1,0 +1,114 @@
+"""The copy of PaddleOCR's code that a process uses: a checkout, `unstructured-paddleocr`, or the wheel `paddleocr`.
+
+All three hold a package `ppocr`, and Python imports the first that it finds. The wheel has no training side: no
+networks, losses or metrics. Nothing here imports Paddle or `ppocr`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ocrslim.errors import ConfigError
+
+_TRAINING_SIDE = "ppocr/modeling/architectures/__init__.py"
+_PACKAGE = "unstructured_paddleocr"
+KEY = "Global.paddleocr"
+REMEDY = f"name a checkout of PaddleOCR with -o {KEY}=DIR, run the command inside one, or pip install 'ocrslim[zoo]'"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A copy of PaddleOCR with its training side.
+
+    Attributes:
+        folder: holds the package `ppocr`.
+        title: for messages.
+    """
+
+    folder: Path
+    title: str
+
+
+def find_source(named: str | None) -> Source:
+    """Find PaddleOCR's training side: the checkout that is named, the working directory, or the installed package.
+
+    Args:
+        named: `Global.paddleocr`, a checkout of PaddleOCR; None where it is not set.
+
+    Raises:
+        ConfigError: it is not in the folder named; or, without one, nowhere.
+    """
+    if named:
+        if not _has_training_side(Path(named)):
+            raise ConfigError(
+                f"{KEY}: {named} is no checkout of PaddleOCR: it has no {_TRAINING_SIDE}; name the folder that holds "
+                "ppocr, tools and configs"
+            )
+        return Source(Path(named).resolve(), f"the checkout {named}")
+    if _has_training_side(Path()):
+        return Source(Path.cwd(), f"the checkout {Path.cwd()}, which is the working directory")
+    package = _installed()
+    if package is not None:
+        return Source(package, "the package unstructured-paddleocr")
+    raise ConfigError(
+        f"PaddleOCR's networks and losses are needed, and are neither in the working directory ({Path.cwd()}) nor "
+        f"installed: {REMEDY}"
+    )
+
+
+def use_source(source: Source) -> None:
+    """Make `import ppocr` find `source`, in this process and in those that inherit its `sys.path`.
+
+    Where the wheel's `ppocr` is imported already, the package only adds to it the parts that the wheel lacks: the two
+    are of one version.
+
+    Raises:
+        ConfigError: another copy is imported already; of two, a process can use one.
+    """
+    folder = str(source.folder)
+    imported = imported_from()
+    if imported is None:
+        if folder in sys.path:
+            sys.path.remove(folder)
+        sys.path.insert(0, folder)
+    elif imported != source.folder:
+        if _has_training_side(imported) or source.folder != _installed():
+            raise ConfigError(
+                f"{KEY}: this process uses PaddleOCR's code in {imported} already and cannot use {source.title} as "
+                "well: start another process for it"
+            )
+        parts = sys.modules["ppocr"].__path__
+        if str(source.folder / "ppocr") not in parts:
+            parts.append(str(source.folder / "ppocr"))
+
+
+def imported_from() -> Path | None:
+    """Return the folder that holds the `ppocr` that this process has imported; None before it has."""
+    module = sys.modules.get("ppocr")
+    return Path(next(iter(module.__path__))).resolve().parent if module is not None else None
+
+
+def used_source() -> Path | None:
+    """Return the folder whose `ppocr/modeling` an import finds; None where there is none."""
+    module = sys.modules.get("ppocr")
+    places = (
+        [Path(part).parent for part in module.__path__] if module is not None else [Path(part) for part in sys.path]
+    )
+    return next((place.resolve() for place in places if _has_training_side(place)), None)
+
+
+def _has_training_side(folder: Path) -> bool:
+    try:
+        return (folder / _TRAINING_SIDE).is_file()
+    except OSError:
+        return False
+
+
+def _installed() -> Path | None:
+    """Return the folder of the installed package that holds `ppocr`."""
+    found = importlib.util.find_spec(_PACKAGE)  # not imported: its `__init__` imports Paddle
+    places = found.submodule_search_locations if found is not None else None
+    return Path(next(iter(places))).resolve() if places else None
