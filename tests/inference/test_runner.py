@@ -134,6 +134,7 @@ def detector(request, repo) -> Case:
     return Case(model, trace(model, (1, 3, *SIZES[0])), Images())
 
 
+@pytest.mark.slow
 def test_every_group_of_every_detector_equals_surgery(detector, tmp_path):
     """Each group at both ratios and with both partitions, in turn; all four pairs would take two minutes."""
     original = detector.reference()

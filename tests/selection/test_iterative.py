@@ -112,6 +112,7 @@ def _never(*_):
     raise AssertionError("refitted again")
 
 
+@pytest.mark.slow
 def test_of_plans_that_reach_the_target_the_best_is_taken_and_none_is_tried_twice(
     v2_config, options, tmp_path, caplog, monkeypatch
 ):
@@ -155,6 +156,7 @@ def test_by_reconstruction_no_table_is_needed_and_a_collapse_is_still_told(
     assert not list(tmp_path.rglob("sen.*")), "nothing was measured"
 
 
+@pytest.mark.slow
 def test_by_reconstruction_what_others_make_up_for_goes_before_what_scores_low(v2_config, options):
     """PP-OCRv2's finest map is nearly a mixture of the others; by the table of the channels' own losses it is not."""
     words = [*options, "Prune.criterion=reconstruction", "Prune.target={macs: 0.3}"]

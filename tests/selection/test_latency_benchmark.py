@@ -27,6 +27,7 @@ def detector(v2_config):
     return model, model_graph(model, DETECTION)
 
 
+@pytest.mark.slow
 def test_the_export_of_the_pruned_network_is_timed_beside_that_of_the_unpruned_one(detector, monkeypatch):
     model, graph = detector
     saved, folders = [], []
@@ -53,6 +54,7 @@ def test_the_network_is_put_back(detector):
     assert model(_image())["maps"].shape == [1, 1, 64, 64], "and still runs"
 
 
+@pytest.mark.slow
 def test_threads_that_a_library_leaves_spinning_are_not_counted(detector, monkeypatch):
     class Spinning:
         def __init__(self, *_, **__): ...

@@ -160,6 +160,7 @@ def test_pruning_takes_the_decisions(problem, finished, tmp_path, monkeypatch, c
     assert "-o Prune.loss_tolerance=0.3 goes on from there" in caplog.text
 
 
+@pytest.mark.slow
 def test_another_tolerance_goes_on_and_the_exact_mode_completes_the_table(
     problem, finished, traced_once, tmp_path, exact
 ):

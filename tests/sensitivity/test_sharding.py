@@ -187,6 +187,7 @@ def test_merging_says_what_is_wrong_with_a_folder(run, tmp_path):
         run("all", sources=["part"])
 
 
+@pytest.mark.slow
 def test_a_part_without_a_point_ends_well_and_is_merged_like_the_others(run, tmp_path, caplog):
     caplog.set_level(logging.INFO, "ocrslim")
     found = [run(f"part{number}", f"Prune.shard={number}/9") for number in range(1, 10)]

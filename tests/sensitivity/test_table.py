@@ -12,7 +12,7 @@ import pytest
 from ocrslim.errors import ArtifactError
 from ocrslim.formats.sensitivity_table import write_sensitivities
 from ocrslim.pruning.loss_rules import ratio_by_loss
-from ocrslim.sensitivity.results.table import check_names, check_record, group_hashes, load_table
+from ocrslim.sensitivity.results.table import changed_layers, check_names, group_hashes, load_table
 
 ARCHITECTURE = {"Backbone": {"name": "MobileNetV3"}}
 GRAPH = SimpleNamespace(groups={"backbone.stage2.2.expand_conv.conv.weight": 1, "neck.in2_conv.weight": 1})
@@ -63,7 +63,7 @@ def test_a_table_of_something_else_is_refused_naming_it(tmp_path, what):
 def test_a_changed_criterion_is_told_with_both_values(tmp_path):
     told = r"\(weights, by Global.pretrained_model: w there, v here; criterion: fpgm there, l1 here\)"
     with pytest.raises(ArtifactError, match=rf"other weights and criterion than this run's {told}: again"):
-        check_record(RECORD, {"weights": "v", "criterion": "l1"}, tmp_path, "again")
+        changed_layers(RECORD, {"weights": "v", "criterion": "l1"}, tmp_path, "again")
 
 
 @pytest.mark.parametrize(

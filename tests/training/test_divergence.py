@@ -241,6 +241,7 @@ def test_mixed_precision_is_not_used_on_the_cpu(images: Path, tmp_path: Path, ca
 
 
 @pytest.mark.usefixtures("no_images")
+@pytest.mark.slow
 def test_the_curves_lie_beside_the_checkpoints(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, drawn = tmp_path / "out", []
     draw = curves.draw_training

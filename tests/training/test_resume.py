@@ -122,7 +122,9 @@ class Deaths:
 
 
 @pytest.mark.usefixtures("no_images")
-@pytest.mark.parametrize("more", [(), ("Optimizer.ema={decay: 0.7}",)], ids=["", "averaged"])
+@pytest.mark.parametrize(
+    "more", [(), pytest.param(("Optimizer.ema={decay: 0.7}",), marks=pytest.mark.slow)], ids=["", "averaged"]
+)
 def test_a_death_at_any_write_loses_nothing(
     images: Path,
     tmp_path: Path,

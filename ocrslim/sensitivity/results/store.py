@@ -24,7 +24,6 @@ from ocrslim.sensitivity.results.table import (
     changed_layers,
     check_hashes,
     check_names,
-    check_record,
     describe_changed,
     group_hashes,
     read_record,
@@ -229,7 +228,7 @@ def _read(folder: Path, identity: Identity, journal: str) -> Measurements:
     record, changed = {}, set()
     if os.path.lexists(record_path):
         record = read_record(record_path, REMEASURE)
-        changed = check_record(record, identity.hashes, record_path, REMEASURE, identity.groups)
+        changed = changed_layers(record, identity.hashes, record_path, REMEASURE, identity.groups)
     if changed:
         logger.warning("%s: %s than this run's: these are measured anew", record_path, describe_changed(changed))
         record["layers"] = {name: layer for name, layer in record.get("layers", {}).items() if name not in changed}

@@ -47,7 +47,7 @@ def read_record(path: Path, remedy: str) -> dict[str, Any]:
         ArtifactError: missing, damaged, or of another version, with `remedy`.
     """
     record = read_json(path, MADE_BY)
-    check_frame(record, path, remedy)
+    _check_frame(record, path, remedy)
     try:
         _check_layers(Field(record))
     except ValueError as fault:
@@ -55,7 +55,7 @@ def read_record(path: Path, remedy: str) -> dict[str, Any]:
     return record
 
 
-def check_frame(record: Mapping[str, Any], path: Path, remedy: str) -> None:
+def _check_frame(record: Mapping[str, Any], path: Path, remedy: str) -> None:
     """Refuse a record of another version, or with values of a wrong type, its layers aside.
 
     Raises:
@@ -112,16 +112,18 @@ def _check_layers(record: Field) -> None:
                 point[end].number()
 
 
-def check_record(
+def changed_layers(
     record: Mapping[str, Any],
     hashes: Mapping[str, str],
     path: Path,
     remedy: str,
     groups: Mapping[str, str] | None = None,
 ) -> set[str]:
-    """Refuse a table that was measured on something else than `hashes` say, or a damaged record.
+    """Refuse measurements on something else than `hashes` say.
 
     Args:
+        record: a `sen.json` as `read_record` gives it, or the first line of a journal.
+        hashes: this run's.
         groups: this run's `group_hashes`.
 
     Returns:
@@ -131,18 +133,6 @@ def check_record(
     Raises:
         ArtifactError: naming what differs, with `remedy`.
     """
-    check_frame(record, path, remedy)
-    return changed_layers(record, hashes, path, remedy, groups)
-
-
-def changed_layers(
-    record: Mapping[str, Any],
-    hashes: Mapping[str, str],
-    path: Path,
-    remedy: str,
-    groups: Mapping[str, str] | None = None,
-) -> set[str]:
-    """Compare the hashes of measurements with this run's; arguments, result and errors as in `check_record`."""
     known, there = record["hashes"], record.get("groups")
     differ = [what for what, value in hashes.items() if known.get(what) != value]
     if differ == [_GROUPS] and groups and there:
@@ -202,7 +192,7 @@ def load_table(
     if os.path.lexists(record_path):
         remedy = f"measure these with {MADE_BY}, or name their table with -o Prune.sen_file=PATH"
         record = read_record(record_path, remedy)
-        changed = check_record(record, hashes, record_path, remedy, group_hashes(graph, architecture))
+        changed = changed_layers(record, hashes, record_path, remedy, group_hashes(graph, architecture))
         if changed & {*table, *record.get("layers", {})}:
             raise ArtifactError(f"{record_path}: {describe_changed(changed)} than this run's: {remedy}")
         if record.get("mode") == ADAPTIVE:

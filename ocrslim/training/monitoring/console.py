@@ -10,10 +10,9 @@ from tqdm import tqdm
 from ocrslim.training.callbacks import Callback, Divergence, TrainingStatus
 from ocrslim.training.monitoring.history import Progress
 from ocrslim.training.optimization.rollback import MAX_ROLLBACKS
+from ocrslim.utils import LOG_SECONDS
 
 logger = logging.getLogger(__name__)
-
-LOG_SECONDS = 10.0
 
 
 class Display(Callback):

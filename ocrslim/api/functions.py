@@ -1,0 +1,94 @@
+"""The stages as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ocrslim.api.model import Model, Options, PrunedModel, dataset_settings
+from ocrslim.api.table import SensitivityTable
+from ocrslim.pruning import Network, apply_plan, load_prunable_network, untrained
+from ocrslim.selection import choose_plan
+from ocrslim.sensitivity import measure
+
+
+def load(config: str | Path, weights: str | Path | None = None, options: Options | None = None) -> Model:
+    """Open a model.
+
+    Args:
+        config: a configuration in PaddleOCR's format.
+        weights: a checkpoint, an inference folder or an ONNX file; by default `Global.pretrain_weights`.
+        options: settings that override the configuration, by dotted name.
+
+    Raises:
+        ConfigError: with all faults of the configuration.
+    """
+    given = dict(options or {})
+    if weights is not None:
+        given["Global.pretrained_model"] = str(weights)
+    model = Model(Path(config), given)
+    model.config.require("Architecture")
+    return model
+
+
+def analyse(
+    model: Model,
+    labels: str | Path | Sequence[str | Path] | None = None,
+    data_dir: str | Path | None = None,
+    out: str | Path | None = None,
+    **settings: Any,
+) -> SensitivityTable:
+    """Measure the loss of each layer at each ratio; an interrupted analysis continues at the next call.
+
+    Args:
+        labels: label file or files to evaluate on; by default those of `Eval.dataset`.
+        data_dir: folder of their images.
+        out: folder for `sen.pickle` and its companions; by default `Global.save_model_dir`.
+        settings: settings of the section `Prune`, such as `ratios=[0.3, 0.5]`, `layers=["conv1*"]`, `mode="adaptive"`.
+
+    Raises:
+        ConfigError, DataError, WeightsError: settings, images or weights are missing or wrong.
+        ArtifactError: the folder holds measurements of other weights, images or settings.
+    """
+    given = {f"Prune.{name}": value for name, value in settings.items()}
+    if labels is not None:
+        given |= dataset_settings("Eval", labels, data_dir)
+    if out is not None:
+        given["Global.save_model_dir"] = str(out)
+    asked = model.with_options(given)
+    return SensitivityTable(asked, measure(untrained(asked.config)))
+
+
+def prune(
+    model: Model,
+    table: SensitivityTable | str | Path,
+    target: Mapping[str, float] | None = None,
+    **settings: Any,
+) -> PrunedModel:
+    """Choose a plan and prune the network by it.
+
+    Args:
+        table: sensitivity table of the model, or the path of a `sen.pickle`.
+        target: fraction to remove: `{"macs": 0.5}`, `{"params": 0.5}` or `{"latency": 0.4}`; without one each layer
+            gets the largest ratio within `Prune.loss_tolerance`.
+        settings: settings of the section `Prune`, such as `loss_tolerance=0.05`, `skip_first=0`.
+
+    Raises:
+        NothingToPrune: no layer may lose channels; the error has the reasons.
+        PlanError: the target cannot be reached.
+    """
+    given = {f"Prune.{name}": value for name, value in settings.items()}
+    if isinstance(table, SensitivityTable):
+        given = {**table.model.options, **given, "Prune.sen_file": str(table.path)}
+    else:
+        given["Prune.sen_file"] = str(table)
+    if target is not None:
+        given["Prune.target"] = dict(target)
+    asked = model.with_options(given)
+    network = load_prunable_network(untrained(asked.config))
+    choice = choose_plan(network)
+    plan = choice.plan.after(network.plan)
+    apply_plan(network.model, choice.plan)
+    network.model.eval()
+    return PrunedModel(asked, choice, Network(network.model, plan, str(asked.config.weights)))
