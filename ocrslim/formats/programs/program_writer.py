@@ -47,6 +47,10 @@ class ProgramWriter:
         self._declare(name, array.shape, persistable=True, data_type=_DATA_TYPES[dtype])
         return name
 
+    def has_parameter(self, name: str) -> bool:
+        """Tell whether a constant has this name."""
+        return name in self._parameters
+
     def op(
         self,
         kind: str,

@@ -78,7 +78,10 @@ def _write_passed(writer: ProgramWriter, step: Step) -> None:
     for slot, value in zip(step.results, (step.output, *step.others)):
         results.setdefault(slot, []).append(name_of(value))
     settings = {name: value for name, value in step.attributes.items() if value != []}  # of no known type
-    writer.op(step.kind, slots, results, {**settings, "use_mkldnn": step.kind in _ONEDNN})
+    # of two computed matrices oneDNN takes the wrong entries where a map was in blocks of channels
+    computed = step.kind == "matmul_v2" and not writer.has_parameter(slots["Y"][0])
+    onednn = step.kind in _ONEDNN and not computed
+    writer.op(step.kind, slots, results, {**settings, "use_mkldnn": onednn})
 
 
 def _agrees(kind: str, settings: Mapping[str, Any]) -> bool:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from ocrslim.data import EvalSet
 from ocrslim.evaluation import Scorer
+from ocrslim.inference import Output
 from ocrslim.sensitivity.workers.messages import Job
 from ocrslim.tasks import Counts
 from ocrslim.utils import Clock
@@ -20,8 +19,8 @@ class Runner(Protocol):
     def load(self, variant: Any) -> None:
         """Make `variant` the one that runs."""
 
-    def __call__(self, index: int) -> np.ndarray:
-        """The shrink map of the image at `index`, float32 [1, 1, H, W]."""
+    def __call__(self, index: int) -> Output:
+        """The network's output for the image at `index`."""
         ...
 
     def close(self) -> None:
