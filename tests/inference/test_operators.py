@@ -139,6 +139,9 @@ WHOLE = {
     "linear layer of a flattened map": Net(
         lambda s, x: s.b(F.adaptive_avg_pool2d(x, [2, 3]).flatten(1)), b=nn.Linear(48, 5)
     ),
+    "batch norm of a vector": Net(
+        lambda s, x: s.b(s.norm(x.mean([2, 3]) * 2)), norm=nn.BatchNorm1D(8), b=nn.Linear(8, 5)
+    ),
     "mean without an axis": Net(lambda s, x: s.b(x.mean([2, 3])), b=nn.Linear(8, 5)),
     "squeezed height": Net(
         lambda s, x: F.softmax(s.b(F.max_pool2d(x, [8, 1]).squeeze(2).transpose([0, 2, 1])), axis=2), b=nn.Linear(8, 5)

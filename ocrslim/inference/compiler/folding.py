@@ -8,7 +8,7 @@ in double precision. An activation behind it, and a sum with something else, bec
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from ocrslim.inference.compiler.parallel import joined
 
 def fold(steps: Iterable[Step], outputs: Iterable[Id]) -> list[Step]:
     """Merge affine maps, activations and sums into the convolutions that they alone follow."""
-    steps = list(steps)
+    steps, outputs = list(steps), set(outputs)
     uses = Counter(used for step in steps for used in step.inputs)
     uses.update(outputs)
     folded: dict[Id, Step] = {}  # by output, in order
@@ -34,7 +34,51 @@ def fold(steps: Iterable[Step], outputs: Iterable[Id]) -> list[Step]:
                 del folded[branch.output]
                 merged = one
         folded[step.output] = merged
-    return list(folded.values())
+    return _scaled_before(list(folded.values()), outputs)
+
+
+def _scaled_before(steps: Sequence[Step], outputs: Collection[Id]) -> list[Step]:
+    """Put an affine map into the convolutions of one pixel that alone read it: they have no border to look beyond."""
+    readers: dict[Id, list[Step]] = {}
+    for step in steps:
+        for value in step.inputs:
+            readers.setdefault(value, []).append(step)
+    moved = {
+        step.output: step
+        for step in steps
+        if step.kind == AFFINE and step.output not in outputs and _read_by_pixels(step, readers.get(step.output, ()))
+    }
+    return [
+        _of_unscaled(step, moved[step.inputs[0]]) if step.convolves and step.inputs[0] in moved else step
+        for step in steps
+        if step.output not in moved
+    ]
+
+
+def _read_by_pixels(affine: Step, readers: Sequence[Step]) -> bool:
+    return bool(readers) and all(
+        step.kind == CONV
+        and step.weight is not None
+        and step.weight.shape[2:] == (1, 1)
+        and not any(step.attributes["paddings"])
+        and affine.output not in step.inputs[1:]
+        for step in readers
+    )
+
+
+def _of_unscaled(step: Step, affine: Step) -> Step:
+    """Return a convolution of one pixel behind an affine map as one of what that map is of."""
+    assert step.weight is not None
+    out, width = step.weight.shape[:2]
+    groups = step.attributes["groups"]
+    scale, shift = (
+        np.broadcast_to(affine.attributes[name], (width * groups,)).reshape(groups, 1, width)
+        for name in ("scale", "shift")
+    )
+    weight = step.weight.reshape(groups, out // groups, width)
+    bias = (weight * shift).sum(2).reshape(out) + (0.0 if step.bias is None else step.bias)
+    inputs = (affine.inputs[0], *step.inputs[1:])
+    return replace(step, inputs=inputs, weight=(weight * scale).reshape(step.weight.shape), bias=bias)
 
 
 def _may_grow(step: Step | None, uses: Mapping[Id, int]) -> bool:

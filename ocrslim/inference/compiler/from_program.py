@@ -251,7 +251,7 @@ class _Converter:
         weight = self._arrays[key].astype(np.float64)
         return Step(DECONV if transposed else CONV, (source,), op.outputs[0].id, settings, weight)
 
-    def batch_norm(self, op: Op) -> Step:
+    def batch_norm(self, op: Op) -> Step | list[Step]:
         gamma, beta, mean, variance = (self.constant(op[name]) for name in ("scale", "bias", "mean", "variance"))
         if gamma is None or beta is None or mean is None or variance is None or not op.attributes["is_test"]:
             raise LoweringError(f"{op}: with computed parameters, or in training mode")
@@ -259,7 +259,17 @@ class _Converter:
             raise LoweringError(f"{op}: with the statistics of the batch it runs on is not known to the runtime")
         _expect(op, data_format="NCHW")
         scale = gamma / np.sqrt(variance + op.attributes["epsilon"])
-        return _affine(op["x"], op, scale, beta - mean * scale)
+        shift, source, target = beta - mean * scale, op["x"], op.outputs[0].id
+        if source.rank == 4:
+            return _affine(source, op, scale, shift)
+        shape = (-1, *(1,) * (source.rank - 2))
+        factor, product, summand = (f"{target}.{name}" for name in ("factor", "product", "summand"))
+        return [
+            Step(CONSTANT, (), factor, {"value": scale.reshape(shape)}),
+            Step(MULTIPLY, (source.id, factor), product, {"axis": -1}, slots=("X", "Y")),
+            Step(CONSTANT, (), summand, {"value": shift.reshape(shape)}),
+            Step(ADD, (product, summand), target, {"axis": -1}, slots=("X", "Y")),
+        ]
 
     def arithmetic(self, op: Op) -> Step:
         """Return a sum or product; with a constant of one entry or one a channel, a part of what comes before."""

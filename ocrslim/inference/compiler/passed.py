@@ -31,14 +31,12 @@ class Passed:
         inputs: traced argument -> argument; an argument that was left out is left out.
         attributes: traced attribute -> attribute; one that is not there keeps its default.
         results: arguments of the outputs, the first ones of which the trace has.
-        settings: attributes of their own.
     """
 
     kind: str
     inputs: Mapping[str, str] = field(default_factory=lambda: {"x": "X"})
     attributes: Mapping[str, str] = field(default_factory=dict)
     results: tuple[str, ...] = ("Out",)
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 _TWO = {"x": "X", "y": "Y"}
