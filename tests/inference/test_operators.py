@@ -269,6 +269,7 @@ def test_networks_equal_dygraph_unpruned_and_by_group(name):
             runner.load(Variant(group, frozenset(pruner.removed(group.name, ratio)), arrays, groups))
             for _ in range(2):  # from the image, and from what is kept of it
                 assert_same(runner, wanted, f"{group.name} at {ratio}")
+            assert_same(list(runner.many(range(3))).__getitem__, wanted, f"{group.name} at {ratio}, together")
 
 
 def test_enough_of_the_networks_have_groups_that_are_pruned():

@@ -19,8 +19,8 @@ class Runner(Protocol):
     def load(self, variant: Any) -> None:
         """Make `variant` the one that runs."""
 
-    def __call__(self, index: int) -> Output:
-        """The network's output for the image at `index`."""
+    def many(self, indices: Sequence[int]) -> Iterator[Output]:
+        """Yield the network's outputs for the images at `indices`, in that order."""
         ...
 
     def close(self) -> None:
@@ -69,8 +69,8 @@ class Measurer:
             DataError: an image has changed.
         """
         runner = self._prepare(job)
-        for index in self._order[job.start : job.stop]:
-            output = runner(index)
+        indices = self._order[job.start : job.stop]
+        for index, output in zip(indices, runner.many(indices)):
             item = self._images[index]
             with self._clock.on("post-processing"):
                 found = self._scorer.post_process(output, item.shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -108,6 +108,10 @@ class DygraphRunner:
         with self._clock.on("build"):
             self._cut.close()
             self._cut.enter_context(pruned(self._model, variant))
+
+    def many(self, indices: Sequence[int]) -> Iterator[Output]:
+        """Yield the network's outputs for the images at `indices`."""
+        yield from map(self, indices)
 
     def __call__(self, index: int) -> Output:
         """The network's output for the image at `index`."""
