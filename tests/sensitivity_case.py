@@ -12,13 +12,13 @@ import pytest
 from ocrslim.config.config import load_config
 from ocrslim.data.eval_set import scan
 from ocrslim.graph.frontends.dygraph import traced
+from ocrslim.inference import tracing
 from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.loading import load_network
 from ocrslim.sensitivity.analyzer import analyse
 from ocrslim.sensitivity.result import SensitivityResult
 from ocrslim.sensitivity.settings import Problem, Settings
-from ocrslim.sensitivity.workers import backends
 
 GROUPS = ["backbone.stage2.2.expand_conv.conv.weight", "neck.in2_conv.weight", "neck.p2_conv.weight"]
 PUBLIC = ["conv10_expand_weights", "neck.in2_conv.weight", "neck.p2_conv.weight"]
@@ -90,4 +90,4 @@ def traced_once(problem, monkeypatch):
             known["_program"] = traced(model, shapes, training=training)
         return known["_program"]
 
-    monkeypatch.setattr(backends, "traced", cached)
+    monkeypatch.setattr(tracing, "traced", cached)

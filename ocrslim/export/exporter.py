@@ -23,7 +23,7 @@ from ocrslim.errors import ExportError
 from ocrslim.export.formats.paddle import MODELS, PIR, save_inference, warn_of_pir
 from ocrslim.export.sample_image import sample_image
 from ocrslim.export.staging import check_target, put_in_place, resolve_target, staging
-from ocrslim.inference import PARAMS_FILE, PLAIN, DygraphEngine, InferenceEngine
+from ocrslim.inference import PARAMS_FILE, PLAIN, DygraphEngine, InferenceEngine, difference
 from ocrslim.models import state_arrays
 from ocrslim.pruning import Network
 from ocrslim.utils import hash_arrays, write_json, write_text
@@ -106,10 +106,10 @@ def verify(model: nn.Layer, folder: Path, image: np.ndarray) -> dict[str, float]
     differences = {}
     for onednn in (False, True):
         engine = InferenceEngine(folder, onednn=onednn, own=True)
-        difference = _difference(engine(image), expected)
+        largest = difference(engine(image), expected)
         if engine.kernels not in differences:
-            differences[engine.kernels] = difference
-            logger.info("%s: largest difference to the source %.2e", engine.kernels, difference)
+            differences[engine.kernels] = largest
+            logger.info("%s: largest difference to the source %.2e", engine.kernels, largest)
     reference, fast = differences[PLAIN], max(differences.values())
     if not reference <= TOLERANCE:
         raise ExportError(
@@ -120,11 +120,6 @@ def verify(model: nn.Layer, folder: Path, image: np.ndarray) -> dict[str, float]
     if not fast <= TOLERANCE:
         logger.warning("with oneDNN the export differs by %.2e, more than %g: run it without oneDNN", fast, TOLERANCE)
     return differences
-
-
-def _difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """Largest absolute difference; infinite where the shapes differ."""
-    return float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
 
 
 def client_settings(config: Config) -> dict[str, Any]:

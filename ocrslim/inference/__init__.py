@@ -14,7 +14,9 @@ from ocrslim.inference.incremental.activation_cache import ActivationCache
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.runner import GroupRunner
 from ocrslim.inference.latency import measure_latency
+from ocrslim.inference.outputs import Output, difference, output_from, parts_of
 from ocrslim.inference.predictor import PARAMS_FILE, PLAIN
+from ocrslim.inference.tracing import arrays_of, traced_for_task
 
 __all__ = [
     "LEGACY_MODEL",
@@ -27,9 +29,15 @@ __all__ = [
     "Engine",
     "GroupRunner",
     "InferenceEngine",
+    "Output",
     "RuntimeNetwork",
     "Variant",
+    "arrays_of",
+    "difference",
     "is_inference_folder",
     "measure_latency",
     "open_exported",
+    "output_from",
+    "parts_of",
+    "traced_for_task",
 ]

@@ -18,12 +18,12 @@ from paddle import nn
 from tqdm import tqdm
 
 from ocrslim.errors import LoweringError
-from ocrslim.graph import traced
 from ocrslim.inference.compiler.executable import Executable
 from ocrslim.inference.engines import DygraphEngine, Engine
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.runner import compare
-from ocrslim.models import state_arrays
+from ocrslim.inference.outputs import Output, output_from
+from ocrslim.inference.tracing import arrays_of, traced_for_task
 from ocrslim.tasks import Task
 from ocrslim.utils import last_line
 
@@ -80,7 +80,7 @@ class AutoEngine:
         try:
             run = self._load()
             first = np.ascontiguousarray(images.image(0)[:, :, :_COMPARED, :_COMPARED])
-            compare(run([first])[0], reference(first))
+            compare(output_from(run([first])), reference(first))
         except Exception as error:  # of the trace, of the lowering, of Paddle: scoring goes on without
             self._possible = self._network is not None  # what cannot be traced is not tried again
             _tell(error)
@@ -89,9 +89,9 @@ class AutoEngine:
 
     def _load(self) -> Executable:
         """Load the network with its present weights on the runtime."""
-        arrays = state_arrays(self._model)
+        arrays = arrays_of(self._model)
         if self._network is None:
-            program = traced(self._model, [self._task.free_shape], training=False)
+            program = traced_for_task(self._model, self._task)
             self._network = RuntimeNetwork(program, arrays, self._task.probe_shape, threads=_threads())
         return self._network.suffix(self._network.split(None), Variant(arrays=arrays))
 
@@ -103,10 +103,10 @@ class _FastEngine:
         self._run: Executable | None = run
         self._reference = reference
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: np.ndarray) -> Output:
         if self._run is not None:
             try:
-                return self._run([image])[0]
+                return output_from(self._run([image]))
             except LoweringError as error:
                 _tell(error)
                 self._run = None

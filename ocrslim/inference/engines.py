@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from paddle import nn
 from ocrslim.errors import WeightsError
 from ocrslim.formats import check_program, read_weight_file, require_finite
 from ocrslim.inference.first_load import check_first_load
+from ocrslim.inference.outputs import Output, output_from, parts_of, tensors_of
 from ocrslim.inference.predictor import (
     ONEDNN,
     ONEDNN_FUSED,
@@ -50,9 +52,12 @@ LEGACY_MODEL, PIR_MODEL = MODEL_FILES = ("inference.pdmodel", "inference.json")
 
 
 class Engine(Protocol):
-    """Runs the network: float32 [N, C, H, W] -> its output, such as a detector's shrink map, float32 [N, 1, H, W]."""
+    """Runs the network: float32 [N, C, H, W] -> its output, such as a detector's shrink map, float32 [N, 1, H, W].
 
-    def __call__(self, image: np.ndarray) -> np.ndarray: ...
+    Several outputs are a tuple.
+    """
+
+    def __call__(self, image: np.ndarray) -> Output: ...
 
 
 class DygraphEngine:
@@ -62,10 +67,11 @@ class DygraphEngine:
         """`model` is put into eval mode at every call."""
         self._model = model
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: np.ndarray) -> Output:
         self._model.eval()
         with paddle.no_grad():
-            return output_of(self._model, self._model(paddle.to_tensor(image))).numpy()
+            result = output_of(self._model, self._model(paddle.to_tensor(image)))
+        return output_from([tensor.numpy() for tensor in tensors_of(result)])
 
 
 class InferenceEngine:
@@ -98,7 +104,7 @@ class InferenceEngine:
         self._others = [ONEDNN_FUSED, PLAIN] if onednn else []
         self._predictor = self._load()
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
+    def __call__(self, image: np.ndarray) -> Output:
         """Run the model.
 
         Raises:
@@ -125,8 +131,8 @@ class InferenceEngine:
         except Exception as error:  # Paddle raises many types for a damaged file
             raise self._error("cannot load it", error) from None
 
-    def _run(self, image: np.ndarray) -> np.ndarray:
-        return run_predictor(self._predictor, image)
+    def _run(self, image: np.ndarray) -> Output:
+        return output_from(run_predictor(self._predictor, image))
 
     def _fall_back(self, error: Exception) -> None:
         failed, self.kernels = self.kernels, self._others.pop(0)
@@ -161,19 +167,29 @@ def open_exported(folder: Path | str, task: Task) -> Engine:
     """
     engine = InferenceEngine(folder)
 
-    def run(image: np.ndarray) -> np.ndarray:
+    def run(image: np.ndarray) -> Output:
         found = engine(image)
-        expected = task.output_shape(image.shape)
-        fits = len(found.shape) == len(expected) and all(e in (-1, f) for e, f in zip(expected, found.shape))
-        if not fits or found.dtype != np.float32:
+        arrays, expected = parts_of(found), _shapes(task, image)
+        if len(arrays) != len(expected) or not all(map(_fits, arrays, expected)):
             raise WeightsError(
                 f"{folder}: not a model for {task.title}: for an image of shape {list(image.shape)} it gives "
-                f"{found.dtype} {list(found.shape)}, expected float32 {list(expected)}: name an exported model of that "
-                "kind"
+                f"{', '.join(f'{one.dtype} {list(one.shape)}' for one in arrays)}, expected "
+                f"{', '.join(f'float32 {list(shape)}' for shape in expected)}: name an exported model of that kind"
             )
         return found
 
     return run
+
+
+def _shapes(task: Task, image: np.ndarray) -> list[Sequence[int]]:
+    """Return the shape of each output that the task expects."""
+    shape: Any = task.output_shape(image.shape)
+    return list(shape) if isinstance(shape[0], Sequence) else [shape]
+
+
+def _fits(array: np.ndarray, expected: Sequence[int]) -> bool:
+    same = array.ndim == len(expected) and all(e in (-1, f) for e, f in zip(expected, array.shape))
+    return same and array.dtype == np.float32
 
 
 def is_inference_folder(path: Path | str) -> bool:

@@ -41,8 +41,8 @@ def open_predictor(library: Any, config: Any, threads: int, kernels: str) -> Any
     return library.create_predictor(config)
 
 
-def run_predictor(predictor: Any, image: np.ndarray) -> np.ndarray:
-    """Return the first output for `image`.
+def run_predictor(predictor: Any, image: np.ndarray) -> list[np.ndarray]:
+    """Return the outputs for `image`.
 
     Raises:
         ValueError: there is no input or no output.
@@ -58,7 +58,7 @@ def run_predictor(predictor: Any, image: np.ndarray) -> np.ndarray:
     copy = feed.copy_from_cpu if hasattr(feed, "copy_from_cpu") else feed._copy_from_cpu_bind
     copy(values)
     predictor.run()
-    return predictor.get_output_handle(outputs[0]).copy_to_cpu()
+    return [predictor.get_output_handle(name).copy_to_cpu() for name in outputs]
 
 
 def params_of(model: Path) -> Path:

@@ -299,8 +299,8 @@ class Task(ABC):
         return named_outputs(result)
 
     @abstractmethod
-    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Return the shape of the output for an input of `shape`; -1 for what may vary."""
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...] | tuple[tuple[int, ...], ...]:
+        """Return the shape of the output for an input of `shape`, a tuple of shapes for several; -1: may vary."""
 
     # scores
 

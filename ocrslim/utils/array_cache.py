@@ -10,7 +10,7 @@ import threading
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -20,15 +20,15 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class _Spilled:
     offset: int
-    shapes: tuple[tuple[int, ...], ...]
+    forms: tuple[tuple[np.dtype[Any], tuple[int, ...]], ...]  # type and shape of each array
 
     @property
     def size(self) -> int:
-        return sum(4 * math.prod(shape) for shape in self.shapes)
+        return sum(dtype.itemsize * math.prod(shape) for dtype, shape in self.forms)
 
 
 class ArrayStore:
-    """Lists of float32 arrays by key; to be used by several threads.
+    """Lists of arrays by key; to be used by several threads.
 
     What does not fit into memory goes to a file without a name, which the system removes with the process,
     however that ends. What does not fit there either is not kept.
@@ -88,7 +88,9 @@ class ArrayStore:
         return arrays
 
     def _spill(self, key: Hashable, arrays: Sequence[np.ndarray]) -> None:
-        spilled = _Spilled(self._place(sum(array.nbytes for array in arrays)), tuple(array.shape for array in arrays))
+        spilled = _Spilled(
+            self._place(sum(array.nbytes for array in arrays)), tuple((array.dtype, array.shape) for array in arrays)
+        )
         if self._full and spilled.offset == self._end:
             return
         try:
@@ -134,9 +136,9 @@ class ArrayStore:
     def _read(self, spilled: _Spilled) -> list[np.ndarray]:
         assert self._file is not None
         arrays, offset = [], spilled.offset
-        for shape in spilled.shapes:
-            size = 4 * math.prod(shape)
+        for dtype, shape in spilled.forms:
+            size = dtype.itemsize * math.prod(shape)
             data = os.pread(self._file.fileno(), size, offset)
-            arrays.append(np.frombuffer(data, np.float32).reshape(shape))
+            arrays.append(np.frombuffer(data, dtype).reshape(shape))
             offset += size
         return arrays

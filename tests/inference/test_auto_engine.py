@@ -89,13 +89,13 @@ def always(monkeypatch: pytest.MonkeyPatch) -> None:
 def traces(monkeypatch: pytest.MonkeyPatch) -> list[nn.Layer]:
     """Every network that is traced."""
     found: list[nn.Layer] = []
-    traced = module.traced
+    traced = module.traced_for_task
 
     def watched(model: nn.Layer, *more: object, **named: object) -> Program:
         found.append(model)
         return traced(model, *more, **named)
 
-    monkeypatch.setattr(module, "traced", watched)
+    monkeypatch.setattr(module, "traced_for_task", watched)
     return found
 
 
@@ -173,7 +173,7 @@ def test_a_network_that_cannot_be_traced_is_scored_in_dygraph(
     def refuse(*_: object, **__: object) -> None:
         raise GraphError("no such operator")
 
-    monkeypatch.setattr(module, "traced", refuse)
+    monkeypatch.setattr(module, "traced_for_task", refuse)
     model = network()
     model.train()
     engines = AutoEngine(model, DETECTION)

@@ -14,6 +14,7 @@ from paddle import nn
 from ocrslim.errors import LoweringError
 from ocrslim.graph.frontends.dygraph import traced
 from ocrslim.graph.program import Op, Value
+from ocrslim.inference.compiler.folding import fold
 from ocrslim.inference.compiler.from_program import to_steps
 from ocrslim.inference.compiler.ir import (
     ADD,
@@ -25,7 +26,6 @@ from ocrslim.inference.compiler.ir import (
     STRETCHED,
     Activation,
     Step,
-    fold,
     out_channels,
 )
 from ocrslim.models.weights import state_arrays

@@ -246,12 +246,7 @@ def test_parameters_in_double_precision_are_run_in_single():
 
 
 UNKNOWN = {
-    "conv2d": [
-        Net(lambda s, x: s.a(x), a=nn.Conv2D(3, 8, 3, padding=[0, 1, 2, 1])),
-        Net(lambda s, x: s.a(x), a=nn.Conv2D(3, 8, 3, padding="SAME")),
-        Net(lambda s, x: s.a(x), a=nn.Conv2D(3, 8, 3, padding="VALID")),
-        after_conv(lambda s, x: x + s.b(s.g), b=conv(8, 8, 1), g=(1, 8, 1, 1)),
-    ],
+    "conv2d": [after_conv(lambda s, x: x + F.conv2d(x, s.g * 2), g=(8, 8, 1, 1))],
     "conv2d_transpose": [
         Net(lambda s, x: s.a(x), a=nn.Conv2DTranspose(3, 8, 3, padding=[0, 1, 2, 1])),
         Net(lambda s, x: s.a(x), a=nn.Conv2DTranspose(3, 8, 3, 2, padding="SAME")),
@@ -261,40 +256,11 @@ UNKNOWN = {
         after_conv(lambda s, x: s.n(x), n=nn.BatchNorm2D(8, use_global_stats=False)),
         after_conv(lambda s, x: s.n(x), n=nn.BatchNorm2D(8, weight_attr=False, bias_attr=False)),
     ],
-    "multiply": [
-        Net(lambda s, x: s.a(x) * s.g, a=conv(3, 1), g=(1, 8, 1, 1)),
-        after_conv(lambda s, x: F.adaptive_avg_pool2d(x, 8) * s.g, g=(8,)),
-        after_conv(lambda s, x: x * s.g, g=(1, 1, 8, 1, 1)),
-        after_conv(lambda s, x: x * s.g, g=(1, 1, 1, 1, 1)),
-        after_conv(lambda s, x: x * s.g, g=(2, 1, 1, 1)),
-        after_conv(lambda s, x: F.adaptive_avg_pool2d(x, (1, 4)) * F.adaptive_avg_pool2d(x, (4, 1))),
+    "conv2d of maps in another order": [
+        Net(lambda s, x: s.a(x.transpose([0, 2, 3, 1])), a=nn.Conv2D(3, 8, 3, data_format="NHWC"))
     ],
-    "add": [
-        Net(lambda s, x: F.relu(s.a(x)) + s.g, a=conv(3, 1), g=(1, 8, 1, 1)),
-        after_conv(lambda s, x: F.adaptive_avg_pool2d(x, 8) + s.g, g=(1, 1, 8, 8)),
-        after_conv(lambda s, x: x * (s.g + s.h), g=(1, 8, 1, 1), h=(1, 8, 1, 1)),
-    ],
-    "scale": [after_conv(lambda s, x: x * (s.g * 2), g=(1, 8, 1, 1)), Net(lambda s, x: s.g * 2, g=(1, 8, 1, 1))],
-    "sigmoid": [after_conv(lambda s, x: x * F.sigmoid(s.g), g=(1, 8, 1, 1))],
-    "combine": [after_conv(lambda s, x: paddle.concat([F.adaptive_avg_pool2d(x, 1), s.g], 1), g=(1, 8, 1, 1))],
-    "nearest_interp": [after_conv(lambda s, x: F.interpolate(x, size=[20, 20]))],
-    "bicubic_interp": [after_conv(lambda s, x: F.interpolate(x, scale_factor=2, mode="bicubic"))],
-    "reshape": [
-        after_conv(lambda s, x: x.reshape([1, 8, -1, 1])),
-        after_conv(lambda s, x: x * s.g.reshape([0, -1, 1, 1]), g=(1, 8)),
-    ],
-    "transpose": [Net(lambda s, x: s.a(x.transpose([0, 2, 3, 1])), a=nn.Conv2D(3, 8, 3, data_format="NHWC"))],
-    "unsqueeze": [Net(lambda s, x: s.a(x), a=nn.Conv2D(3, 8, 3, padding=1, padding_mode="reflect"))],
-    "flatten": [Net(lambda s, x: s.b(x.flatten(2).mean(2)), b=nn.Linear(3, 4))],
-    "prelu": [after_conv(lambda s, x: s.b(x), b=nn.PReLU(8))],
-    "gelu": [after_conv(lambda s, x: F.gelu(x))],
-    "instance_norm": [after_conv(lambda s, x: s.n(x), n=nn.InstanceNorm2D(8))],
-    "max_pool2d_with_index": [after_conv(lambda s, x: F.adaptive_max_pool2d(x, 3))],
-    "subtract": [after_conv(lambda s, x: x - s.g, g=(1, 8, 1, 1))],
-    "dropout": [after_conv(lambda s, x: F.dropout(x, 0.5, training=s.training))],
-    "shape64": [after_conv(lambda s, x: F.interpolate(F.max_pool2d(x, 2), size=paddle.shape(x)[2:]))],
-    "exp": [after_conv(lambda s, x: x * paddle.exp(s.g), g=(1, 8, 1, 1))],
-    "cast": [after_conv(lambda s, x: x.astype("float64").astype("float32"))],
+    "fft_r2c": [after_conv(lambda s, x: paddle.abs(paddle.fft.rfft(x)))],
+    "cumsum": [after_conv(lambda s, x: paddle.cumsum(x, 1))],
 }
 
 
@@ -302,7 +268,7 @@ UNKNOWN = {
 def test_what_cannot_be_lowered_is_named(operator):
     for model in UNKNOWN[operator]:
         randomise(model)
-        with pytest.raises(LoweringError, match=rf"^{operator}\b.*not known to the runtime"):
+        with pytest.raises(LoweringError, match=rf"^{operator.split()[0]}\b.*not known to the runtime"):
             predictor(model)
 
 

@@ -284,13 +284,3 @@ def test_an_operator_that_overwrites_what_is_used_again_is_found_out_by_its_proo
     case = small(Overwriting())
     with pytest.raises(LoweringError, match="off by"):
         case.runner(None).load(case.variants.variant(None, 0.0))
-
-
-def test_networks_of_several_outputs_are_refused():
-    class Two(Small):
-        def forward(self, x):
-            x = self.stem(x)
-            return {"maps": self.end(x), "features": x}
-
-    with pytest.raises(LoweringError, match="one output"):
-        small(Two())

@@ -164,12 +164,12 @@ def _untraceable(problem, monkeypatch):
     def fails(*_, **__):
         raise GraphError("cannot be traced")
 
-    monkeypatch.setattr(backends, "traced", fails)
+    monkeypatch.setattr(backends, "traced_for_task", fails)
     return "cannot be traced"
 
 
 def _unknown_operator(problem, monkeypatch):
-    real = backends.traced
+    real = backends.traced_for_task
 
     def foreign(*arguments, **options):
         program = real(*arguments, **options)
@@ -177,7 +177,7 @@ def _unknown_operator(problem, monkeypatch):
         ops = [*program.ops[:at], replace(program.ops[at], name="mystery"), *program.ops[at + 1 :]]
         return replace(program, ops=ops)
 
-    monkeypatch.setattr(backends, "traced", foreign)
+    monkeypatch.setattr(backends, "traced_for_task", foreign)
     return "mystery"
 
 

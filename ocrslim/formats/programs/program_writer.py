@@ -14,11 +14,11 @@ from paddle.base.proto import framework_pb2 as proto
 
 from ocrslim.formats.weights.tensors import write_tensors
 
-_FLOAT32 = proto.VarType.FP32
+_DATA_TYPES = {np.float32: proto.VarType.FP32, np.int32: proto.VarType.INT32}
 
 
 class ProgramWriter:
-    """Collects the operators and parameters of one forward pass in single precision."""
+    """Collects the operators and parameters of one forward pass: single precision, and 32-bit integers for shapes."""
 
     def __init__(self) -> None:
         self._program = proto.ProgramDesc()
@@ -30,7 +30,7 @@ class ProgramWriter:
             self._block.vars.add(name=name, persistable=True).type.type = kind
 
     def feed(self, name: str) -> None:
-        """An input of the program, [N, C, H, W] of any size."""
+        """An input of the program, of any size and type."""
         self.op("feed", {"X": ["feed"]}, {"Out": [name]}, {"col": self._inputs})
         self._inputs += 1
 
@@ -39,12 +39,17 @@ class ProgramWriter:
         self.op("fetch", {"X": [name]}, {"Out": ["fetch"]}, {"col": self._outputs})
         self._outputs += 1
 
-    def parameter(self, array: np.ndarray) -> str:
-        """Add a constant to the program; return its name."""
-        name = f"parameter_{len(self._parameters):05d}"
-        self._parameters[name] = np.ascontiguousarray(array, dtype=np.float32)
-        self._declare(name, array.shape, persistable=True)
+    def parameter(self, array: np.ndarray, name: str = "") -> str:
+        """Add a constant to the program, in single precision or as 32-bit integers; return its name."""
+        name = name or f"parameter_{len(self._parameters):05d}"
+        dtype = np.int32 if array.dtype.kind in "iub" else np.float32
+        self._parameters[name] = np.require(array, dtype, "C")
+        self._declare(name, array.shape, persistable=True, data_type=_DATA_TYPES[dtype])
         return name
+
+    def has_parameter(self, name: str) -> bool:
+        """Tell whether a constant has this name."""
+        return name in self._parameters
 
     def op(
         self,
@@ -72,14 +77,16 @@ class ProgramWriter:
         """Return the content of a `.pdiparams`: the arrays in the order of their names."""
         return write_tensors(self._parameters)
 
-    def _declare(self, name: str, shape: Sequence[int], persistable: bool = False) -> None:
+    def _declare(
+        self, name: str, shape: Sequence[int], persistable: bool = False, data_type: int = proto.VarType.FP32
+    ) -> None:
         if name in self._declared or name in ("feed", "fetch"):
             return
         self._declared.add(name)
         variable = self._block.vars.add(name=name, persistable=persistable)
         variable.type.type = proto.VarType.DENSE_TENSOR
         tensor = variable.type.dense_tensor.tensor
-        tensor.data_type = _FLOAT32
+        tensor.data_type = data_type
         tensor.dims.extend(int(size) for size in shape)
 
 

@@ -65,7 +65,7 @@ def _read_tensor(data: bytes, place: int) -> tuple[np.ndarray, int]:
 
 
 def write_tensors(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Encode float32 arrays as a stream, as `read_tensors` reads it."""
+    """Encode arrays as a stream, as `read_tensors` reads it."""
     return b"".join(_tensor_bytes(arrays[name]) for name in sorted(arrays))
 
 
@@ -73,6 +73,7 @@ def _tensor_bytes(array: np.ndarray) -> bytes:
     """Encode one array (lod_tensor.cc): version, levels, version, TensorDesc, values."""
     from paddle.base.proto import framework_pb2
 
-    description = framework_pb2.VarType.TensorDesc(data_type=framework_pb2.VarType.FP32, dims=array.shape)
+    kind = next(number for number, dtype in _DTYPES.items() if array.dtype == dtype)
+    description = framework_pb2.VarType.TensorDesc(data_type=kind, dims=array.shape)
     head = description.SerializeToString()
     return _HEADER.pack(0, 0, 0, len(head)) + head + array.tobytes()

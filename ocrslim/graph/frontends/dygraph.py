@@ -31,7 +31,7 @@ _WITH_WEIGHT = (
     *(nn.Conv1D, nn.Conv2D, nn.Conv3D, nn.Linear),
     *(nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose),
 )
-_NOT_KEPT = {"op_callstack", "struct_name", "stop_gradient", "place", "dtype"}
+_NOT_KEPT = {"op_callstack", "struct_name", "stop_gradient", "place"}
 
 
 def trace(model: nn.Layer, *input_shapes: Shape) -> ChannelGraph:
@@ -186,6 +186,8 @@ class _Reader:
             names = [str(i) for i in range(len(operands))]
         given = {n: v if v is not None and v.initialized() else None for n, v in zip(names, operands)}
         attributes = op.attrs()
+        if "dtype" in attributes:  # an object of Paddle's, which cannot be pickled
+            attributes["dtype"] = str(attributes["dtype"]).rpartition(".")[2].lower()
         constants = {n: self._constants[v.id] for n, v in given.items() if v is not None and v.id in self._constants}
         return Op(
             name=_name(op.name()),

@@ -107,6 +107,8 @@ class Sum:
 
 def definition(step: Step, shapes: Shapes, widths: Mapping[Id, int]) -> Sum | None:
     """Return a linear step as a sum over its inputs, its activation left aside; None for any other."""
+    if step.passed:
+        return None
     if step.kind == CONV and _keeps_size(step):
         assert step.weight is not None
         return Sum((Term(step.inputs[0], 1, (step.weight,)), *map(Term, step.inputs[1:])), step.bias)
@@ -131,7 +133,13 @@ def _keeps_size(step: Step) -> bool:
     settings, (height, width) = step.attributes, step.weight.shape[2:]
     same = [height // 2, width // 2]
     plain = settings["groups"] == 1 and [*settings["strides"], *settings["dilations"]] == [1, 1, 1, 1]
-    return plain and height == width and height % 2 == 1 and list(settings["paddings"]) == same
+    return (
+        plain
+        and "padding_algorithm" not in settings
+        and height == width
+        and height % 2 == 1
+        and list(settings["paddings"]) == same
+    )
 
 
 def _factor(step: Step) -> int:
@@ -148,11 +156,11 @@ def widths(steps: Iterable[Step], shapes: Shapes) -> dict[Id, int]:
 
     Where a shape is that of an unpruned network, they are too many, never too few.
     """
-    found = {value: shape[1] for value, shape in shapes.items() if len(shape) == 4}
+    found = {value: max(0, shape[1]) for value, shape in shapes.items() if len(shape) == 4}
     for step in steps:
         if step.convolves:
             found[step.output] = out_channels(step)
-        else:
+        elif not step.passed and step.inputs:
             known = [found.setdefault(i, 0) for i in step.inputs]
             found[step.output] = (sum if step.kind == CONCAT else max)(known) if all(known) else 0
     return found

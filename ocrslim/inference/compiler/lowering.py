@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from ocrslim.formats import ProgramWriter
-from ocrslim.inference.compiler.ir import AFFINE, CONV, Activation, Id, Step
+from ocrslim.inference.compiler.ir import AFFINE, CONSTANT, CONV, Activation, Id, Step
+
+_ONEDNN = {"matmul_v2", "softmax", "layer_norm"}  # operators that are passed through and faster with it
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Lowered:
 
 
 def lower(steps: Sequence[Step], inputs: Sequence[Id], outputs: Sequence[Id]) -> Lowered:
-    """Write `steps` as a program, for float32 inputs [N, C, H, W] of any size."""
+    """Write `steps` as a program, for inputs of any size."""
     writer = ProgramWriter()
     for value in inputs:
         writer.feed(name_of(value))
@@ -50,6 +52,10 @@ def name_of(value: Id) -> str:
 def _write(writer: ProgramWriter, step: Step) -> None:
     if step.convolves:
         _write_convolution(writer, step)
+    elif step.kind == CONSTANT:
+        writer.parameter(step.attributes["value"], name_of(step.output))
+    elif step.passed:
+        _write_passed(writer, step)
     elif step.kind == AFFINE:
         _write_affine(writer, step)
     else:
@@ -62,6 +68,20 @@ def _write_plain(writer: ProgramWriter, kind: str, inputs: Sequence[Id], step: S
         slots = {"X": [name_of(inputs[0])], "Y": [name_of(inputs[1])]}
     settings = {**step.attributes, "use_mkldnn": _agrees(kind, step.attributes)}
     writer.op(kind, slots, {"Out": [name_of(step.output)]}, settings)
+
+
+def _write_passed(writer: ProgramWriter, step: Step) -> None:
+    slots: dict[str, list[str]] = {}
+    for slot, value in zip(step.slots, step.inputs):
+        slots.setdefault(slot, []).append(name_of(value))
+    results: dict[str, list[str]] = {}
+    for slot, value in zip(step.results, (step.output, *step.others)):
+        results.setdefault(slot, []).append(name_of(value))
+    settings = {name: value for name, value in step.attributes.items() if value != []}  # of no known type
+    # of two computed matrices oneDNN takes the wrong entries where a map was in blocks of channels
+    computed = step.kind == "matmul_v2" and not writer.has_parameter(slots["Y"][0])
+    onednn = step.kind in _ONEDNN and not computed
+    writer.op(step.kind, slots, results, {**settings, "use_mkldnn": onednn})
 
 
 def _agrees(kind: str, settings: Mapping[str, Any]) -> bool:
@@ -97,7 +117,7 @@ def _write_convolution(writer: ProgramWriter, step: Step) -> None:
     slots = {"Input": [name_of(step.inputs[0])], "Filter": [writer.parameter(step.weight)]}
     if step.bias is not None:
         slots["Bias"] = [writer.parameter(step.bias)]
-    settings = {**step.attributes, "padding_algorithm": "EXPLICIT", "data_format": "NCHW"}
+    settings = {"padding_algorithm": "EXPLICIT", "data_format": "NCHW", **step.attributes}
     settings |= {"use_mkldnn": True, "is_test": True}
     if len(step.inputs) == 2:
         slots["ResidualData"] = [name_of(step.inputs[1])]
@@ -122,4 +142,5 @@ def _fused(activation: Activation) -> dict[str, object]:
         "swish": (given.get("beta", 1.0), 0.0),
         "relu6": (0.0, 6.0),
     }.get(activation.name, (0.0, 0.0))
-    return {"fuse_activation": activation.name, "fuse_alpha": float(alpha), "fuse_beta": float(beta)}
+    name = ("gelu_tanh" if given["approximate"] else "gelu_erf") if activation.name == "gelu" else activation.name
+    return {"fuse_activation": name, "fuse_alpha": float(alpha), "fuse_beta": float(beta)}

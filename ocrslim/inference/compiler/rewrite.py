@@ -28,7 +28,8 @@ import numpy as np
 
 from ocrslim.graph import Op
 from ocrslim.inference.compiler.cost_model import EvaluationOrder, best_order, joining_cost
-from ocrslim.inference.compiler.ir import ADD, AFFINE, CONCAT, CONV, DECONV, MULTIPLY, Id, Step, fold
+from ocrslim.inference.compiler.folding import fold
+from ocrslim.inference.compiler.ir import ADD, AFFINE, CONCAT, CONV, DECONV, MULTIPLY, Id, Step
 from ocrslim.inference.compiler.linear_maps import (
     NEAREST,
     Shapes,
@@ -76,9 +77,10 @@ def _gated(steps: Iterable[Step], outputs: Iterable[Id]) -> list[Step]:
     made = {step.output: step for step in steps}
     replaced: dict[Id, Step] = {}
     for step in steps:
-        for whole, part in (step.inputs, step.inputs[::-1]) if step.kind == ADD else ():
+        for whole, part in (step.inputs, step.inputs[::-1]) if step.kind == ADD and not step.passed else ():
             product = made.get(part)
-            if product and product.kind == MULTIPLY and whole in product.inputs and uses[part] == 1:
+            known = product is not None and product.kind == MULTIPLY and not product.passed
+            if product and known and whole in product.inputs and uses[part] == 1:
                 gate = product.inputs[product.inputs[0] == whole]
                 shift = {"scale": np.ones(1), "shift": np.ones(1)}
                 replaced[part] = Step(AFFINE, (gate,), part, shift)

@@ -42,6 +42,7 @@ class ActivationCache:
         self.inputs = inputs
         self.memory = memory
         self.clock = clock
+        self.shapes: dict[int, tuple[int, ...]] = {}  # of the images that were read
         self._network = network
         self._store = ArrayStore(memory, folder)
         self._kept: dict[int, Partition] = {}  # what the store has for an image is the sources of
@@ -56,12 +57,12 @@ class ActivationCache:
     def sources(self, partition: Partition, index: int) -> list[np.ndarray]:
         """Return the sources of `partition` for the image at `index`, not to be written to."""
         if not partition.prefix:
-            return [self.inputs.image(index)]
+            return [self._image(index)]
         before = self._kept.get(index)
         if before is partition:
             kept = self._store.get(index)
-            return self.compute(partition, self.inputs.image(index)) if kept is None else kept
-        found = self._carried_over(before, partition, index) or self.compute(partition, self.inputs.image(index))
+            return self.compute(partition, self._image(index)) if kept is None else kept
+        found = self._carried_over(before, partition, index) or self.compute(partition, self._image(index))
         self._store.put(index, found)
         self._kept[index] = partition
         return found
@@ -74,6 +75,11 @@ class ActivationCache:
             bridge = self._bridge(None, partition)
             assert bridge is not None
             return bridge([image])
+
+    def _image(self, index: int) -> np.ndarray:
+        image = self.inputs.image(index)
+        self.shapes[index] = image.shape
+        return image
 
     def _carried_over(self, before: Partition | None, partition: Partition, index: int) -> list[np.ndarray] | None:
         """From what is kept for the image, which is given up; None where that does not lead there."""

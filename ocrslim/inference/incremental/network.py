@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ from ocrslim.inference.compiler.ir import Id
 from ocrslim.inference.compiler.lowering import lower
 from ocrslim.inference.compiler.rewrite import rewrite, shapes_of
 from ocrslim.inference.incremental.partition import PRICE, Partition, part, split, unsplit
+from ocrslim.inference.outputs import Output
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Variant:
     removed: frozenset[int] = frozenset()
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     conv_groups: Mapping[str, int] = field(default_factory=dict)
-    proof: tuple[np.ndarray, np.ndarray] | None = None
+    proof: tuple[np.ndarray, Output] | None = None
 
 
 class Bridge:
@@ -77,8 +78,8 @@ class RuntimeNetwork:
         Raises:
             LoweringError: the runtime does not know some operator, or cannot run the network.
         """
-        if len(program.outputs) != 1 or len(program.inputs) != 1:
-            raise LoweringError("only networks of one input and one output are known to the runtime")
+        if not program.outputs or len(program.inputs) != 1:
+            raise LoweringError("only networks of one input are known to the runtime")
         self.program = program
         self._arrays = arrays
         self._use_gpu, self._threads = use_gpu, threads
@@ -106,7 +107,7 @@ class RuntimeNetwork:
         return Bridge(run, taken, [value.id for value in known], [value.id for value in wanted])
 
     def suffix(self, partition: Partition, variant: Variant) -> Executable:
-        """Load what makes the output of `variant` from the sources; for the thread that calls this."""
+        """Load what makes the outputs of `variant` from the sources; for the thread that calls this."""
         keeps = {source.value.id: source.keep(variant.removed) for source in partition.sources}
         widths: dict[Id, int] = {key: len(keep) for key, keep in keeps.items() if keep is not None}
         sources = [source.value for source in partition.sources]
@@ -135,7 +136,7 @@ class RuntimeNetwork:
 
     def _measure_sizes(self, shape: tuple[int, ...]) -> dict[Id, float]:
         """Return the elements of each value for one pixel of the input, read off one small pass."""
-        values = {v.id: v for op in self.program.ops for v in op.outputs[:1] if v.rank == 4 and _computed(op)}
+        values = {value.id: value for value in _computed(self.program)}
         sizes: dict[Id, float] = {}
         found = self._load(self.program.ops, self.program.inputs, list(values.values()), Variant(), {})
         pixels = shape[2] * shape[3]
@@ -143,11 +144,16 @@ class RuntimeNetwork:
             sizes[key] = array.size / pixels
         for op in self.program.ops:
             if op.name == "combine":
-                sizes[op.outputs[0].id] = sum(sizes[value.id] for value in op.values())
+                sizes[op.outputs[0].id] = sum(sizes.get(value.id, 0.0) for value in op.values())
         sizes.update((value.id, float(shape[1])) for value in self.program.inputs)
         return sizes
 
 
-def _computed(op: Op) -> bool:
-    """Tell whether an operator works on what the network computes, not on parameters alone."""
-    return any(value.parameter is None and value.shape is not None and value.rank == 4 for value in op.values())
+def _computed(program: Program) -> Iterator[Value]:
+    """Values that depend on the network's input and are used; no lists."""
+    used = {value.id for op in program.ops for value in op.values()} | {value.id for value in program.outputs}
+    depends = {value.id for value in program.inputs}
+    for op in program.ops:
+        if op.name != "data" and not depends.isdisjoint(value.id for value in op.values()):
+            depends.update(value.id for value in op.outputs)
+            yield from (value for value in op.outputs if value.id in used and value.shape is not None)

@@ -18,10 +18,12 @@ from ocrslim.inference.compiler.ir import ACTIVATIONS, Id
 from ocrslim.inference.incremental.min_cut import MinimumCut
 
 PRICE = 150.0  # measured: to keep a number, take its channel, copy and reorder it, in multiply-accumulates
+_UNKNOWN_WIDTH = 32  # of a product of two activations, at least
 _TOUCH = 25.0  # 0.6 ns to write a number and read what it is made of
 
 _MAKERS = ("conv2d", "conv2d_transpose")
-_CHANNELWISE = {"batch_norm", "scale", "pool2d", "nearest_interp", "bilinear_interp", "depthwise_conv2d", *ACTIVATIONS}
+_SPATIAL = {"batch_norm", "scale", "pool2d", "nearest_interp", "bilinear_interp", "depthwise_conv2d"}
+_CHANNELWISE = {*_SPATIAL, *ACTIVATIONS, "dropout", "assign", "clip", "sqrt", "exp", "abs", "square", "elu", "softplus"}
 _JOINS = ("add", "multiply")
 
 
@@ -43,8 +45,8 @@ class Partition:
 
     Attributes:
         prefix: makes the sources from the network's input; the same for every ratio.
-        sources: what is handed over; the output itself where `suffix` is empty.
-        suffix: makes the output from the sources; empty where the output does not depend on the group.
+        sources: what is handed over; the outputs themselves where `suffix` is empty.
+        suffix: makes the outputs from the sources; empty where they do not depend on the group.
     """
 
     prefix: tuple[Op, ...]
@@ -71,7 +73,7 @@ def split(program: Program, group: Group, sizes: Mapping[Id, float], price: floa
     changed = part(changed, program.outputs, ())
     behind = _cheapest(program, changed, states, sizes, price)
     suffix = [op for op in program.ops if id(op) in behind]
-    entering = _entering(suffix, states) if suffix else program.outputs
+    entering = _entering(suffix, program.outputs, states) if suffix else program.outputs
     sources = [Source(value, states.sliced.get(value.id)) for value in entering]
     prefix = part(program.ops, [source.value for source in sources], ())
     return Partition(tuple(prefix), tuple(sources), tuple(_with_constants(program, suffix, states)))
@@ -144,8 +146,13 @@ class _States:
         if first is None or any(member.role == INPUT for member in touched):
             return None
         same = all(other is not None and _alike(first, other) for other in [*slices, *touched])
-        known = op.name in _CHANNELWISE or op.name in _JOINS
+        known = op.name in _CHANNELWISE or op.name in _JOINS or _over_space(op)
         return first if known and same else None
+
+
+def _over_space(op: Op) -> bool:
+    """Tell whether an operator is the mean of each channel, which stays a map."""
+    return op.name == "mean" and bool(op.attributes["keepdim"]) and {*op.ints("axis", [])} <= {2, 3, -1, -2}
 
 
 def _alike(one: Member, other: Member) -> bool:
@@ -173,7 +180,7 @@ def _cheapest(
             cut.pay_between(
                 (value.id, "available"),
                 id(op),
-                math.inf if value.shape is None else price * sizes.get(value.id, math.inf),
+                price * sizes.get(value.id, math.inf) if value.shape else math.inf,  # no list, and no single number
             )
         for value in op.values():
             if not states.constant(value):
@@ -184,19 +191,29 @@ def _cheapest(
 def _cost(op: Op, sizes: Mapping[Id, float]) -> float:
     """Return the multiply-accumulates of an operator for one pixel of the input, and what touching its output costs."""
     elements = sum(sizes.get(value.id, 0.0) for value in op.outputs)
+    return elements * (_products(op) + _TOUCH)
+
+
+def _products(op: Op) -> int:
+    """Return the multiply-accumulates for one number of the output."""
     weight = op.inputs.get("filter")
-    each = 0 if weight is None or weight.shape is None else math.prod(weight.shape[1:])
-    return elements * (each + _TOUCH)
+    if weight is not None and weight.shape is not None:
+        return math.prod(weight.shape[1:])
+    if op.name == "matmul":
+        return max(_UNKNOWN_WIDTH, *(op["y"].shape or ())[-2:-1])
+    if op.name == "rnn":
+        gates = 4 if op.attributes["mode"] == "LSTM" else 3
+        return gates * int(op.attributes["num_layers"]) * (op.ints("input_size")[0] + op.ints("hidden_size")[0])
+    return 0
 
 
-def _entering(suffix: Sequence[Op], states: _States) -> Iterator[Value]:
-    """Values that `suffix` uses and does not make, constants aside, each once."""
+def _entering(suffix: Sequence[Op], outputs: Sequence[Value], states: _States) -> Iterator[Value]:
+    """Values that `suffix` uses, or the network returns, and it does not make, constants aside, each once."""
     known = {value.id for op in suffix for value in op.outputs}
-    for op in suffix:
-        for value in op.values():
-            if value.id not in known and not states.constant(value):
-                known.add(value.id)
-                yield value
+    for value in (*(value for op in suffix for value in op.values()), *outputs):
+        if value.id not in known and not states.constant(value):
+            known.add(value.id)
+            yield value
 
 
 def _with_constants(program: Program, suffix: Sequence[Op], states: _States) -> list[Op]:

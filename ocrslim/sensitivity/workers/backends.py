@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocrslim.data import EvalSet
-from ocrslim.errors import GraphError
+from ocrslim.errors import GraphError, LoweringError
 from ocrslim.evaluation import Scorer
-from ocrslim.graph import Program, traced
-from ocrslim.models import state_arrays
+from ocrslim.graph import Program
+from ocrslim.inference import arrays_of, traced_for_task
 from ocrslim.sensitivity.settings import DYGRAPH, ONEDNN, Problem, Settings
 from ocrslim.sensitivity.workers.measure import Measurer
 from ocrslim.sensitivity.workers.messages import Setup
@@ -49,8 +49,8 @@ def backends(
     images = EvalSet(problem.labelled, problem.config, settings.memory // 2, folder)
     if settings.engine != DYGRAPH:
         try:
-            program = traced(problem.model, [problem.task.free_shape], training=False)
-        except GraphError as error:
+            program = traced_for_task(problem.model, problem.task)
+        except (GraphError, LoweringError) as error:
             warn_slow(error)
         else:
             workers = processes or ProcessWorkers(settings.processes)
@@ -70,7 +70,7 @@ def _setup(problem: Problem, settings: Settings, folder: Path, program: Program)
     memory = settings.memory // 2 // settings.share.on_machine // settings.processes
     return Setup(
         program,
-        state_arrays(problem.model),
+        arrays_of(problem.model),
         problem.labelled,
         problem.config,
         problem.order,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from ocrslim.data import EvalSet
 from ocrslim.evaluation import Scorer
+from ocrslim.inference import Output
 from ocrslim.sensitivity.workers.messages import Job
 from ocrslim.tasks import Counts
 from ocrslim.utils import Clock
@@ -20,8 +19,8 @@ class Runner(Protocol):
     def load(self, variant: Any) -> None:
         """Make `variant` the one that runs."""
 
-    def __call__(self, index: int) -> np.ndarray:
-        """The shrink map of the image at `index`, float32 [1, 1, H, W]."""
+    def many(self, indices: Sequence[int]) -> Iterator[Output]:
+        """Yield the network's outputs for the images at `indices`, in that order."""
         ...
 
     def close(self) -> None:
@@ -70,8 +69,8 @@ class Measurer:
             DataError: an image has changed.
         """
         runner = self._prepare(job)
-        for index in self._order[job.start : job.stop]:
-            output = runner(index)
+        indices = self._order[job.start : job.stop]
+        for index, output in zip(indices, runner.many(indices)):
             item = self._images[index]
             with self._clock.on("post-processing"):
                 found = self._scorer.post_process(output, item.shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from paddle import nn
 
 from ocrslim.data import EvalSet
 from ocrslim.graph import ChannelGraph
-from ocrslim.inference import DygraphEngine, Variant
+from ocrslim.inference import DygraphEngine, Output, Variant
 from ocrslim.pruning import ChannelPruner, Plan, cut, named_tensors, pruned
 from ocrslim.tasks import Task
 from ocrslim.utils import Clock
@@ -70,7 +70,7 @@ class RuntimeVariants:
             backup.restore()
         return Variant(self._graph.groups[group], removed, arrays, conv_groups, proof)
 
-    def _proof(self, group: str | None) -> tuple[np.ndarray, np.ndarray] | None:
+    def _proof(self, group: str | None) -> tuple[np.ndarray, Output] | None:
         """An input and what the network, as it is cut now, makes of it; once for each group."""
         if group in self._checked:
             return None
@@ -109,8 +109,12 @@ class DygraphRunner:
             self._cut.close()
             self._cut.enter_context(pruned(self._model, variant))
 
-    def __call__(self, index: int) -> np.ndarray:
-        """The shrink map of the image at `index`."""
+    def many(self, indices: Sequence[int]) -> Iterator[Output]:
+        """Yield the network's outputs for the images at `indices`."""
+        yield from map(self, indices)
+
+    def __call__(self, index: int) -> Output:
+        """The network's output for the image at `index`."""
         image = self._images.image(index)
         with self._clock.on("forward"):
             return self._engine(image)

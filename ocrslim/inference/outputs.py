@@ -1,0 +1,39 @@
+"""What a network returns: one array, or a tuple of them where its task has several outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Union
+
+import numpy as np
+import paddle
+
+Output = Union[np.ndarray, tuple[np.ndarray, ...]]
+
+
+def parts_of(output: Output) -> tuple[np.ndarray, ...]:
+    """Return the arrays of an output."""
+    return output if isinstance(output, tuple) else (output,)
+
+
+def output_from(arrays: Sequence[np.ndarray]) -> Output:
+    """Return an output of its arrays; the inverse of `parts_of`."""
+    return arrays[0] if len(arrays) == 1 else tuple(arrays)
+
+
+def tensors_of(result: Any) -> list[Any]:
+    """Return the tensors in what a network returns, in the order in which a trace has them."""
+    return [one for one in paddle.utils.flatten(result) if isinstance(one, paddle.Tensor)]
+
+
+def difference(found: Output, expected: Output) -> float:
+    """Return the largest absolute difference; infinite where the shapes differ, NaN where a number is none."""
+    pairs = list(zip(parts_of(found), parts_of(expected)))
+    if shapes_of(found) != shapes_of(expected):
+        return float("inf")
+    return float(np.max([np.abs(one - other).max() for one, other in pairs]))
+
+
+def shapes_of(output: Output) -> list[list[int]]:
+    """Return the shape of each array."""
+    return [list(one.shape) for one in parts_of(output)]
