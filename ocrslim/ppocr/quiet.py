@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 import numpy as np
 
@@ -16,7 +17,7 @@ def quietly() -> Iterator[None]:
     """Undo what an import of `ppocr` or `paddleocr` does on the way.
 
     It gives its logger a handler on standard output at level DEBUG, silences every warning, changes NumPy's error state
-    and tells of parts that it does without. Only `ppocr`'s later warnings remain, on whatever handlers the program has.
+    and prints which parts it does without. Only `ppocr`'s later warnings remain, on whatever handlers the program has.
     """
     import paddle  # noqa: F401  its own loggers are its own affair, so before the lines below
 
@@ -24,7 +25,7 @@ def quietly() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:
-        with warnings.catch_warnings(), np.errstate():
+        with warnings.catch_warnings(), np.errstate(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
