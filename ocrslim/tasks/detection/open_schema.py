@@ -77,7 +77,7 @@ def schema_of(tree: Mapping[str, Any]) -> TaskSchema:
     if not foreign and not (isinstance(settings, Mapping) and settings.get("paddleocr")):
         return DETECTION
     db = isinstance(architecture, Mapping) and is_db(head_of(architecture))
-    return _open_schema(foreign, db)
+    return open_schema(foreign, db)
 
 
 def _open_faults(dataset: Mapping[str, Any], mode: str) -> list[tuple[str, str]]:
@@ -94,8 +94,13 @@ def _open_faults(dataset: Mapping[str, Any], mode: str) -> list[tuple[str, str]]
 
 
 @functools.cache
-def _open_schema(needs: str, db: bool) -> TaskSchema:
-    """Return the same object for the same arguments: the models of whole configurations are kept by it."""
+def open_schema(needs: str = "", db: bool = False) -> TaskSchema:
+    """Return the schema of what PaddleOCR's classes check; the same object for the same arguments.
+
+    Args:
+        needs: `TaskSchema.needs_source`.
+        db: whether the data set is to have what DB learns from.
+    """
     return TaskSchema(
         architecture=OpenArchitecture,
         loss=Named,

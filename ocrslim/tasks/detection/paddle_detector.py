@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ocrslim.tasks.base import Distilled, Losses, PostProcess, Task
-from ocrslim.tasks.detection.open_schema import is_db
+from ocrslim.tasks.detection.open_schema import is_db, open_schema
 from ocrslim.tasks.detection.task import Detection
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class PaddleDetector(Detection):
     Args:
         head: the name of its class.
     """
+
+    schema = open_schema()
 
     def __init__(self, head: str):
         self._head = head
