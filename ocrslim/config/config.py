@@ -118,7 +118,8 @@ class Config:
         parts = [part for key in keys for part in _PARTS.get(key, (key,))]
         absent = [part for part in parts if lookup(self.tree, part) in (None, {}, [])]
         if absent:
-            remedy = "missing, and this command needs it; copy it from a file in configs/det, or set it with -o"
+            folder = f"configs/{self.get(MODEL_TYPE, DEFAULT)}"
+            remedy = f"missing, and this command needs it; copy it from a file in {folder}, or set it with -o"
             raise ConfigError([f"{self.path}: {key}: {remedy}" for key in absent])
         self.require_transforms(*(key for key in keys if key in _PARTS))
 

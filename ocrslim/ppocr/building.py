@@ -19,7 +19,7 @@ from ocrslim.utils import last_line
 if TYPE_CHECKING:
     from paddle import nn
 
-_REFUSALS = (AssertionError, AttributeError, ImportError, KeyError, NameError, RuntimeError, TypeError, ValueError)
+_COMPILED = {"PSEPostProcess": "postprocess/pse_postprocess/pse"}  # modules that PaddleOCR compiles when imported
 
 
 def base_model() -> type[nn.Layer]:
@@ -70,7 +70,9 @@ def building(what: str) -> Iterator[None]:
     try:
         with quietly():  # some modules are imported when they are first used
             yield
-    except _REFUSALS as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # some raise just that
         raise ConfigError(f"{what}: PaddleOCR's code in {_folder()} refuses it: {_reason(error)}") from error
     finally:
         unique_name.switch(generator, checker)
@@ -105,8 +107,21 @@ def build_decoder(section: Mapping[str, Any], settings: Mapping[str, Any]) -> An
     """
     from ocrslim.ppocr.imported import build_post_process
 
-    with building("PostProcess"):
-        return build_post_process(dict(section), resolved(settings))
+    faults = [f"{key}: {fault}" for key, fault in section_faults({"PostProcess": section})]
+    if faults:
+        raise ConfigError(faults)
+    try:
+        with building("PostProcess"):
+            return build_post_process(dict(section), resolved(settings))
+    except ConfigError as error:
+        part = _COMPILED.get(str(section.get("name")))
+        if part is None:
+            raise
+        raise ConfigError(
+            f"PostProcess.name: {section['name']} needs a module that PaddleOCR compiles, in "
+            f"{code_folder()}/ppocr/{part}: install Cython and a C++ compiler and run the command inside a checkout "
+            f"({error})"
+        ) from error
 
 
 def resolved(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,16 @@ _Callable = Union[ast.ClassDef, ast.FunctionDef]
 
 @dataclass(frozen=True)
 class Signature:
-    """The arguments of a class; `open` where it takes others as well, or where they cannot be told."""
+    """The arguments of a class.
+
+    Attributes:
+        arguments: their names.
+        required: those without a default.
+        open: whether it takes others as well, or they cannot be told.
+    """
 
     arguments: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
     open: bool = True
 
 
@@ -114,8 +121,16 @@ def _signature(module: Path, name: str) -> Signature:
     maker = _maker(nodes, name)
     if maker is None:
         return Signature()
-    arguments = [each.arg for each in (*maker.args.posonlyargs, *maker.args.args, *maker.args.kwonlyargs)]
-    return Signature(tuple(each for each in arguments if each != "self"), maker.args.kwarg is not None)
+    given = maker.args
+    positional = [each.arg for each in (*given.posonlyargs, *given.args)]
+    by_name = [each.arg for each in given.kwonlyargs]
+    required = positional[: len(positional) - len(given.defaults)]
+    required += [name for name, default in zip(by_name, given.kw_defaults) if default is None]
+    return Signature(
+        tuple(name for name in (*positional, *by_name) if name != "self"),
+        tuple(name for name in required if name != "self"),
+        given.kwarg is not None,
+    )
 
 
 def _maker(nodes: dict[str, _Callable], name: str) -> ast.FunctionDef | None:

@@ -56,6 +56,10 @@ def _faults(catalogue: Catalogue, folder: Path, key: str, kind: str, section: Ma
         yield f"{key}.name", f"{found}: {_nearest(str(name), names)} (looked for in {folder})"
         return
     signature = catalogue.signature(kind, str(name))
+    # post-processing gets the section Global as well, a part of a network the channels in front of it
+    missing = [each for each in signature.required if kind in PARTS and each not in (*section, "in_channels")]
+    if missing:
+        yield key, f"{name} needs {', '.join(missing)}"
     for argument in section:
         if argument != "name" and not signature.open and argument not in signature.arguments:
             yield f"{key}.{argument}", f"{name} has no such argument: {_nearest(str(argument), signature.arguments)}"

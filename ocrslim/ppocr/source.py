@@ -77,9 +77,13 @@ def use_source(source: Source | None) -> None:
         ConfigError: another copy is imported already; of two, a process can use one.
     """
     global _named
-    _named = source is not None and source.named
-    if source is None:
-        return
+    _named = False
+    if source is not None:
+        _make_importable(source)
+        _named = source.named
+
+
+def _make_importable(source: Source) -> None:
     folder = str(source.folder)
     imported = imported_from()
     if imported is None:
