@@ -173,8 +173,8 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     tree = check.configuration(tree)
     if not problems:
         problems += [f"{path}: {fault}" for fault in task.complete(tree)]
-        faults = section_faults(tree) if source else []
-        problems += [f"{check.origins.place(key)}: {fault}" for key, fault in faults]
+        unknown = section_faults(tree) if source else []
+        problems += [f"{check.origins.place(key)}: {fault}" for key, fault in unknown]
     if problems:
         raise ConfigError(_few(problems))
     for note in notes:

@@ -32,9 +32,8 @@ def _take_student(tree: dict[str, Any]) -> Iterator[str]:
     architecture = tree.get("Architecture")
     networks = architecture.get("Models") if isinstance(architecture, dict) else None
     student = networks.get(STUDENT) if isinstance(networks, dict) else None
-    if not isinstance(student, dict):
+    if not (isinstance(architecture, dict) and isinstance(networks, dict) and isinstance(student, dict)):
         return
-    assert isinstance(architecture, dict)
     kept = {key: copy.deepcopy(value) for key, value in student.items() if key not in _FROM_TEACHER}
     if "model_type" in architecture:
         kept = {"model_type": architecture["model_type"], **kept}
@@ -43,7 +42,7 @@ def _take_student(tree: dict[str, Any]) -> Iterator[str]:
         if isinstance(tree.get(section), dict):
             tree[section] = change(tree[section])
     yield (
-        f"a distillation of {', '.join(networks)}: its {STUDENT} is taken, with Architecture, Loss, PostProcess and "
+        f"a distillation of {', '.join(map(str, networks))}: its {STUDENT} is taken, with Architecture, Loss, PostProcess and "
         "Metric of its own"
     )
 

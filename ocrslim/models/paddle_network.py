@@ -9,6 +9,7 @@ from ocrslim.ppocr import base_model, building, network_arguments
 from ocrslim.tasks import Task
 
 if TYPE_CHECKING:
+    from paddle import Tensor
     from paddle.nn import Layer as _BaseModel
 else:
     _BaseModel = base_model()
@@ -17,8 +18,6 @@ else:
 class PaddleNetwork(_BaseModel):
     """A network that PaddleOCR's `BaseModel` builds, with its state-dict keys (`backbone.*`, `neck.*`, `head.*`).
 
-    Its forward takes images and, where the head needs them to train, labels.
-
     Attributes:
         task: what it is for.
     """
@@ -26,6 +25,17 @@ class PaddleNetwork(_BaseModel):
     def __init__(self, task: Task, arguments: dict[str, Any]):
         super().__init__(arguments)
         self.task = task
+        self._evaluated: tuple[str, ...] = getattr(task, "evaluated", ())
+
+    def forward(self, x: Tensor, data: Any = None) -> Any:
+        """Images [N, C, H, W] and, where the head needs them to train, labels -> what the head returns.
+
+        In evaluation without what the task does not read, so that an exported network has no other outputs.
+        """
+        result = super().forward(x, data)
+        if self.training or not self._evaluated:
+            return result
+        return {name: result[name] for name in self._evaluated}
 
     @property
     def training_only(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ocrslim.ppocr.building import (
+from ocrslim.ppocr.builders import (
     base_model,
     build_decoder,
     build_loss,
@@ -12,7 +12,7 @@ from ocrslim.ppocr.building import (
     resolved,
     resolved_path,
 )
-from ocrslim.ppocr.section_faults import section_faults, transform_fault
+from ocrslim.ppocr.faults import section_faults, transform_fault
 from ocrslim.ppocr.source import (
     KEY,
     REMEDY,

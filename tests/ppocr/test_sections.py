@@ -11,7 +11,7 @@ from checkout import checkout, write_checkout  # noqa: F401
 from ocrslim.errors import ConfigError
 from ocrslim.ppocr import Source, find_source, is_named, section_faults, use_source, used_source
 from ocrslim.ppocr.catalogue import Catalogue, Signature
-from ocrslim.ppocr.section_faults import transform_fault
+from ocrslim.ppocr.faults import transform_fault
 
 ARCHITECTURE = {
     "model_type": "det",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -22,9 +22,10 @@ class _Output(NamedTuple):
     stride: int
 
 
+# By name, as Paddle puts the entries of a dictionary when it exports a network.
 _HEADS = {
-    "EASTHead": {"f_score": _Output(1, 4), "f_geo": _Output(8, 4)},
-    "SASTHead": {"f_score": _Output(1, 4), "f_border": _Output(4, 4), "f_tvo": _Output(8, 4), "f_tco": _Output(2, 4)},
+    "EASTHead": {"f_geo": _Output(8, 4), "f_score": _Output(1, 4)},
+    "SASTHead": {"f_border": _Output(4, 4), "f_score": _Output(1, 4), "f_tco": _Output(2, 4), "f_tvo": _Output(8, 4)},
     "PSEHead": {"maps": _Output(-1, 4)},
     "FCEHead": {f"level_{level}": _Output(-1, stride) for level, stride in enumerate((8, 16, 32))},
     "CT_Head": {"maps": _Output(-1, 4), "score": _Output(0, 4)},  # 0: the score has no axis of channels
@@ -33,29 +34,37 @@ _DB = {"maps": _Output(1, 1)}
 _CT_SHAPE = 6  # numbers: height, width and channels of the source and of the input
 
 
+def paddle_detector(head: str) -> PaddleDetector:
+    """Return the task of a detector of PaddleOCR's classes by the name of its head."""
+    return PaddleDBDetector(_DB) if is_db(head) else PaddleDetector(_HEADS.get(head, {}), head == "SASTHead")
+
+
 class PaddleDetector(Detection):
-    """A detector with the given head.
+    """A detector of PaddleOCR's classes.
 
     Args:
-        head: the name of its class.
+        outputs: what its head gives in evaluation; empty where that is not known.
+        deep: whether its backbone halves an image seven times.
+
+    Attributes:
+        evaluated: the names of the outputs, of all that the head returns in evaluation.
     """
 
     schema = open_schema()
+    training_only: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, head: str):
-        self._head = head
-        self._outputs = _DB if is_db(head) else _HEADS.get(head, {})
-        if not is_db(head):
-            self.training_only = ()
-        if head == "SASTHead":
-            self.probe_shape = (1, 3, 128, 128)  # its backbone halves an image seven times
+    def __init__(self, outputs: Mapping[str, _Output], deep: bool = False):
+        self._outputs = outputs
+        self.evaluated = tuple(outputs)
+        if deep:
+            self.probe_shape = (1, 3, 128, 128)
 
     def configured(self, tree: Mapping[str, Any]) -> Task:
         return Detection().configured(tree)
 
     def output(self, result: Any) -> Any:
         """Return the maps that the post-processing reads: one tensor, or a tuple of several."""
-        outputs = [result[name] for name in self._outputs] if self._outputs else list(result.values())
+        outputs = [result[name] for name in self._outputs or sorted(result)]
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def output_shape(self, shape: Sequence[int]) -> tuple[Any, ...]:
@@ -90,8 +99,17 @@ class PaddleDetector(Detection):
         return run
 
     def distilled(self, section: Mapping[str, Any]) -> Distilled | None:
-        """Return DB's parts; the other heads have no map that says the same in two networks."""
-        return super().distilled(section) if is_db(self._head) else None
+        """Return nothing: these heads have no map that says the same in two networks."""
+        return None
+
+
+class PaddleDBDetector(PaddleDetector):
+    """A detector with one of DB's heads."""
+
+    training_only = Detection.training_only
+
+    def distilled(self, section: Mapping[str, Any]) -> Distilled | None:
+        return Detection.distilled(self, section)
 
 
 def _shape(output: _Output, shape: Sequence[int]) -> tuple[int, ...]:

@@ -29,7 +29,7 @@ class Detection(Task):
     nominal_shape = (1, 3, 736, 1280)
     probe_shape = (1, 3, 64, 96)
     free_shape = (-1, 3, -1, -1)
-    training_only = ("head.thresh.",)
+    training_only: ClassVar[tuple[str, ...]] = ("head.thresh.",)
     documented_names = True
     export_name = "PP-OCRv3_mobile_det"
     metrics: ClassVar[Mapping[str, Ratio]] = {
@@ -58,9 +58,9 @@ class Detection(Task):
         architecture = tree.get("Architecture") or {}
         named = (tree.get("Global") or {}).get("paddleocr")
         if named or open_schema.foreign_part(architecture):
-            from ocrslim.tasks.detection.paddle_detector import PaddleDetector
+            from ocrslim.tasks.detection.paddle_detector import paddle_detector
 
-            return PaddleDetector(open_schema.head_of(architecture))
+            return paddle_detector(open_schema.head_of(architecture))
         return self
 
     def parse_label(self, text: str, delimiter: str) -> Label:
@@ -185,7 +185,7 @@ class Detection(Task):
 
         return build_loss(section)
 
-    def distilled(self, section: Mapping[str, Any]) -> Distilled:
+    def distilled(self, section: Mapping[str, Any]) -> Distilled | None:
         """Return the neck's features and the shrink map; of the threshold branch nothing (see `distillation`)."""
         from ocrslim.tasks.detection.distillation import map_loss
 
