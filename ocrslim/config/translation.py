@@ -42,8 +42,8 @@ def _take_student(tree: dict[str, Any]) -> Iterator[str]:
         if isinstance(tree.get(section), dict):
             tree[section] = change(tree[section])
     yield (
-        f"a distillation of {', '.join(map(str, networks))}: its {STUDENT} is taken, with Architecture, Loss, PostProcess and "
-        "Metric of its own"
+        f"a distillation of {', '.join(map(str, networks))}: its {STUDENT} is taken, with Architecture, Loss, "
+        "PostProcess and Metric of its own"
     )
 
 

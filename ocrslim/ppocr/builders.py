@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ocrslim.errors import ConfigError
 from ocrslim.ppocr.catalogue import PARTS, Catalogue
-from ocrslim.ppocr.quiet import quietly
 from ocrslim.ppocr.faults import section_faults
+from ocrslim.ppocr.quiet import quietly
 from ocrslim.ppocr.source import code_folder, find_source, use_source, used_source
 from ocrslim.utils import last_line
 
