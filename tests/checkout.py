@@ -72,7 +72,7 @@ def checkout(tmp_path, monkeypatch) -> Iterator[Path]:
     """The folder of such a checkout, in a process that has imported no `ppocr` as far as anyone can see."""
     for name in [name for name in sys.modules if name == "ppocr" or name.startswith("ppocr.")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "path", [part for part in sys.path if not (Path(part) / "ppocr").is_dir()])
+    monkeypatch.setattr(sys, "path", [part for part in sys.path if not (Path(part) / "ppocr/__init__.py").is_file()])
     yield write_checkout(tmp_path / "PaddleOCR")
     use_source(None)
 

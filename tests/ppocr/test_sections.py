@@ -74,7 +74,7 @@ def test_other_sections_are_looked_for_as_well(checkout):  # noqa: F811
 def test_the_named_folder_comes_first_then_the_working_directory_then_the_package(checkout, tmp_path, monkeypatch):  # noqa: F811
     other, package = write_checkout(tmp_path / "other"), write_checkout(tmp_path / "site/unstructured_paddleocr")
     (package / "__init__.py").write_text("raise AssertionError('not to be imported')")
-    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
     monkeypatch.chdir(tmp_path)
     assert find_source(None).folder == package
     monkeypatch.chdir(other)
