@@ -20,7 +20,7 @@ from ocrslim.config.checker import MODEL_TYPE, MOST_PROBLEMS, Checker
 from ocrslim.config.origins import Origins, leaves
 from ocrslim.config.overrides import Override, apply_override, lookup, parse_overrides
 from ocrslim.config.schema import READ_DATA_SETS, PruneOptions
-from ocrslim.config.translation import translate
+from ocrslim.config.translation import other_purpose, translate
 from ocrslim.config.yaml_reader import read_yaml
 from ocrslim.errors import ConfigError
 from ocrslim.ppocr import KEY, Source, find_source, section_faults, use_source
@@ -164,6 +164,9 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     problems += faults
     if tree is None:
         raise ConfigError(_few(problems))
+    purpose = other_purpose(tree)
+    if purpose:
+        raise ConfigError(f"{path}: {purpose}")
     notes = translate(tree)
     preview = _preview(tree, parsed)
     task = _task(lookup(preview, MODEL_TYPE))

@@ -16,6 +16,16 @@ _PREFIX = "Distillation"
 _DILATED = "DistillationDilaDBLoss"  # a teacher's maps, widened: nothing that a label says
 _EMA_KEYS = ("use_ema", "ema_decay", "ema_decay_type")
 _EMA_DECAY = 0.9998  # where PaddleOCR's files leave it out
+_FORMULAS = ("LaTeXOCRMetric", "CANMetric")  # metrics of what PaddleOCR calls recognisers as well
+
+
+def other_purpose(tree: dict[str, Any]) -> str | None:
+    """Describe what a file is for that has the form of a recogniser's and is none; None for others."""
+    metric = tree.get("Metric")
+    name = metric.get("name") if isinstance(metric, dict) else None
+    if name not in _FORMULAS:
+        return None
+    return f"Metric.name: {name} is for formulas: what is read here is detectors, recognisers of lines, and classifiers"
 
 
 def translate(tree: dict[str, Any]) -> list[str]:

@@ -199,6 +199,10 @@ def test_pairs_that_stand_there_two_times_are_no_fault_as_in_paddleocr_s_own_fil
     assert "'name' is given twice" in refusal(write(tmp_path, content, "\nLoss: {name: DBLoss, name: DBLoss}\n"))
 
 
+def test_what_reads_formulas_is_told_to_be_something_else(tmp_path):
+    assert "CANMetric is for formulas" in refusal(write(tmp_path, tree(Metric={"name": "CANMetric"})))
+
+
 # The average of weights, and data
 
 

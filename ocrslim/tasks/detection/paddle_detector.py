@@ -98,7 +98,7 @@ class PaddleDetector(Detection):
 
         return run
 
-    def distilled(self, section: Mapping[str, Any]) -> Distilled | None:
+    def distilled(self, section: Mapping[str, Any], model: Any = None) -> Distilled | None:
         """Return nothing: these heads have no map that says the same in two networks."""
         return None
 
@@ -108,8 +108,8 @@ class PaddleDBDetector(PaddleDetector):
 
     training_only = Detection.training_only
 
-    def distilled(self, section: Mapping[str, Any]) -> Distilled | None:
-        return Detection.distilled(self, section)
+    def distilled(self, section: Mapping[str, Any], model: Any = None) -> Distilled | None:
+        return Detection.distilled(self, section, model)
 
 
 def _shape(output: _Output, shape: Sequence[int]) -> tuple[int, ...]:

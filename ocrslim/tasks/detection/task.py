@@ -185,7 +185,7 @@ class Detection(Task):
 
         return build_loss(section)
 
-    def distilled(self, section: Mapping[str, Any]) -> Distilled | None:
+    def distilled(self, section: Mapping[str, Any], model: Any = None) -> Distilled | None:
         """Return the neck's features and the shrink map; of the threshold branch nothing (see `distillation`)."""
         from ocrslim.tasks.detection.distillation import map_loss
 
