@@ -65,7 +65,12 @@ setup(
         "requests",
         "decorator",
     ],
-    # Global.use_visualdl; a requirement of nobody else: it brings a web server, pandas and more
-    extras_require={"visualdl": ["visualdl>=2.5.3,<3"], "notebook": ["pandas>=2", "ipykernel"]},
+    extras_require={
+        # Global.use_visualdl; a requirement of nobody else: it brings a web server, pandas and more
+        "visualdl": ["visualdl>=2.5.3,<3"],
+        "notebook": ["pandas>=2", "ipykernel"],
+        # PaddleOCR's networks, losses and metrics, of the version of its wheel above, for those without a checkout
+        "zoo": ["unstructured-paddleocr==2.10.0"],
+    },
     entry_points={"console_scripts": ["ocrslim = ocrslim.cli:main"]},
 )

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from ocrslim.config.origins import Origins
 from ocrslim.config.overrides import Override, apply_override, lookup, quoted
 from ocrslim.config.schema import ALIASES, REPLACED, configuration
+from ocrslim.ppocr import transform_fault
 from ocrslim.schema import FAULT, OpenSection, ReadAs, Section, described, one_of
 from ocrslim.tasks import TaskSchema, task_types
 from ocrslim.utils import shortened
@@ -93,7 +94,14 @@ class Checker:
         for index, (entry, name) in enumerate(zip(entries, names)):
             place = name if names.count(name) == 1 else f"{index}.{name}"
             options, key = entry[name], f"{mode}.dataset.transforms.{place}"
-            if name not in transforms and not self.task.open:
+            unknown = (
+                transform_fault(name, str(lookup(tree, MODEL_TYPE)))
+                if name not in transforms and self.task.open
+                else None
+            )
+            if unknown:
+                self._fault(f"{mode}.dataset.transforms.{index}", unknown)
+            elif name not in transforms and not self.task.open:
                 near = difflib.get_close_matches(name, transforms, n=1)
                 known = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(transforms)}"
                 self._fault(f"{mode}.dataset.transforms.{index}", f"unknown transform {shortened(name)!r}: {known}")

@@ -7,6 +7,8 @@ error is answered at once.
 from __future__ import annotations
 
 import copy
+import difflib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,15 +18,18 @@ import yaml
 
 from ocrslim.config.checker import MODEL_TYPE, MOST_PROBLEMS, Checker
 from ocrslim.config.origins import Origins, leaves
-from ocrslim.config.overrides import lookup, parse_overrides
-from ocrslim.config.schema import PruneOptions
+from ocrslim.config.overrides import Override, apply_override, lookup, parse_overrides
+from ocrslim.config.schema import READ_DATA_SETS, PruneOptions
+from ocrslim.config.translation import other_purpose, translate
 from ocrslim.config.yaml_reader import read_yaml
 from ocrslim.errors import ConfigError
-from ocrslim.tasks import DEFAULT, Task, task_of, task_types
-from ocrslim.utils import write_text
+from ocrslim.ppocr import KEY, Source, find_source, section_faults, use_source
+from ocrslim.tasks import DEFAULT, Task, TaskSchema, task_of, task_types
+from ocrslim.utils import shortened, write_text
 
 __all__ = ["Config", "PruneOptions", "load_config"]
 
+logger = logging.getLogger(__name__)
 _PARTS = {"Train": ("Train.dataset", "Train.loader"), "Eval": ("Eval.dataset",)}
 
 
@@ -34,13 +39,20 @@ class Config:
 
     `tree` holds plain dictionaries, lists and scalars that JSON can say, no object twice; aliases are
     resolved to `Global.pretrained_model` and `Eval.loader.batch_size_per_card`, defaults filled in. `given` are the
-    keys that `-o` set, `origins` tell where every value comes from, by its dotted key.
+    keys that `-o` set, `origins` tell where every value comes from, by its dotted key. `source` is the copy of
+    PaddleOCR whose networks and losses it needs, if it does; it comes into use wherever the configuration is unpickled.
     """
 
     path: Path
     tree: dict[str, Any]
     given: frozenset[str] = frozenset()
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    source: Source | None = field(default=None, compare=False)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what was pickled, in a worker process, whose imports of `ppocr` are to find the same files."""
+        self.__dict__.update(state)
+        use_source(self.source)
 
     def section(self, name: str) -> dict[str, Any]:
         """Return a copy of the section `name` (dotted names reach deeper); {} where it is absent."""
@@ -106,7 +118,8 @@ class Config:
         parts = [part for key in keys for part in _PARTS.get(key, (key,))]
         absent = [part for part in parts if lookup(self.tree, part) in (None, {}, [])]
         if absent:
-            remedy = "missing, and this command needs it; copy it from a file in configs/det, or set it with -o"
+            folder = f"configs/{self.get(MODEL_TYPE, DEFAULT)}"
+            remedy = f"missing, and this command needs it; copy it from a file in {folder}, or set it with -o"
             raise ConfigError([f"{self.path}: {key}: {remedy}" for key in absent])
         self.require_transforms(*(key for key in keys if key in _PARTS))
 
@@ -118,6 +131,13 @@ class Config:
         """
         schema, problems = _task(lookup(self.tree, MODEL_TYPE)).schema_of(self.tree), []
         for mode in modes:
+            name = self.get(f"{mode}.dataset.name")
+            if name not in (None, *READ_DATA_SETS):
+                problems.append(
+                    f"{self.path}: {mode}.dataset.name: found {name!r}, which is not read here, expected "
+                    f"{' or '.join(READ_DATA_SETS)}: name label files and their images"
+                )
+                continue
             faults = schema.dataset_faults(self.section(f"{mode}.dataset"), mode)
             problems += [f"{self.path}: {mode}.dataset.{key}: {fault}" for key, fault in faults]
         if problems:
@@ -144,15 +164,58 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     problems += faults
     if tree is None:
         raise ConfigError(_few(problems))
-    types = [override.value for override in parsed if override.key == MODEL_TYPE] or [lookup(tree, MODEL_TYPE)]
-    task = _task(types[-1])
-    check = Checker(Origins(path, copy.deepcopy(tree), parsed), task.schema_of(tree), problems)
+    purpose = other_purpose(tree)
+    if purpose:
+        raise ConfigError(f"{path}: {purpose}")
+    notes = translate(tree)
+    preview = _preview(tree, parsed)
+    task = _task(lookup(preview, MODEL_TYPE))
+    schema = task.schema_of(preview)
+    check = Checker(Origins(path, copy.deepcopy(tree), parsed), schema, problems)
+    source = _use_source(preview, schema, check)
     tree = check.configuration(tree)
-    problems += [] if problems else [f"{path}: {fault}" for fault in task.complete(tree)]
+    if not problems:
+        problems += [f"{path}: {fault}" for fault in task.complete(tree)]
+        unknown = section_faults(tree) if source else []
+        problems += [f"{check.origins.place(key)}: {fault}" for key, fault in unknown]
     if problems:
         raise ConfigError(_few(problems))
+    for note in notes:
+        logger.info("%s: %s", path, note)
     origins = {key: check.origins.of(key) for key in leaves(tree)}
-    return Config(path, tree, frozenset(override.key for override in parsed), origins)
+    return Config(path, tree, frozenset(override.key for override in parsed), origins, source)
+
+
+def _preview(tree: Mapping[str, Any], overrides: Sequence[Override]) -> dict[str, Any]:
+    """Return the tree with its overrides, not checked, to choose by what it is to be checked."""
+    preview = copy.deepcopy(dict(tree))
+    for override in overrides:
+        apply_override(preview, override)
+    return preview
+
+
+def _use_source(tree: Mapping[str, Any], schema: TaskSchema, check: Checker) -> Source | None:
+    """Find and use the copy of PaddleOCR that a configuration needs or names; None where it does without."""
+    named = lookup(tree, KEY)
+    source = None
+    try:
+        if named or schema.needs_source or schema.open:
+            source = find_source(named if isinstance(named, str) else None)
+        use_source(source)
+    except ConfigError as error:
+        if named:
+            check.problems.append(f"{check.origins.place(KEY)}: {str(error).removeprefix(f'{KEY}: ')}")
+        elif schema.needs_source:
+            check.problems.append(_not_built_in(tree, schema, check.origins, error))
+    return source
+
+
+def _not_built_in(tree: Mapping[str, Any], schema: TaskSchema, origins: Origins, error: ConfigError) -> str:
+    """Say that a name needs a copy of PaddleOCR, of which there is none, or may be misspelt."""
+    key, found = schema.needs_source, str(lookup(tree, schema.needs_source))
+    near = difflib.get_close_matches(found, schema.built_in, n=1)
+    expected = " or ".join(near or schema.built_in) or "nothing"
+    return f"{origins.place(key)}: found {shortened(repr(found))}, which is not built in, expected {expected}; {error}"
 
 
 def _task(model_type: Any) -> Task:

@@ -10,33 +10,24 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, Optional, Union
 
-from pydantic import (
-    AfterValidator,
-    Discriminator,
-    Field,
-    PlainValidator,
-    Tag,
-    ValidationInfo,
-    create_model,
-    field_validator,
-)
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, create_model, field_validator
 
+from ocrslim.config.optimizer_schema import MOST_EPOCHS, Optimizer
 from ocrslim.schema import (
     ABSENT,
     ASCENDING,
     MOST,
     ONE_OR_MORE,
     SOME,
-    BelowOne,
     Characters,
     Flag,
     Fraction,
     Number,
+    OpenSection,
     PathText,
     ReadAs,
     Section,
     Text,
-    Tiny,
     Weight,
     ZeroToOne,
     expected,
@@ -52,9 +43,9 @@ Criterion = Literal["fpgm", "l1", "l2", "bn_scale", "taylor", "reconstruction", 
 GroupScore = Literal["master", "mean", "max"]
 Mode = Literal["exact", "adaptive"]
 Engine = Literal["auto", "dygraph"]
+READ_DATA_SETS = ("SimpleDataSet", "MultiScaleDataSet", "TextDetDataset")
 TARGETS = ("macs", "params", "latency")
 MIN_RECOVER_IMAGES = 4
-_MOST_EPOCHS = 1_000_000
 _MOST_TRANSFORMS = 100
 
 # Two names of one thing: the documented commands use the left one, the resolved configuration the right one.
@@ -101,6 +92,7 @@ _FOREIGN_GLOBAL = """
     d2s_train_image_shape export_with_pir pdx_model_name
     uniform_output_enabled algorithm character_dict_path rec_char_dict_path character_type max_text_length
     use_space_char
+    input_size label_list max_seq_len max_new_tokens num_heads rm_symbol start_ema training_step allow_resize_largeImg
 """.split()
 
 
@@ -139,8 +131,6 @@ def _to_target(given: Mapping[str, Any]) -> Optional[dict[str, Any]]:
 
 _Whole = Annotated[int, whole(1)]
 _Shares = Annotated[Number, real(0, 1, above=True)]
-_Epochs = Annotated[Number, real(0, _MOST_EPOCHS)]
-_Rate = Annotated[Number, real(0, 100)]  # of learning
 _Patterns = Annotated[
     tuple[Text, ...],
     ONE_OR_MORE,
@@ -159,7 +149,7 @@ class GlobalSection(Section):
     amp_dtype: Literal["float16", "bfloat16"] = ABSENT
     scale_loss: Annotated[Number, real(0, 2**32, above=True)] = ABSENT
     use_dynamic_loss_scaling: Flag = ABSENT
-    epoch_num: Annotated[int, whole(1, _MOST_EPOCHS)] = ABSENT
+    epoch_num: Annotated[int, whole(1, MOST_EPOCHS)] = ABSENT
     print_batch_step: _Whole = ABSENT
     save_epoch_step: _Whole = ABSENT
     eval_batch_step: Annotated[
@@ -177,97 +167,10 @@ class GlobalSection(Section):
     paddleocr: Optional[PathText] = ABSENT
 
 
-class Steady(Section):
-    """A learning rate that starts at one value."""
-
-    name: Literal["Const", "Cosine"] = ABSENT
-    learning_rate: _Rate
-    warmup_epoch: _Epochs = ABSENT
-
-
-class Piecewise(Section):
-    """Learning rates by epoch; PaddleOCR's files often leave `learning_rate` beside them, where it means nothing."""
-
-    name: Literal["Piecewise"]
-    decay_epochs: Annotated[
-        list[Annotated[Number, real(0, _MOST_EPOCHS, above=True)]],
-        SOME,
-        ASCENDING,
-        expected("a list of epochs above 0, ascending"),
-    ]
-    values: Annotated[
-        list[_Rate],
-        SOME,
-        expected("a list of learning rates, one more than decay_epochs, each a number of at least 0 and at most 100"),
-    ]
-    learning_rate: _Rate = ABSENT
-    warmup_epoch: _Epochs = ABSENT
-
-    @field_validator("values")
-    @classmethod
-    def _one_for_each_piece(cls, values: list[float], info: ValidationInfo) -> list[float]:
-        pieces = len(info.data["decay_epochs"]) + 1 if "decay_epochs" in info.data else len(values)
-        if len(values) != pieces:
-            raise fault(f"found {len(values)} learning rates, expected {pieces}: one more than decay_epochs")
-        return values
-
-
-def _schedule(value: Any) -> Any:
-    """Return the name of a schedule; without one it is constant."""
-    name = value.get("name") or "Const" if isinstance(value, dict) else None
-    return name if isinstance(name, str) else None
-
-
-Schedule = Annotated[
-    Union[Annotated[Steady, Tag("Const")], Annotated[Steady, Tag("Cosine")], Annotated[Piecewise, Tag("Piecewise")]],
-    Discriminator(_schedule),
-]
-
-
-class Decay(Section):
-    name: Literal["L1", "L2", "L1Decay", "L2Decay"]
-    factor: ZeroToOne
-
-
-class Average(Section):
-    """An average of the weights over the training."""
-
-    decay: BelowOne = 0.999
-
-
-class _Optimizer(Section):
-    lr: Schedule
-    regularizer: Optional[Annotated[Decay, _BY_NAME]] = ABSENT
-    clip_norm: Annotated[Number, real(0, 1e9, above=True)] = ABSENT
-    clip_norm_global: Annotated[Number, real(0, 1e9, above=True)] = ABSENT
-    ema: Optional[Average] = ABSENT
-
-
-class Adam(_Optimizer):
-    name: Literal["Adam"]
-    beta1: BelowOne = ABSENT
-    beta2: BelowOne = ABSENT
-    epsilon: Tiny = ABSENT
-
-
-class AdamW(_Optimizer):
-    name: Literal["AdamW"]
-    weight_decay: ZeroToOne = ABSENT
-    beta1: BelowOne = ABSENT
-    beta2: BelowOne = ABSENT
-    epsilon: Tiny = ABSENT
-
-
-class Momentum(_Optimizer):
-    name: Literal["Momentum"]
-    momentum: BelowOne = ABSENT
-
-
-Optimizer = Annotated[Union[Adam, AdamW, Momentum], _BY_NAME]
-
-
 class SimpleDataSet(Section):
-    name: Literal["SimpleDataSet"]
+    """Images named in label files; `MultiScaleDataSet` gives them to a sampler that varies their size."""
+
+    name: Literal["SimpleDataSet", "MultiScaleDataSet", "TextDetDataset"]  # the last is PaddleX's name of the first
     data_dir: PathText
     label_file_list: Annotated[list[PathText], ONE_OR_MORE, SOME, expected("a label file or a list of label files")]
     ratio_list: Annotated[
@@ -295,10 +198,25 @@ class SimpleDataSet(Section):
         return shares
 
 
+class OtherDataSet(OpenSection):
+    """A data set that PaddleOCR has and that is not read here; its configuration serves what needs no data."""
+
+    name: Literal[
+        "LMDBDataSet",
+        "LMDBDataSetSR",
+        "LMDBDataSetTableMaster",
+        "LaTeXOCRDataSet",
+        "PGDataSet",
+        "PubTabDataSet",
+    ]
+
+
 class _Loader(Section):
     drop_last: Flag = False
     num_workers: Annotated[int, whole(0, 1024)] = 0
     use_shared_memory: Flag = ABSENT
+    collate_fn: Any = ABSENT  # these two are PaddleOCR's affair
+    num_sections: Any = ABSENT
 
 
 class TrainLoader(_Loader):
@@ -307,17 +225,24 @@ class TrainLoader(_Loader):
 
 
 class EvalLoader(_Loader):
+    """PaddleOCR's files have all kinds of sizes here; images are evaluated one by one anyway."""
+
     shuffle: Flag = False
-    batch_size_per_card: Annotated[
-        int, whole(1, 1), expected("1: images are evaluated one by one, each at its own size")
-    ] = 1
+    batch_size_per_card: Annotated[int, whole(1, 65536)] = 1
 
 
 class _Data(Section):
-    dataset: Optional[Annotated[SimpleDataSet, _BY_NAME]] = ABSENT
+    dataset: Optional[Annotated[Union[SimpleDataSet, OtherDataSet], _BY_NAME]] = ABSENT
+
+
+class Sampler(OpenSection):
+    """The sampler of a `MultiScaleDataSet`."""
+
+    name: Text
 
 
 class TrainData(_Data):
+    sampler: Optional[Sampler] = ABSENT
     loader: Optional[TrainLoader] = ABSENT
 
 

@@ -1,4 +1,7 @@
-"""Networks with PaddleOCR's state-dict keys, built from the `Architecture` section of its configs."""
+"""Networks with PaddleOCR's state-dict keys, built from the `Architecture` section of its configs.
+
+Those that are built in here need no copy of PaddleOCR's code; all others come from its own classes.
+"""
 
 from __future__ import annotations
 
@@ -14,31 +17,68 @@ from ocrslim.models.backbones.mobilenet_v3 import MobileNetV3
 from ocrslim.models.base import OcrModel
 from ocrslim.models.heads.db_head import DBHead
 from ocrslim.models.necks.db_fpn import DBFPN, RSEFPN
-from ocrslim.tasks import DEFAULT, task_of
+from ocrslim.ppocr import REMEDY, find_source, is_named, use_source, used_source
+from ocrslim.tasks import DEFAULT, Task, task_of
 
 BACKBONES: dict[str, type[nn.Layer]] = {"MobileNetV3": MobileNetV3}
 NECKS: dict[str, type[nn.Layer]] = {"DBFPN": DBFPN, "RSEFPN": RSEFPN}
 HEADS: dict[str, type[nn.Layer]] = {"DBHead": DBHead}
+_REGISTRIES = {"Backbone": BACKBONES, "Neck": NECKS, "Head": HEADS}
 
 __all__ = ["BACKBONES", "HEADS", "NECKS", "OcrModel", "build_model"]
 
 
-def build_model(architecture: Mapping[str, Any]) -> OcrModel:
+def build_model(architecture: Mapping[str, Any]) -> nn.Layer:
     """Build the network that an `Architecture` section describes, with fresh weights, in training mode.
 
     Args:
         architecture: `model_type`, `Backbone`, `Neck` and `Head`, the latter three with a `name` and the
             arguments of the class of that name.
 
+    Returns:
+        An `OcrModel`, or a network of PaddleOCR's classes with the same attributes `task` and `training_only`. It is
+        the latter where a name is not built in, or where the configuration names its copy of PaddleOCR.
+
     Raises:
         ConfigError: an unknown name, argument or value; the message has the nearest valid one.
     """
-    task = task_of(architecture.get("model_type", DEFAULT))
+    task = task_of(architecture.get("model_type", DEFAULT)).configured({"Architecture": architecture})
+    if is_named() or (not _is_built_in(architecture) and _has_source()):
+        from ocrslim.models.paddle_network import build_paddle_network
+
+        return build_paddle_network(architecture, task)
+    return _built_in(architecture, task)
+
+
+def _is_built_in(architecture: Mapping[str, Any]) -> bool:
+    """Tell whether all names are known here; what is missing or no name counts as known, and is reported as such."""
+    names = {part: _name_of(architecture.get(part)) for part in ("Transform", *_REGISTRIES)}
+    return not names.pop("Transform") and all(name is None or name in _REGISTRIES[part] for part, name in names.items())
+
+
+def _name_of(section: Any) -> str | None:
+    name = section.get("name") if isinstance(section, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def _has_source() -> bool:
+    """Look for a copy of PaddleOCR with its networks, and use it."""
+    if used_source() is None:
+        try:
+            use_source(find_source(None))
+        except ConfigError:
+            return False
+    return True
+
+
+def _built_in(architecture: Mapping[str, Any], task: Task) -> OcrModel:
     if architecture.get("Transform") is not None:
-        raise ConfigError(f"Architecture.Transform: {architecture['Transform']!r} is not supported: leave it empty")
+        raise ConfigError(
+            f"Architecture.Transform: {architecture['Transform']!r} is not built in: leave it empty, or {REMEDY}"
+        )
     channels: tuple[Any, ...] = ()
     parts: dict[str, nn.Layer] = {}
-    for part, registry in (("Backbone", BACKBONES), ("Neck", NECKS), ("Head", HEADS)):
+    for part, registry in _REGISTRIES.items():
         if part != "Neck" or architecture.get(part) is not None:
             parts[part.lower()] = layer = _build(architecture, part, registry, *channels)
             channels = (getattr(layer, "out_channels", None),)
@@ -55,7 +95,9 @@ def _build(
     arguments = {key: value for key, value in section.items() if key != "name"}
     name = section["name"]
     if name not in registry:
-        raise ConfigError(f"Architecture.{part}.name: {name!r} is not known: {_choices(name, registry)}")
+        raise ConfigError(
+            f"Architecture.{part}.name: {name!r} is not built in: {_choices(name, registry)}; or {REMEDY}"
+        )
     known = [key for key in inspect.signature(registry[name]).parameters if key != "in_channels"]
     if not channels:
         known.append("in_channels")

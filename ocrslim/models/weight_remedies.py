@@ -26,8 +26,8 @@ def remedy(file: WeightFile, arrays: Arrays, shapes: Shapes) -> str:
         return _remedy_of_numbered(arrays, shapes)
     if _is_backbone(arrays, shapes):
         return (
-            "these are a backbone's weights, not a detector's: start a training from them with `ocrslim train` and "
-            f"-o Global.pretrained_model= Global.init_backbone={file.path}"
+            "these are a backbone's weights, not a whole network's: start a training from them with `ocrslim train` "
+            f"and -o Global.pretrained_model= Global.init_backbone={file.path}"
         )
     if _is_pruned(arrays, shapes):
         return (

@@ -2,7 +2,8 @@
 
 Inference models and ONNX files name a parameter by its layer's type and running number (`conv2d_57.w_0`).
 The numbers depend on what was built before, their order does not: sorted by number, the layers of one type
-stand in the order in which PaddleOCR's code, and so ours, creates them.
+stand in the order in which PaddleOCR's code, and so ours, creates them. Some of PaddleOCR's classes name parameters
+themselves (`unet_h_1_weights`); such names are the same everywhere.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 # A copied model's parameters get a suffix and keep their number.
 _PARAMETER = re.compile(r"(?P<type>[a-z0-9_]+?)_(?P<number>\d+)\.(?P<slot>[wb]_\d+)(_deepcopy_\d+)?")
+_COPY = re.compile(r"_deepcopy_\d+$")
 _STUDENT = "Student."
 _BACKBONE = "backbone."
 
@@ -212,6 +214,12 @@ def _layers_of(state: Mapping[str, paddle.Tensor]) -> dict[str, list[dict[str, s
     return _layers({tensor.name: key for key, tensor in state.items()})
 
 
+def _named(state: Mapping[str, paddle.Tensor]) -> dict[str, str]:
+    """Return the keys of the parameters that PaddleOCR names itself, by these names."""
+    names = {_COPY.sub("", tensor.name): key for key, tensor in state.items()}
+    return {name: key for name, key in names.items() if not _PARAMETER.fullmatch(name)}
+
+
 def _absent_layers(model: nn.Layer, file: WeightFile) -> set[str]:
     """Keys of the training-only layers, unless the file has as many layers as the whole model."""
     state = model.state_dict()
@@ -225,13 +233,14 @@ def _by_number(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arrays:
     """Give the file's arrays the keys of `state`; what has no counterpart keeps its name."""
     ours = _layers_of(state)
     theirs = _layers({name: name for name in file.arrays})
-    if not theirs:
+    named = _named(state)
+    if not theirs and not named.keys() & file.arrays.keys():
         raise WeightsError(
             f"{file.path}: no weights named as Paddle names them (conv2d_0.w_0): it holds "
             f"{_listed_keys(file.arrays) or 'no arrays'}: use the model as paddle2onnx made it; "
             "simplified or optimised, its layers are fused and have lost their names"
         )
-    keys = {}
+    keys = {name: key for name, key in named.items() if name in file.arrays}
     for kind, layers in theirs.items():
         for index, layer in enumerate(layers):
             counterpart = ours[kind][index] if index < len(ours.get(kind, ())) else {}
@@ -242,7 +251,7 @@ def _by_number(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arrays:
 def _leading_layers(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arrays:
     """Return the file's arrays by key, up to the first layer of each type that differs: the order is lost there."""
     ours = _layers_of(state)
-    found: Arrays = {}
+    found: Arrays = {key: file.arrays[name] for name, key in _named(state).items() if name in file.arrays}
     for kind, layers in _layers({name: name for name in file.arrays}).items():
         for layer, counterpart in zip(layers, ours.get(kind, ())):
             arrays = {key: file.arrays[layer[slot]] for slot, key in counterpart.items() if slot in layer}

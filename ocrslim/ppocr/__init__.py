@@ -2,7 +2,28 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ocrslim.ppocr.source import KEY, REMEDY, Source, find_source, imported_from, use_source, used_source
+from ocrslim.ppocr.builders import (
+    base_model,
+    build_decoder,
+    build_loss,
+    build_metric,
+    building,
+    network_arguments,
+    resolved,
+    resolved_path,
+)
+from ocrslim.ppocr.faults import section_faults, transform_fault
+from ocrslim.ppocr.source import (
+    KEY,
+    REMEDY,
+    Source,
+    code_folder,
+    find_source,
+    imported_from,
+    is_named,
+    use_source,
+    used_source,
+)
 
 if TYPE_CHECKING:
     from ocrslim.ppocr.imported import alpha_to_color, build_post_process, create_operators, imaug, transform
@@ -14,12 +35,24 @@ __all__ = [
     "REMEDY",
     "Source",
     "alpha_to_color",
+    "base_model",
+    "build_decoder",
+    "build_loss",
+    "build_metric",
     "build_post_process",
+    "building",
+    "code_folder",
     "create_operators",
     "find_source",
     "imaug",
     "imported_from",
+    "is_named",
+    "network_arguments",
+    "resolved",
+    "resolved_path",
+    "section_faults",
     "transform",
+    "transform_fault",
     "use_source",
     "used_source",
 ]

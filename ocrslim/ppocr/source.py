@@ -15,8 +15,11 @@ from ocrslim.errors import ConfigError
 
 _TRAINING_SIDE = "ppocr/modeling/architectures/__init__.py"
 _PACKAGE = "unstructured_paddleocr"
+_WHEEL = "paddleocr"
 KEY = "Global.paddleocr"
 REMEDY = f"name a checkout of PaddleOCR with -o {KEY}=DIR, run the command inside one, or pip install 'ocrslim[zoo]'"
+
+_named = False
 
 
 @dataclass(frozen=True)
@@ -26,10 +29,12 @@ class Source:
     Attributes:
         folder: holds the package `ppocr`.
         title: for messages.
+        named: whether a configuration names it, and so means its networks even where there are built-in ones.
     """
 
     folder: Path
     title: str
+    named: bool = False
 
 
 def find_source(named: str | None) -> Source:
@@ -47,7 +52,7 @@ def find_source(named: str | None) -> Source:
                 f"{KEY}: {named} is no checkout of PaddleOCR: it has no {_TRAINING_SIDE}; name the folder that holds "
                 "ppocr, tools and configs"
             )
-        return Source(Path(named).resolve(), f"the checkout {named}")
+        return Source(Path(named).resolve(), f"the checkout {named}", named=True)
     if _has_training_side(Path()):
         return Source(Path.cwd(), f"the checkout {Path.cwd()}, which is the working directory")
     package = _installed()
@@ -59,15 +64,26 @@ def find_source(named: str | None) -> Source:
     )
 
 
-def use_source(source: Source) -> None:
+def use_source(source: Source | None) -> None:
     """Make `import ppocr` find `source`, in this process and in those that inherit its `sys.path`.
 
     Where the wheel's `ppocr` is imported already, the package only adds to it the parts that the wheel lacks: the two
     are of one version.
 
+    Args:
+        source: None where the configuration gets by without one, and networks are built in.
+
     Raises:
         ConfigError: another copy is imported already; of two, a process can use one.
     """
+    global _named
+    _named = False
+    if source is not None:
+        _make_importable(source)
+        _named = source.named
+
+
+def _make_importable(source: Source) -> None:
     folder = str(source.folder)
     imported = imported_from()
     if imported is None:
@@ -85,6 +101,11 @@ def use_source(source: Source) -> None:
             parts.append(str(source.folder / "ppocr"))
 
 
+def is_named() -> bool:
+    """Tell whether the configuration in use names its source, so that even networks that are built in come from it."""
+    return _named
+
+
 def imported_from() -> Path | None:
     """Return the folder that holds the `ppocr` that this process has imported; None before it has."""
     module = sys.modules.get("ppocr")
@@ -100,6 +121,11 @@ def used_source() -> Path | None:
     return next((place.resolve() for place in places if _has_training_side(place)), None)
 
 
+def code_folder() -> Path | None:
+    """Return the folder of the `ppocr` that is used: one with a training side, else the wheel's; None without any."""
+    return used_source() or imported_from() or _folder_of(_WHEEL)
+
+
 def _has_training_side(folder: Path) -> bool:
     try:
         return (folder / _TRAINING_SIDE).is_file()
@@ -109,6 +135,10 @@ def _has_training_side(folder: Path) -> bool:
 
 def _installed() -> Path | None:
     """Return the folder of the installed package that holds `ppocr`."""
-    found = importlib.util.find_spec(_PACKAGE)  # not imported: its `__init__` imports Paddle
+    return _folder_of(_PACKAGE)
+
+
+def _folder_of(package: str) -> Path | None:
+    found = importlib.util.find_spec(package)  # not imported: its `__init__` imports Paddle
     places = found.submodule_search_locations if found is not None else None
     return Path(next(iter(places))).resolve() if places else None

@@ -24,6 +24,9 @@ class TaskSchema:
         exclusive: for a transform, groups of arguments of which it obeys the first that is there, by the first
             argument of each; the others are without effect.
         open: transforms that are not listed are PaddleOCR's too, which checks their arguments when it builds them.
+        needs_source: the key of what is not built in and makes a configuration useless without a copy of PaddleOCR's
+            training side; "" where there is no such thing.
+        built_in: the values that this key may have without one.
     """
 
     architecture: Any
@@ -34,3 +37,5 @@ class TaskSchema:
     dataset_faults: DatasetFaults
     exclusive: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
     open: bool = False
+    needs_source: str = ""
+    built_in: Sequence[str] = ()

@@ -286,15 +286,14 @@ def test_two_spellings_that_disagree(write):
     assert "contradicts" in problem(path, "Global.pretrain_weights=c", "Global.pretrained_model=d")
 
 
-def test_images_are_evaluated_one_by_one(write):
-    tree = load_config(MAIN, ["Global.test_batch_size_per_card=1"]).tree
-    assert tree["Eval"]["loader"]["batch_size_per_card"] == 1
-    assert "test_batch_size_per_card" not in tree["Global"]
+def test_sizes_of_evaluation_batches_are_accepted_though_images_are_evaluated_one_by_one(write):
     for text in ("Global.test_batch_size_per_card=4", "Eval.loader.batch_size_per_card=4"):
-        line = problem(MAIN, text)
-        assert line.startswith(f"-o {text}: found 4, expected 1") and "own size" in line
-    line = problem(write("Global: {test_batch_size_per_card: 4}\n"))
-    assert "config.yml: Global.test_batch_size_per_card: found 4" in line
+        tree = load_config(MAIN, [text]).tree
+        assert tree["Eval"]["loader"]["batch_size_per_card"] == 4
+        assert "test_batch_size_per_card" not in tree["Global"]
+        assert problem(MAIN, text.replace("4", "0")).startswith(f"-o {text.replace('4', '0')}: found 0, expected")
+    line = problem(write("Global: {test_batch_size_per_card: 0}\n"))
+    assert "config.yml: Global.test_batch_size_per_card: found 0" in line
 
 
 # Values
@@ -319,7 +318,7 @@ def test_images_are_evaluated_one_by_one(write):
         "Architecture.model_type=rec",
         "Architecture.algorithm=EAST",
         "Architecture.Transform={name: TPS}",
-        "Architecture.Backbone.name=ResNet",
+        "Architecture.Backbone.name=ResNat",
         "Architecture.Backbone=MobileNetV3",
         "Architecture.Backbone.scale=0.6",
         "Architecture.Neck.out_channels=95",
@@ -330,7 +329,7 @@ def test_images_are_evaluated_one_by_one(write):
         "Optimizer.name=SGD",
         "Optimizer.beta1=1",
         "Optimizer.lr=0.1",
-        "Optimizer.lr.name=Linear",
+        "Optimizer.lr.name=Linier",
         "Optimizer.lr.learning_rate=-1",
         "Optimizer.lr.learning_rate=1e-x",
         "Optimizer.lr={name: Piecewise, decay_epochs: [2, 4], values: [0.1, 0.01]}",
@@ -339,7 +338,7 @@ def test_images_are_evaluated_one_by_one(write):
         "PostProcess.thresh=2",
         "PostProcess.name=EASTPostProcess",
         "Metric.main_indicator=accuracy",
-        "Train.dataset.name=LMDBDataSet",
+        "Train.dataset.name=PictureSet",
         "Train.dataset.label_file_list=[]",
         "Train.dataset.ratio_list=[1.5]",
         "Train.dataset.transforms=[]",

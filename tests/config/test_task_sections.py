@@ -10,7 +10,8 @@ from colour import Colours
 from pydantic import Field
 
 from ocrslim.config import load_config
-from ocrslim.config.schema import TARGETS, Criterion, Distill, GroupScore, Mode, Optimizer, Schedule, Steady, Target
+from ocrslim.config.optimizer_schema import Optimizer, Schedule
+from ocrslim.config.schema import TARGETS, Criterion, Distill, GroupScore, Mode, Target
 from ocrslim.errors import ConfigError
 from ocrslim.schema import ABSENT, Flag, Section
 from ocrslim.tasks import TaskSchema, base, register
@@ -136,7 +137,6 @@ def test_what_trains_and_prunes_has_every_value_of_the_schema():
     assert get_args(Mode) == (table.EXACT, table.ADAPTIVE)
     assert names(Optimizer) == {*optimizers._OPTIMIZERS}
     assert names(Schedule) == {*optimizers._SCHEDULES}
-    assert options(Steady, "name") < {*optimizers._SCHEDULES}
     assert options(detection.DBLoss, "main_loss_type") == {*loss._MAIN_LOSSES}
     assert {*Target.model_fields} == {*TARGETS, "flops"}
     assert Distill().plain({}) == {"maps": 1.0, "features": 1.0, "fade": 0.5}

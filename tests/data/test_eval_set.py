@@ -122,7 +122,7 @@ import logging, warnings
 import paddle
 import numpy as np
 state = np.geterr(), list(warnings.filters), list(logging.root.handlers), logging.root.level
-import ocrslim.ppocr
+from ocrslim.ppocr import imaug
 assert state == (np.geterr(), list(warnings.filters), list(logging.root.handlers), logging.root.level)
 assert not logging.getLogger("ppocr").handlers and logging.getLogger("ppocr").level == logging.WARNING
 """

@@ -90,7 +90,7 @@ def one_step(optimizer: dict, gradient: float = 1.0, start: float = 2.0) -> floa
     """The value of a parameter after one step."""
     layer = paddle.nn.Linear(1, 1, bias_attr=False)
     layer.weight.set_value(np.full((1, 1), start, np.float32))
-    built, schedule = build_optimizer(config(optimizer), layer.parameters(), SPAN)
+    built, schedule = build_optimizer(config(optimizer), layer.named_parameters(), SPAN)
     schedule.step(0)
     (layer.weight * gradient).sum().backward()
     built.step()
@@ -123,7 +123,9 @@ def two_gradients(options: dict, first: float, second: float) -> list[float]:
     layers = [paddle.nn.Linear(1, 1, bias_attr=False) for _ in range(2)]
     before = [float(layer.weight) for layer in layers]
     optimizer = {"name": "Momentum", "momentum": 0.0, "lr": {"learning_rate": 1.0}, **options}
-    built, _ = build_optimizer(config(optimizer), [layer.weight for layer in layers], SPAN)
+    built, _ = build_optimizer(
+        config(optimizer), [(str(index), layer.weight) for index, layer in enumerate(layers)], SPAN
+    )
     (layers[0].weight * first + layers[1].weight * second).sum().backward()
     built.step()
     return [b - float(layer.weight) for b, layer in zip(before, layers)]
@@ -146,7 +148,7 @@ def test_gradients_are_limited(options: dict, expected: list[float]) -> None:
 def test_betas_reach_adam() -> None:
     layer = paddle.nn.Linear(1, 1, bias_attr=False)
     options = {"name": "Adam", "beta1": 0.5, "beta2": 0.25, "lr": {"learning_rate": 0.1}}
-    optimizer, _ = build_optimizer(config(options), layer.parameters(), SPAN)
+    optimizer, _ = build_optimizer(config(options), layer.named_parameters(), SPAN)
     (layer.weight * 2).sum().backward()
     optimizer.step()
     state = {
@@ -159,7 +161,7 @@ def test_betas_reach_adam() -> None:
 def test_schedule_drives_the_optimizer_over_all_epochs() -> None:
     layer = paddle.nn.Linear(1, 1)
     options = {"name": "Adam", "lr": {"name": "Cosine", "learning_rate": 0.4}}
-    optimizer, schedule = build_optimizer(config(options, epochs=2), layer.parameters(), Span(10, 2))
+    optimizer, schedule = build_optimizer(config(options, epochs=2), layer.named_parameters(), Span(10, 2))
     schedule.step(10)
     assert optimizer.get_lr() == pytest.approx(0.2)
 
@@ -167,7 +169,9 @@ def test_schedule_drives_the_optimizer_over_all_epochs() -> None:
 def test_frozen_parameters_are_left_out() -> None:
     layer = paddle.nn.Linear(1, 1)
     layer.weight.stop_gradient = True
-    optimizer, _ = build_optimizer(config({"name": "Adam", "lr": {"learning_rate": 1}}), layer.parameters(), Span(1, 5))
+    optimizer, _ = build_optimizer(
+        config({"name": "Adam", "lr": {"learning_rate": 1}}), layer.named_parameters(), Span(1, 5)
+    )
     before = float(layer.weight)
     (layer.weight.sum() + layer.bias.sum()).backward()
     optimizer.step()
@@ -178,7 +182,7 @@ def test_frozen_parameters_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "Lion", "lr": {"learning_rate": 1}}, "Optimizer.name: 'Lion', expected one of Adam, AdamW, Momentum"),
+        ({"name": "Lion", "lr": {"learning_rate": 1}}, "Optimizer.name: 'Lion', expected one of Adadelta, Adam, AdamW"),
         ({"lr": {"name": "Cosin", "learning_rate": 1}}, "Optimizer.lr.name: 'Cosin', expected one of Const, Cosine"),
         (
             {"lr": {"learning_rate": 1}, "regularizer": {"name": "L3", "factor": 1}},
@@ -192,5 +196,5 @@ def test_frozen_parameters_are_left_out() -> None:
 )
 def test_unknown_names_are_refused(options: dict, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        build_optimizer(config(options), paddle.nn.Linear(1, 1).parameters(), Span(1, 5))
+        build_optimizer(config(options), paddle.nn.Linear(1, 1).named_parameters(), Span(1, 5))
     assert message in str(caught.value)

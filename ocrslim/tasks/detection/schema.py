@@ -114,6 +114,13 @@ def dataset_faults(dataset: Mapping[str, Any], mode: str) -> list[tuple[str, str
     return [("ext_op_transform_idx", fault) for fault in copy_paste_faults(transforms, taken) if mode == "Train"]
 
 
+# The networks that need no copy of PaddleOCR's code, by the names that their parts may have.
+BUILT_IN = {
+    "Transform": (),
+    "Backbone": ("MobileNetV3",),
+    "Neck": ("DBFPN", "RSEFPN"),
+    "Head": ("DBHead",),
+}
 DETECTION = TaskSchema(
     architecture=Architecture,
     loss=Annotated[DBLoss, _BY_NAME],

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ocrslim.tasks.base import Counts, Distilled, Label, Losses, Operator, PostProcess, Ratio, Sample, Size, Task
-from ocrslim.tasks.detection import label_faults, labels, metric, transforms
+from ocrslim.tasks.detection import label_faults, labels, metric, open_schema, transforms
 from ocrslim.tasks.detection.schema import DETECTION
+from ocrslim.tasks.schema import TaskSchema
 
 BOX_COLOUR = (0, 90, 255)  # BGR
 CROP = 480  # pixels: refits on cut-outs of 320 left the receipts a point worse
@@ -28,7 +29,7 @@ class Detection(Task):
     nominal_shape = (1, 3, 736, 1280)
     probe_shape = (1, 3, 64, 96)
     free_shape = (-1, 3, -1, -1)
-    training_only = ("head.thresh.",)
+    training_only: ClassVar[tuple[str, ...]] = ("head.thresh.",)
     documented_names = True
     export_name = "PP-OCRv3_mobile_det"
     metrics: ClassVar[Mapping[str, Ratio]] = {
@@ -43,6 +44,25 @@ class Detection(Task):
         "make it smaller with -o 'Eval.dataset.transforms.DetResizeForTest={limit_side_len: 960, limit_type: max}'"
     )
 
+    def schema_of(self, tree: Mapping[str, Any]) -> TaskSchema:
+        return open_schema.schema_of(tree)
+
+    def complete(self, tree: dict[str, Any]) -> list[str]:
+        metric_section = tree.get("Metric") or {}
+        if metric_section.get("main_indicator") == "f_score":
+            metric_section["main_indicator"] = "hmean"  # CTMetric's name of it
+        return []
+
+    def configured(self, tree: Mapping[str, Any]) -> Task:
+        """Return the task with the outputs of the network's head; of what is built in, the task as it is."""
+        architecture = tree.get("Architecture") or {}
+        named = (tree.get("Global") or {}).get("paddleocr")
+        if named or open_schema.foreign_part(architecture):
+            from ocrslim.tasks.detection.paddle_detector import paddle_detector
+
+            return paddle_detector(open_schema.head_of(architecture))
+        return self
+
     def parse_label(self, text: str, delimiter: str) -> Label:
         return labels.parse_boxes(text.split(delimiter)[0])
 
@@ -51,7 +71,8 @@ class Detection(Task):
 
     def target(self, data: Mapping[str, Any], sample: Sample) -> metric.Boxes:
         polygons = [np.asarray(polygon, dtype=np.float32) for polygon in data["polys"]][: sample.items]
-        return metric.Boxes(polygons, np.asarray(data["ignore_tags"], dtype=bool)[: sample.items])
+        tags = data["ignore_tags"] if "ignore_tags" in data else [text in labels.DONT_CARE for text in data["texts"]]
+        return metric.Boxes(polygons, np.asarray(tags, dtype=bool)[: sample.items])
 
     def check_label(self, sample: Sample, size: Size, turned: bool) -> label_faults.LabelCheck:
         return label_faults.check_label(sample, size, turned)
@@ -164,7 +185,7 @@ class Detection(Task):
 
         return build_loss(section)
 
-    def distilled(self, section: Mapping[str, Any]) -> Distilled:
+    def distilled(self, section: Mapping[str, Any], model: Any = None) -> Distilled | None:
         """Return the neck's features and the shrink map; of the threshold branch nothing (see `distillation`)."""
         from ocrslim.tasks.detection.distillation import map_loss
 

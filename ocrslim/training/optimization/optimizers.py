@@ -41,8 +41,29 @@ def _const(options: Mapping[str, Any], span: Span) -> Rate:
 
 def _cosine(options: Mapping[str, Any], span: Span) -> Rate:
     """rate * (1 + cos(pi * step / steps)) / 2; Loshchilov and Hutter, SGDR (2017), without restarts."""
-    rate = float(options["learning_rate"])
-    return lambda step: rate * (1 + math.cos(math.pi * step / max(span.steps, 1))) / 2
+    return _half_cosine(float(options["learning_rate"]), span.steps)
+
+
+def _half_cosine(rate: float, steps: int, lowest: float = 0.0) -> Rate:
+    return lambda step: lowest + (rate - lowest) * (1 + math.cos(math.pi * step / max(steps, 1))) / 2
+
+
+def _two_step_cosine(options: Mapping[str, Any], span: Span) -> Rate:
+    """A cosine that would end after `TWO_STEP` epochs, and from there on that of the whole run."""
+    rate, first = float(options["learning_rate"]), span.steps_per_epoch * _TWO_STEP
+    early, late = _half_cosine(rate, first), _half_cosine(rate, span.steps)
+    return lambda step: early(step) if step <= first else late(step)
+
+
+def _cyclical_cosine(options: Mapping[str, Any], span: Span) -> Rate:
+    cycle = round(float(options["cycle"]) * span.steps_per_epoch)
+    rate = _half_cosine(float(options["learning_rate"]), cycle)
+    return lambda step: rate(step % max(cycle, 1))
+
+
+def _linear_warmup_cosine(options: Mapping[str, Any], span: Span) -> Rate:
+    """A cosine down to `min_lr`; its warm-up is `_warmup`'s."""
+    return _half_cosine(float(options["learning_rate"]), span.steps, float(options.get("min_lr", 1e-8)))
 
 
 def _piecewise(options: Mapping[str, Any], span: Span) -> Rate:
@@ -52,13 +73,80 @@ def _piecewise(options: Mapping[str, Any], span: Span) -> Rate:
     return lambda step: values[bisect_right(boundaries, step)]
 
 
-_SCHEDULES = {"Const": _const, "Cosine": _cosine, "Piecewise": _piecewise}
+def _multi_step(options: Mapping[str, Any], span: Span) -> Rate:
+    """The rate, times `gamma` from each epoch of `milestones` on."""
+    boundaries = [span.steps_per_epoch * epoch for epoch in options["milestones"]]
+    rate, gamma = float(options["learning_rate"]), float(options["gamma"])
+    return lambda step: rate * gamma ** bisect_right(boundaries, step)
+
+
+def _step(options: Mapping[str, Any], span: Span) -> Rate:
+    """The rate, times `gamma` every `step_size` epochs."""
+    size = span.steps_per_epoch * int(options["step_size"])
+    rate, gamma = float(options["learning_rate"]), float(options["gamma"])
+    return lambda step: rate * gamma ** (step // size)
+
+
+def _polynomial(rate: float, span: Span, power: float, lowest: float) -> Rate:
+    """lowest + (rate - lowest) * (1 - step / steps) ** power."""
+    return lambda step: lowest + (rate - lowest) * (1 - min(step, span.steps) / max(span.steps, 1)) ** power
+
+
+def _linear(options: Mapping[str, Any], span: Span) -> Rate:
+    power, lowest = float(options.get("power", 1)), float(options.get("end_lr", 0))
+    return _polynomial(float(options["learning_rate"]), span, power, lowest)
+
+
+def _decay_learning_rate(options: Mapping[str, Any], span: Span) -> Rate:
+    return _polynomial(float(options["learning_rate"]), span, float(options.get("factor", 0.9)), 0.0)
+
+
+def _one_cycle(options: Mapping[str, Any], span: Span) -> Rate:
+    """Up to `max_lr` and down to almost nothing; Smith and Topin, "Super-Convergence" (2018).
+
+    Phases of (last step, rate there); the cycle starts at `max_lr` / 25 and ends at 1 / 10000 of that.
+    """
+    highest, up, end = float(options["max_lr"]), 0.3 * span.steps - 1, span.steps - 1
+    start = highest / 25
+    phases = [(up, highest), (end, start / 1e4)]
+    if options.get("three_phase"):
+        phases.insert(1, (2 * 0.3 * span.steps - 2, start))
+    linear = options.get("anneal_strategy") == "linear"
+
+    def rate(step: int) -> float:
+        begun, before = 0.0, start
+        for last, after in phases[:-1]:
+            if step <= last:
+                break
+            begun, before = last, after
+        else:
+            last, after = phases[-1]
+        part = (step - begun) / (last - begun)
+        return before + (after - before) * (part if linear else (1 - math.cos(math.pi * part)) / 2)
+
+    return rate
+
+
+_TWO_STEP = 200  # epochs, as PaddleOCR has it
+_SCHEDULES = {
+    "Const": _const,
+    "Cosine": _cosine,
+    "CyclicalCosine": _cyclical_cosine,
+    "DecayLearningRate": _decay_learning_rate,
+    "Linear": _linear,
+    "LinearWarmupCosine": _linear_warmup_cosine,
+    "MultiStepDecay": _multi_step,
+    "OneCycle": _one_cycle,
+    "Piecewise": _piecewise,
+    "Step": _step,
+    "TwoStepCosine": _two_step_cosine,
+}
 
 
 def build_schedule(options: Mapping[str, Any], span: Span) -> Schedule:
-    """Build the schedule of an `Optimizer.lr` section: Const (also without a name), Cosine or Piecewise.
+    """Build the schedule of an `Optimizer.lr` section: Const (also without a name), Cosine, Piecewise and others.
 
-    With `warmup_epoch` the rate first rises linearly from 0 at step 0 to the schedule's first rate at
+    With `warmup_epoch` the rate first rises linearly from 0 at step 0 to the schedule's own rate at
     step w = round(warmup_epoch * steps_per_epoch); after that the schedule's own steps count from w.
     It is not compressed: a cosine over all epochs after a warm-up is cut off before it reaches 0, as in
     PaddleOCR. (PaddleOCR ignores the warm-up of a section without a name; here it counts.)
@@ -70,11 +158,18 @@ def build_schedule(options: Mapping[str, Any], span: Span) -> Schedule:
     if name not in _SCHEDULES:
         raise ConfigError(f"Optimizer.lr.name: {name!r}, expected one of {', '.join(_SCHEDULES)}")
     rate = _SCHEDULES[name](options, span)
-    warmup = round((options.get("warmup_epoch") or 0) * span.steps_per_epoch)
+    first, warmup = _warmup(options, span)
     if not warmup:
         return Schedule(rate)
-    peak = rate(0)
-    return Schedule(lambda step: peak * step / warmup if step < warmup else rate(step - warmup))
+    peak = float(options.get("max_lr", rate(0)))  # a single cycle starts below it
+    return Schedule(lambda step: first + (peak - first) * step / warmup if step < warmup else rate(step - warmup))
+
+
+def _warmup(options: Mapping[str, Any], span: Span) -> tuple[float, int]:
+    """Return the rate that a warm-up starts at, and its steps."""
+    if options.get("name") == "LinearWarmupCosine":
+        return float(options.get("start_lr", 1e-5)), int(options.get("warmup_steps", 5000))
+    return 0.0, round((options.get("warmup_epoch") or 0) * span.steps_per_epoch)
 
 
 def _decay(options: Mapping[str, Any] | None) -> Any:
@@ -89,9 +184,18 @@ def _decay(options: Mapping[str, Any] | None) -> Any:
     return kinds[name](factor)
 
 
+def _l2_or(options: Mapping[str, Any]) -> Any:
+    """Build the decay of an optimizer: its regularizer, else its `weight_decay`."""
+    return _decay(options.get("regularizer") or {"name": "L2", "factor": options.get("weight_decay")})
+
+
+def _known(options: Mapping[str, Any], *names: str) -> dict[str, float]:
+    return {name: float(options[name]) for name in names if name in options}
+
+
 def _adam(options: Mapping[str, Any], **common: Any) -> Optimizer:
-    known = {key: float(options[key]) for key in ("beta1", "beta2", "epsilon") if key in options}
-    return paddle.optimizer.Adam(weight_decay=_decay(options.get("regularizer")), **known, **common)
+    known = _known(options, "beta1", "beta2", "epsilon")
+    return paddle.optimizer.Adam(weight_decay=_l2_or(options), **known, **common)
 
 
 def _adamw(options: Mapping[str, Any], **common: Any) -> Optimizer:
@@ -102,14 +206,23 @@ def _adamw(options: Mapping[str, Any], **common: Any) -> Optimizer:
             f"Optimizer.regularizer.name: {regularizer['name']!r}, expected L2: AdamW decays the weights themselves"
         )
     factor = regularizer.get("factor", options.get("weight_decay", 0.01))
-    known = {key: float(options[key]) for key in ("beta1", "beta2", "epsilon") if key in options}
+    known = _known(options, "beta1", "beta2", "epsilon")
     return paddle.optimizer.AdamW(weight_decay=float(factor), **known, **common)
 
 
 def _momentum(options: Mapping[str, Any], **common: Any) -> Optimizer:
-    regularizer = options.get("regularizer") or {"name": "L2", "factor": options.get("weight_decay")}
     momentum = float(options.get("momentum", 0.9))
-    return paddle.optimizer.Momentum(momentum=momentum, weight_decay=_decay(regularizer), **common)
+    return paddle.optimizer.Momentum(momentum=momentum, weight_decay=_l2_or(options), **common)
+
+
+def _rmsprop(options: Mapping[str, Any], **common: Any) -> Optimizer:
+    known = _known(options, "momentum", "rho", "epsilon")
+    return paddle.optimizer.RMSProp(weight_decay=_l2_or(options), **known, **common)
+
+
+def _adadelta(options: Mapping[str, Any], **common: Any) -> Optimizer:
+    known = {"epsilon": 1e-8, **_known(options, "rho", "epsilon")}  # PaddleOCR's default is not Paddle's
+    return paddle.optimizer.Adadelta(weight_decay=_l2_or(options), **known, **common)
 
 
 def _clip(options: Mapping[str, Any]) -> Any:
@@ -125,15 +238,25 @@ def _clip(options: Mapping[str, Any]) -> Any:
     return None
 
 
-_OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"Adam": _adam, "AdamW": _adamw, "Momentum": _momentum}
+_OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "Adadelta": _adadelta,
+    "Adam": _adam,
+    "AdamW": _adamw,
+    "Momentum": _momentum,
+    "RMSProp": _rmsprop,
+}
 
 
-def build_optimizer(config: Config, parameters: Iterable[paddle.Tensor], span: Span) -> tuple[Optimizer, Schedule]:
+def build_optimizer(
+    config: Config, parameters: Iterable[tuple[str, paddle.Tensor]], span: Span
+) -> tuple[Optimizer, Schedule]:
     """Build the optimizer of the section `Optimizer` over the trainable ones of `parameters`.
 
+    Args:
+        parameters: with their state-dict keys, as `Layer.named_parameters` gives them.
+
     Returns:
-        The optimizer (Adam, AdamW or Momentum) and the schedule that drives it; call
-        `schedule.step(n)` before optimizer step n.
+        The optimizer and the schedule that drives it; call `schedule.step(n)` before optimizer step n.
 
     Raises:
         ConfigError: an unknown optimizer, schedule or regularizer.
@@ -143,6 +266,24 @@ def build_optimizer(config: Config, parameters: Iterable[paddle.Tensor], span: S
     if name not in _OPTIMIZERS:
         raise ConfigError(f"Optimizer.name: {name!r}, expected one of {', '.join(_OPTIMIZERS)}")
     schedule = build_schedule(options.get("lr") or {}, span)
-    trainable = [parameter for parameter in parameters if not parameter.stop_gradient]
-    common: dict[str, Any] = {"learning_rate": schedule, "parameters": trainable, "grad_clip": _clip(options)}
-    return _OPTIMIZERS[name](options, **common), schedule
+    trainable = [(key, parameter) for key, parameter in parameters if not parameter.stop_gradient]
+    common: dict[str, Any] = {"learning_rate": schedule, "parameters": [parameter for _, parameter in trainable]}
+    if name == "AdamW":
+        common["apply_decay_param_fun"] = _decayed(options, trainable)
+    return _OPTIMIZERS[name](options, grad_clip=_clip(options), **common), schedule
+
+
+def _decayed(
+    options: Mapping[str, Any], parameters: Iterable[tuple[str, paddle.Tensor]]
+) -> Callable[[str], bool] | None:
+    """Return the choice of parameters that AdamW decays, by Paddle's names; None where it is all of them."""
+    parts, vectors = (
+        str(options.get("no_weight_decay_name") or "").split(),
+        options.get("one_dim_param_no_weight_decay"),
+    )
+    spared = {
+        parameter.name
+        for key, parameter in parameters
+        if any(part in key for part in parts) or (vectors and len(parameter.shape) == 1)
+    }
+    return (lambda name: name not in spared) if spared else None

@@ -55,7 +55,7 @@ class TrainStep:
 
     def _build(self) -> None:
         config = self._job.config
-        self.optimizer, self._schedule = build_optimizer(config, self.model.parameters(), self._span)
+        self.optimizer, self._schedule = build_optimizer(config, self.model.named_parameters(), self._span)
         self._precision = build_precision(config)
 
     def start(self) -> None:

@@ -1,0 +1,136 @@
+"""Networks of PaddleOCR's own classes: built twice in a process, with its keys, and loaded from all kinds of files."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import paddle
+import pytest
+from checkout import require_zoo
+from oracle import randomise
+
+from ocrslim.errors import ConfigError, WeightsError
+from ocrslim.export.formats.paddle import save_inference
+from ocrslim.models import OcrModel, build_model, load_weights, output_of, save_checkpoint, state_arrays
+from ocrslim.tasks import task_of
+
+DET = {"model_type": "det", "algorithm": "DB", "Transform": None}
+RESNET = {
+    **DET,
+    "Backbone": {"name": "ResNet_vd", "layers": 18, "disable_se": True},
+    "Neck": {"name": "DBFPN", "out_channels": 64},
+    "Head": {"name": "DBHead", "k": 50},
+}
+LCNET = {
+    **DET,
+    "Backbone": {"name": "PPLCNetV3", "scale": 0.35, "det": True},
+    "Neck": {"name": "RSEFPN", "out_channels": 32, "shortcut": True},
+    "Head": {"name": "DBHead", "k": 50},
+}
+LOCAL = {
+    **DET,
+    "Backbone": {"name": "MobileNetV3", "scale": 0.35, "model_name": "small"},
+    "Neck": {"name": "LKPAN", "out_channels": 32},
+    "Head": {"name": "PFHeadLocal", "k": 50, "mode": "small"},
+}
+EAST = {
+    **DET,
+    "algorithm": "EAST",
+    "Backbone": {"name": "MobileNetV3", "scale": 0.35, "model_name": "small"},
+    "Neck": {"name": "EASTFPN", "model_name": "small"},
+    "Head": {"name": "EASTHead", "model_name": "small"},
+}
+BUILT_IN = {
+    **DET,
+    "Backbone": {"name": "MobileNetV3", "scale": 0.35, "model_name": "small"},
+    "Neck": {"name": "DBFPN", "out_channels": 32},
+    "Head": {"name": "DBHead", "k": 50},
+}
+ALL = {"ResNet": RESNET, "PP-LCNetV3": LCNET, "PFHeadLocal": LOCAL, "EAST": EAST}
+
+
+@pytest.fixture(autouse=True)
+def _zoo():
+    require_zoo()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_outputs_are_what_the_task_says(name):
+    model = build_model(ALL[name])
+    task = task_of("det").configured({"Architecture": ALL[name]})
+    model.eval()
+    found = output_of(model, model(paddle.randn([2, 3, 64, 96])))
+    shapes = tuple(tuple(each.shape) for each in found) if isinstance(found, tuple) else tuple(found.shape)
+    assert shapes == task.output_shape((2, 3, 64, 96))
+
+
+def test_what_is_built_in_stays_so():
+    assert isinstance(build_model(BUILT_IN), OcrModel) and not isinstance(build_model(RESNET), OcrModel)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_second_network_in_one_process_is_another_one_with_the_same_keys(name):
+    section = copy.deepcopy(ALL[name])
+    first, second = build_model(section), build_model(section)
+    assert section == ALL[name], "the section is as it was"
+    assert list(first.state_dict()) == list(second.state_dict())
+    key = next(iter(first.state_dict()))
+    before = second.state_dict()[key].numpy().copy()
+    first.state_dict()[key].set_value(first.state_dict()[key] * 0)
+    np.testing.assert_array_equal(second.state_dict()[key].numpy(), before)
+
+
+def test_both_pass_a_network_s_gradients_to_their_own_parameters():
+    first, second = build_model(EAST), build_model(EAST)
+    first(paddle.randn([1, 3, 64, 64]))["f_score"].sum().backward()
+    assert any(parameter.grad is not None for parameter in first.parameters())
+    assert all(parameter.grad is None for parameter in second.parameters())
+
+
+@pytest.mark.parametrize("name", ["ResNet", "EAST"])
+def test_weights_come_back_from_a_checkpoint_and_from_an_exported_folder(name, tmp_path):
+    paddle.seed(7)
+    model = build_model(ALL[name])
+    randomise(model)
+    model.eval()
+    save_checkpoint(model, tmp_path / "checkpoint")
+    save_inference(model, tmp_path / "exported/inference", (-1, 3, -1, -1))
+    wanted = state_arrays(model)
+    for source in (tmp_path / "checkpoint", tmp_path / "exported"):
+        other = build_model(ALL[name])
+        report = load_weights(other, source)
+        assert all(key.startswith("head.thresh.") for key in report.initialised)
+        found = state_arrays(other)
+        for key in wanted.keys() - {*report.initialised}:
+            np.testing.assert_array_equal(found[key], wanted[key], err_msg=key)
+
+
+def test_weights_of_another_backbone_are_refused(tmp_path):
+    save_checkpoint(build_model(LCNET), tmp_path / "other")
+    with pytest.raises(WeightsError, match="not weights of this architecture") as caught:
+        load_weights(build_model(RESNET), tmp_path / "other")
+    assert "configs/det" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"Backbone": {"name": "ResNet_dv", "layers": 18}},
+            "Architecture.Backbone.name: found 'ResNet_dv': did you mean",
+        ),
+        ({"Backbone": {"name": "ResNet_vd", "layers": 19}}, "Architecture: PaddleOCR's code in"),
+        ({"Neck": {"name": "FPN", "out_channels": 9, "wide": 1}}, "Architecture.Neck.wide: FPN has no such argument"),
+        ({"Head": {"name": "DRRGHead", "k_at_hops": 1}}, "Architecture"),
+    ],
+)
+def test_what_cannot_be_built_is_one_line(change, words):
+    with pytest.raises(ConfigError) as caught:
+        build_model({**RESNET, **change})
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_pretrained_weights_are_not_fetched():
+    section = {**RESNET, "Backbone": {"name": "PPLCNet", "pretrained": True}}
+    assert build_model(section).state_dict()
