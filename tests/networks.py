@@ -5,6 +5,7 @@ from __future__ import annotations
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
+from paddle.vision.ops import DeformConv2D
 
 
 def conv(channels, out, size=3, **options):
@@ -356,6 +357,32 @@ class NotRun(nn.Layer):
         if self.training:
             return self.end(x), self.out(F.relu(self.auxiliary(x)))
         return self.end(x)
+
+
+class Deformed(nn.Layer):
+    """Deformable convolutions: one of two blocks of channels with offsets of their own, and one of a single block."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.offsets, self.mask = conv(3, 12), conv(3, 2 * 2 * 9), conv(3, 2 * 9)
+        self.two = DeformConv2D(12, 6, 3, padding=1, deformable_groups=2)
+        self.few = conv(6, 2 * 9)
+        self.one, self.end = DeformConv2D(6, 4, 3, padding=1), conv(4, 2)
+
+    def forward(self, x):
+        y = F.relu(self.two(self.stem(x), self.offsets(x), F.sigmoid(self.mask(x))))
+        return self.end(self.one(y, self.few(y)))
+
+
+class Embedded(nn.Layer):
+    """The rows of a table, looked up by the largest of some scores."""
+
+    def __init__(self):
+        super().__init__()
+        self.score, self.table, self.end = nn.Linear(8, 7), nn.Embedding(7, 6), nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.end(self.table(self.score(x).argmax(-1)).cumsum(1))
 
 
 class LiteralReshape(nn.Layer):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import paddle
 from paddle import nn
+from paddle.vision.ops import DeformConv2D
 
 from ocrslim.graph.groups import ChannelGraph, Group
 from ocrslim.pruning.plan import Cut, combine
@@ -21,7 +22,7 @@ from ocrslim.pruning.surgery import cut, named_tensors
 TOLERANCE = 1e-5  # of the largest output
 RATIOS = (0.3, 0.7)  # each group alone
 TOGETHER = (0.3, 0.5)  # all groups at once
-_CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
+_CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D, DeformConv2D)
 _TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
 _RECURRENT = (nn.SimpleRNN, nn.LSTM, nn.GRU, nn.SimpleRNNCell, nn.LSTMCell, nn.GRUCell)
 

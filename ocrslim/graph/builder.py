@@ -9,7 +9,7 @@ from ocrslim.graph.coupling import Coupling, ParameterAxis
 from ocrslim.graph.depth import Place, places
 from ocrslim.graph.groups import OUTPUT, ChannelGraph, Group, Layer, Member
 from ocrslim.graph.program import Program
-from ocrslim.graph.rules import channelwise, joins, layers, shapes  # noqa: F401  (they register rules)
+from ocrslim.graph.rules import channelwise, joins, layers, products, recurrent, shapes  # noqa: F401  (registration)
 from ocrslim.graph.rules.registry import walk
 
 TRAINING_ONLY = "only training runs it, inference does not"

@@ -138,6 +138,12 @@ EXPECTED = {
     networks.OwnParameters: {
         "stem.weight": {*made("stem", "0:6"), "gamma[:, 0:6]", "beta[0:6]", "mask[0:6]", "end.weight[:, 0:6]"},
     },
+    networks.Deformed: {
+        "stem.weight": {*made("stem", "0:12"), "two.weight[:, 0:12]"},
+        "two.weight": {*made("two", "0:6"), "few.weight[:, 0:6]", "one.weight[:, 0:6]"},
+        "one.weight": {*made("one", "0:4"), "end.weight[:, 0:4]"},
+    },
+    networks.Embedded: {"table.weight": {"table.weight[:, 0:6]", "end.weight[0:6]"}},
     networks.NotRun: {
         "stem.weight": {*made("stem", "0:6"), "end.weight[:, 0:6]", "auxiliary.weight[:, 0:6]"},
     },
@@ -160,6 +166,8 @@ INDICES = [
     ),
     (networks.Shuffled, "stem.weight", "end.weight", 1, [[0, 1], [2, 3], [4, 5], [6, 7]]),
     (networks.Norms, "b.weight", "group.weight", 0, [[0, 1], [2, 3], [4, 5], [6, 7]]),
+    (networks.Deformed, "stem.weight", "two.weight", 1, [[0, 6], [1, 7], [2, 8], [3, 9], [4, 10], [5, 11]]),
+    (networks.Deformed, "two.weight", "one.weight", 1, [[0, 3], [1, 4], [2, 5]]),
 ]
 
 

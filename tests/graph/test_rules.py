@@ -108,6 +108,33 @@ def test_groups_of_a_transposed_convolution_go_whole():
     assert units(graph, "a.weight", "end.weight", 1) == [[0, 1, 2], [3, 4, 5]]
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+def test_each_block_of_a_deformable_convolution_loses_the_same_places(groups):
+    net, x = start(8)
+    offset = net.conv("offset", net.input(1, 3, 6, 6), 4)
+    weight = net.parameter("d.weight", 8, 8 // groups, 1, 1)
+    inputs = {"x": x, "offset": offset, "filter": weight, "mask": None}
+    out = net.named("deformable_conv", [1, 8, 6, 6], inputs, groups=groups, deformable_groups=2)
+    graph = net.graph(end(net, out))
+    expected = [[0, 4], [1, 5], [2, 6], [3, 7]] if groups == 1 else [[0, 1, 4, 5], [2, 3, 6, 7]]
+    assert units(graph, "a.weight", "a.weight") == expected
+    made = units(graph, "d.weight" if groups == 1 else "a.weight", "end.weight", 1)
+    assert made == expected, "Paddle wants the outputs in as many blocks"
+    assert graph.unprunable["offset.weight"] == "offset of deformable_conv: one value for each place of the kernel"
+
+
+def test_an_embedding_makes_channels_on_axis_1_and_keeps_its_vocabulary():
+    net = Sketch()
+    index = net.linear("a", net.input(2, 3), 4)
+    table = net.parameter("t.weight", 9, 6)
+    found = net.named("embedding", [2, 4, 6], {"x": index, "weight": table})
+    scores = net.op("matmul", [2, 4, 9], net.linear("b", found, 6), table, transpose_y=True)
+    graph = net.graph(net.linear("end", scores, 2))
+    assert shown(graph) == {"b.weight": {"b.weight[:, 0:6]", "b.weight[0:6]", "t.weight[:, 0:6]"}}
+    assert graph.unprunable["a.weight"] == "embedding looks up by them"
+    assert graph.layers and all(layer.macs for layer in graph.layers), "a table that is looked up costs no MACs"
+
+
 def test_a_linear_layer_reads_on_axis_0_and_makes_on_axis_1():
     net = Sketch()
     graph = net.graph(net.linear("b", net.linear("a", net.input(2, 3), 4), 2))

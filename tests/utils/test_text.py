@@ -23,8 +23,8 @@ CONTROL_FLOW = """In transformed code:
     File "paddle/pir/math_op_patch.py", line 648, in _bool_
 \traise TypeError(textwrap.dedent(error_msg))
 
-    TypeError: bool(Tensor) is not supported in static graph mode. Because it's value is not available during the static \
-mode.
+    TypeError: bool(Tensor) is not supported in static graph mode. Because it's value is not available during the \
+static mode.
 If you haven't call bool(Tensor) explicitly, it's usually triggered by the control flow implicitly, for example:
     >>> if x > 0:
            ^ `x` is Tensor, `x` > 0 is also a Tensor, `if x > 0` triggers bool(Tensor)

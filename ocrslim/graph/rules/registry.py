@@ -9,6 +9,7 @@ channel alone; operators that mix channels (a norm or a softmax over them) pin t
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 
 from ocrslim.graph.coupling import Channels, Coupling
@@ -132,6 +133,30 @@ def carry(
     else:
         coupling.pin(found.atoms, dropped)
         coupling.set_opaque(target, dropped)
+
+
+def weight_of(coupling: Coupling, value: Value) -> Value:
+    """Return `value`, a weight.
+
+    Raises:
+        NotFollowedError: it is no parameter.
+    """
+    view = coupling.view(value)
+    if view is None or None in view[:2]:
+        raise NotFollowedError("its weight is computed, not a parameter")
+    return value
+
+
+def positions(value: Value, axis: int) -> int:
+    """Return batch and space of `value`: all its axes but the one of its channels.
+
+    Raises:
+        NotFollowedError: they are not known.
+    """
+    shape = [size for index, size in enumerate(value.shape or ()) if index != axis]
+    if min(shape, default=0) < 0:
+        raise NotFollowedError("its size is only known when it runs")
+    return math.prod(shape)
 
 
 @rule(*_ELEMENTWISE, matrices=True)
