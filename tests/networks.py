@@ -139,13 +139,13 @@ class Flattened(nn.Layer):
 
 
 class Recurrent(nn.Layer):
-    """Height into channels, width into time, two layers in both directions."""
+    """Height into channels, width into time, by default two layers in both directions."""
 
-    def __init__(self, kind):
+    def __init__(self, kind, layers=2, direction="bidirect"):
         super().__init__()
         self.stem = conv(3, 4)
-        self.rnn = kind(8, 5, num_layers=2, direction="bidirect")
-        self.end = nn.Linear(10, 2)
+        self.rnn = kind(8, 5, num_layers=layers, direction=direction)
+        self.end = nn.Linear(10 if direction == "bidirect" else 5, 2)
 
     def forward(self, x):
         x = F.avg_pool2d(self.stem(x), (4, 1))  # [1, 4, 2, 8]
@@ -162,6 +162,20 @@ class SingleRecurrent(nn.Layer):
 
     def forward(self, x):
         return self.end(self.rnn(self.stem(x).mean(2).transpose([0, 2, 1]))[0])
+
+
+class LastState(nn.Layer):
+    """The last states of an LSTM instead of its sequence, the first ones given by the code."""
+
+    def __init__(self, size=None):
+        super().__init__()
+        self.size = size
+        self.stem, self.rnn, self.end, self.cell = conv(3, 6), nn.LSTM(6, 5), nn.Linear(5, 2), nn.Linear(5, 2)
+
+    def forward(self, x):
+        state = paddle.full([1, 1, self.size or self.rnn.hidden_size], 0.5)
+        _, (hidden, cell) = self.rnn(self.stem(x).mean(2).transpose([0, 2, 1]), (state, state))
+        return self.end(hidden[0]) + self.cell(cell[0])
 
 
 class Shuffled(nn.Layer):

@@ -172,7 +172,7 @@ def _reading(model: nn.Layer) -> Iterator[tuple[str, int]]:
         elif isinstance(layer, nn.Linear) or (isinstance(layer, _TRANSPOSED) and layer._groups == 1):
             yield f"{prefix}weight", 0
         elif isinstance(layer, _RECURRENT):
-            yield from ((f"{prefix}{key}", 1) for key in layer._parameters if key.startswith("weight_ih"))
+            yield from ((f"{prefix}{key}", 1) for key in layer._parameters if key.startswith("weight_"))
 
 
 def run(call: Callable[..., object], inputs: Sequence[paddle.Tensor]) -> Outputs:

@@ -77,7 +77,20 @@ EXPECTED = {
         "stem.weight": {*made("stem", "0:4"), "wide.weight[0:16]"},
         "wide.weight": {*made("wide", "0:6", axis=1), *norm("norm", "0:6"), "end.weight[0:6]"},
     },
-    networks.SingleRecurrent: {"stem.weight": {*made("stem", "0:6"), "rnn.weight_ih_l0[:, 0:6]"}},
+    networks.SingleRecurrent: {
+        "stem.weight": {*made("stem", "0:6"), "rnn.weight_ih_l0[:, 0:6]"},
+        "rnn.weight_ih_l0": {
+            *(f"rnn.{part}_l0[0:20]" for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),
+            *("rnn.weight_hh_l0[:, 0:5]", "end.weight[0:5]"),
+        },
+    },
+    networks.LastState: {
+        "stem.weight": {*made("stem", "0:6"), "rnn.weight_ih_l0[:, 0:6]"},
+        "rnn.weight_ih_l0": {
+            *(f"rnn.{part}_l0[0:20]" for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),
+            *("rnn.weight_hh_l0[:, 0:5]", "end.weight[0:5]", "cell.weight[0:5]"),
+        },
+    },
     networks.Shuffled: {
         "stem.weight": {*made("stem", "0:8"), *made("side", "0:4"), "side.weight[:, 0:4]", "end.weight[:, 0:8]"},
     },
@@ -209,13 +222,21 @@ def test_every_layer_has_a_group_or_a_reason(traced, kind):
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.SimpleRNN])
-def test_recurrent_layers_read_channels_and_keep_their_state(kind):
-    model = randomise(networks.Recurrent(kind))
-    graph = trace(model, IMAGE)
-    both = {"rnn.weight_ih_l0[:, 0:8]", "rnn.weight_ih_l0_reverse[:, 0:8]"}
-    assert shown(graph) == {"stem.weight": {*made("stem", "0:4"), *both}}
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("direction", ["forward", "bidirect"])
+def test_recurrent_layers_read_channels_and_lose_units(kind, layers, direction):
+    model = randomise(networks.Recurrent(kind, layers, direction))
+    graph = channel_graph(model, IMAGE)
+    assert list(graph.groups) == ["stem.weight", "rnn.weight_ih_l0"]
     assert units(graph, "stem.weight", "rnn.weight_ih_l0", 1) == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert_groups(model, graph, sample(IMAGE))
+
+
+def test_a_size_of_the_first_state_that_the_code_names_is_found_by_running_it():
+    graph = channel_graph(networks.LastState(), IMAGE)
+    assert {"rnn.weight_hh_l0[:, 0:5]", "end.weight[0:5]", "cell.weight[0:5]"} < shown(graph)["rnn.weight_ih_l0"]
+    graph = channel_graph(networks.LastState(size=5), IMAGE)
+    assert list(graph.groups) == ["stem.weight"]
 
 
 def test_reasons_say_what_stops_a_layer(traced):

@@ -298,30 +298,71 @@ def test_prelu_with_a_slope_for_each_entry_pins_what_meets_it():
     assert not net.graph(end(net, x)).groups
 
 
-@pytest.mark.parametrize("directions", [1, 2])
-def test_a_recurrent_layer_reads_channels_in_its_first_layer_and_keeps_its_hidden_state(directions):
-    net = Sketch()
-    x = net.linear("a", net.input(7, 1, 3), 4)
-    hidden, layers = 5, 2
+def recurrent(net, x, hidden, *states, gates=4, layers=1, directions=1):
+    """A recurrent layer over [time, batch, channels]: the sequence of its outputs, and the last state."""
+    channels = (x.shape or ())[2]
     weights = []
     for layer in range(layers):
         for way in range(directions):
-            read = 4 if layer == 0 else directions * hidden
-            weights += [net.parameter(f"ih{layer}{way}", 20, read), net.parameter(f"hh{layer}{way}", 20, hidden)]
-    weights += [net.parameter(f"bias{i}", 20) for i in range(2 * layers * directions)]
-    inputs = {"x": x, "weight_list": net.list(*weights), "pre_state": net.list(net.value([2, 1, 5]))}
-    out = net.named("rnn", [7, 1, directions * hidden], inputs, is_bidirec=directions == 2)
-    graph = net.graph(net.linear("end", out, 2))
-    first = {f"ih0{way}[:, 0:4]" for way in range(directions)}
-    assert shown(graph) == {"a.weight": {"a.weight[:, 0:4]", *first}}
+            read = channels if layer == 0 else directions * hidden
+            weights.append(net.parameter(f"ih{layer}{way}", gates * hidden, read))
+            weights.append(net.parameter(f"hh{layer}{way}", gates * hidden, hidden))
+    weights += [net.parameter(f"bias{i}", gates * hidden) for i in range(2 * layers * directions)]
+    inputs = {"x": x, "weight_list": net.list(*weights), "pre_state": net.list(*states)}
+    out, _, last = net.several("rnn", [(7, 1, directions * hidden), (0,), None], inputs, is_bidirec=directions == 2)
+    return out, net.parts(last, [layers * directions, 1, hidden])[0]
 
 
-def test_a_first_state_of_a_recurrent_layer_stays():
+def zeros(net, *shape):
+    return net.op("full", shape, value=0.0)
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_units_of_a_recurrent_layer_go_from_all_its_gates_layers_and_directions(layers, directions):
     net = Sketch()
-    x, state = net.input(7, 1, 3), net.linear("b", net.input(1, 1, 3), 5)
-    weights = net.list(net.parameter("ih", 20, 3), net.parameter("hh", 20, 5))
-    out = net.named("rnn", [7, 1, 5], {"x": x, "weight_list": weights, "pre_state": net.list(state)})
-    assert net.graph(net.linear("end", out, 2)).unprunable["b.weight"] == "hidden state of rnn"
+    x = net.linear("a", net.input(7, 1, 3), 4)
+    out, _ = recurrent(net, x, 5, zeros(net, 1, 1, 5), layers=layers, directions=directions)
+    graph = net.graph(net.linear("end", out, 2))
+    ways = [f"{layer}{way}" for layer in range(layers) for way in range(directions)]
+    assert shown(graph)["a.weight"] == {"a.weight[:, 0:4]", *(f"ih0{way}[:, 0:4]" for way in range(directions))}
+    assert shown(graph)["ih00"] == {
+        *(f"{kind}{way}[0:20]" for kind in ("ih", "hh") for way in ways),
+        *(f"hh{way}[:, 0:5]" for way in ways),
+        *(f"ih1{way}[:, 0:{5 * directions}]" for way in range(directions) if layers == 2),
+        *(f"bias{index}[0:20]" for index in range(2 * len(ways))),
+        f"end.weight[0:{5 * directions}]",
+    }
+    assert units(graph, "ih00", "hh00") == [[unit, 5 + unit, 10 + unit, 15 + unit] for unit in range(5)]
+    assert units(graph, "ih00", "hh00", 1) == [[unit] for unit in range(5)]
+    assert units(graph, "ih00", "end.weight") == [list(range(unit, 5 * directions, 5)) for unit in range(5)]
+    assert role(graph, "ih00", "ih00", 0) == role(graph, "ih00", "hh00", 0) == OUTPUT
+    assert role(graph, "ih00", "hh00", 1) == INPUT
+    assert graph.groups["ih00"].fixed_by == ("rnn",), "code may name the size of the first state: to be proven"
+
+
+@pytest.mark.parametrize("gates", [1, 3])
+def test_a_unit_has_as_many_rows_as_the_kind_of_layer_has_gates(gates):
+    net = Sketch()
+    out, _ = recurrent(net, net.input(7, 1, 3), 5, zeros(net, 1, 1, 5), gates=gates)
+    graph = net.graph(net.linear("end", out, 2))
+    assert units(graph, "ih00", "bias1") == [list(range(unit, 5 * gates, 5)) for unit in range(5)]
+
+
+def test_a_layer_that_reads_the_last_state_reads_the_units():
+    net = Sketch()
+    out, last = recurrent(net, net.input(7, 1, 3), 5, zeros(net, 2, 1, 5), layers=2)
+    graph = net.graph(net.linear("end", out, 2), net.linear("state", last, 2))
+    assert {"end.weight[0:5]", "state.weight[0:5]"} < shown(graph)["ih00"]
+
+
+def test_units_whose_first_state_is_computed_stay():
+    net = Sketch()
+    state = net.linear("b", net.input(1, 1, 3), 5)
+    out, _ = recurrent(net, net.input(7, 1, 3), 5, state)
+    graph = net.graph(net.linear("end", out, 2))
+    assert not graph.groups
+    assert graph.unprunable["b.weight"] == "first state of rnn"
 
 
 # -- elementwise --------------------------------------------------------------------------------------------
