@@ -57,9 +57,9 @@ def build_graph(
             groups[master[0]] = Group(master[0], members, tuple(operators))
     groups = dict(sorted(groups.items(), key=lambda item: ranks[item[0]][1]))
     reasons = {key: reason for key in weights if (reason := _reason(key, coupling, roots, groups, used, trained))}
-    return ChannelGraph(
-        groups, reasons, _layers(coupling, roots, places(inference)), {k: s for k, s in trainable.items() if k in used}
-    )
+    costs = _layers(coupling, roots, places(inference))
+    run = {key: shape for key, shape in trainable.items() if key in used}
+    return ChannelGraph(groups, reasons, costs, run, tuple(coupling.uncounted))
 
 
 def _ranks(coupling: Coupling, weights: Mapping[str, str]) -> dict[str, tuple[bool, int]]:
@@ -120,7 +120,7 @@ def _member(place: ParameterAxis, roots: list[int], units: Mapping[int, int], ro
 
 
 def _layers(coupling: Coupling, roots: Roots, known: Mapping[str, Place]) -> tuple[Layer, ...]:
-    """List the layers that inference runs, each with its positions and its place."""
+    """List the layers and products that inference runs, each with its positions and its place."""
     entries = {root: (*place, index) for place, along in roots.items() for index, root in enumerate(along)}
     found = []
     for use in coupling.uses:

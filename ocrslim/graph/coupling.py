@@ -29,7 +29,7 @@ class Channels:
 
 @dataclass(frozen=True)
 class Use:
-    """One run of a convolution or linear layer: see `Coupling.count`."""
+    """One run of a layer with a weight, or one product of activations: see `Coupling.count` and `count_product`."""
 
     key: str
     shape: tuple[int, ...]
@@ -43,7 +43,8 @@ class Coupling:
     Attributes:
         roles: what each parameter axis is to the channels along it.
         makers: axes that make channels of their own, which a depthwise convolution's does not.
-        uses: convolutions and linear layers that inference runs.
+        uses: layers and products of activations that inference runs.
+        uncounted: operators of inference that may multiply, whose cost is not known.
         layer_weights: state-dict key of each weight that a layer of the framework holds -> the layer's class.
     """
 
@@ -52,6 +53,7 @@ class Coupling:
         self.roles: dict[ParameterAxis, str] = {}
         self.makers: dict[ParameterAxis, None] = {}
         self.uses: list[Use] = []
+        self.uncounted: dict[str, None] = {}
         self._parent: list[int] = []
         self._pins: dict[int, str] = {}
         self._fixed: list[tuple[int, str]] = []
@@ -292,3 +294,13 @@ class Coupling:
         if self.inference:
             key = next(place[0] for place in self.view(weight) or () if place is not None)
             self.uses.append(Use(key, self._shapes[key], positions, per))
+
+    def count_product(self, macs: int, per: np.ndarray | None) -> None:
+        """Note a product of activations of `macs` multiply-accumulates, spread evenly over the channels `per`."""
+        if self.inference:
+            self.uses.append(Use("", (), macs // (1 if per is None else len(per)), per))
+
+    def leave_uncounted(self, op: Op) -> None:
+        """Note that the cost of `op` is not known before it runs."""
+        if self.inference:
+            self.uncounted[str(op)] = None

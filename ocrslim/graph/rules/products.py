@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from ocrslim.graph.coupling import Channels, Coupling
 from ocrslim.graph.groups import INPUT
 from ocrslim.graph.program import Op
@@ -47,7 +51,9 @@ def _linear(op: Op, coupling: Coupling, x_reads: int, y_reads: int) -> None:
 
 def _product(op: Op, coupling: Coupling, x_reads: int, y_reads: int) -> None:
     x, y, out = op["x"], op["y"], op.outputs[0]
+    terms = (x.shape or ())[x_reads]
     if coupling.view(x) is not None or coupling.view(y) is not None:
+        _count(op, coupling, terms, None)
         raise NotFollowedError("a parameter in a product that is no linear layer")
     contracted, carried = [], []
     for value, reads, free in ((x, x_reads, out.rank - 2), (y, y_reads, out.rank - 1)):
@@ -63,7 +69,19 @@ def _product(op: Op, coupling: Coupling, x_reads: int, y_reads: int) -> None:
         coupling.couple(*contracted)
         coupling.fix(contracted[0], op)
         coupling.sum_over(contracted[0], op)
+    varying = contracted[:1] if len(contracted) == 2 else [channels.atoms for channels in carried]
+    _count(op, coupling, terms, next(iter(varying), None))
     _carry_product(op, coupling, carried)
+
+
+def _count(op: Op, coupling: Coupling, terms: int, per: np.ndarray | None) -> None:
+    """Count a product that sums `terms` products for each entry; of its sizes only that of the channels `per` varies.
+
+    Where both operands carry channels along axes of their own, these stay (`_carry_product`).
+    """
+    sizes = [*(op.outputs[0].shape or ()), terms]
+    if min(sizes) > 0:
+        coupling.count_product(math.prod(sizes), per)
 
 
 def _carry_product(op: Op, coupling: Coupling, carried: list[Channels]) -> None:

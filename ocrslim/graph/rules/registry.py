@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from ocrslim.graph.coupling import Channels, Coupling
+from ocrslim.graph.depth import WEIGHTS
 from ocrslim.graph.program import Op, Program, Value
 
 logger = logging.getLogger(__name__)
@@ -33,6 +34,9 @@ _ELEMENTWISE = """
     greater_equal greater_than heaviside lerp less_equal less_than logical_and logical_or logical_xor masked_fill
     maximum minimum multiply not_equal remainder subtract where
 """.split()
+
+
+_MULTIPLYING = {*WEIGHTS, "einsum", "flash_attn", "rnn"}  # what costs MACs even where no rule follows it
 
 
 class NotFollowedError(Exception):
@@ -74,6 +78,13 @@ def walk(program: Program, coupling: Coupling, inference: bool) -> None:
 
 def apply(op: Op, coupling: Coupling) -> None:
     """Apply the rule for `op`; without one, pin the channels that reach it."""
+    counted = len(coupling.uses)
+    _apply(op, coupling)
+    if len(coupling.uses) == counted and (op.name in _MULTIPLYING or op.captured):
+        coupling.leave_uncounted(op)
+
+
+def _apply(op: Op, coupling: Coupling) -> None:
     known = RULES.get(op.name)
     if known is None:
         stop(op, coupling, f"operator {op} has no rule" if any(op.values()) else CONSTANT)
