@@ -264,6 +264,35 @@ class Attention(nn.Layer):
         return self.end(paddle.matmul(F.softmax(scores), self.value(x)))
 
 
+class FusedAttention(nn.Layer):
+    """Two heads whose queries, keys and values one layer makes, as PaddleOCR's SVTR has them."""
+
+    def __init__(self, literal=False):
+        super().__init__()
+        self.num_heads, self.head_dim, self.dim, self.literal = 2, 4, 8, literal
+        self.qkv, self.proj = nn.Linear(8, 24), nn.Linear(8, 8)
+
+    def forward(self, x):
+        size = 4 if self.literal else self.head_dim
+        query, key, value = self.qkv(x).reshape([0, -1, 3, self.num_heads, size]).transpose([2, 0, 3, 1, 4])
+        scores = F.softmax(paddle.matmul(query, key.transpose([0, 1, 3, 2])) * 0.5)
+        return self.proj(paddle.matmul(scores, value).transpose([0, 2, 1, 3]).reshape([0, -1, self.dim]))
+
+
+class Transformer(nn.Layer):
+    """A block of attention and one of two linear layers, with norms on the way past both of them."""
+
+    def __init__(self, literal=False):
+        super().__init__()
+        self.stem, self.attention, self.norm = conv(3, 8), FusedAttention(literal), nn.LayerNorm(8)
+        self.wide, self.narrow, self.end = nn.Linear(8, 16), nn.Linear(16, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        x = F.avg_pool2d(self.stem(x), 2).flatten(2).transpose([0, 2, 1])
+        x = self.norm(x + self.attention(x))
+        return self.end(self.norm(x + self.narrow(F.gelu(self.wide(x)))))
+
+
 class OneDimension(nn.Layer):
     """Convolutions over the columns of a map: `x` becomes [1, 3, 64]."""
 

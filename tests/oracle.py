@@ -100,8 +100,8 @@ def judge(
         label = f"{name} at {ratio}"
         verdict.checks += 1
         with contextlib.ExitStack() as stack:
-            for group_cuts in chosen:
-                stack.enter_context(silenced(model, group_cuts, reads or {}))
+            for group, group_cuts in zip(groups, chosen):
+                stack.enter_context(silenced(model, group_cuts, reads or {}, everything=group.summed))
             wanted = run(call, inputs)
         verdict.changed += difference(original, wanted) > 10 * TOLERANCE
         try:
@@ -141,15 +141,15 @@ def random_cuts(group: Group, ratio: float, rng: np.random.Generator) -> list[Cu
 
 
 @contextlib.contextmanager
-def silenced(model: nn.Layer, cuts: Iterable[Cut], reads: Reads) -> Iterator[None]:
+def silenced(model: nn.Layer, cuts: Iterable[Cut], reads: Reads, everything: bool = False) -> Iterator[None]:
     """Zeros in all that reads what `cuts` remove, inside the block.
 
-    Where no weight reads it (queries and keys, which only meet one another) zeros in all that makes it.
+    Args:
+        everything: zeros in all that makes it too, where not only weights read it (queries and keys meet one another).
     """
     places = {*_reading(model), *reads.items()}
     tensors = dict(named_tensors(model))
-    cuts = list(cuts)
-    cuts = [cut for cut in cuts if (cut.key, cut.axis) in places] or cuts
+    cuts = [cut for cut in cuts if everything or (cut.key, cut.axis) in places]
     before = {cut.key: tensors[cut.key].numpy().copy() for cut in cuts}
     try:
         for cut in cuts:

@@ -41,12 +41,11 @@ def build_graph(
     used = _parameters(inference)
     if training is not None:
         walk(training, coupling, inference=False)
-    coupling.pin_sums()
     roots = {place: coupling.roots(atoms).tolist() for place, atoms in coupling.parameter_axes().items()}
     trained = used | (_parameters(training) if training is not None else set())
     ranks = _ranks(coupling, weights)
     groups: dict[str, Group] = {}
-    touched, fixed = _touched(roots), coupling.fixed()
+    touched, fixed, summed = _touched(roots), coupling.fixed(), coupling.summed()
     for free in _components(coupling, roots):
         touching = dict.fromkeys(place for root in free for place in touched[root])
         makers = [place for place in touching if place in coupling.makers and place[0] in used]
@@ -54,7 +53,7 @@ def build_graph(
             master = min(makers, key=lambda place: ranks[place[0]])
             members = _members({place: roots[place] for place in touching}, master, set(free), coupling.roles)
             operators = sorted({op for root in free for op in fixed.get(root, ())})
-            groups[master[0]] = Group(master[0], members, tuple(operators))
+            groups[master[0]] = Group(master[0], members, tuple(operators), not summed.isdisjoint(free))
     groups = dict(sorted(groups.items(), key=lambda item: ranks[item[0]][1]))
     reasons = {key: reason for key in weights if (reason := _reason(key, coupling, roots, groups, used, trained))}
     costs = _layers(coupling, roots, places(inference))

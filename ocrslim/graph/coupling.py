@@ -57,7 +57,7 @@ class Coupling:
         self._parent: list[int] = []
         self._pins: dict[int, str] = {}
         self._fixed: list[tuple[int, str]] = []
-        self._summed: list[tuple[np.ndarray, str]] = []
+        self._summed: list[int] = []
         self._axes: dict[ParameterAxis, np.ndarray] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self.begin(inference=True)
@@ -110,24 +110,13 @@ class Coupling:
         """Note that `op` names how many of `atoms` there are."""
         self._fixed += [(atom, str(op)) for atom in atoms.reshape(-1).tolist()]
 
-    def sum_over(self, atoms: np.ndarray, op: Op) -> None:
-        """Note that `op`, which has no weights, sums over `atoms`."""
-        self._summed.append((atoms, str(op)))
+    def sum_over(self, atoms: np.ndarray) -> None:
+        """Note that an operator without weights sums over `atoms`."""
+        self._summed += atoms.tolist()
 
-    def pin_sums(self) -> None:
-        """Pin the channels of `sum_over` that layers with weights read as well.
-
-        Zeroing those weights would not zero what the operator reads, so that no test could prove their removal.
-        """
-        read = {
-            root
-            for place, role in self.roles.items()
-            if role == INPUT
-            for root in self.roots(self._axes[place]).tolist()
-        }
-        for atoms, op in self._summed:
-            if read & set(self.roots(atoms).tolist()):
-                self.pin(atoms, f"{op} sums over its channels, which layers with weights read too")
+    def summed(self) -> set[int]:
+        """Return the roots that operators without weights sum over."""
+        return {self._find(atom) for atom in self._summed}
 
     def roots(self, atoms: np.ndarray) -> np.ndarray:
         """Return one representative for each set of coupled atoms."""

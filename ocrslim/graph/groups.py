@@ -67,11 +67,14 @@ class Group:
         members: every (parameter, axis) that follows, the master first.
         fixed_by: operators on the way that name a number of channels, so that the network's code may not
             bear another one; such a group is proven by running it.
+        summed: whether an operator without weights sums over the channels, as a product of queries and keys does.
+            Zeros in the weights that read them do not silence such channels, zeros in all that goes do.
     """
 
     name: str
     members: tuple[Member, ...]
     fixed_by: tuple[str, ...] = ()
+    summed: bool = False
 
     @property
     def master(self) -> Member:

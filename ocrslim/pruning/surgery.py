@@ -14,6 +14,7 @@ from paddle.nn.layer.rnn import RNNBase
 from paddle.optimizer import Optimizer
 
 from ocrslim.errors import PlanError
+from ocrslim.pruning.head_sizes import head_sizes
 from ocrslim.pruning.optimizer_state import Inventory, all_state, assign, state_of
 from ocrslim.pruning.plan import Cut, Plan
 
@@ -81,11 +82,14 @@ def cut(model: nn.Layer, cuts: Iterable[Cut], optimizer: Optimizer | None = None
         remembered = [] if optimizer is None else state_of(optimizer, entry.tensor)
         values += [(tensor, entry.take(tensor)) for tensor in (entry.tensor, *remembered)]
     backup = Backup(model, [tensor for tensor, _ in values], optimizer)
+    heads = head_sizes(model)
     for tensor, value in values:
         _assign(tensor, value)
     for layer, attribute, count in groups:
         setattr(layer, attribute, count)
     _match_layers(model)
+    for size in heads:
+        size.follow()
     setattr(model, _MARK, bool(values))
     return backup
 
@@ -113,6 +117,7 @@ class Backup:
             for name in _REMEMBERED
             if name in vars(layer)
         ]
+        self._attributes += [(size.layer, *named) for size in head_sizes(model) for named in size.names.items()]
         self._inventory = None if optimizer is None else Inventory(optimizer)
 
     def restore(self) -> None:

@@ -120,6 +120,10 @@ EXPECTED = {
         "query.weight": {*made("query", "0:8", axis=1), *made("key", "0:8", axis=1)},
         "value.weight": {*made("value", "0:5", axis=1), "end.weight[0:5]"},
     },
+    networks.Transformer: {
+        "attention.qkv.weight": {*made("attention.qkv", "0:24", axis=1), "attention.proj.weight[0:8]"},
+        "wide.weight": {*made("wide", "0:16", axis=1), "narrow.weight[0:16]"},
+    },
     networks.OneDimension: {
         "stem.weight": {*made("stem", "0:8"), *norm("norm", "0:8"), *made("each", "0:8"), "up.weight[0:8]"},
         "up.weight": {*made("up", "0:6", axis=1), "end.weight[:, 0:6]"},
@@ -179,6 +183,14 @@ INDICES = [
     ),
     (networks.Shuffled, "stem.weight", "end.weight", 1, [[0, 1], [2, 3], [4, 5], [6, 7]]),
     (networks.Norms, "b.weight", "group.weight", 0, [[0, 1], [2, 3], [4, 5], [6, 7]]),
+    (
+        networks.Transformer,
+        "attention.qkv.weight",
+        "attention.qkv.weight",
+        1,
+        [list(range(channel, 24, 4)) for channel in range(4)],
+    ),
+    (networks.Transformer, "attention.qkv.weight", "attention.proj.weight", 0, [[0, 4], [1, 5], [2, 6], [3, 7]]),
     (networks.Deformed, "stem.weight", "two.weight", 1, [[0, 6], [1, 7], [2, 8], [3, 9], [4, 10], [5, 11]]),
     (networks.Deformed, "two.weight", "one.weight", 1, [[0, 3], [1, 4], [2, 5]]),
 ]
@@ -302,6 +314,26 @@ def test_a_run_tells_whether_attention_is_scaled_by_the_number_of_its_channels()
     assert list(graph.groups) == ["stem.weight", "value.weight"]
     assert "computes something else with fewer channels" in graph.unprunable["query.weight"]
     assert graph.unprunable["key.weight"] == graph.unprunable["query.weight"]
+
+
+def test_heads_lose_channels_where_their_size_is_an_attribute_and_stay_where_it_is_a_literal():
+    assert list(channel_graph(networks.Transformer(), IMAGE).groups) == ["attention.qkv.weight", "wide.weight"]
+    graph = channel_graph(networks.Transformer(literal=True), IMAGE)
+    assert list(graph.groups) == ["wide.weight"]
+    assert "the network's code fixes the number of channels" in graph.unprunable["attention.qkv.weight"]
+
+
+def test_channels_that_are_multiplied_with_one_another_behind_a_sigmoid_are_refused_by_the_run():
+    """Zeros in what makes them do not silence them: a sigmoid makes 0.5 of nothing."""
+
+    def scored(x, function):
+        rows = function(x.flatten(2).transpose([0, 2, 1]))
+        return paddle.matmul(x.flatten(2), paddle.matmul(rows, rows, transpose_y=True)).reshape([1, -1, 8, 8])
+
+    for function, expected in ((F.relu, True), (F.sigmoid, False)):
+        graph = channel_graph(randomise(networks.Between(lambda x, used=function: scored(x, used))), IMAGE)
+        assert ("second.weight" in graph.groups) == expected
+    assert "computes something else with fewer channels" in graph.unprunable["second.weight"]
 
 
 # -- networks that cannot be followed -----------------------------------------------------------------------

@@ -198,14 +198,17 @@ def test_a_product_of_activations_couples_what_it_sums_over_and_carries_what_it_
     }
     assert graph.groups["q.weight"].fixed_by, "code divides by a function of the number of channels: to be proven"
     assert not graph.groups["v.weight"].fixed_by
+    assert [group.summed for group in graph.groups.values()] == [True, False]
 
 
-def test_a_product_over_channels_that_a_layer_reads_too_pins_them():
+def test_a_product_over_channels_that_a_layer_reads_too_is_noted_and_proven_by_a_run():
     net = Sketch()
     (x,) = attention(net, "a")
     scores = net.op("matmul", [1, 7, 7], x, x, transpose_y=True)
     graph = net.graph(net.linear("end", net.op("matmul", [1, 7, 4], scores, x), 2))
-    assert graph.unprunable["a.weight"] == "matmul sums over its channels, which layers with weights read too"
+    assert shown(graph) == {"a.weight": {"a.weight[:, 0:4]", "end.weight[0:4]"}}
+    assert graph.groups["a.weight"].summed, "zeros in `end` alone do not silence its channels"
+    assert graph.groups["a.weight"].fixed_by == ("matmul",)
 
 
 def test_a_product_that_makes_pairs_of_channels_pins_them():

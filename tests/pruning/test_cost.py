@@ -98,6 +98,7 @@ NETWORKS = {
     "recurrent": (lambda: networks.Recurrent(nn.LSTM), [1, 3, 8, 8]),
     "recurrent in one direction": (lambda: networks.Recurrent(nn.GRU, 1, "forward"), [2, 3, 8, 8]),
     "attention": (networks.Attention, [2, 3, 8, 8]),
+    "attention of several heads": (networks.Transformer, [2, 3, 8, 8]),
     "products": (Products, [2, 3, 8, 8]),
     "mobilenet_v3_small": (lambda: paddle.vision.models.mobilenet_v3_small(), [1, 3, 64, 64]),
     "alexnet": (lambda: paddle.vision.models.alexnet(), [1, 3, 224, 224]),

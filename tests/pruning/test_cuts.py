@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import networks
 import numpy as np
 import paddle
 import pytest
@@ -207,6 +208,22 @@ def test_a_recurrent_layer_and_its_cells_know_their_size_by_their_gates(kind, ga
         assert model(paddle.zeros([1, 4, 6]))[0].shape == [1, 4, 3]
         assert (model.more.hidden_size, model.more[0].cell.hidden_size) == (5, 5), "and not the projection's size"
     assert (model.hidden_size, model[0].cell.hidden_size) == (5, 5)
+
+
+def test_attention_knows_the_size_of_its_heads_and_knows_the_old_one_again():
+    model = networks.FusedAttention()
+    model.other = nn.Linear(8, 8)
+    model.other.num_heads, model.other.head_dim = "2", 4  # attributes of something else
+    columns = tuple(column for column in range(24) if column % 4 < 3)
+    cuts = [Cut("qkv.weight", 1, 24, columns), Cut("qkv.bias", 0, 24, columns)]
+    cuts.append(Cut("proj.weight", 0, 8, (0, 1, 2, 4, 5, 6)))
+    x = paddle.to_tensor(np.random.default_rng(0).standard_normal((1, 5, 8)).astype("float32"))
+    before = model(x).numpy()
+    with pruned(model, plan_of(*cuts)):
+        assert (model.num_heads, model.head_dim, model.dim, model.other.head_dim) == (2, 3, 6, 4)
+        assert model(x).shape == [1, 5, 8]
+    assert (model.num_heads, model.head_dim, model.dim) == (2, 4, 8)
+    np.testing.assert_array_equal(model(x).numpy(), before)
 
 
 @pytest.mark.parametrize("kind", [nn.Conv1D, nn.Conv3D, nn.Conv1DTranspose, nn.Conv3DTranspose])

@@ -68,7 +68,7 @@ def _product(op: Op, coupling: Coupling, x_reads: int, y_reads: int) -> None:
     elif contracted:
         coupling.couple(*contracted)
         coupling.fix(contracted[0], op)
-        coupling.sum_over(contracted[0], op)
+        coupling.sum_over(contracted[0])
     varying = contracted[:1] if len(contracted) == 2 else [channels.atoms for channels in carried]
     _count(op, coupling, terms, next(iter(varying), None))
     _carry_product(op, coupling, carried)
