@@ -55,7 +55,7 @@ def build_graph(
             operators = sorted({op for root in free for op in fixed.get(root, ())})
             groups[master[0]] = Group(master[0], members, tuple(operators), not summed.isdisjoint(free))
     groups = dict(sorted(groups.items(), key=lambda item: ranks[item[0]][1]))
-    reasons = {key: reason for key in weights if (reason := _reason(key, coupling, roots, groups, used, trained))}
+    reasons = {key: reason for key in ranks if (reason := _reason(key, coupling, roots, groups, used, trained))}
     costs = _layers(coupling, roots, places(inference))
     run = {key: shape for key, shape in trainable.items() if key in used}
     return ChannelGraph(groups, reasons, costs, run, tuple(coupling.uncounted))

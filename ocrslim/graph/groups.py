@@ -140,7 +140,8 @@ class ChannelGraph:
 
     Attributes:
         groups: group name -> group.
-        unprunable: state-dict key of a convolution's or linear layer's weight -> reason.
+        unprunable: state-dict key of a weight that makes channels (a convolution's, a linear or recurrent layer's) ->
+            reason.
         layers: layers with weights and products of activations that inference runs, in that order; one that runs
             twice, twice.
         trainable: shape of each trainable parameter that inference uses, by state-dict key.

@@ -249,6 +249,7 @@ def test_a_size_of_the_first_state_that_the_code_names_is_found_by_running_it():
     assert {"rnn.weight_hh_l0[:, 0:5]", "end.weight[0:5]", "cell.weight[0:5]"} < shown(graph)["rnn.weight_ih_l0"]
     graph = channel_graph(networks.LastState(size=5), IMAGE)
     assert list(graph.groups) == ["stem.weight"]
+    assert "the network's code fixes the number of channels (rnn in LSTM)" in graph.unprunable["rnn.weight_ih_l0"]
 
 
 def test_reasons_say_what_stops_a_layer(traced):

@@ -365,7 +365,7 @@ def test_units_whose_first_state_is_computed_stay():
     out, _ = recurrent(net, net.input(7, 1, 3), 5, state)
     graph = net.graph(net.linear("end", out, 2))
     assert not graph.groups
-    assert graph.unprunable["b.weight"] == "first state of rnn"
+    assert graph.unprunable["b.weight"] == graph.unprunable["hh00"] == "first state of rnn"
 
 
 # -- elementwise --------------------------------------------------------------------------------------------
