@@ -145,11 +145,13 @@ def silenced(model: nn.Layer, cuts: Iterable[Cut], reads: Reads, everything: boo
     """Zeros in all that reads what `cuts` remove, inside the block.
 
     Args:
-        everything: zeros in all that makes it too, where not only weights read it (queries and keys meet one another).
+        everything: zeros in all that makes it too, where not only weights read it (queries and keys meet one another);
+            so it is where none does.
     """
     places = {*_reading(model), *reads.items()}
     tensors = dict(named_tensors(model))
-    cuts = [cut for cut in cuts if everything or (cut.key, cut.axis) in places]
+    cuts = list(cuts)
+    cuts = [cut for cut in cuts if not everything and (cut.key, cut.axis) in places] or cuts
     before = {cut.key: tensors[cut.key].numpy().copy() for cut in cuts}
     try:
         for cut in cuts:
