@@ -205,16 +205,24 @@ class Sequence(nn.Layer):
         super().__init__()
         self.a = nn.Conv1D(3, 6, 1)
         self.lstm = nn.LSTM(6, 5, direction="bidirect")
+        self.b = nn.Linear(10, 2)
 
     def forward(self, x):
-        return self.lstm(self.a(x).transpose([0, 2, 1]))[0]
+        return self.b(self.lstm(self.a(x).transpose([0, 2, 1]))[0])
 
 
 def sequence():
-    units = one_to_one(6)
-    group = [member("a.weight", 0, units, OUTPUT), member("a.bias", 0, units)]
-    group += [member(f"lstm.weight_ih_l0{way}", 1, units, INPUT) for way in ("", "_reverse")]
-    return net(Sequence(), group, shape=(2, 3, 7))
+    """One unit of an LSTM is four rows, one for each gate, in both directions; it reads itself."""
+    channels, units, rows = one_to_one(6), one_to_one(5), tuple(tuple(range(unit, 20, 5)) for unit in range(5))
+    group = [member("a.weight", 0, channels, OUTPUT), member("a.bias", 0, channels)]
+    group += [member(f"lstm.weight_ih_l0{way}", 1, channels, INPUT) for way in ("", "_reverse")]
+    hidden = [
+        member(f"lstm.weight_{part}_l0{way}", 0, rows, OUTPUT) for way in ("", "_reverse") for part in ("ih", "hh")
+    ]
+    hidden += [member(f"lstm.bias_{part}_l0{way}", 0, rows) for way in ("", "_reverse") for part in ("ih", "hh")]
+    hidden += [member(f"lstm.weight_hh_l0{way}", 1, units, INPUT) for way in ("", "_reverse")]
+    hidden += [member("b.weight", 0, tuple((unit, 5 + unit) for unit in range(5)), INPUT)]
+    return net(Sequence(), group, hidden, shape=(2, 3, 7))
 
 
 NETS = {

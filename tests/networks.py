@@ -5,6 +5,7 @@ from __future__ import annotations
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
+from paddle.vision.ops import DeformConv2D
 
 
 def conv(channels, out, size=3, **options):
@@ -138,13 +139,13 @@ class Flattened(nn.Layer):
 
 
 class Recurrent(nn.Layer):
-    """Height into channels, width into time, two layers in both directions."""
+    """Height into channels, width into time, by default two layers in both directions."""
 
-    def __init__(self, kind):
+    def __init__(self, kind, layers=2, direction="bidirect"):
         super().__init__()
         self.stem = conv(3, 4)
-        self.rnn = kind(8, 5, num_layers=2, direction="bidirect")
-        self.end = nn.Linear(10, 2)
+        self.rnn = kind(8, 5, num_layers=layers, direction=direction)
+        self.end = nn.Linear(10 if direction == "bidirect" else 5, 2)
 
     def forward(self, x):
         x = F.avg_pool2d(self.stem(x), (4, 1))  # [1, 4, 2, 8]
@@ -161,6 +162,20 @@ class SingleRecurrent(nn.Layer):
 
     def forward(self, x):
         return self.end(self.rnn(self.stem(x).mean(2).transpose([0, 2, 1]))[0])
+
+
+class LastState(nn.Layer):
+    """The last states of an LSTM instead of its sequence, the first ones given by the code."""
+
+    def __init__(self, size=None):
+        super().__init__()
+        self.size = size
+        self.stem, self.rnn, self.end, self.cell = conv(3, 6), nn.LSTM(6, 5), nn.Linear(5, 2), nn.Linear(5, 2)
+
+    def forward(self, x):
+        state = paddle.full([1, 1, self.size or self.rnn.hidden_size], 0.5)
+        _, (hidden, cell) = self.rnn(self.stem(x).mean(2).transpose([0, 2, 1]), (state, state))
+        return self.end(hidden[0]) + self.cell(cell[0])
 
 
 class Shuffled(nn.Layer):
@@ -247,6 +262,35 @@ class Attention(nn.Layer):
         scores = paddle.matmul(query, self.key(x), transpose_y=True)
         scores = scores * (0.5 if self.literal else query.shape[-1] ** -0.5)
         return self.end(paddle.matmul(F.softmax(scores), self.value(x)))
+
+
+class FusedAttention(nn.Layer):
+    """Two heads whose queries, keys and values one layer makes, as PaddleOCR's SVTR has them."""
+
+    def __init__(self, literal=False):
+        super().__init__()
+        self.num_heads, self.head_dim, self.dim, self.literal = 2, 4, 8, literal
+        self.qkv, self.proj = nn.Linear(8, 24), nn.Linear(8, 8)
+
+    def forward(self, x):
+        size = 4 if self.literal else self.head_dim
+        query, key, value = self.qkv(x).reshape([0, -1, 3, self.num_heads, size]).transpose([2, 0, 3, 1, 4])
+        scores = F.softmax(paddle.matmul(query, key.transpose([0, 1, 3, 2])) * 0.5)
+        return self.proj(paddle.matmul(scores, value).transpose([0, 2, 1, 3]).reshape([0, -1, self.dim]))
+
+
+class Transformer(nn.Layer):
+    """A block of attention and one of two linear layers, with norms on the way past both of them."""
+
+    def __init__(self, literal=False):
+        super().__init__()
+        self.stem, self.attention, self.norm = conv(3, 8), FusedAttention(literal), nn.LayerNorm(8)
+        self.wide, self.narrow, self.end = nn.Linear(8, 16), nn.Linear(16, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        x = F.avg_pool2d(self.stem(x), 2).flatten(2).transpose([0, 2, 1])
+        x = self.norm(x + self.attention(x))
+        return self.end(self.norm(x + self.narrow(F.gelu(self.wide(x)))))
 
 
 class OneDimension(nn.Layer):
@@ -356,6 +400,32 @@ class NotRun(nn.Layer):
         if self.training:
             return self.end(x), self.out(F.relu(self.auxiliary(x)))
         return self.end(x)
+
+
+class Deformed(nn.Layer):
+    """Deformable convolutions: one of two blocks of channels with offsets of their own, and one of a single block."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.offsets, self.mask = conv(3, 12), conv(3, 2 * 2 * 9), conv(3, 2 * 9)
+        self.two = DeformConv2D(12, 6, 3, padding=1, deformable_groups=2)
+        self.few = conv(6, 2 * 9)
+        self.one, self.end = DeformConv2D(6, 4, 3, padding=1), conv(4, 2)
+
+    def forward(self, x):
+        y = F.relu(self.two(self.stem(x), self.offsets(x), F.sigmoid(self.mask(x))))
+        return self.end(self.one(y, self.few(y)))
+
+
+class Embedded(nn.Layer):
+    """The rows of a table, looked up by the largest of some scores."""
+
+    def __init__(self):
+        super().__init__()
+        self.score, self.table, self.end = nn.Linear(8, 7), nn.Embedding(7, 6), nn.Linear(6, 2)
+
+    def forward(self, x):
+        return self.end(self.table(self.score(x).argmax(-1)).cumsum(1))
 
 
 class LiteralReshape(nn.Layer):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import paddle
 from paddle import nn
+from paddle.vision.ops import DeformConv2D
 
 from ocrslim.graph.groups import ChannelGraph, Group
 from ocrslim.pruning.plan import Cut, combine
@@ -21,7 +22,7 @@ from ocrslim.pruning.surgery import cut, named_tensors
 TOLERANCE = 1e-5  # of the largest output
 RATIOS = (0.3, 0.7)  # each group alone
 TOGETHER = (0.3, 0.5)  # all groups at once
-_CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
+_CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D, DeformConv2D)
 _TRANSPOSED = (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)
 _RECURRENT = (nn.SimpleRNN, nn.LSTM, nn.GRU, nn.SimpleRNNCell, nn.LSTMCell, nn.GRUCell)
 
@@ -99,8 +100,8 @@ def judge(
         label = f"{name} at {ratio}"
         verdict.checks += 1
         with contextlib.ExitStack() as stack:
-            for group_cuts in chosen:
-                stack.enter_context(silenced(model, group_cuts, reads or {}))
+            for group, group_cuts in zip(groups, chosen):
+                stack.enter_context(silenced(model, group_cuts, reads or {}, everything=group.summed))
             wanted = run(call, inputs)
         verdict.changed += difference(original, wanted) > 10 * TOLERANCE
         try:
@@ -140,15 +141,17 @@ def random_cuts(group: Group, ratio: float, rng: np.random.Generator) -> list[Cu
 
 
 @contextlib.contextmanager
-def silenced(model: nn.Layer, cuts: Iterable[Cut], reads: Reads) -> Iterator[None]:
+def silenced(model: nn.Layer, cuts: Iterable[Cut], reads: Reads, everything: bool = False) -> Iterator[None]:
     """Zeros in all that reads what `cuts` remove, inside the block.
 
-    Where no weight reads it (queries and keys, which only meet one another) zeros in all that makes it.
+    Args:
+        everything: zeros in all that makes it too, where not only weights read it (queries and keys meet one another);
+            so it is where none does.
     """
     places = {*_reading(model), *reads.items()}
     tensors = dict(named_tensors(model))
     cuts = list(cuts)
-    cuts = [cut for cut in cuts if (cut.key, cut.axis) in places] or cuts
+    cuts = [cut for cut in cuts if not everything and (cut.key, cut.axis) in places] or cuts
     before = {cut.key: tensors[cut.key].numpy().copy() for cut in cuts}
     try:
         for cut in cuts:
@@ -171,7 +174,7 @@ def _reading(model: nn.Layer) -> Iterator[tuple[str, int]]:
         elif isinstance(layer, nn.Linear) or (isinstance(layer, _TRANSPOSED) and layer._groups == 1):
             yield f"{prefix}weight", 0
         elif isinstance(layer, _RECURRENT):
-            yield from ((f"{prefix}{key}", 1) for key in layer._parameters if key.startswith("weight_ih"))
+            yield from ((f"{prefix}{key}", 1) for key in layer._parameters if key.startswith("weight_"))
 
 
 def run(call: Callable[..., object], inputs: Sequence[paddle.Tensor]) -> Outputs:

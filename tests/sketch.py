@@ -40,10 +40,16 @@ class Sketch:
         self, name: str, made: Sequence[int] | None, inputs: dict[str, Value | None], /, **attributes: Any
     ) -> Value:
         """An operator with one output of shape `made`, its arguments by their names."""
-        out = self.value(made)
+        return self.several(name, [made], inputs, **attributes)[0]
+
+    def several(
+        self, name: str, made: Sequence[Sequence[int] | None], inputs: dict[str, Value | None], /, **attributes: Any
+    ) -> list[Value]:
+        """An operator with several outputs."""
+        outs = [self.value(shape) for shape in made]
         layer = next((self._weights[v.parameter] for v in inputs.values() if v and v.parameter in self._weights), "")
-        self._ops.append(Op(name, inputs, [out], attributes, layer=layer))
-        return out
+        self._ops.append(Op(name, inputs, outs, attributes, layer=layer))
+        return outs
 
     def list(self, *values: Value) -> Value:
         """Values as a list."""

@@ -36,6 +36,7 @@ def run_groups(config: Config) -> dict[str, Any]:
             for name, group in graph.groups.items()
         },
         "unprunable": {to_public(key, architecture): reason for key, reason in graph.unprunable.items()},
+        "uncounted": list(graph.uncounted),
         "prunable_macs_share": graph.prunable_macs_share,
         "input_shape": list(task.nominal_shape),
         "macs": cost.macs,

@@ -9,7 +9,7 @@ from ocrslim.graph.coupling import Coupling, ParameterAxis
 from ocrslim.graph.depth import Place, places
 from ocrslim.graph.groups import OUTPUT, ChannelGraph, Group, Layer, Member
 from ocrslim.graph.program import Program
-from ocrslim.graph.rules import channelwise, joins, layers, shapes  # noqa: F401  (they register rules)
+from ocrslim.graph.rules import channelwise, joins, layers, products, recurrent, shapes  # noqa: F401  (registration)
 from ocrslim.graph.rules.registry import walk
 
 TRAINING_ONLY = "only training runs it, inference does not"
@@ -41,12 +41,11 @@ def build_graph(
     used = _parameters(inference)
     if training is not None:
         walk(training, coupling, inference=False)
-    coupling.pin_sums()
     roots = {place: coupling.roots(atoms).tolist() for place, atoms in coupling.parameter_axes().items()}
     trained = used | (_parameters(training) if training is not None else set())
     ranks = _ranks(coupling, weights)
     groups: dict[str, Group] = {}
-    touched, fixed = _touched(roots), coupling.fixed()
+    touched, fixed, summed = _touched(roots), coupling.fixed(), coupling.summed()
     for free in _components(coupling, roots):
         touching = dict.fromkeys(place for root in free for place in touched[root])
         makers = [place for place in touching if place in coupling.makers and place[0] in used]
@@ -54,12 +53,12 @@ def build_graph(
             master = min(makers, key=lambda place: ranks[place[0]])
             members = _members({place: roots[place] for place in touching}, master, set(free), coupling.roles)
             operators = sorted({op for root in free for op in fixed.get(root, ())})
-            groups[master[0]] = Group(master[0], members, tuple(operators))
+            groups[master[0]] = Group(master[0], members, tuple(operators), not summed.isdisjoint(free))
     groups = dict(sorted(groups.items(), key=lambda item: ranks[item[0]][1]))
-    reasons = {key: reason for key in weights if (reason := _reason(key, coupling, roots, groups, used, trained))}
-    return ChannelGraph(
-        groups, reasons, _layers(coupling, roots, places(inference)), {k: s for k, s in trainable.items() if k in used}
-    )
+    reasons = {key: reason for key in ranks if (reason := _reason(key, coupling, roots, groups, used, trained))}
+    costs = _layers(coupling, roots, places(inference))
+    run = {key: shape for key, shape in trainable.items() if key in used}
+    return ChannelGraph(groups, reasons, costs, run, tuple(coupling.uncounted))
 
 
 def _ranks(coupling: Coupling, weights: Mapping[str, str]) -> dict[str, tuple[bool, int]]:
@@ -120,7 +119,7 @@ def _member(place: ParameterAxis, roots: list[int], units: Mapping[int, int], ro
 
 
 def _layers(coupling: Coupling, roots: Roots, known: Mapping[str, Place]) -> tuple[Layer, ...]:
-    """List the layers that inference runs, each with its positions and its place."""
+    """List the layers and products that inference runs, each with its positions and its place."""
     entries = {root: (*place, index) for place, along in roots.items() for index, root in enumerate(along)}
     found = []
     for use in coupling.uses:

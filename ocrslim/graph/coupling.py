@@ -29,7 +29,7 @@ class Channels:
 
 @dataclass(frozen=True)
 class Use:
-    """One run of a convolution or linear layer: see `Coupling.count`."""
+    """One run of a layer with a weight, or one product of activations: see `Coupling.count` and `count_product`."""
 
     key: str
     shape: tuple[int, ...]
@@ -43,7 +43,8 @@ class Coupling:
     Attributes:
         roles: what each parameter axis is to the channels along it.
         makers: axes that make channels of their own, which a depthwise convolution's does not.
-        uses: convolutions and linear layers that inference runs.
+        uses: layers and products of activations that inference runs.
+        uncounted: operators of inference that may multiply, whose cost is not known.
         layer_weights: state-dict key of each weight that a layer of the framework holds -> the layer's class.
     """
 
@@ -52,10 +53,11 @@ class Coupling:
         self.roles: dict[ParameterAxis, str] = {}
         self.makers: dict[ParameterAxis, None] = {}
         self.uses: list[Use] = []
+        self.uncounted: dict[str, None] = {}
         self._parent: list[int] = []
         self._pins: dict[int, str] = {}
         self._fixed: list[tuple[int, str]] = []
-        self._summed: list[tuple[np.ndarray, str]] = []
+        self._summed: list[int] = []
         self._axes: dict[ParameterAxis, np.ndarray] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self.begin(inference=True)
@@ -108,24 +110,13 @@ class Coupling:
         """Note that `op` names how many of `atoms` there are."""
         self._fixed += [(atom, str(op)) for atom in atoms.reshape(-1).tolist()]
 
-    def sum_over(self, atoms: np.ndarray, op: Op) -> None:
-        """Note that `op`, which has no weights, sums over `atoms`."""
-        self._summed.append((atoms, str(op)))
+    def sum_over(self, atoms: np.ndarray) -> None:
+        """Note that an operator without weights sums over `atoms`."""
+        self._summed += atoms.tolist()
 
-    def pin_sums(self) -> None:
-        """Pin the channels of `sum_over` that layers with weights read as well.
-
-        Zeroing those weights would not zero what the operator reads, so that no test could prove their removal.
-        """
-        read = {
-            root
-            for place, role in self.roles.items()
-            if role == INPUT
-            for root in self.roots(self._axes[place]).tolist()
-        }
-        for atoms, op in self._summed:
-            if read & set(self.roots(atoms).tolist()):
-                self.pin(atoms, f"{op} sums over its channels, which layers with weights read too")
+    def summed(self) -> set[int]:
+        """Return the roots that operators without weights sum over."""
+        return {self._find(atom) for atom in self._summed}
 
     def roots(self, atoms: np.ndarray) -> np.ndarray:
         """Return one representative for each set of coupled atoms."""
@@ -292,3 +283,13 @@ class Coupling:
         if self.inference:
             key = next(place[0] for place in self.view(weight) or () if place is not None)
             self.uses.append(Use(key, self._shapes[key], positions, per))
+
+    def count_product(self, macs: int, per: np.ndarray | None) -> None:
+        """Note a product of activations of `macs` multiply-accumulates, spread evenly over the channels `per`."""
+        if self.inference:
+            self.uses.append(Use("", (), macs // (1 if per is None else len(per)), per))
+
+    def leave_uncounted(self, op: Op) -> None:
+        """Note that the cost of `op` is not known before it runs."""
+        if self.inference:
+            self.uncounted[str(op)] = None

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ocrslim.graph.program import Op, Program, Value
 
 CONVOLUTION, DEPTHWISE, TRANSPOSED, LINEAR = "convolution", "depthwise", "transposed", "linear"
-_WEIGHTS = {  # operator -> the argument that is its weight
+WEIGHTS = {  # operator -> the argument that is its weight
     **dict.fromkeys(("conv2d", "depthwise_conv2d", "conv3d", "deformable_conv"), "filter"),
     **dict.fromkeys(("conv2d_transpose", "depthwise_conv2d_transpose", "conv3d_transpose"), "filter"),
     **dict.fromkeys(("matmul", "bmm"), "y"),
@@ -49,12 +49,12 @@ def places(program: Program) -> dict[str, Place]:
 
 
 def _weight(op: Op) -> Value | None:
-    argument = _WEIGHTS.get(op.name)
+    argument = WEIGHTS.get(op.name)
     return None if argument is None else op.inputs.get(argument)
 
 
 def _kind(op: Op, weight: Value) -> str:
-    if _WEIGHTS[op.name] != "filter":
+    if WEIGHTS[op.name] != "filter":
         return LINEAR
     if op.name.endswith("transpose"):
         return TRANSPOSED

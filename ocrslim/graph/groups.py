@@ -14,7 +14,7 @@ reach.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 OUTPUT, INPUT, FOLLOWS = "output", "input", "follows"
@@ -67,11 +67,14 @@ class Group:
         members: every (parameter, axis) that follows, the master first.
         fixed_by: operators on the way that name a number of channels, so that the network's code may not
             bear another one; such a group is proven by running it.
+        summed: whether an operator without weights sums over the channels, as a product of queries and keys does.
+            Zeros in the weights that read them do not silence such channels, zeros in all that goes do.
     """
 
     name: str
     members: tuple[Member, ...]
     fixed_by: tuple[str, ...] = ()
+    summed: bool = False
 
     @property
     def master(self) -> Member:
@@ -100,17 +103,20 @@ class Group:
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution or linear layer that inference runs.
+    """A convolution, linear or recurrent layer that inference runs, or a product of activations.
 
     Every entry of its weight is multiplied `positions` times in one forward pass: once for each output
-    position of a convolution or linear layer, once for each input position of a transposed convolution.
+    position of a convolution or linear layer, once for each input position of a transposed convolution, once
+    for each step of a recurrent layer. A product of activations, as of queries and keys, has no weight: it is
+    `positions` multiplications for each of the channels `per` that it sums over or carries.
 
     Attributes:
-        key: state-dict key of its weight.
-        shape: of its weight.
+        key: state-dict key of its weight; empty for a product of activations.
+        shape: of its weight; () without.
         positions: batch and space, channels aside.
-        per: for a layer that runs over each of some channels alone (a linear layer over the places of a map):
-            those channels, each by an entry (key, axis, index) of a parameter that goes when it goes.
+        per: for a product of activations, and a layer that runs over each of some channels alone (a linear layer
+            over the places of a map): those channels, each by an entry (key, axis, index) of a parameter that goes
+            when it goes.
         kind: what it is, as `ocrslim.graph.depth` has it; empty where that is not known.
         block: number of the block that it lies in, counted from the input; 0 where that is not known.
     """
@@ -134,15 +140,20 @@ class ChannelGraph:
 
     Attributes:
         groups: group name -> group.
-        unprunable: state-dict key of a convolution's or linear layer's weight -> reason.
-        layers: convolutions and linear layers that inference runs, in that order; one that runs twice, twice.
+        unprunable: state-dict key of a weight that makes channels (a convolution's, a linear or recurrent layer's) ->
+            reason.
+        layers: layers with weights and products of activations that inference runs, in that order; one that runs
+            twice, twice.
         trainable: shape of each trainable parameter that inference uses, by state-dict key.
+        uncounted: operators whose MACs are not known before they run, such as loops that depend on the data; they
+            are not among `layers`.
     """
 
     groups: Mapping[str, Group]
     unprunable: Mapping[str, str]
     layers: tuple[Layer, ...] = ()
     trainable: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    uncounted: tuple[str, ...] = ()
 
     @property
     def macs(self) -> int:
@@ -150,15 +161,22 @@ class ChannelGraph:
         return sum(layer.macs for layer in self.layers)
 
     def macs_of(self, group: Group) -> int:
-        """Return the MACs of the layers whose output channels are in `group`, all of them or some."""
-        keys = {member.key for member in group.members if member.role == OUTPUT}
-        return sum(layer.macs for layer in self.layers if layer.key in keys)
+        """Return the MACs of the layers whose channels are in `group`, all of them or some: those that they make.
+
+        Of a layer without weights, and of one that runs over each channel alone, the channels that it runs over.
+        """
+        return self._macs_in([group])
 
     @property
     def prunable_macs_share(self) -> float:
-        """Share (0..1) of the MACs that lies in layers whose output channels are in a group."""
-        prunable = {m.key for group in self.groups.values() for m in group.members if m.role == OUTPUT}
-        return sum(layer.macs for layer in self.layers if layer.key in prunable) / max(1, self.macs)
+        """Share (0..1) of the MACs that lies in layers whose output channels are in a group, as `macs_of` has them."""
+        return self._macs_in(self.groups.values()) / max(1, self.macs)
+
+    def _macs_in(self, groups: Iterable[Group]) -> int:
+        members = [member for group in groups for member in group.members]
+        made = {member.key for member in members if member.role == OUTPUT}
+        entries = {(m.key, m.axis, position) for m in members for unit in m.units for position in unit}
+        return sum(layer.macs for layer in self.layers if layer.key in made or not entries.isdisjoint(layer.per))
 
 
 def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -37,7 +37,6 @@ class Op:
         outputs: in order.
         attributes: as the program has them; constant operands are among them, under their argument's name.
         captured: values from outside that the operator's own blocks use (`if`, `while`).
-        parameters: state-dict keys that only those blocks use.
         layer: path of the layer classes around it, such as `/DBHead/MapBranch`; empty where not known.
     """
 

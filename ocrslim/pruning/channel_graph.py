@@ -211,8 +211,9 @@ def _silenced(model: nn.Layer, cuts: Iterable[Cut], groups: Sequence[Group]) -> 
 
 
 def _readers(group: Group) -> Sequence[Member]:
-    """Members that read the channels; all members where none does (queries and keys only meet each other)."""
-    return [member for member in group.members if member.role == INPUT] or group.members
+    """Members that read the channels; all members where these are not all that reads them (queries and keys meet)."""
+    readers = () if group.summed else [member for member in group.members if member.role == INPUT]
+    return readers or group.members
 
 
 def _without(graph: ChannelGraph, faults: dict[str, str]) -> ChannelGraph:

@@ -26,8 +26,9 @@ def measure_cost(graph: ChannelGraph, cuts: Iterable[Cut] = ()) -> Cost:
     """Count MACs and parameters of the network of `graph`, pruned by `cuts`.
 
     A convolution counts (output positions) x (entries of its weight), a transposed one (input positions) x
-    (entries), a linear layer (rows) x (entries); biases, norms and activations count no MACs. Layers that
-    inference does not run are not counted.
+    (entries), a linear layer (rows) x (entries), a recurrent one (steps) x (entries of its matrices), a product
+    of activations the products that it sums; biases, norms and activations count no MACs. What inference does not run
+    is not counted, nor what depends on the data (`ChannelGraph.uncounted`).
     """
     kept: dict[tuple[str, int], set[int]] = {(cut.key, cut.axis): set(cut.keep) for cut in cuts}
     sizes: dict[str, dict[int, int]] = defaultdict(dict)

@@ -14,20 +14,24 @@ from paddle.nn.layer.rnn import RNNBase
 from paddle.optimizer import Optimizer
 
 from ocrslim.errors import PlanError
+from ocrslim.pruning.head_sizes import head_sizes
 from ocrslim.pruning.optimizer_state import Inventory, all_state, assign, state_of
 from ocrslim.pruning.plan import Cut, Plan
 
 _MARK = "_ocrslim_pruned"
-# Attributes that repeat the size of a tensor: the layer, its attribute, the tensor and the axis.
-_SIZES: tuple[tuple[type[nn.Layer], str, str, int], ...] = (
-    (_BatchNormBase, "_num_features", "_mean", 0),
-    (_InstanceNormBase, "_num_features", "scale", 0),
-    (nn.GroupNorm, "_num_channels", "weight", 0),
-    (nn.PReLU, "_num_parameters", "_weight", 0),
-    (nn.SimpleRNNCell, "input_size", "weight_ih", 1),
-    (nn.LSTMCell, "input_size", "weight_ih", 1),
-    (nn.GRUCell, "input_size", "weight_ih", 1),
-    (RNNBase, "input_size", "weight_ih_l0", 1),
+_CELLS: dict[type[nn.Layer], int] = {nn.SimpleRNNCell: 1, nn.GRUCell: 3, nn.LSTMCell: 4}  # gates
+_RECURRENT: dict[type[nn.Layer], int] = {nn.SimpleRNN: 1, nn.GRU: 3, nn.LSTM: 4}
+# Attributes that repeat the size of a tensor: the layer, its attribute, the tensor, the axis, and the entries for each.
+_SIZES: tuple[tuple[type[nn.Layer], str, str, int, int], ...] = (
+    (_BatchNormBase, "_num_features", "_mean", 0, 1),
+    (_InstanceNormBase, "_num_features", "scale", 0, 1),
+    (nn.GroupNorm, "_num_channels", "weight", 0, 1),
+    (nn.PReLU, "_num_parameters", "_weight", 0, 1),
+    *((cell, "input_size", "weight_ih", 1, 1) for cell in _CELLS),
+    (RNNBase, "input_size", "weight_ih_l0", 1, 1),
+    # rows of each gate, and not columns: of an LSTM with projection these are the projected units
+    *((cell, "hidden_size", "weight_ih", 0, gates) for cell, gates in _CELLS.items()),
+    *((layer, "hidden_size", "weight_ih_l0", 0, gates) for layer, gates in _RECURRENT.items()),
 )
 _REMEMBERED = ("_groups", "_num_groups", "_in_channels", "_out_channels", *sorted({row[1] for row in _SIZES}))
 
@@ -78,11 +82,14 @@ def cut(model: nn.Layer, cuts: Iterable[Cut], optimizer: Optimizer | None = None
         remembered = [] if optimizer is None else state_of(optimizer, entry.tensor)
         values += [(tensor, entry.take(tensor)) for tensor in (entry.tensor, *remembered)]
     backup = Backup(model, [tensor for tensor, _ in values], optimizer)
+    heads = head_sizes(model)
     for tensor, value in values:
         _assign(tensor, value)
     for layer, attribute, count in groups:
         setattr(layer, attribute, count)
     _match_layers(model)
+    for size in heads:
+        size.follow()
     setattr(model, _MARK, bool(values))
     return backup
 
@@ -110,6 +117,7 @@ class Backup:
             for name in _REMEMBERED
             if name in vars(layer)
         ]
+        self._attributes += [(size.layer, *named) for size in head_sizes(model) for named in size.names.items()]
         self._inventory = None if optimizer is None else Inventory(optimizer)
 
     def restore(self) -> None:
@@ -222,10 +230,10 @@ def _match_layers(model: nn.Layer) -> None:
     for layer in model.sublayers(include_self=True):
         if isinstance(layer, _ConvNd):
             _match_convolution(layer)
-        for kind, attribute, name, axis in _SIZES:
+        for kind, attribute, name, axis, entries in _SIZES:
             tensor = getattr(layer, name, None) if isinstance(layer, kind) else None
             if tensor is not None:
-                setattr(layer, attribute, tensor.shape[axis])
+                setattr(layer, attribute, tensor.shape[axis] // entries)
 
 
 def _match_convolution(layer: _ConvNd) -> None:

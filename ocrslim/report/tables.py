@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from ocrslim.graph import ChannelGraph
 from ocrslim.models import to_public
+from ocrslim.utils import listed
 
 
 def groups_text(graph: ChannelGraph, architecture: Mapping[str, Any], input_shape: Sequence[int]) -> str:
@@ -31,6 +32,8 @@ def groups_text(graph: ChannelGraph, architecture: Mapping[str, Any], input_shap
     blocks.append(tabulate(kept, headers=("not prunable", "reason")))
     share = f"{graph.prunable_macs_share:.2%} of the {graph.macs:,} MACs at {'x'.join(map(str, input_shape[2:]))}"
     blocks.append(f"{len(graph.groups)} groups; {share} lie in layers whose output channels are in one")
+    if graph.uncounted:
+        blocks.append(f"not counted, as it depends on the data: {listed(graph.uncounted)}")
     return "\n\n".join(blocks)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterable
 
 MAX_TEXT = 4096  # characters; also the longest path that Linux takes
 _LINE_BREAKING = ("Cc", "Zl", "Zp")
+_CAUSE = re.compile(r"[\w.]*(Error|Exception|Exit|Interrupt): |\([A-Z]\w+\) ")
 
 
 def text_fault(text: str, most: int = MAX_TEXT) -> str | None:
@@ -65,6 +67,11 @@ def one_line(error: BaseException) -> str:
 
 
 def last_line(error: BaseException) -> str:
-    """Return the message of one of Paddle's errors, its last line, without the place in Paddle's sources."""
+    """Return the cause that one of Paddle's errors gives, in one line, without the place in Paddle's sources.
+
+    That is the last line that names an error (`TypeError: ...`, `(InvalidArgument) ...`), as advice and the condition
+    in Paddle's sources may follow it; the last line of all where none does.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].partition(" (at /")[0].strip()[:160] if lines else type(error).__name__
+    causes = [line for line in lines if _CAUSE.match(line)] or lines or [type(error).__name__]
+    return shortened(causes[-1].partition(" (at /")[0].strip(), 240)

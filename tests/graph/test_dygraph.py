@@ -77,7 +77,20 @@ EXPECTED = {
         "stem.weight": {*made("stem", "0:4"), "wide.weight[0:16]"},
         "wide.weight": {*made("wide", "0:6", axis=1), *norm("norm", "0:6"), "end.weight[0:6]"},
     },
-    networks.SingleRecurrent: {"stem.weight": {*made("stem", "0:6"), "rnn.weight_ih_l0[:, 0:6]"}},
+    networks.SingleRecurrent: {
+        "stem.weight": {*made("stem", "0:6"), "rnn.weight_ih_l0[:, 0:6]"},
+        "rnn.weight_ih_l0": {
+            *(f"rnn.{part}_l0[0:20]" for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),
+            *("rnn.weight_hh_l0[:, 0:5]", "end.weight[0:5]"),
+        },
+    },
+    networks.LastState: {
+        "stem.weight": {*made("stem", "0:6"), "rnn.weight_ih_l0[:, 0:6]"},
+        "rnn.weight_ih_l0": {
+            *(f"rnn.{part}_l0[0:20]" for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),
+            *("rnn.weight_hh_l0[:, 0:5]", "end.weight[0:5]", "cell.weight[0:5]"),
+        },
+    },
     networks.Shuffled: {
         "stem.weight": {*made("stem", "0:8"), *made("side", "0:4"), "side.weight[:, 0:4]", "end.weight[:, 0:8]"},
     },
@@ -106,6 +119,10 @@ EXPECTED = {
         "stem.weight": {*made("stem", "0:6"), "query.weight[0:6]", "key.weight[0:6]", "value.weight[0:6]"},
         "query.weight": {*made("query", "0:8", axis=1), *made("key", "0:8", axis=1)},
         "value.weight": {*made("value", "0:5", axis=1), "end.weight[0:5]"},
+    },
+    networks.Transformer: {
+        "attention.qkv.weight": {*made("attention.qkv", "0:24", axis=1), "attention.proj.weight[0:8]"},
+        "wide.weight": {*made("wide", "0:16", axis=1), "narrow.weight[0:16]"},
     },
     networks.OneDimension: {
         "stem.weight": {*made("stem", "0:8"), *norm("norm", "0:8"), *made("each", "0:8"), "up.weight[0:8]"},
@@ -138,6 +155,12 @@ EXPECTED = {
     networks.OwnParameters: {
         "stem.weight": {*made("stem", "0:6"), "gamma[:, 0:6]", "beta[0:6]", "mask[0:6]", "end.weight[:, 0:6]"},
     },
+    networks.Deformed: {
+        "stem.weight": {*made("stem", "0:12"), "two.weight[:, 0:12]"},
+        "two.weight": {*made("two", "0:6"), "few.weight[:, 0:6]", "one.weight[:, 0:6]"},
+        "one.weight": {*made("one", "0:4"), "end.weight[:, 0:4]"},
+    },
+    networks.Embedded: {"table.weight": {"table.weight[:, 0:6]", "end.weight[0:6]"}},
     networks.NotRun: {
         "stem.weight": {*made("stem", "0:6"), "end.weight[:, 0:6]", "auxiliary.weight[:, 0:6]"},
     },
@@ -160,6 +183,16 @@ INDICES = [
     ),
     (networks.Shuffled, "stem.weight", "end.weight", 1, [[0, 1], [2, 3], [4, 5], [6, 7]]),
     (networks.Norms, "b.weight", "group.weight", 0, [[0, 1], [2, 3], [4, 5], [6, 7]]),
+    (
+        networks.Transformer,
+        "attention.qkv.weight",
+        "attention.qkv.weight",
+        1,
+        [list(range(channel, 24, 4)) for channel in range(4)],
+    ),
+    (networks.Transformer, "attention.qkv.weight", "attention.proj.weight", 0, [[0, 4], [1, 5], [2, 6], [3, 7]]),
+    (networks.Deformed, "stem.weight", "two.weight", 1, [[0, 6], [1, 7], [2, 8], [3, 9], [4, 10], [5, 11]]),
+    (networks.Deformed, "two.weight", "one.weight", 1, [[0, 3], [1, 4], [2, 5]]),
 ]
 
 
@@ -201,13 +234,22 @@ def test_every_layer_has_a_group_or_a_reason(traced, kind):
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.SimpleRNN])
-def test_recurrent_layers_read_channels_and_keep_their_state(kind):
-    model = randomise(networks.Recurrent(kind))
-    graph = trace(model, IMAGE)
-    both = {"rnn.weight_ih_l0[:, 0:8]", "rnn.weight_ih_l0_reverse[:, 0:8]"}
-    assert shown(graph) == {"stem.weight": {*made("stem", "0:4"), *both}}
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("direction", ["forward", "bidirect"])
+def test_recurrent_layers_read_channels_and_lose_units(kind, layers, direction):
+    model = randomise(networks.Recurrent(kind, layers, direction))
+    graph = channel_graph(model, IMAGE)
+    assert list(graph.groups) == ["stem.weight", "rnn.weight_ih_l0"]
     assert units(graph, "stem.weight", "rnn.weight_ih_l0", 1) == [[0, 1], [2, 3], [4, 5], [6, 7]]
     assert_groups(model, graph, sample(IMAGE))
+
+
+def test_a_size_of_the_first_state_that_the_code_names_is_found_by_running_it():
+    graph = channel_graph(networks.LastState(), IMAGE)
+    assert {"rnn.weight_hh_l0[:, 0:5]", "end.weight[0:5]", "cell.weight[0:5]"} < shown(graph)["rnn.weight_ih_l0"]
+    graph = channel_graph(networks.LastState(size=5), IMAGE)
+    assert list(graph.groups) == ["stem.weight"]
+    assert "the network's code fixes the number of channels (rnn in LSTM)" in graph.unprunable["rnn.weight_ih_l0"]
 
 
 def test_reasons_say_what_stops_a_layer(traced):
@@ -273,6 +315,26 @@ def test_a_run_tells_whether_attention_is_scaled_by_the_number_of_its_channels()
     assert list(graph.groups) == ["stem.weight", "value.weight"]
     assert "computes something else with fewer channels" in graph.unprunable["query.weight"]
     assert graph.unprunable["key.weight"] == graph.unprunable["query.weight"]
+
+
+def test_heads_lose_channels_where_their_size_is_an_attribute_and_stay_where_it_is_a_literal():
+    assert list(channel_graph(networks.Transformer(), IMAGE).groups) == ["attention.qkv.weight", "wide.weight"]
+    graph = channel_graph(networks.Transformer(literal=True), IMAGE)
+    assert list(graph.groups) == ["wide.weight"]
+    assert "the network's code fixes the number of channels" in graph.unprunable["attention.qkv.weight"]
+
+
+def test_channels_that_are_multiplied_with_one_another_behind_a_sigmoid_are_refused_by_the_run():
+    """Zeros in what makes them do not silence them: a sigmoid makes 0.5 of nothing."""
+
+    def scored(x, function):
+        rows = function(x.flatten(2).transpose([0, 2, 1]))
+        return paddle.matmul(x.flatten(2), paddle.matmul(rows, rows, transpose_y=True)).reshape([1, -1, 8, 8])
+
+    for function, expected in ((F.relu, True), (F.sigmoid, False)):
+        graph = channel_graph(randomise(networks.Between(lambda x, used=function: scored(x, used))), IMAGE)
+        assert ("second.weight" in graph.groups) == expected
+    assert "computes something else with fewer channels" in graph.unprunable["second.weight"]
 
 
 # -- networks that cannot be followed -----------------------------------------------------------------------

@@ -108,6 +108,33 @@ def test_groups_of_a_transposed_convolution_go_whole():
     assert units(graph, "a.weight", "end.weight", 1) == [[0, 1, 2], [3, 4, 5]]
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+def test_each_block_of_a_deformable_convolution_loses_the_same_places(groups):
+    net, x = start(8)
+    offset = net.conv("offset", net.input(1, 3, 6, 6), 4)
+    weight = net.parameter("d.weight", 8, 8 // groups, 1, 1)
+    inputs = {"x": x, "offset": offset, "filter": weight, "mask": None}
+    out = net.named("deformable_conv", [1, 8, 6, 6], inputs, groups=groups, deformable_groups=2)
+    graph = net.graph(end(net, out))
+    expected = [[0, 4], [1, 5], [2, 6], [3, 7]] if groups == 1 else [[0, 1, 4, 5], [2, 3, 6, 7]]
+    assert units(graph, "a.weight", "a.weight") == expected
+    made = units(graph, "d.weight" if groups == 1 else "a.weight", "end.weight", 1)
+    assert made == expected, "Paddle wants the outputs in as many blocks"
+    assert graph.unprunable["offset.weight"] == "offset of deformable_conv: one value for each place of the kernel"
+
+
+def test_an_embedding_makes_channels_on_axis_1_and_keeps_its_vocabulary():
+    net = Sketch()
+    index = net.linear("a", net.input(2, 3), 4)
+    table = net.parameter("t.weight", 9, 6)
+    found = net.named("embedding", [2, 4, 6], {"x": index, "weight": table})
+    scores = net.op("matmul", [2, 4, 9], net.linear("b", found, 6), table, transpose_y=True)
+    graph = net.graph(net.linear("end", scores, 2))
+    assert shown(graph) == {"b.weight": {"b.weight[:, 0:6]", "b.weight[0:6]", "t.weight[:, 0:6]"}}
+    assert graph.unprunable["a.weight"] == "embedding looks up by them"
+    assert graph.layers and all(layer.macs for layer in graph.layers), "a table that is looked up costs no MACs"
+
+
 def test_a_linear_layer_reads_on_axis_0_and_makes_on_axis_1():
     net = Sketch()
     graph = net.graph(net.linear("b", net.linear("a", net.input(2, 3), 4), 2))
@@ -171,14 +198,17 @@ def test_a_product_of_activations_couples_what_it_sums_over_and_carries_what_it_
     }
     assert graph.groups["q.weight"].fixed_by, "code divides by a function of the number of channels: to be proven"
     assert not graph.groups["v.weight"].fixed_by
+    assert [group.summed for group in graph.groups.values()] == [True, False]
 
 
-def test_a_product_over_channels_that_a_layer_reads_too_pins_them():
+def test_a_product_over_channels_that_a_layer_reads_too_is_noted_and_proven_by_a_run():
     net = Sketch()
     (x,) = attention(net, "a")
     scores = net.op("matmul", [1, 7, 7], x, x, transpose_y=True)
     graph = net.graph(net.linear("end", net.op("matmul", [1, 7, 4], scores, x), 2))
-    assert graph.unprunable["a.weight"] == "matmul sums over its channels, which layers with weights read too"
+    assert shown(graph) == {"a.weight": {"a.weight[:, 0:4]", "end.weight[0:4]"}}
+    assert graph.groups["a.weight"].summed, "zeros in `end` alone do not silence its channels"
+    assert graph.groups["a.weight"].fixed_by == ("matmul",)
 
 
 def test_a_product_that_makes_pairs_of_channels_pins_them():
@@ -271,30 +301,71 @@ def test_prelu_with_a_slope_for_each_entry_pins_what_meets_it():
     assert not net.graph(end(net, x)).groups
 
 
-@pytest.mark.parametrize("directions", [1, 2])
-def test_a_recurrent_layer_reads_channels_in_its_first_layer_and_keeps_its_hidden_state(directions):
-    net = Sketch()
-    x = net.linear("a", net.input(7, 1, 3), 4)
-    hidden, layers = 5, 2
+def recurrent(net, x, hidden, *states, gates=4, layers=1, directions=1):
+    """A recurrent layer over [time, batch, channels]: the sequence of its outputs, and the last state."""
+    channels = (x.shape or ())[2]
     weights = []
     for layer in range(layers):
         for way in range(directions):
-            read = 4 if layer == 0 else directions * hidden
-            weights += [net.parameter(f"ih{layer}{way}", 20, read), net.parameter(f"hh{layer}{way}", 20, hidden)]
-    weights += [net.parameter(f"bias{i}", 20) for i in range(2 * layers * directions)]
-    inputs = {"x": x, "weight_list": net.list(*weights), "pre_state": net.list(net.value([2, 1, 5]))}
-    out = net.named("rnn", [7, 1, directions * hidden], inputs, is_bidirec=directions == 2)
-    graph = net.graph(net.linear("end", out, 2))
-    first = {f"ih0{way}[:, 0:4]" for way in range(directions)}
-    assert shown(graph) == {"a.weight": {"a.weight[:, 0:4]", *first}}
+            read = channels if layer == 0 else directions * hidden
+            weights.append(net.parameter(f"ih{layer}{way}", gates * hidden, read))
+            weights.append(net.parameter(f"hh{layer}{way}", gates * hidden, hidden))
+    weights += [net.parameter(f"bias{i}", gates * hidden) for i in range(2 * layers * directions)]
+    inputs = {"x": x, "weight_list": net.list(*weights), "pre_state": net.list(*states)}
+    out, _, last = net.several("rnn", [(7, 1, directions * hidden), (0,), None], inputs, is_bidirec=directions == 2)
+    return out, net.parts(last, [layers * directions, 1, hidden])[0]
 
 
-def test_a_first_state_of_a_recurrent_layer_stays():
+def zeros(net, *shape):
+    return net.op("full", shape, value=0.0)
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_units_of_a_recurrent_layer_go_from_all_its_gates_layers_and_directions(layers, directions):
     net = Sketch()
-    x, state = net.input(7, 1, 3), net.linear("b", net.input(1, 1, 3), 5)
-    weights = net.list(net.parameter("ih", 20, 3), net.parameter("hh", 20, 5))
-    out = net.named("rnn", [7, 1, 5], {"x": x, "weight_list": weights, "pre_state": net.list(state)})
-    assert net.graph(net.linear("end", out, 2)).unprunable["b.weight"] == "hidden state of rnn"
+    x = net.linear("a", net.input(7, 1, 3), 4)
+    out, _ = recurrent(net, x, 5, zeros(net, 1, 1, 5), layers=layers, directions=directions)
+    graph = net.graph(net.linear("end", out, 2))
+    ways = [f"{layer}{way}" for layer in range(layers) for way in range(directions)]
+    assert shown(graph)["a.weight"] == {"a.weight[:, 0:4]", *(f"ih0{way}[:, 0:4]" for way in range(directions))}
+    assert shown(graph)["ih00"] == {
+        *(f"{kind}{way}[0:20]" for kind in ("ih", "hh") for way in ways),
+        *(f"hh{way}[:, 0:5]" for way in ways),
+        *(f"ih1{way}[:, 0:{5 * directions}]" for way in range(directions) if layers == 2),
+        *(f"bias{index}[0:20]" for index in range(2 * len(ways))),
+        f"end.weight[0:{5 * directions}]",
+    }
+    assert units(graph, "ih00", "hh00") == [[unit, 5 + unit, 10 + unit, 15 + unit] for unit in range(5)]
+    assert units(graph, "ih00", "hh00", 1) == [[unit] for unit in range(5)]
+    assert units(graph, "ih00", "end.weight") == [list(range(unit, 5 * directions, 5)) for unit in range(5)]
+    assert role(graph, "ih00", "ih00", 0) == role(graph, "ih00", "hh00", 0) == OUTPUT
+    assert role(graph, "ih00", "hh00", 1) == INPUT
+    assert graph.groups["ih00"].fixed_by == ("rnn",), "code may name the size of the first state: to be proven"
+
+
+@pytest.mark.parametrize("gates", [1, 3])
+def test_a_unit_has_as_many_rows_as_the_kind_of_layer_has_gates(gates):
+    net = Sketch()
+    out, _ = recurrent(net, net.input(7, 1, 3), 5, zeros(net, 1, 1, 5), gates=gates)
+    graph = net.graph(net.linear("end", out, 2))
+    assert units(graph, "ih00", "bias1") == [list(range(unit, 5 * gates, 5)) for unit in range(5)]
+
+
+def test_a_layer_that_reads_the_last_state_reads_the_units():
+    net = Sketch()
+    out, last = recurrent(net, net.input(7, 1, 3), 5, zeros(net, 2, 1, 5), layers=2)
+    graph = net.graph(net.linear("end", out, 2), net.linear("state", last, 2))
+    assert {"end.weight[0:5]", "state.weight[0:5]"} < shown(graph)["ih00"]
+
+
+def test_units_whose_first_state_is_computed_stay():
+    net = Sketch()
+    state = net.linear("b", net.input(1, 1, 3), 5)
+    out, _ = recurrent(net, net.input(7, 1, 3), 5, state)
+    graph = net.graph(net.linear("end", out, 2))
+    assert not graph.groups
+    assert graph.unprunable["b.weight"] == graph.unprunable["hh00"] == "first state of rnn"
 
 
 # -- elementwise --------------------------------------------------------------------------------------------

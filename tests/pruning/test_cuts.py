@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import networks
 import numpy as np
 import paddle
 import pytest
@@ -27,7 +28,8 @@ def half_of(net, ratio=0.5):
 def everything(model, optimizer=None):
     """Every bit of a network, its buffers and its optimizer, with the shapes that its layers show."""
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    found = {key: (str(t.dtype), t.numpy().tobytes(), tuple(t.shape)) for key, t in tensors.items()}
+    values = {key: (str(t.dtype), t.numpy()) for key, t in tensors.items()}
+    found: dict[str, object] = {key: (dtype, v.shape, v.tobytes()) for key, (dtype, v) in values.items()}
     if optimizer is not None:
         for key, value in optimizer.state_dict().items():
             tensors = value if isinstance(value, dict) else {"": value}
@@ -53,7 +55,7 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("name", ["plain", "residual", "transposed", "flattened", "whole groups"])
+@pytest.mark.parametrize("name", ["plain", "residual", "transposed", "flattened", "whole groups", "LSTM"])
 def test_training_goes_on_inside_and_nothing_of_it_is_left_outside(name, optimizer):
     net = NETS[name]()
     optimizer = OPTIMIZERS[optimizer](net.model.parameters())
@@ -183,13 +185,45 @@ def test_what_layers_show_of_themselves_is_what_they_are():
         assert part in text
     net = NETS["LSTM"]()
     apply_plan(net.model, half_of(net))
-    assert net.model.lstm.input_size == 3 and repr(net.model.lstm).startswith("LSTM(3, 5")
+    assert repr(net.model.lstm).startswith("LSTM(3, 3") and repr(net.model.lstm[0].cell_bw) == "LSTMCell(3, 3)"
     net = flattened()
     apply_plan(net.model, half_of(net))
     assert "in_features=8, out_features=3" in repr(net.model)
     net = transposed()
     apply_plan(net.model, half_of(net))
     assert "Conv2DTranspose(3, 2" in repr(net.model)
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.SimpleRNN, 1), (nn.GRU, 3), (nn.LSTM, 4)])
+def test_a_recurrent_layer_and_its_cells_know_their_size_by_their_gates(kind, gates):
+    model = kind(6, 5, num_layers=2)
+    model.more = nn.LSTM(6, 5, proj_size=2)
+    rows = tuple(row for row in range(5 * gates) if row % 5 < 3)
+    parts = [f"{part}_l{layer}" for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh") for layer in range(2)]
+    cuts = [Cut(part, 0, 5 * gates, rows) for part in parts]
+    cuts += [Cut(part, 1, 5, (0, 1, 2)) for part in ("weight_ih_l1", "weight_hh_l0", "weight_hh_l1")]
+    with pruned(model, plan_of(*cuts)):
+        sizes = [(layer.input_size, layer.hidden_size) for layer in (model, model[0].cell, model[1].cell)]
+        assert sizes == [(6, 3), (6, 3), (3, 3)]
+        assert model(paddle.zeros([1, 4, 6]))[0].shape == [1, 4, 3]
+        assert (model.more.hidden_size, model.more[0].cell.hidden_size) == (5, 5), "and not the projection's size"
+    assert (model.hidden_size, model[0].cell.hidden_size) == (5, 5)
+
+
+def test_attention_knows_the_size_of_its_heads_and_knows_the_old_one_again():
+    model = networks.FusedAttention()
+    model.other = nn.Linear(8, 8)
+    model.other.num_heads, model.other.head_dim = "2", 4  # attributes of something else
+    columns = tuple(column for column in range(24) if column % 4 < 3)
+    cuts = [Cut("qkv.weight", 1, 24, columns), Cut("qkv.bias", 0, 24, columns)]
+    cuts.append(Cut("proj.weight", 0, 8, (0, 1, 2, 4, 5, 6)))
+    x = paddle.to_tensor(np.random.default_rng(0).standard_normal((1, 5, 8)).astype("float32"))
+    before = model(x).numpy()
+    with pruned(model, plan_of(*cuts)):
+        assert (model.num_heads, model.head_dim, model.dim, model.other.head_dim) == (2, 3, 6, 4)
+        assert model(x).shape == [1, 5, 8]
+    assert (model.num_heads, model.head_dim, model.dim) == (2, 4, 8)
+    np.testing.assert_array_equal(model(x).numpy(), before)
 
 
 @pytest.mark.parametrize("kind", [nn.Conv1D, nn.Conv3D, nn.Conv1DTranspose, nn.Conv3DTranspose])

@@ -7,6 +7,7 @@ import pytest
 from detection import DETECTION
 from test_target_search import OPTIONS, chain
 
+from ocrslim.graph.groups import OUTPUT, ChannelGraph, Group, Layer, Member
 from ocrslim.pruning.cost import MACS, product_cost
 from ocrslim.selection.latency.model import (
     BLOCKS,
@@ -117,6 +118,15 @@ def test_kinds_of_work_are_told_apart(v2_config):
     assert transposed == macs["head.binarize.conv2.weight"] + macs["head.binarize.conv3.weight"]
     assert depthwise == sum(layer.macs for layer in graph.layers if "bottleneck_conv" in layer.key)
     assert 0 < written < graph.macs
+
+
+def test_a_product_of_activations_is_the_work_of_its_channels_and_writes_no_layers_output():
+    per = tuple(("a.weight", 1, channel) for channel in range(8))
+    member = Member("a.weight", 1, 8, tuple((channel,) for channel in range(8)), OUTPUT)
+    made = ChannelGraph({"a.weight": Group("a.weight", (member,))}, {}, (Layer("", (), 100, per),))
+    pointwise, written = (Work(made)(np.array([[0], [4]]))[:, kind].tolist() for kind in (2, 5))
+    assert (pointwise, written) == ([800, 400], [0, 0])
+    assert Work(made, block=8)(np.array([[0], [4]]))[:, 2].tolist() == [800, 800], "in whole blocks"
 
 
 def test_what_is_kept_is_not_measured_again(graph, cache):

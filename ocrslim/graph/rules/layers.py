@@ -1,54 +1,45 @@
-"""Rules for layers with weights: convolutions, linear and recurrent layers, norms, PReLU."""
+"""Rules for convolutions, norms and PReLU."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from ocrslim.graph.coupling import Channels, Coupling
+from ocrslim.graph.coupling import Coupling
 from ocrslim.graph.groups import INPUT, OUTPUT
 from ocrslim.graph.program import Op, Value
-from ocrslim.graph.rules.registry import NotFollowedError, carry, elementwise, rule
-
-
-def _weight(coupling: Coupling, value: Value) -> Value:
-    view = coupling.view(value)
-    if view is None or None in view[:2]:
-        raise NotFollowedError("its weight is computed, not a parameter")
-    return value
-
-
-def _positions(value: Value, axis: int) -> int:
-    """Batch and space of `value`: all its axes but the one of its channels."""
-    shape = [size for index, size in enumerate(value.shape or ()) if index != axis]
-    if min(shape, default=0) < 0:
-        raise NotFollowedError("its size is only known when it runs")
-    return math.prod(shape)
+from ocrslim.graph.rules.registry import NotFollowedError, carry, elementwise, positions, rule, weight_of
 
 
 @rule("conv2d", "depthwise_conv2d", "conv3d", matrices=True)
 def convolution(op: Op, coupling: Coupling) -> None:
     """Weight [out, in / groups, ...]: reads channels on axis 1, makes them on axis 0."""
-    source, weight = op["input"], _weight(coupling, op["filter"])
+    source, weight = op["input"], weight_of(coupling, op["filter"])
     _convolve(op, coupling, source, weight)
 
 
 @rule("deformable_conv", matrices=True)
 def deformable(op: Op, coupling: Coupling) -> None:
-    """A convolution; offsets and mask belong to places of its kernel, not to channels."""
-    weight = _weight(coupling, op["filter"])
+    """A convolution; offsets and mask belong to places of its kernel, not to channels.
+
+    The channels that it reads lie in as many blocks as it has deformable groups, all of one size, each moved by
+    offsets of its own: the same places go in every block. Paddle wants as many equal blocks of what it makes, too.
+    """
+    weight = weight_of(coupling, op["filter"])
     for name in ("offset", "mask"):
         value = op.inputs.get(name)
         if value is not None:
             coupling.pin_value(value, f"{name} of {op}: one value for each place of the kernel")
     _convolve(op, coupling, op["x"], weight)
+    for value in (op["x"], op.outputs[0]):
+        blocks = coupling.atoms(value, 1).reshape(op.attributes.get("deformable_groups") or 1, -1)
+        for places in blocks.T:
+            coupling.couple_all(places)
 
 
 def _convolve(op: Op, coupling: Coupling, source: Value, weight: Value) -> None:
     axis, groups = op.channel_axis(source), op.attributes.get("groups") or 1
     out = op.outputs[0]
-    coupling.count(weight, _positions(out, axis))
+    coupling.count(weight, positions(out, axis))
     read, expected = coupling.atoms(source, axis), (weight.shape or ())[1] * groups
     if read.size != expected:
         raise NotFollowedError(f"it reads {read.size} channels, its weight is for {expected}")
@@ -99,9 +90,9 @@ def transposed_convolution(op: Op, coupling: Coupling) -> None:
 
     With groups, whole conv-groups go: outputs and inputs of one are cut together, on axis 0.
     """
-    source, weight, out = op["x"], _weight(coupling, op["filter"]), op.outputs[0]
+    source, weight, out = op["x"], weight_of(coupling, op["filter"]), op.outputs[0]
     axis, groups = op.channel_axis(source), op.attributes.get("groups") or 1
-    coupling.count(weight, _positions(source, axis))
+    coupling.count(weight, positions(source, axis))
     read = coupling.atoms(source, axis)
     if groups == 1:
         coupling.couple(read, coupling.along(weight, 0, INPUT))
@@ -114,78 +105,6 @@ def transposed_convolution(op: Op, coupling: Coupling) -> None:
     for block in blocks:
         coupling.couple_all(block)
     coupling.set(out, axis, np.repeat(blocks[:, 0], (out.shape or ())[axis] // groups))
-
-
-@rule("matmul", "bmm", matrices=True)
-def matmul(op: Op, coupling: Coupling) -> None:
-    """A linear layer where the second operand is a matrix of parameters; else a product of activations.
-
-    Attention divides such products by a function of the number of channels, which the trace shows as a
-    literal: a product over channels is noted as fixing it.
-    """
-    x, y = op["x"], op["y"]
-    if min(x.rank, y.rank) < 2:
-        raise NotFollowedError("a product with a vector")
-    x_reads, y_reads = x.rank - 1, y.rank - 2
-    if op.attributes.get("transpose_x"):
-        x_reads -= 1
-    if op.attributes.get("transpose_y"):
-        y_reads += 1
-    if coupling.view(y) is not None and y.rank == 2 and coupling.view(x) is None:
-        _linear(op, coupling, x_reads, y_reads)
-    else:
-        _product(op, coupling, x_reads, y_reads)
-
-
-def _linear(op: Op, coupling: Coupling, x_reads: int, y_reads: int) -> None:
-    x, weight, out = op["x"], _weight(coupling, op["y"]), op.outputs[0]
-    found = coupling.channels(x)
-    read, made = coupling.along(weight, y_reads, INPUT), coupling.made(weight, 1 - y_reads)
-    positions = _positions(out, out.rank - 1)
-    if found is not None and found.axis != x_reads:
-        coupling.count(weight, positions // len(found.atoms), per=found.atoms)
-        for atoms in (read, made):
-            coupling.pin(atoms, f"{op} runs over positions: what it makes are not channels")
-        coupling.set(out, min(found.axis, out.rank - 2), found.atoms)
-        return
-    coupling.count(weight, positions)
-    coupling.couple(coupling.atoms(x, x_reads), read)
-    coupling.set(out, out.rank - 1, made)
-
-
-def _product(op: Op, coupling: Coupling, x_reads: int, y_reads: int) -> None:
-    x, y, out = op["x"], op["y"], op.outputs[0]
-    if coupling.view(x) is not None or coupling.view(y) is not None:
-        raise NotFollowedError("a parameter in a product that is no linear layer")
-    contracted, carried = [], []
-    for value, reads, free in ((x, x_reads, out.rank - 2), (y, y_reads, out.rank - 1)):
-        found = coupling.channels(value)
-        if found is not None and found.axis == reads:
-            contracted.append(found.atoms)
-        elif found is not None:
-            batch = found.axis < value.rank - 2
-            carried.append(Channels(found.axis + out.rank - value.rank if batch else free, found.atoms))
-    if len(contracted) == 1:
-        coupling.pin(contracted[0], f"{op} sums over its channels with values that are not channels")
-    elif contracted:
-        coupling.couple(*contracted)
-        coupling.fix(contracted[0], op)
-        coupling.sum_over(contracted[0], op)
-    _carry_product(op, coupling, carried)
-
-
-def _carry_product(op: Op, coupling: Coupling, carried: list[Channels]) -> None:
-    out = op.outputs[0]
-    batches = [channels.axis < out.rank - 2 for channels in carried]
-    if len(carried) == 2 and all(batches) and carried[0].axis == carried[1].axis:
-        coupling.couple(carried[0].atoms, carried[1].atoms)
-    elif len(carried) == 2 or any(batches):
-        for channels in carried:
-            coupling.pin(channels.atoms, f"{op} makes every pair of its channels")
-    if carried:
-        coupling.set(out, carried[0].axis, carried[0].atoms)
-    else:
-        coupling.set_opaque(out, f"{op} of activations")
 
 
 @rule("batch_norm", "sync_batch_norm", "instance_norm")
@@ -258,25 +177,3 @@ def prelu(op: Op, coupling: Coupling) -> None:
         axis = op.channel_axis(source)
         coupling.couple(coupling.atoms(source, axis), coupling.along(slope, slope.rank - 1))
     carry(coupling, source, op.outputs[0])
-
-
-@rule("rnn", matrices=True)
-def recurrent(op: Op, coupling: Coupling) -> None:
-    """LSTM and GRU: the first layer's input weights [gates, in] read channels; hidden states stay whole.
-
-    The list of weights holds, layer by layer and direction by direction, input and hidden weights first.
-    """
-    source, weights = op["x"], coupling.items(op["weight_list"])
-    directions = 2 if op.attributes.get("is_bidirec") else 1
-    first = weights[: 2 * directions : 2]
-    atoms = coupling.atoms(source, source.rank - 1)
-    reason = f"hidden state of {op}"
-    for weight in first:
-        coupling.couple(atoms, coupling.along(weight, 1, INPUT))
-        coupling.pin(coupling.along(weight, 0), reason)
-    read_once = {weight.id for weight in first}
-    for value in (*weights, *coupling.items(op["pre_state"])):
-        if value.id not in read_once:
-            coupling.pin_value(value, reason)
-    for value in op.outputs:
-        coupling.set_opaque(value, reason)

@@ -9,9 +9,11 @@ channel alone; operators that mix channels (a norm or a softmax over them) pin t
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 
 from ocrslim.graph.coupling import Channels, Coupling
+from ocrslim.graph.depth import WEIGHTS
 from ocrslim.graph.program import Op, Program, Value
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,9 @@ _ELEMENTWISE = """
     greater_equal greater_than heaviside lerp less_equal less_than logical_and logical_or logical_xor masked_fill
     maximum minimum multiply not_equal remainder subtract where
 """.split()
+
+
+_MULTIPLYING = {*WEIGHTS, "einsum", "flash_attn", "rnn"}  # what costs MACs even where no rule follows it
 
 
 class NotFollowedError(Exception):
@@ -73,6 +78,13 @@ def walk(program: Program, coupling: Coupling, inference: bool) -> None:
 
 def apply(op: Op, coupling: Coupling) -> None:
     """Apply the rule for `op`; without one, pin the channels that reach it."""
+    counted = len(coupling.uses)
+    _apply(op, coupling)
+    if len(coupling.uses) == counted and (op.name in _MULTIPLYING or op.captured):
+        coupling.leave_uncounted(op)
+
+
+def _apply(op: Op, coupling: Coupling) -> None:
     known = RULES.get(op.name)
     if known is None:
         stop(op, coupling, f"operator {op} has no rule" if any(op.values()) else CONSTANT)
@@ -132,6 +144,30 @@ def carry(
     else:
         coupling.pin(found.atoms, dropped)
         coupling.set_opaque(target, dropped)
+
+
+def weight_of(coupling: Coupling, value: Value) -> Value:
+    """Return `value`, a weight.
+
+    Raises:
+        NotFollowedError: it is no parameter.
+    """
+    view = coupling.view(value)
+    if view is None or None in view[:2]:
+        raise NotFollowedError("its weight is computed, not a parameter")
+    return value
+
+
+def positions(value: Value, axis: int) -> int:
+    """Return batch and space of `value`: all its axes but the one of its channels.
+
+    Raises:
+        NotFollowedError: they are not known.
+    """
+    shape = [size for index, size in enumerate(value.shape or ()) if index != axis]
+    if min(shape, default=0) < 0:
+        raise NotFollowedError("its size is only known when it runs")
+    return math.prod(shape)
 
 
 @rule(*_ELEMENTWISE, matrices=True)

@@ -128,7 +128,7 @@ def removals(
     """Find the order of removal for each group, by its name.
 
     Groups are left out if all their readers run more than once, work on each channel alone, or cannot be written as
-    a matrix.
+    a matrix, and if not only layers read their channels (`Group.summed`).
 
     Args:
         model: unpruned network; only run, in eval mode.
@@ -140,7 +140,7 @@ def removals(
         TrainingError: a layer reads numbers that are not finite.
     """
     layers = dict(model.named_sublayers())
-    readers = {name: _reading(group, layers) for name, group in graph.groups.items()}
+    readers = {name: _reading(group, layers) for name, group in graph.groups.items() if not group.summed}
     wanted = {layer for found in readers.values() for layer in found}
     seen = _covariances(model, sorted(wanted), batch, seed, positions)
     found = {}

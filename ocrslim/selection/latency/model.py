@@ -121,14 +121,17 @@ class Work:
         self._positions = np.array([float(layer.positions) for layer in graph.layers])
         kinds = np.array([_kind(layer) for layer in graph.layers])
         self._masks = np.array([kinds == kind for kind in range(_KINDS)], dtype=np.float64)
-        self._outputs = np.where(kinds == _TRANSPOSED, 2, 1)  # the axis of output channels, behind that of repeats
+        weighted = np.array([bool(layer.shape) for layer in graph.layers])
+        # the axis of output channels, behind that of repeats, which are the channels of a product of activations
+        self._outputs = np.where(kinds == _TRANSPOSED, 2, np.where(weighted, 1, 0))
+        self._written = self._positions * weighted
 
     def __call__(self, removed: np.ndarray) -> np.ndarray:
         lengths, axis = self._cost.lengths(removed), self._outputs[None, :, None]
         outputs = self.block * np.ceil(np.take_along_axis(lengths, axis, axis=2) / self.block - _ROUNDING)
         np.put_along_axis(lengths, axis, outputs, axis=2)
         macs = lengths.prod(axis=2) * self._positions
-        written = outputs[:, :, 0] * self._positions
+        written = outputs[:, :, 0] * self._written
         return np.column_stack([np.ones(len(removed)), macs @ self._masks.T, written.sum(axis=1)])
 
 
