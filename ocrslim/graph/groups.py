@@ -137,12 +137,15 @@ class ChannelGraph:
         unprunable: state-dict key of a convolution's or linear layer's weight -> reason.
         layers: convolutions and linear layers that inference runs, in that order; one that runs twice, twice.
         trainable: shape of each trainable parameter that inference uses, by state-dict key.
+        training_fault: why the network's training could not be looked at; empty where it was. Such a network can be
+            cut, but may not train afterwards.
     """
 
     groups: Mapping[str, Group]
     unprunable: Mapping[str, str]
     layers: tuple[Layer, ...] = ()
     trainable: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    training_fault: str = ""
 
     @property
     def macs(self) -> int:
