@@ -16,6 +16,7 @@ from paddle.optimizer import Optimizer
 from ocrslim.errors import PlanError
 from ocrslim.pruning.optimizer_state import Inventory, all_state, assign, state_of
 from ocrslim.pruning.plan import Cut, Plan
+from ocrslim.pruning.repeated_sizes import repeated_sizes
 
 _MARK = "_ocrslim_pruned"
 # Attributes that repeat the size of a tensor: the layer, its attribute, the tensor and the axis.
@@ -78,11 +79,14 @@ def cut(model: nn.Layer, cuts: Iterable[Cut], optimizer: Optimizer | None = None
         remembered = [] if optimizer is None else state_of(optimizer, entry.tensor)
         values += [(tensor, entry.take(tensor)) for tensor in (entry.tensor, *remembered)]
     backup = Backup(model, [tensor for tensor, _ in values], optimizer)
+    repeated = repeated_sizes(model)
     for tensor, value in values:
         _assign(tensor, value)
     for layer, attribute, count in groups:
         setattr(layer, attribute, count)
     _match_layers(model)
+    for size in repeated:
+        size.follow()
     setattr(model, _MARK, bool(values))
     return backup
 
@@ -110,6 +114,7 @@ class Backup:
             for name in _REMEMBERED
             if name in vars(layer)
         ]
+        self._attributes += [(size.layer, size.name, size.value) for size in repeated_sizes(model)]
         self._inventory = None if optimizer is None else Inventory(optimizer)
 
     def restore(self) -> None:

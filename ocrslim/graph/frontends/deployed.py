@@ -8,7 +8,6 @@ every layer that has one; so do the exports here, and costs are those of what th
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -17,12 +16,10 @@ from paddle import nn
 
 from ocrslim.errors import GraphError
 from ocrslim.graph.builder import build_graph
-from ocrslim.graph.frontends.dygraph import as_it_was, layer_weights, traced, trainable_shapes
+from ocrslim.graph.frontends.dygraph import layer_weights, traced, trainable_shapes
 from ocrslim.graph.frontends.training import Shape
 from ocrslim.graph.groups import ChannelGraph, Layer
 from ocrslim.utils import last_line
-
-logger = logging.getLogger(__name__)
 
 _DONE = "is_repped"
 
@@ -40,13 +37,24 @@ def deployed(model: nn.Layer) -> nn.Layer:
     """
     if not re_parameterises(model):
         return model
-    with as_it_was(model, training=False):
-        made = copy.deepcopy(model)
+    made = _copied(model)
     for layer in made.sublayers(include_self=True):
         if _pending(layer):  # not done by the layer around it
             _re_parameterise(layer)
     made.eval()
     return made
+
+
+def _copied(model: nn.Layer) -> nn.Layer:
+    try:
+        return copy.deepcopy(model)
+    except MemoryError:
+        raise
+    except Exception as error:  # of the network's own attributes
+        raise GraphError(
+            f"{type(model).__name__}: cannot be copied to be re-parameterised ({last_line(error)}): expected no layer "
+            "to keep results of a forward pass"
+        ) from error
 
 
 def _pending(layer: nn.Layer) -> bool:
@@ -66,8 +74,10 @@ def _re_parameterise(layer: nn.Layer) -> None:
         ) from error
 
 
-def deployed_costs(graph: ChannelGraph, made: nn.Layer, input_shapes: Sequence[Shape]) -> ChannelGraph:
-    """Return `graph` with the layers and parameters that are deployed, each named after one that trains.
+def deployed_costs(
+    graph: ChannelGraph, made: nn.Layer, input_shapes: Sequence[Shape]
+) -> tuple[ChannelGraph, dict[str, str]]:
+    """Count the layers and parameters that are deployed, each named after one that trains.
 
     A convolution made of parallel branches has the shape of the largest one and loses the same channels, so it is
     counted as that one, and the other branches are not.
@@ -76,17 +86,18 @@ def deployed_costs(graph: ChannelGraph, made: nn.Layer, input_shapes: Sequence[S
         graph: of the network that trains.
         made: the network that is deployed.
 
+    Returns:
+        the graph with these costs, and deployed key -> key that it is named after.
+
     Raises:
         GraphError: it cannot be traced.
     """
     program = traced(made, input_shapes, training=False)
     found = build_graph(program, None, layer_weights(made), trainable_shapes(made))
     names = counterparts(graph.trainable, found.trainable)
-    return replace(
-        graph,
-        layers=tuple(_renamed(layer, names) for layer in found.layers),
-        trainable={names.get(key, key): shape for key, shape in found.trainable.items()},
-    )
+    layers = tuple(_renamed(layer, names) for layer in found.layers)
+    trainable = {names.get(key, key): shape for key, shape in found.trainable.items()}
+    return replace(graph, layers=layers, trainable=trainable), {key: names.get(key, key) for key in found.trainable}
 
 
 def _renamed(layer: Layer, names: Mapping[str, str]) -> Layer:
