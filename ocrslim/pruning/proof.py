@@ -24,9 +24,11 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import Tensor, nn
+from paddle.nn.layer.norm import _BatchNormBase
 from paddle.nn.layer.rnn import RNNBase
 
 from ocrslim.graph import INPUT, Group, Member, as_it_was, deployed
+from ocrslim.pruning.optimizer_state import assign
 from ocrslim.pruning.plan import Cut, Plan, combine
 from ocrslim.pruning.surgery import named_tensors, pruned
 from ocrslim.utils import postponed
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 _TOLERANCE = 1e-4  # relative to an output's range
 _ROUNDING = 2e-6  # relative to an output's largest value; and to the input, to measure how the network magnifies it
+_LEAST_VARIANCE = 0.01  # of maps with a single position, whose variance is 0
 _BY_CHANCE = (nn.Dropout, nn.Dropout2D, nn.Dropout3D, nn.AlphaDropout, RNNBase)  # an RNN drops between its layers
 UNPROVEN = (
     "its outputs differ from run to run or are not finite, so that it cannot be proven to work with fewer channels"
@@ -102,8 +105,8 @@ def prove(model: nn.Layer, groups: Iterable[Group], runs: Sequence[Run]) -> dict
     ordered = sorted(groups, key=lambda group: bool(group.fixed_by))
     state = paddle.get_rng_state()
     try:
-        for weights in (_own_weights, nullcontext):
-            with weights(model):
+        for weights in (_own_weights(model, runs[0]), nullcontext()):
+            with weights:
                 if _steady(model, runs[0]):
                     compared = [runs[0], *(replace(run, by_value=_steady(model, run)) for run in runs[1:])]
                     return _faults(model, ordered, compared)
@@ -214,21 +217,36 @@ def _without_chance(model: nn.Layer) -> Iterator[None]:
         yield
     finally:
         for tensor, values in kept:
-            tensor.set_value(values)
+            assign(tensor, values)  # a tensor may have another shape now, as the state of an RNN's dropout has
 
 
 @contextmanager
-def _own_weights(model: nn.Layer) -> Iterator[None]:
-    """Use random weights inside the block; their scale keeps values in range through many layers."""
+def _own_weights(model: nn.Layer, run: Run) -> Iterator[None]:
+    """Use random weights inside the block, of a scale that keeps values in range through many layers."""
     rng = np.random.default_rng(0)
-    before = {key: (tensor, tensor.numpy().copy()) for key, tensor in model.named_parameters()}
+    before = [(tensor, tensor.numpy().copy()) for _, tensor in named_tensors(model)]
     try:
-        for key, (tensor, values) in before.items():
-            tensor.set_value(_random(key, values.shape, rng).astype(values.dtype))
+        for key, tensor in model.named_parameters():
+            tensor.set_value(_random(key, tensor.shape, rng).astype(tensor.numpy().dtype))
+        _set_statistics(model, run)
         yield
     finally:
-        for tensor, values in before.values():
-            tensor.set_value(values)
+        for tensor, values in before:
+            assign(tensor, values)
+
+
+def _set_statistics(model: nn.Layer, run: Run) -> None:
+    """Set the statistics of the batch norms to what one run meets.
+
+    Of branches that are added up each would add to the scale otherwise, and a deep network's output be saturated.
+    """
+    norms = [layer for layer in model.sublayers(include_self=True) if isinstance(layer, (_BatchNormBase, nn.BatchNorm))]
+    with postponed(), as_it_was(model, training=False):
+        for norm in norms:
+            norm.training, norm._momentum = True, 0.0
+        run.call(model, run.inputs)
+    for norm in norms:
+        assign(norm._variance, norm._variance.numpy() + _LEAST_VARIANCE)
 
 
 def _random(key: str, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:

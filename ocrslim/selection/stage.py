@@ -13,7 +13,15 @@ from paddle import nn
 
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet, scan_both
-from ocrslim.pruning import SUFFIX, Plan, apply_plan, load_base_network, load_prunable_network, require_patterns
+from ocrslim.pruning import (
+    SUFFIX,
+    Plan,
+    apply_plan,
+    load_base_network,
+    load_prunable_network,
+    require_patterns,
+    require_training,
+)
 from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import Choice, choose_plan, table_of
 from ocrslim.selection.iterative import early_rounds
@@ -89,6 +97,7 @@ def _run(config: Config, ranks: Ranks, given: Choice | None, on_choice: Callable
     scores = CandidateScores(config, teacher, data)
     last = early_rounds(config, data[0], scores)
     network = load_prunable_network(last.config, data[0])
+    require_training(network.graph)
     choice = given
     if choice is None:  # the first rank scores candidates and measures latencies
         choice = ranks.share(choose_plan(network, partial(scores.score, last.config)) if ranks.first else None)
