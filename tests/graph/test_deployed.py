@@ -87,6 +87,30 @@ def test_a_network_that_cannot_be_re_parameterised_is_counted_as_it_trains(caplo
     assert "one.narrow.0.weight" in {layer.key for layer in graph.layers} and "as it trains" in caplog.text
 
 
+def test_a_deployed_layer_that_none_trains_like_leaves_the_costs_of_training(caplog):
+    class Merged(nn.Layer):
+        """Two convolutions one after the other that become one, of a shape of its own."""
+
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.is_repped = nn.Conv2D(3, 8, 3, padding=1), nn.Conv2D(8, 6, 1), False
+            self.last = nn.Conv2D(6, 2, 1)
+
+        def forward(self, x):
+            return self.last(self.one(x) if self.is_repped else self.second(self.first(x)))
+
+        def rep(self):
+            first, second = self.first, self.second
+            self.one, self.is_repped = nn.Conv2D(3, second._out_channels, 3, padding=1), True
+            mix = second.weight[:, :, 0, 0]
+            self.one.weight.set_value(paddle.einsum("oi,ijkl->ojkl", mix, first.weight))
+            self.one.bias.set_value(mix @ first.bias + second.bias)
+
+    graph = channel_graph(Merged(), SHAPE)
+    assert [layer.key for layer in graph.layers] == ["first.weight", "second.weight", "last.weight"]
+    assert list(graph.groups) == ["first.weight", "second.weight"] and "costs are those of training" in caplog.text
+
+
 def test_a_layer_whose_size_nobody_could_know_keeps_its_channels():
     """Re-parameterised after a cut, it fails: no export could follow."""
 
