@@ -22,18 +22,14 @@ from ocrslim.pruning.plan import Plan
 
 CHARACTERS = 6625  # of PaddleOCR's Chinese dictionary, with blank and space
 LENGTH = 25
-CTC = {
-    "CTCHead": {
-        "Neck": {"name": "svtr", "dims": 120, "depth": 2, "hidden_dims": 120, "kernel_size": [1, 3], "use_guide": True},
-        "Head": {"fc_decay": 1e-5},
-    }
-}
 
 
-def recogniser(backbone: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+def recogniser(backbone: dict[str, Any], neck: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
     """Return the architecture of a recogniser with two heads."""
     counts = {"CTCLabelDecode": CHARACTERS, "SARLabelDecode": CHARACTERS + 2, "NRTRLabelDecode": CHARACTERS + 3}
-    head = {"name": "MultiHead", "head_list": [CTC, second], "out_channels_list": counts}
+    svtr = {"name": "svtr", "depth": 2, "hidden_dims": 120, "use_guide": True, **neck}
+    heads = [{"CTCHead": {"Neck": svtr, "Head": {"fc_decay": 1e-5}}}, second]
+    head = {"name": "MultiHead", "head_list": heads, "out_channels_list": counts}
     return {"model_type": "rec", "algorithm": "SVTR_LCNet", "Transform": None, "Backbone": backbone, "Head": head}
 
 
@@ -47,10 +43,19 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "Head": {"name": "DBHead", "k": 50},
     },
     "rec with NRTR": recogniser(
-        {"name": "PPLCNetV3", "scale": 0.95}, {"NRTRHead": {"nrtr_dim": 384, "max_text_length": LENGTH}}
+        {"name": "PPLCNetV3", "scale": 0.95},
+        {"dims": 120, "kernel_size": [1, 3]},
+        {"NRTRHead": {"nrtr_dim": 384, "max_text_length": LENGTH}},
     ),
     "rec with SAR": recogniser(
-        {"name": "MobileNetV1Enhance", "scale": 0.5, "last_conv_stride": [1, 2], "last_pool_type": "avg"},
+        {
+            "name": "MobileNetV1Enhance",
+            "scale": 0.5,
+            "last_conv_stride": [1, 2],
+            "last_pool_type": "avg",
+            "last_pool_kernel_size": [2, 2],
+        },
+        {"dims": 64},
         {"SARHead": {"enc_dim": 512, "max_text_length": LENGTH}},
     ),
 }

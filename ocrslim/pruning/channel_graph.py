@@ -152,7 +152,11 @@ def _counted_as_deployed(
     model: nn.Layer, graph: ChannelGraph, made: nn.Layer, input_shapes: Sequence[Shape]
 ) -> ChannelGraph:
     """Return the graph with the costs of `made`; as it was if these do not follow the channels, which is tried."""
-    counted, names = deployed_costs(graph, made, input_shapes)
+    try:
+        counted, names = deployed_costs(graph, made, input_shapes)
+    except GraphError as error:
+        logger.warning("%s; costs are those of the network as it trains", error)
+        return graph
     full = {key: tuple(tensor.shape) for key, tensor in made.named_parameters()}
     with pruned(model, Plan({}, cuts_at_random(graph.groups.values()))):
         trained = {key: tuple(tensor.shape) for key, tensor in named_tensors(model)}

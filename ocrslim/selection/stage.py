@@ -79,6 +79,7 @@ def prune_and_train(
 
     Raises:
         ConfigError, DataError, WeightsError: settings, images or weights are missing or wrong.
+        GraphError: the network cannot be run as it trains, so that its training would not survive a cut.
         NothingToPrune: no layer may lose channels.
         PlanError: the target cannot be reached.
         TrainingError: the folder holds another run, or training diverged.

@@ -87,6 +87,18 @@ def test_a_network_that_cannot_be_re_parameterised_is_counted_as_it_trains(caplo
     assert "one.narrow.0.weight" in {layer.key for layer in graph.layers} and "as it trains" in caplog.text
 
 
+def test_a_re_parameterisation_that_computes_something_else_is_said(caplog):
+    class Wrong(Branches):
+        def rep(self):
+            super().rep()
+            self.one.bias.set_value(self.one.bias + 1)
+
+    model = deploying()
+    model.two = Wrong(12, 12, 12)
+    assert len(channel_graph(model, SHAPE).groups) == 2
+    assert "re-parameterised, it computes something else than as it trains" in caplog.text
+
+
 def test_a_deployed_layer_that_none_trains_like_leaves_the_costs_of_training(caplog):
     class Merged(nn.Layer):
         """Two convolutions one after the other that become one, of a shape of its own."""
