@@ -29,7 +29,8 @@ from ocrslim.graph import (
     trace,
 )
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.proof import Run, cuts_at_random, deployed_run, prove
+from ocrslim.pruning.proof import cuts_at_random, prove
+from ocrslim.pruning.runs import Run, deployed_run
 from ocrslim.pruning.surgery import is_pruned, named_tensors, pruned
 from ocrslim.utils import last_line
 
@@ -63,10 +64,19 @@ def channel_graph(
     """
     if is_pruned(model):
         raise PlanError("this network is pruned already: trace the unpruned one")
+    state = paddle.get_rng_state()
+    try:
+        return _proven(model, input_shapes, proof_shapes or input_shapes, training)
+    finally:
+        paddle.set_rng_state(state)
+
+
+def _proven(
+    model: nn.Layer, input_shapes: Sequence[Shape], proof_shapes: Sequence[Shape], training: TrainingForward | None
+) -> ChannelGraph:
     graph = trace(model, *input_shapes, training=training)
-    inference = _inference(model, input_shapes if proof_shapes is None else proof_shapes)
-    step = training or TrainingForward([one.shape for one in inference.inputs])
-    graph, trains = _as_it_trains(model, graph, step)
+    inference = _inference(model, proof_shapes)
+    graph, trains = _as_it_trains(model, graph, training or TrainingForward(proof_shapes))
     with as_it_was(model, training=False), paddle.no_grad():
         made = _deployed(model, inference)
         ways = [inference, *trains, *([] if made is model else [deployed_run(inference)])]

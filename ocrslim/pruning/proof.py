@@ -17,82 +17,29 @@ import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
-import paddle
 from paddle import Tensor, nn
 from paddle.nn.layer.norm import _BatchNormBase
-from paddle.nn.layer.rnn import RNNBase
 
-from ocrslim.graph import INPUT, Group, Member, as_it_was, deployed
+from ocrslim.graph import INPUT, Group, Member, as_it_was
 from ocrslim.pruning.optimizer_state import assign
 from ocrslim.pruning.plan import Cut, Plan, combine
+from ocrslim.pruning.runs import ROUNDING, Outputs, Run, as_given
 from ocrslim.pruning.surgery import named_tensors, pruned
 from ocrslim.utils import postponed
 
 logger = logging.getLogger(__name__)
 
 _TOLERANCE = 1e-4  # relative to an output's range
-_ROUNDING = 2e-6  # relative to an output's largest value; and to the input, to measure how the network magnifies it
 _LEAST_VARIANCE = 0.01  # of maps with a single position, whose variance is 0
-_BY_CHANCE = (nn.Dropout, nn.Dropout2D, nn.Dropout3D, nn.AlphaDropout, RNNBase)  # an RNN drops between its layers
 UNPROVEN = (
     "its outputs differ from run to run or are not finite, so that it cannot be proven to work with fewer channels"
 )
 
-Outputs = list[np.ndarray]
 Choice = Callable[[Group], set[int]]
-
-
-def _as_given(model: nn.Layer) -> nn.Layer:
-    return model
-
-
-@dataclass(frozen=True)
-class Run:
-    """One way of running a network.
-
-    Attributes:
-        call: called with the network and its inputs.
-        inputs: what it is called with.
-        training: whether in training mode.
-        made: makes the network that runs of the network given.
-        of: in messages, what fails.
-        by_value: compare outputs by their values; else only by their shapes.
-    """
-
-    call: Callable[[nn.Layer, Sequence[Tensor]], Any]
-    inputs: Sequence[Tensor]
-    training: bool = False
-    made: Callable[[nn.Layer], nn.Layer] = _as_given
-    of: str = ""
-    by_value: bool = True
-
-    def outputs(self, model: nn.Layer, nudged: bool = False) -> Outputs:
-        """Run `model`, which is as before afterwards.
-
-        Args:
-            nudged: with inputs that differ from its own by rounding.
-        """
-        inputs = list(map(_nudged, self.inputs)) if nudged else self.inputs
-        model = self.made(model)
-        # a signal is put off, or Paddle could make another error of it, and that be taken for a fault of the network
-        with postponed(), as_it_was(model, self.training), _without_chance(model) if self.training else nullcontext():
-            values = paddle.utils.flatten(self.call(model, inputs))
-        return [value.astype("float64").numpy() for value in values if isinstance(value, Tensor)]
-
-    @property
-    def reference(self) -> Run:
-        """The same run of the network that is given itself."""
-        return replace(self, made=_as_given)
-
-
-def deployed_run(inference: Run) -> Run:
-    """Return the run of the network that is deployed instead of the one that trains."""
-    return replace(inference, made=deployed, of="re-parameterised, ")
 
 
 def prove(model: nn.Layer, groups: Iterable[Group], runs: Sequence[Run]) -> dict[str, str]:
@@ -103,14 +50,10 @@ def prove(model: nn.Layer, groups: Iterable[Group], runs: Sequence[Run]) -> dict
             way an operator names a number of channels.
     """
     ordered = sorted(groups, key=lambda group: bool(group.fixed_by))
-    state = paddle.get_rng_state()
-    try:
-        for weights in (_own_weights(model, runs[0]), nullcontext()):
-            with weights:
-                if _steady(model, runs[0]):
-                    return _faults(model, ordered, [runs[0], *(_comparable(model, run) for run in runs[1:])])
-    finally:
-        paddle.set_rng_state(state)
+    for weights in (_own_weights(model, runs[0]), nullcontext()):
+        with weights:
+            if _steady(model, runs[0]):
+                return _faults(model, ordered, [runs[0], *(_comparable(model, run) for run in runs[1:])])
     logger.warning("%s: %s; its groups are used as traced", type(model).__name__, UNPROVEN)
     return {group.name: UNPROVEN for group in ordered if group.fixed_by}
 
@@ -137,7 +80,7 @@ def same(found: Sequence[np.ndarray], expected: Sequence[np.ndarray], nudged: Ca
 def _within(found: np.ndarray, expected: np.ndarray, moved: float) -> bool:
     if not expected.size:
         return True
-    tolerated = max(_TOLERANCE * float(np.ptp(expected)), _ROUNDING * float(np.abs(expected).max()), 10 * moved)
+    tolerated = max(_TOLERANCE * float(np.ptp(expected)), ROUNDING * float(np.abs(expected).max()), 10 * moved)
     return float(np.abs(found - expected).max()) <= tolerated
 
 
@@ -151,7 +94,7 @@ def _steady(model: nn.Layer, run: Run) -> bool:
 def _comparable(model: nn.Layer, run: Run) -> Run:
     """The run, compared by shapes alone where its values differ without a cut."""
     steady = _steady(model, run)
-    if not steady and run.made is not _as_given:
+    if not steady and run.made is not as_given:
         logger.warning("%s: %sit computes something else than as it trains", type(model).__name__, run.of)
     return replace(run, by_value=steady)
 
@@ -207,26 +150,6 @@ def _fault_of(model: nn.Layer, groups: Sequence[Group], cuts: Sequence[Cut], run
             if run.by_value and not same(outputs, expected, partial(run.reference.outputs, model, nudged=True)):
                 return f"{run.of}it computes something else with fewer channels"
     return ""
-
-
-def _nudged(value: Tensor) -> Tensor:
-    """`value` changed by rounding, each entry in a direction of its own: a norm would undo a common factor."""
-    signs = np.random.default_rng(1).choice([-1.0, 1.0], value.shape)
-    return value * paddle.to_tensor(1 + _ROUNDING * signs).astype(value.dtype)
-
-
-@contextmanager
-def _without_chance(model: nn.Layer) -> Iterator[None]:
-    """Switch dropout off inside the block, and give statistics and other buffers the values that they had before."""
-    for layer in model.sublayers(include_self=True):
-        if isinstance(layer, _BY_CHANCE):
-            layer.eval()  # `as_it_was`, around this, puts it back
-    kept = [(tensor, tensor.numpy().copy()) for _, tensor in named_tensors(model) if tensor.stop_gradient]
-    try:
-        yield
-    finally:
-        for tensor, values in kept:
-            assign(tensor, values)  # a tensor may have another shape now, as the state of an RNN's dropout has
 
 
 @contextmanager

@@ -37,10 +37,11 @@ def deployed(model: nn.Layer) -> nn.Layer:
     """
     if not re_parameterises(model):
         return model
-    made = _copied(model)
+    made, chance = _copied(model), paddle.get_rng_state()
     for layer in made.sublayers(include_self=True):
         if _pending(layer):  # not done by the layer around it
             _re_parameterise(layer)
+    paddle.set_rng_state(chance)  # the layers that were made drew their first weights
     made.eval()
     return made
 
