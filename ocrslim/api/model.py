@@ -63,7 +63,8 @@ class Model:
     @functools.cached_property
     def cost(self) -> Cost:
         """MACs at the task's nominal size (736x1280 for a detector), and parameters."""
-        unpruned = model_graph(build_model(self.config.section("Architecture")), self.config.task)
+        config = self.config
+        unpruned = model_graph(build_model(config.section("Architecture")), config.task, config.tree)
         return measure_cost(unpruned, self.plan.cuts if self.plan is not None else ())
 
     @property

@@ -20,7 +20,7 @@ def run_groups(config: Config) -> dict[str, Any]:
     if config.weights:
         logger.info("the groups are those of the unpruned architecture; %s is not read", config.weights)
     task = config.task
-    graph = model_graph(build_model(architecture), task)
+    graph = model_graph(build_model(architecture), task, config.tree)
     print(groups_text(graph, architecture, task.nominal_shape))
     cost = measure_cost(graph)
     return {

@@ -23,6 +23,7 @@ from ocrslim.errors import ExportError
 from ocrslim.export.formats.paddle import MODELS, PIR, save_inference, warn_of_pir
 from ocrslim.export.sample_image import sample_image
 from ocrslim.export.staging import check_target, put_in_place, resolve_target, staging
+from ocrslim.graph import deployed
 from ocrslim.inference import PARAMS_FILE, PLAIN, DygraphEngine, InferenceEngine, difference
 from ocrslim.models import state_arrays
 from ocrslim.pruning import Network
@@ -53,6 +54,7 @@ class Exported:
 def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, origin: Mapping[str, Any]) -> Exported:
     """Write `model` as an inference model with dynamic batch and size, and prove it on `image`.
 
+    What is written is the network that is deployed: re-parameterised, where its layers train as parallel branches.
     The format is the legacy one, which most clients read, or PIR where paddlepaddle cannot write that (3.2 and
     later).
 
@@ -63,12 +65,13 @@ def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, ori
 
     Raises:
         ExportError: the exported model differs from `model` by more than `TOLERANCE`.
+        GraphError: a layer cannot be re-parameterised.
         ArtifactError: `folder` cannot be written, or holds files that are not of an export.
     """
     folder = resolve_target(folder)
     check_target(folder)
     with staging(folder) as staged:
-        kind = save_inference(model, staged / "inference", config.task.free_shape)
+        kind = save_inference(deployed(model), staged / "inference", config.task.free_shape)
         if kind == PIR:
             warn_of_pir()
         write_text(staged / "inference.yml", yaml.safe_dump(client_settings(config), sort_keys=False))

@@ -1,7 +1,9 @@
 """The channel graph: a network as operators and values, and which channels can only be removed together."""
 
 from ocrslim.graph.depth import DEPTHWISE, TRANSPOSED
-from ocrslim.graph.frontends.dygraph import Shape, as_it_was, described, floating_type, trace, traced
+from ocrslim.graph.frontends.deployed import deployed, deployed_costs
+from ocrslim.graph.frontends.dygraph import as_it_was, described, floating_type, trace, traced
+from ocrslim.graph.frontends.training import Shape, TrainingForward
 from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Layer, Member
 from ocrslim.graph.program import Op, Program, Value
 
@@ -17,8 +19,11 @@ __all__ = [
     "Op",
     "Program",
     "Shape",
+    "TrainingForward",
     "Value",
     "as_it_was",
+    "deployed",
+    "deployed_costs",
     "described",
     "floating_type",
     "trace",

@@ -147,6 +147,8 @@ class ChannelGraph:
         trainable: shape of each trainable parameter that inference uses, by state-dict key.
         uncounted: operators whose MACs are not known before they run, such as loops that depend on the data; they
             are not among `layers`.
+        training_fault: why the network's training could not be looked at; empty where it was. Such a network can be
+            cut, but may not train afterwards.
     """
 
     groups: Mapping[str, Group]
@@ -154,6 +156,7 @@ class ChannelGraph:
     layers: tuple[Layer, ...] = ()
     trainable: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     uncounted: tuple[str, ...] = ()
+    training_fault: str = ""
 
     @property
     def macs(self) -> int:

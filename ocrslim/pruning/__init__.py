@@ -1,6 +1,7 @@
 """Pruning plans: scores of channels, surgery, refit, costs."""
 
 from ocrslim.pruning.calibration import calibration_inputs
+from ocrslim.pruning.channel_graph import require_training
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.cost import MACS, Cost, CostOfCounts, ProductCost, measure_cost, product_cost
 from ocrslim.pruning.criteria import RECONSTRUCTION
@@ -56,5 +57,6 @@ __all__ = [
     "refit_layers",
     "refuse_pruned",
     "require_patterns",
+    "require_training",
     "untrained",
 ]

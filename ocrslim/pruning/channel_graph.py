@@ -1,50 +1,61 @@
 """The channel graph of a network, its groups proven by running the network pruned.
 
 A trace sees `reshape(x, [1, 2, 58, 28, 28])` and cannot tell whether the network's code computed the 58 of the
-shape or holds it as a literal; of `x / C**0.5` it sees a constant. So all groups are pruned here, by half and by
-a third, and the network is run: its outputs must equal those of the full network with the removed channels
-silenced, that is with zeros in the weights that read them. Where they differ, bisection finds the groups at fault;
-their layers become unprunable, with that reason. The runs use random weights, so that the result depends only on
-the network's code and no saturated output hides a difference.
+shape or holds it as a literal; of `x / C**0.5` it sees a constant. So all groups are pruned here and the network is
+run (`ocrslim.pruning.proof`); the layers of groups that fail become unprunable, with that reason.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
 from ocrslim.errors import GraphError, PlanError
-from ocrslim.graph import INPUT, OUTPUT, ChannelGraph, Group, Member, Shape, as_it_was, described, floating_type, trace
-from ocrslim.pruning.plan import Cut, Plan, combine
-from ocrslim.pruning.surgery import is_pruned, pruned
-from ocrslim.utils import last_line, postponed
+from ocrslim.graph import (
+    OUTPUT,
+    ChannelGraph,
+    Shape,
+    TrainingForward,
+    as_it_was,
+    deployed,
+    deployed_costs,
+    described,
+    floating_type,
+    trace,
+)
+from ocrslim.pruning.plan import Plan
+from ocrslim.pruning.proof import cuts_at_random, prove
+from ocrslim.pruning.runs import Run, deployed_run
+from ocrslim.pruning.surgery import is_pruned, named_tensors, pruned
+from ocrslim.utils import last_line
 
 logger = logging.getLogger(__name__)
 
-_STEPS = (2, 3)  # remove every second unit, then every third: even numbers may suit a network's code by chance
-_TOLERANCE = 1e-4  # relative to an output's range
-_ROUNDING = 2e-6  # relative to an output's largest value; and to the input, to measure how the network magnifies it
-_UNPROVEN = (
-    "its outputs differ from run to run or are not finite, so that it cannot be proven to work with fewer channels"
-)
 
-
-def channel_graph(model: nn.Layer, *input_shapes: Shape, proof_shapes: Sequence[Shape] | None = None) -> ChannelGraph:
+def channel_graph(
+    model: nn.Layer,
+    *input_shapes: Shape,
+    proof_shapes: Sequence[Shape] | None = None,
+    training: TrainingForward | None = None,
+) -> ChannelGraph:
     """Trace `model` and prove its groups.
 
-    Mode, attributes, weights and buffers of the model are unchanged; gradients of cut parameters are dropped.
+    Mode, attributes, weights and buffers of the model are unchanged; gradients of cut parameters are dropped. Costs
+    are those of the network that is deployed (`ocrslim.graph.deployed`).
+
+    A network that cannot be run as it trains is analysed as it infers, and `training_fault` of the graph says so: it
+    can be cut, but what only training runs may not fit the rest any more (`require_training`).
 
     Args:
         input_shapes: shape of each input with its batch, in the order of the network's arguments; inputs have the
             type of its parameters. Costs are counted at these shapes.
         proof_shapes: smaller shapes to prove groups on; by default `input_shapes`.
+        training: how a training step runs the network; by default with the inputs alone.
 
     Raises:
         GraphError: Paddle cannot trace or run the network with such inputs.
@@ -53,167 +64,118 @@ def channel_graph(model: nn.Layer, *input_shapes: Shape, proof_shapes: Sequence[
     """
     if is_pruned(model):
         raise PlanError("this network is pruned already: trace the unpruned one")
-    graph = trace(model, *input_shapes)
-    shapes = input_shapes if proof_shapes is None else proof_shapes
-    with as_it_was(model, training=False), paddle.no_grad():
-        inputs = [_sample(shape, floating_type(model)) for shape in shapes]
-        try:
-            _outputs(model, inputs)
-        except MemoryError:
-            raise
-        except Exception as error:  # whatever the network's own code raises
-            raise GraphError(
-                f"{type(model).__name__}: cannot be run with {described(shapes)} ({last_line(error)}): expected shapes "
-                "that the network takes, and a type that this device computes in"
-            ) from error
-        faults = _proof(model, graph, inputs)
-    return _without(graph, faults) if faults else graph
-
-
-def _proof(model: nn.Layer, graph: ChannelGraph, inputs: Sequence[paddle.Tensor]) -> dict[str, str]:
-    """Find groups that fail with fewer channels, and the reason; where nothing can be proven, the suspected ones."""
-    groups = sorted(graph.groups.values(), key=lambda group: bool(group.fixed_by))
-    for weights in (_own_weights, nullcontext):
-        with weights(model):
-            if _steady(model, inputs):
-                return _faults(model, groups, inputs)
-    logger.warning("%s: %s; its groups are used as traced", type(model).__name__, _UNPROVEN)
-    return {group.name: _UNPROVEN for group in groups if group.fixed_by}
-
-
-def _steady(model: nn.Layer, inputs: Sequence[paddle.Tensor]) -> bool:
-    """Tell whether two runs give the same finite values, up to rounding (threads add up in no fixed order)."""
-    first, second = _outputs(model, inputs), _outputs(model, inputs)
-    finite = all(np.isfinite(one).all() for one in (*first, *second))
-    return finite and all(map(_same, second, first, first))
-
-
-def _faults(model: nn.Layer, groups: Sequence[Group], inputs: Sequence[paddle.Tensor]) -> dict[str, str]:
-    """Find the groups that make the network fail, and the fault of each: all at once, then by bisection."""
-    proven: list[Group] = []
-    faults: dict[str, str] = {}
-
-    def prove(candidates: Sequence[Group]) -> None:
-        fault = _fault(model, [*proven, *candidates], inputs)
-        if not fault:
-            proven.extend(candidates)
-        elif len(candidates) == 1:
-            faults[candidates[0].name] = fault
-        else:
-            middle = len(candidates) // 2
-            prove(candidates[:middle])
-            prove(candidates[middle:])
-
-    if groups:
-        prove(groups)
-    return faults
-
-
-@contextmanager
-def _own_weights(model: nn.Layer) -> Iterator[None]:
-    """Use random weights inside the block; their scale keeps values in range through many layers."""
-    rng = np.random.default_rng(0)
-    before = {key: (tensor, tensor.numpy().copy()) for key, tensor in model.named_parameters()}
+    state = paddle.get_rng_state()
     try:
-        for key, (tensor, values) in before.items():
-            tensor.set_value(_random(key, values.shape, rng).astype(values.dtype))
-        yield
+        return _proven(model, input_shapes, proof_shapes or input_shapes, training)
     finally:
-        for tensor, values in before.values():
-            tensor.set_value(values)
+        paddle.set_rng_state(state)
 
 
-def _random(key: str, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
-    if len(shape) < 2:
-        scale = key.endswith(("_variance", "weight", "scale"))
-        return rng.uniform(0.5, 1.5, shape) if scale else rng.normal(0, 0.1, shape)
-    fan_in = shape[0] if len(shape) == 2 else math.prod(shape[1:])
-    return rng.normal(0, math.sqrt(2 / fan_in), shape)
+def _proven(
+    model: nn.Layer, input_shapes: Sequence[Shape], proof_shapes: Sequence[Shape], training: TrainingForward | None
+) -> ChannelGraph:
+    graph = trace(model, *input_shapes, training=training)
+    inference = _inference(model, proof_shapes)
+    graph, trains = _as_it_trains(model, graph, training or TrainingForward(proof_shapes))
+    with as_it_was(model, training=False), paddle.no_grad():
+        made = _deployed(model, inference)
+        ways = [inference, *trains, *([] if made is model else [deployed_run(inference)])]
+        faults = prove(model, graph.groups.values(), ways)
+        graph = _without(graph, faults) if faults else graph
+        return graph if made is model else _counted_as_deployed(model, graph, made, input_shapes)
 
 
-def _sample(shape: Shape, dtype: str) -> paddle.Tensor:
-    return paddle.to_tensor(np.random.default_rng(0).standard_normal(shape).astype("float32")).astype(dtype)
+def require_training(graph: ChannelGraph) -> None:
+    """Refuse to train a network whose training was not looked at when its channels were grouped.
+
+    Raises:
+        GraphError: it was not; the message has the cause.
+    """
+    if graph.training_fault:
+        raise GraphError(
+            f"{graph.training_fault}; after a cut its training would fail or compute something else, so it is not "
+            "pruned for training"
+        )
 
 
-def _fault(model: nn.Layer, groups: Sequence[Group], inputs: Sequence[paddle.Tensor]) -> str:
-    """Describe the fault when channels of `groups` are removed; "" without one."""
-    return next(filter(None, (_fault_of(model, groups, inputs, step) for step in _STEPS)), "")
-
-
-def _fault_of(model: nn.Layer, groups: Sequence[Group], inputs: Sequence[paddle.Tensor], step: int) -> str:
-    cuts = combine(cut for group in groups for cut in _thinned(group, step))
+def _inference(model: nn.Layer, shapes: Sequence[Shape]) -> Run:
+    """The run of inference, tried once."""
+    run = Run(lambda model, inputs: model(*inputs), _samples(model, shapes))
     try:
-        with pruned(model, Plan({}, cuts)):
-            found = _outputs(model, inputs)
+        with paddle.no_grad():
+            run.outputs(model)
     except MemoryError:
         raise
     except Exception as error:  # whatever the network's own code raises
-        return f"it fails with fewer channels ({type(error).__name__})"
-    with _silenced(model, cuts, groups):
-        expected = _outputs(model, inputs)
-        nudged = _outputs(model, [one * (1 + _ROUNDING) for one in inputs])
-    if [one.shape for one in found] != [one.shape for one in expected]:
-        return "its outputs change their shape with fewer channels"
-    same = all(map(_same, found, expected, nudged))
-    return "" if same else "it computes something else with fewer channels"
+        raise GraphError(
+            f"{type(model).__name__}: cannot be run with {described(shapes)} ({last_line(error)}): expected shapes "
+            "that the network takes, and a type that this device computes in"
+        ) from error
+    return run
 
 
-def _same(found: np.ndarray, expected: np.ndarray, nudged: np.ndarray) -> bool:
-    """Tell whether an output equals the expected one, up to rounding as the network magnifies it.
+def _as_it_trains(model: nn.Layer, graph: ChannelGraph, step: TrainingForward) -> tuple[ChannelGraph, list[Run]]:
+    """Return the graph with what is known of the network's training, and the run of it, if it runs.
 
-    Args:
-        nudged: the output for inputs that differ by rounding.
+    Where it runs but cannot be traced, the proof refuses whatever its training does not bear.
     """
-    if not expected.size:
-        return True
-    magnified = 10 * float(np.abs(nudged - expected).max())
-    tolerated = max(_TOLERANCE * float(np.ptp(expected)), _ROUNDING * float(np.abs(expected).max()), magnified)
-    return float(np.abs(found - expected).max()) <= tolerated
-
-
-def _outputs(model: nn.Layer, inputs: Sequence[paddle.Tensor]) -> list[np.ndarray]:
-    # a signal is put off, or Paddle could make another error of it, and that be taken for a fault of the network
-    with postponed(), as_it_was(model, training=False):  # what one run keeps is nothing to the next
-        values = paddle.utils.flatten(model(*inputs))
-    return [value.astype("float64").numpy() for value in values if isinstance(value, paddle.Tensor)]
-
-
-def _thinned(group: Group, step: int) -> Iterator[Cut]:
-    """Cuts that remove every `step`-th unit, but none that a member would be empty without."""
-    removed = set(range(step - 1, group.size, step))
-    for member in group.members:
-        reaching = [unit for unit, positions in enumerate(member.units) if positions]
-        if reaching and removed.issuperset(reaching):
-            removed.discard(reaching[0])
-    for member in group.members:
-        keep = member.keep(removed)
-        if len(keep) < member.size:
-            yield Cut(member.key, member.axis, member.size, keep)
-
-
-@contextmanager
-def _silenced(model: nn.Layer, cuts: Iterable[Cut], groups: Sequence[Group]) -> Iterator[None]:
-    """Zero the removed channels in the members that read them, inside the block."""
-    reads = {(member.key, member.axis) for group in groups for member in _readers(group)}
-    parameters = dict(model.named_parameters())
-    cuts = [cut for cut in cuts if (cut.key, cut.axis) in reads and cut.key in parameters]
-    before = {cut.key: parameters[cut.key].numpy().copy() for cut in cuts}
+    name, labels = type(model).__name__, f" and {len(step.labels)} labels" if step.labels else ""
+    run = Run(step, _samples(model, step.shapes), training=True, of="as it trains, ")
     try:
-        for cut in cuts:
-            values = parameters[cut.key].numpy().copy()
-            removed = sorted(set(range(cut.size)) - set(cut.keep))
-            values[(slice(None),) * cut.axis + (removed,)] = 0
-            parameters[cut.key].set_value(values)
-        yield
-    finally:
-        for key, values in before.items():
-            parameters[key].set_value(values)
+        with paddle.no_grad():
+            run.outputs(model)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the network's own code raises
+        fault = (
+            f"{name}: cannot be run as it trains, with {described(step.shapes)}{labels} ({last_line(error)}): expected "
+            "the labels that its training step gives it"
+        )
+        logger.warning("%s; only its inference is analysed, and it must not be trained after a cut", fault)
+        return replace(graph, training_fault=fault), []
+    if graph.training_fault:
+        logger.warning(
+            "%s; what only training runs is not followed, and the channels it reads stay", graph.training_fault
+        )
+    return replace(graph, training_fault=""), [run]
 
 
-def _readers(group: Group) -> Sequence[Member]:
-    """Members that read the channels; all members where these are not all that reads them (queries and keys meet)."""
-    readers = () if group.summed else [member for member in group.members if member.role == INPUT]
-    return readers or group.members
+def _samples(model: nn.Layer, shapes: Sequence[Shape]) -> list[Tensor]:
+    rng, dtype = np.random.default_rng(0), floating_type(model)
+    return [paddle.to_tensor(rng.standard_normal(shape).astype("float32")).astype(dtype) for shape in shapes]
+
+
+def _deployed(model: nn.Layer, inference: Run) -> nn.Layer:
+    """The network as it is deployed; `model` where that is the same one, or cannot be made or run."""
+    try:
+        made = deployed(model)
+        inference.outputs(made)
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever the layers' own code raises
+        logger.warning("%s; costs are those of the network as it trains", last_line(error))
+        return model
+    return made
+
+
+def _counted_as_deployed(
+    model: nn.Layer, graph: ChannelGraph, made: nn.Layer, input_shapes: Sequence[Shape]
+) -> ChannelGraph:
+    """Return the graph with the costs of `made`; as it was if these do not follow the channels, which is tried."""
+    try:
+        counted, names = deployed_costs(graph, made, input_shapes)
+    except GraphError as error:
+        logger.warning("%s; costs are those of the network as it trains", error)
+        return graph
+    full = {key: tuple(tensor.shape) for key, tensor in made.named_parameters()}
+    with pruned(model, Plan({}, cuts_at_random(graph.groups.values()))):
+        trained = {key: tuple(tensor.shape) for key, tensor in named_tensors(model)}
+        left = {key: tuple(tensor.shape) for key, tensor in deployed(model).named_parameters()}
+    wrong = [key for key, name in names.items() if left[key] != trained.get(name, full[key])]
+    if wrong:
+        logger.warning("%s does not lose the channels of a layer that trains: costs are those of training", wrong[0])
+        return graph
+    return counted
 
 
 def _without(graph: ChannelGraph, faults: dict[str, str]) -> ChannelGraph:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from paddle import nn
 
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet, scan
-from ocrslim.graph import ChannelGraph
+from ocrslim.graph import ChannelGraph, TrainingForward
 from ocrslim.models import state_arrays
 from ocrslim.pruning.calibration import calibration_inputs, weight_gradients
 from ocrslim.pruning.channel_graph import channel_graph
@@ -116,9 +118,17 @@ def load_prunable_network(config: Config, training: LabelledSet | None = None) -
         config.require("Train", *(["Loss"] if config.prune.criterion == TAYLOR else []))
         training = scan(config, "Train").announce()
     network = load_base_network(config)
-    return PrunableNetwork(network.model, model_graph(network.model, config.task), config, training, network.plan)
+    graph = model_graph(network.model, config.task, config.tree)
+    return PrunableNetwork(network.model, graph, config, training, network.plan)
 
 
-def model_graph(model: nn.Layer, task: Task) -> ChannelGraph:
-    """Trace the channel graph of a network, its costs counted at the task's nominal shape."""
-    return channel_graph(model, task.nominal_shape, proof_shapes=[task.probe_shape])
+def model_graph(model: nn.Layer, task: Task, tree: Mapping[str, Any] | None = None) -> ChannelGraph:
+    """Trace the channel graph of a network, its costs counted at the task's nominal shape.
+
+    Args:
+        tree: the configuration, of which the task makes the labels that the network takes when it trains; without one,
+            such a network is analysed as it infers.
+    """
+    labels = () if tree is None else task.probe_labels(tree)
+    step = TrainingForward([task.probe_shape], labels, task.forward)
+    return channel_graph(model, task.nominal_shape, proof_shapes=[task.probe_shape], training=step)

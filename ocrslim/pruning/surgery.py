@@ -17,6 +17,7 @@ from ocrslim.errors import PlanError
 from ocrslim.pruning.head_sizes import head_sizes
 from ocrslim.pruning.optimizer_state import Inventory, all_state, assign, state_of
 from ocrslim.pruning.plan import Cut, Plan
+from ocrslim.pruning.repeated_sizes import repeated_sizes
 
 _MARK = "_ocrslim_pruned"
 _CELLS: dict[type[nn.Layer], int] = {nn.SimpleRNNCell: 1, nn.GRUCell: 3, nn.LSTMCell: 4}  # gates
@@ -82,13 +83,13 @@ def cut(model: nn.Layer, cuts: Iterable[Cut], optimizer: Optimizer | None = None
         remembered = [] if optimizer is None else state_of(optimizer, entry.tensor)
         values += [(tensor, entry.take(tensor)) for tensor in (entry.tensor, *remembered)]
     backup = Backup(model, [tensor for tensor, _ in values], optimizer)
-    heads = head_sizes(model)
+    sizes = (*repeated_sizes(model), *head_sizes(model))  # of the heads last: `dim` may look like what is read
     for tensor, value in values:
         _assign(tensor, value)
     for layer, attribute, count in groups:
         setattr(layer, attribute, count)
     _match_layers(model)
-    for size in heads:
+    for size in sizes:
         size.follow()
     setattr(model, _MARK, bool(values))
     return backup
@@ -117,6 +118,7 @@ class Backup:
             for name in _REMEMBERED
             if name in vars(layer)
         ]
+        self._attributes += [(size.layer, size.name, size.value) for size in repeated_sizes(model)]
         self._attributes += [(size.layer, *named) for size in head_sizes(model) for named in size.names.items()]
         self._inventory = None if optimizer is None else Inventory(optimizer)
 

@@ -21,7 +21,7 @@ from ocrslim.data import LabelledSet
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.formats import read_sensitivities
 from ocrslim.models import save_checkpoint
-from ocrslim.pruning import RECONSTRUCTION, SUFFIX, PrunableNetwork, apply_plan, load_prunable_network
+from ocrslim.pruning import RECONSTRUCTION, SUFFIX, PrunableNetwork, apply_plan, load_prunable_network, require_training
 from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import choose_plan, table_of
 from ocrslim.sensitivity import measure, share_of
@@ -102,6 +102,7 @@ def _aimed(config: Config, current: Config, number: int, left: float) -> Config:
 def _round(config: Config, training: LabelledSet, scores: CandidateScores, folder: Path) -> dict[str, Any]:
     """Choose a plan, prune and refit; write a checkpoint with its plan to `folder`; return the record of the round."""
     network = load_prunable_network(config, training)
+    require_training(network.graph)
     request = _request(network, training)
     done = _done(folder / _RECORD, request, config.overwrite)
     if done is not None:

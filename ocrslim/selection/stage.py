@@ -13,7 +13,15 @@ from paddle import nn
 
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet, scan_both
-from ocrslim.pruning import SUFFIX, Plan, apply_plan, load_base_network, load_prunable_network, require_patterns
+from ocrslim.pruning import (
+    SUFFIX,
+    Plan,
+    apply_plan,
+    load_base_network,
+    load_prunable_network,
+    require_patterns,
+    require_training,
+)
 from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import Choice, choose_plan, table_of
 from ocrslim.selection.iterative import early_rounds
@@ -71,6 +79,7 @@ def prune_and_train(
 
     Raises:
         ConfigError, DataError, WeightsError: settings, images or weights are missing or wrong.
+        GraphError: the network cannot be run as it trains, so that its training would not survive a cut.
         NothingToPrune: no layer may lose channels.
         PlanError: the target cannot be reached.
         TrainingError: the folder holds another run, or training diverged.
@@ -89,6 +98,7 @@ def _run(config: Config, ranks: Ranks, given: Choice | None, on_choice: Callable
     scores = CandidateScores(config, teacher, data)
     last = early_rounds(config, data[0], scores)
     network = load_prunable_network(last.config, data[0])
+    require_training(network.graph)
     choice = given
     if choice is None:  # the first rank scores candidates and measures latencies
         choice = ranks.share(choose_plan(network, partial(scores.score, last.config)) if ranks.first else None)

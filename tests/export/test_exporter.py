@@ -11,7 +11,9 @@ import numpy as np
 import paddle
 import pytest
 import yaml
+from branches import deploying
 from detection import DETECTION
+from paddle import nn
 
 from ocrslim.config.config import load_config
 from ocrslim.data.preprocess import Preprocessor
@@ -410,3 +412,26 @@ def test_paddle_can_still_trace_and_train_after_an_export(exported, source):
     assert np.isfinite(float(loss))
     source.clear_gradients()
     source.eval()
+
+
+class TrainedInBranches(nn.Layer):
+    """A detector of layers that train as parallel branches."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = deploying()
+
+    def forward(self, x):
+        return {"maps": nn.functional.sigmoid(self.layers(x)[:, :1])}
+
+
+def test_what_is_exported_is_the_deployed_network(v2_config, tmp_path):
+    """The branches would cost more than the whole network saves; the proof is against the network that trained."""
+    image = np.random.default_rng(0).standard_normal((1, 3, 32, 64)).astype("float32")
+    model = TrainedInBranches()
+    model.eval()
+    exported = export(model, load_config(v2_config), tmp_path / "inference", image, {})
+    assert 0 < exported.differences[PLAIN] < 1e-5
+    assert not model.layers.one.is_repped
+    weights = [value for value in read_weight_file(exported.folder).arrays.values() if value.ndim == 4]
+    assert len(weights) == 4, "first, two of branches, last"

@@ -42,7 +42,7 @@ def graph(v2_config):
 def built(monkeypatch, graph):
     """The options of every pruner that is built; the network is traced once for all."""
     seen = []
-    monkeypatch.setattr(scoring, "model_graph", lambda model, task: graph)
+    monkeypatch.setattr(scoring, "model_graph", lambda model, task, tree: graph)
 
     def spy(model, graph, criterion, **options):
         seen.append({"criterion": criterion, **options})

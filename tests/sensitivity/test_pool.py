@@ -227,7 +227,7 @@ def test_the_command_tells_in_a_line_that_workers_die(
     problem, v2_config, rendered_options, pp_ocrv2, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(workers, "_PROGRAM", "import os; os.kill(os.getpid(), 9)")
-    monkeypatch.setattr(scoring, "model_graph", lambda model, task: problem.graph)
+    monkeypatch.setattr(scoring, "model_graph", lambda model, task, tree: problem.graph)
     options = [
         f"Global.pretrain_weights={pp_ocrv2}",
         f"Global.save_model_dir={tmp_path}",

@@ -131,7 +131,7 @@ def test_ranks_do_not_overwrite_one_another(problem, undisturbed, tmp_path):
 @pytest.fixture
 def run(problem, v2_config, rendered_options, pp_ocrv2, tmp_path, monkeypatch):
     """A stage in this process, on the network of `problem`, traced already."""
-    monkeypatch.setattr(scoring, "model_graph", lambda model, task: problem.graph)
+    monkeypatch.setattr(scoring, "model_graph", lambda model, task, tree: problem.graph)
     layers = f"Prune.layers=[{','.join(PUBLIC)}]"
     options = [*rendered_options, f"Global.pretrain_weights={pp_ocrv2}", layers, "Prune.engine=dygraph"]
     options += [f"Prune.ratios={list(RATIOS)}"]

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import paddle
@@ -17,13 +18,13 @@ from paddle import nn
 
 from ocrslim.errors import GraphError
 from ocrslim.graph.builder import build_graph
+from ocrslim.graph.frontends.training import AsTrained, Shape, TrainingForward
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.graph.program import Op, Program, Value
 from ocrslim.utils import last_line, postponed
 
 logger = logging.getLogger(__name__)
 
-Shape = Sequence[int]
 _NAMES = {"builtin.split": "builtin_split", "builtin.slice": "builtin_slice"}
 _CONSTANTS = ("pd_op.full", "pd_op.full_int_array")
 _SOURCES = ("builtin.parameter", "builtin.constant")
@@ -34,54 +35,76 @@ _WITH_WEIGHT = (
 _NOT_KEPT = {"op_callstack", "struct_name", "stop_gradient", "place"}
 
 
-def trace(model: nn.Layer, *input_shapes: Shape) -> ChannelGraph:
+def trace(model: nn.Layer, *input_shapes: Shape, training: TrainingForward | None = None) -> ChannelGraph:
     """Return the channel graph of `model`, an unpruned network; its mode and weights are left as they are.
+
+    Where the network cannot be traced as it trains, the graph is that of its inference, and `training_fault` has the
+    cause.
 
     Args:
         input_shapes: shape of each input with its batch, such as [1, 3, 736, 1280], in the order in which the
             network takes them; they are of the type of its parameters. Costs are counted at these.
+        training: how a training step runs it; by default with the same inputs as for inference, and nothing else.
 
     Raises:
         GraphError: Paddle cannot trace the network with such inputs.
     """
     _check_shapes(input_shapes)
     inference = traced(model, input_shapes, training=False)
+    fault, trained = "", None
     try:
-        training = traced(model, input_shapes, training=True)
+        trained = traced(model, input_shapes, training=True, forward=training)
     except GraphError as error:
-        logger.warning("the network cannot be traced in training mode (%s): only its inference is analysed", error)
-        training = None
-    shapes = {key: tuple(p.shape) for key, p in model.named_parameters() if not p.stop_gradient}
-    return build_graph(inference, training, _weights(model), shapes)
+        fault = str(error)
+    graph = build_graph(inference, trained, layer_weights(model), trainable_shapes(model))
+    return replace(graph, training_fault=fault)
 
 
-def traced(model: nn.Layer, input_shapes: Sequence[Shape], training: bool) -> Program:
+def traced(
+    model: nn.Layer, input_shapes: Sequence[Shape], training: bool, forward: TrainingForward | None = None
+) -> Program:
     """Return the program of `model` in one of its modes; a signal is put off until it is there.
+
+    Args:
+        forward: what runs the network, on inputs of its own shapes instead; by default it is called.
 
     Raises:
         GraphError: Paddle cannot trace it.
         MemoryError: memory does not suffice, which says nothing of the network.
     """
+    shapes = input_shapes if forward is None else forward.shapes
     dtype = floating_type(model)
-    specs = [paddle.static.InputSpec(list(shape), dtype, f"x{i}") for i, shape in enumerate(input_shapes)]
+    specs: list[Any] = [paddle.static.InputSpec(list(shape), dtype, f"x{i}") for i, shape in enumerate(shapes)]
     with postponed(), as_it_was(model, training), paddle.pir_utils.DygraphPirGuard():
         try:
-            static = paddle.jit.to_static(model, input_spec=specs, full_graph=True)
-            concrete = static.forward.concrete_program
+            root, given = (model, specs) if forward is None else (AsTrained(model, forward), [specs])
+            concrete = paddle.jit.to_static(root, input_spec=given, full_graph=True).forward.concrete_program
         except MemoryError:
             raise
         except Exception as error:  # anything that the network's own code raises
-            raise GraphError(
-                f"{type(model).__name__}: cannot be traced with {described(input_shapes)} ({last_line(error)}): "
-                "expected the shapes that forward(self, ...) takes, tensors one by one and in order, and code in a "
-                "file that does not read values; wrap the network in a layer whose forward calls it this way"
-            ) from error
+            raise GraphError(_refusal(model, shapes, forward, error)) from error
     keys = {tensor.name: key for key, tensor in (*model.named_buffers(), *model.named_parameters())}
-    reader = _Reader(keys)
+    reader = _Reader(keys, depth=0 if forward is None else 1)
     outputs = [value for value in paddle.utils.flatten(concrete.outputs) if isinstance(value, paddle.pir.Value)]
     inputs = [value for value in paddle.utils.flatten(concrete.inputs) if isinstance(value, paddle.pir.Value)]
     ops = list(reader.ops(concrete.main_program.global_block()))
     return Program(ops, [reader.value(v) for v in inputs], [reader.value(v) for v in outputs])
+
+
+def _refusal(model: nn.Layer, shapes: Sequence[Shape], forward: TrainingForward | None, error: Exception) -> str:
+    """Explain that a network cannot be traced, and what it takes."""
+    name, cause = type(model).__name__, last_line(error)
+    if forward is not None:
+        return (
+            f"{name}: cannot be traced as it trains, with {described(shapes)} and {len(forward.labels)} labels "
+            f"({cause}): expected labels of the shapes and types that its training step gives it, and code in a file "
+            "that does not read values"
+        )
+    return (
+        f"{name}: cannot be traced with {described(shapes)} ({cause}): expected the shapes that forward(self, ...) "
+        "takes, tensors one by one and in order, and code in a file that does not read values; wrap the network in a "
+        "layer whose forward calls it this way"
+    )
 
 
 @contextlib.contextmanager
@@ -129,7 +152,7 @@ def _check_shapes(input_shapes: Sequence[Shape]) -> None:
             )
 
 
-def _weights(model: nn.Layer) -> dict[str, str]:
+def layer_weights(model: nn.Layer) -> dict[str, str]:
     """Return state-dict key of each convolution's and linear layer's weight -> the layer's class, in creation order.
 
     Of a weight that a hook computes (`weight_norm`, `spectral_norm`) the largest parameter it is made of.
@@ -144,12 +167,21 @@ def _weights(model: nn.Layer) -> dict[str, str]:
     return found
 
 
+def trainable_shapes(model: nn.Layer) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each trainable parameter by its state-dict key."""
+    return {key: tuple(value.shape) for key, value in model.named_parameters() if not value.stop_gradient}
+
+
 class _Reader:
     """Paddle's operators and values as ours."""
 
-    def __init__(self, keys: Mapping[str, str]):
-        """`keys`: Paddle's name of each parameter and buffer -> state-dict key."""
-        self._keys = keys
+    def __init__(self, keys: Mapping[str, str], depth: int = 0):
+        """
+        Args:
+            keys: Paddle's name of each parameter and buffer -> state-dict key.
+            depth: how many layers around the network are none of its own.
+        """
+        self._keys, self._depth = keys, depth
         self._constants: dict[int, Any] = {}
         self._parameters: dict[int, str] = {}
 
@@ -195,8 +227,13 @@ class _Reader:
             outputs=[self.value(v) for v in op.results()],
             attributes={**{n: v for n, v in attributes.items() if n not in _NOT_KEPT}, **constants},
             captured=[self.value(v) for v in _captured(op)],
-            layer=re.sub(r"_\d+(?=/|$)", "", attributes.get("struct_name", "").strip("/")),
+            layer=self._place(attributes.get("struct_name", "")),
         )
+
+    def _place(self, path: str) -> str:
+        """Return the classes of the layers around an operator, as `/`-separated path."""
+        classes = re.sub(r"_\d+(?=/|$)", "", path.strip("/")).split("/")
+        return "/".join(classes[self._depth :])
 
 
 def _name(name: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from paddle import nn
 
 from ocrslim.export import save_inference
-from ocrslim.graph import ChannelGraph
+from ocrslim.graph import ChannelGraph, deployed
 from ocrslim.inference import InferenceEngine
 from ocrslim.pruning import Cut, combine, cut
 from ocrslim.tasks import Task
@@ -61,7 +61,7 @@ class Stopwatch:
     def _exported(self) -> InferenceEngine:
         """Export and load the network as it is now, and run it once, so that its kernels are chosen."""
         with scratch_folder() as place:
-            save_inference(self._model, place / "inference", self._shape)
+            save_inference(deployed(self._model), place / "inference", self._shape)
             engine = InferenceEngine(place, threads=THREADS, onednn=True, own=True)
             engine(self._image)
         return engine
