@@ -139,6 +139,9 @@ def _installed() -> Path | None:
 
 
 def _folder_of(package: str) -> Path | None:
+    """Return the folder of an installed package; once that is on the path, a module of the same name hides it."""
     found = importlib.util.find_spec(package)  # not imported: its `__init__` imports Paddle
-    places = found.submodule_search_locations if found is not None else None
-    return Path(next(iter(places))).resolve() if places else None
+    if found is None:
+        return None
+    places = list(found.submodule_search_locations or ())
+    return Path(places[0]).resolve() if places else Path(str(found.origin)).resolve().parent

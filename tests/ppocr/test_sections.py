@@ -77,6 +77,9 @@ def test_the_named_folder_comes_first_then_the_working_directory_then_the_packag
     monkeypatch.setattr(sys, "path", [str(tmp_path / "site"), *sys.path])
     monkeypatch.chdir(tmp_path)
     assert find_source(None).folder == package
+    (package / "unstructured_paddleocr.py").write_text("")  # the real one holds such a module
+    use_source(find_source(None))
+    assert find_source(None).folder == package, "with that folder first on the path"
     monkeypatch.chdir(other)
     assert find_source(None).folder == other
     assert find_source(str(checkout)) == Source(checkout, f"the checkout {checkout}", named=True)
