@@ -118,8 +118,9 @@ def scan(config: Config, mode: str) -> LabelledSet:
     tiny = sum(sample.tiny for sample in readable)
     empty: tuple[str, ...] = ()
     if mode == "Train" or not task.scores_empty:
-        empty = tuple(sample.name for sample in readable if not sample.care)
-        readable = tuple(sample for sample in readable if sample.care)
+        wanted = task.learnable if mode == "Train" else _counts
+        empty = tuple(sample.name for sample in readable if not wanted(sample))
+        readable = tuple(sample for sample in readable if wanted(sample))
     if not readable:
         raise DataError(
             f"{mode}.dataset.label_file_list {dataset['label_file_list']}: none of its {len(samples)} images "
@@ -140,6 +141,10 @@ def _require_most(mode: str, dataset: Mapping[str, Any], count: int, left_out: S
             f"are missing or unreadable, expected at most {MAX_UNREADABLE:.0%}: {_counted(left_out)}; "
             "put them there or take their lines out of the label file"
         )
+
+
+def _counts(sample: Sample) -> bool:
+    return sample.care > 0
 
 
 def _identity(sample: Sample) -> str:

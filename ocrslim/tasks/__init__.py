@@ -19,7 +19,9 @@ from ocrslim.tasks.base import (
     task_of,
     task_types,
 )
+from ocrslim.tasks.classification import Classification
 from ocrslim.tasks.detection import NECK_STEP, SCALES, Detection
+from ocrslim.tasks.recognition import Recognition
 from ocrslim.tasks.schema import TaskSchema
 
 __all__ = [
@@ -45,4 +47,5 @@ __all__ = [
     "task_types",
 ]
 
-register(Detection())
+for task in (Detection(), Recognition(), Classification()):
+    register(task)

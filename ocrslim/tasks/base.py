@@ -110,7 +110,7 @@ class Distilled:
     Attributes:
         features: name of the layer whose output is compared, such as "neck"; empty for what the reader's layer takes.
         reader: parameter and axis that read the channels of that output: a plan that cuts the output names them.
-            Channels are the second axis of what a convolution reads and the last of what a linear layer reads.
+            Channels are the second axis of the features, but the last one of what a linear layer takes.
         loss: of the student's and the teacher's predictions, a scalar.
         factor: of that loss, so that with a weight of 1 it counts as much as its like in the loss by labels.
     """
@@ -226,6 +226,10 @@ class Task(ABC):
             turned: whether decoding exchanged height and width.
         """
         return None
+
+    def learnable(self, sample: Sample) -> bool:
+        """Tell whether a training can learn something from a sample."""
+        return bool(sample.care)
 
     def remarks(
         self, mode: str, samples: Sequence[Sample], readable: Sequence[Sample], checks: Iterable[Any]

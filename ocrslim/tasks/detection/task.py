@@ -164,7 +164,7 @@ class Detection(Task):
 
         return build_loss(section)
 
-    def distilled(self, section: Mapping[str, Any]) -> Distilled:
+    def distilled(self, section: Mapping[str, Any], model: Any = None) -> Distilled:
         """Return the neck's features and the shrink map; of the threshold branch nothing (see `distillation`)."""
         from ocrslim.tasks.detection.distillation import map_loss
 
