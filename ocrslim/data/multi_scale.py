@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
-from ocrslim.tasks import Size
+from ocrslim.errors import ConfigError
+from ocrslim.tasks import MultiScaleSampler, Size
 
 MAX_WIDTH = 480.0  # PaddleOCR's default of `max_w`
 
@@ -43,8 +45,12 @@ def scales_of(sampler: Mapping[str, Any]) -> list[Scale]:
     """Return the sizes of a section `Train.sampler`; the first one has `first_bs` images to a batch.
 
     With `fix_bs: false` the others have as many as make up the same number of pixels.
+
+    Raises:
+        ConfigError: an argument that the sampler does not have, or that means nothing.
     """
-    sides = [scale if isinstance(scale, Sequence) else (scale, scale) for scale in sampler["scales"]]
+    _check(sampler)
+    sides = sampler["scales"]
     first = int(sampler.get("first_bs", 128))
     if not sampler.get("is_training", True):
         return [Scale(int(sides[0][0]), int(sides[0][1]), first)]
@@ -52,6 +58,10 @@ def scales_of(sampler: Mapping[str, Any]) -> list[Scale]:
     across, down = sampler.get("divided_factor", (8, 16))
     scales = []
     for width, height in sides:
+        if width < across or height < down:
+            raise ConfigError(
+                f"Train.sampler.scales: found {[width, height]}, expected at least divided_factor, {[across, down]}"
+            )
         width, height = int(width // across * across), int(height // down * down)
         images = first if sampler.get("fix_bs", True) else max(1, int(pixels / (height * width)))
         scales.append(Scale(width, height, images))
@@ -107,3 +117,12 @@ def _turns(count: int, scales: Sequence[Scale]) -> list[Scale]:
                 taken.append(scale)
                 done += scale.images
     return taken
+
+
+def _check(sampler: Mapping[str, Any]) -> None:
+    try:
+        MultiScaleSampler.model_validate(dict(sampler))
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        keys = [".".join(["Train.sampler", *map(str, fault["loc"])]) for fault in faults]
+        raise ConfigError([f"{key}: {fault['msg']}" for key, fault in zip(keys, faults)]) from None

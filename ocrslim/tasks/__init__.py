@@ -23,6 +23,7 @@ from ocrslim.tasks.classification import Classification
 from ocrslim.tasks.detection import NECK_STEP, SCALES, Detection
 from ocrslim.tasks.recognition import Recognition
 from ocrslim.tasks.schema import TaskSchema
+from ocrslim.tasks.sections import MultiScaleSampler
 
 __all__ = [
     "DEFAULT",
@@ -32,6 +33,7 @@ __all__ = [
     "Distilled",
     "Label",
     "Losses",
+    "MultiScaleSampler",
     "Operator",
     "Outline",
     "PostProcess",

@@ -23,9 +23,6 @@ class TaskSchema:
             taken together: (a key of the section, the fault).
         exclusive: for a transform, groups of arguments of which it obeys the first that is there, by the first
             argument of each; the others are without effect.
-        datasets: names that `dataset.name` may have.
-        sampler: type of the section `Train.sampler`; None where there is none.
-        eval_batches: whether an evaluation may be given any batch size; images are run one by one all the same.
         open: transforms that are not listed are PaddleOCR's too, which checks their arguments when it builds them.
     """
 
@@ -36,7 +33,4 @@ class TaskSchema:
     transforms: Mapping[str, type[Section]]
     dataset_faults: DatasetFaults
     exclusive: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
-    datasets: tuple[str, ...] = ("SimpleDataSet",)
-    sampler: Any = None
-    eval_batches: bool = False
     open: bool = False

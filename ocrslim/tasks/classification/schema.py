@@ -44,6 +44,5 @@ CLASSIFICATION = TaskSchema(
     metric=Annotated[ClsMetric, _BY_NAME],
     transforms={"DecodeImage": DecodeImage, "ClsResizeImg": ResizeImg, "KeepKeys": KeepKeys},
     dataset_faults=dataset_faults,
-    eval_batches=True,
     open=True,
 )

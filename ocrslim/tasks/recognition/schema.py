@@ -8,7 +8,7 @@ from pydantic import Field
 from ocrslim.schema import ABSENT, Flag, OpenSection, Section, Text
 from ocrslim.tasks.input_shape import RESIZES
 from ocrslim.tasks.schema import TaskSchema
-from ocrslim.tasks.sections import DecodeImage, KeepKeys, MultiScaleSampler, Part, ResizeImg
+from ocrslim.tasks.sections import DecodeImage, KeepKeys, Part, ResizeImg
 
 _BY_NAME = Field(discriminator="name")
 
@@ -67,8 +67,5 @@ RECOGNITION = TaskSchema(
     metric=Annotated[RecMetric, _BY_NAME],
     transforms={"DecodeImage": DecodeImage, "RecResizeImg": ResizeImg, "KeepKeys": KeepKeys},
     dataset_faults=dataset_faults,
-    datasets=("SimpleDataSet", "MultiScaleDataSet"),
-    sampler=Annotated[MultiScaleSampler, _BY_NAME],
-    eval_batches=True,
     open=True,
 )
