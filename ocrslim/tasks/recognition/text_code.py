@@ -103,6 +103,8 @@ class TextDecoder:
 
     def _as_given(self, output: np.ndarray) -> Any:
         """Return the output in the form that the decoder takes it in."""
+        if self.name == "RFLLabelDecode":  # counts of characters, and the sequence
+            return [None, output]
         named = {"SRNLabelDecode": "predict", "SEEDLabelDecode": "rec_pred"}.get(self.name)
         return output if named is None else {named: output}
 
