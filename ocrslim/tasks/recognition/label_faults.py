@@ -45,7 +45,7 @@ def check_label(
         known: the dictionary.
         learnable: tells whether a training can take a sample.
     """
-    missing = [letter for letter in sample.label if letter not in known]
+    missing = [letter for letter in sample.label if sample.care and letter not in known]
     first = ""
     if missing:
         first = f"{missing[0]!r} (U+{ord(missing[0]):04X}) in {sample.place}, {shortened(repr(sample.label), 40)}"
