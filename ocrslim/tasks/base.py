@@ -359,6 +359,14 @@ class Task(ABC):
             AssertionError, TypeError, ValueError: it refuses its arguments.
         """
 
+    def client_post_process(self, section: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the section `PostProcess` of the `inference.yml` of an export, by which PaddleOCR 3 decodes.
+
+        Args:
+            section, settings: as for `post_process`.
+        """
+        return dict(section)
+
     @abstractmethod
     def count(self, prediction: Any, target: Any) -> Counts:
         """Compare the prediction for one image with its target; the counts that `count_names` names."""

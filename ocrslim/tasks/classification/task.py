@@ -127,6 +127,10 @@ class Classification(Task):
 
         return run
 
+    def client_post_process(self, section: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the section with the names of the classes."""
+        return {**section, "label_list": list(self._classes)}
+
     def count(self, prediction: Verdict, target: str) -> Counts:
         return (1, 1, int(prediction.name == target))
 

@@ -73,7 +73,7 @@ def dictionary_file(settings: Mapping[str, Any]) -> Path | None:
     path = settings.get("character_dict_path")
     if path is None:
         return None
-    folders = list(_folders(settings))
+    folders = list(dict.fromkeys(_folders(settings)))
     for folder in folders:
         if (folder / str(path)).is_file():
             return folder / str(path)

@@ -229,6 +229,11 @@ class Recognition(Task):
 
         return run
 
+    def client_post_process(self, section: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the section with the dictionary in it, to which clients add the space."""
+        without_space = {**settings, "use_space_char": False}
+        return {**section, "character_dict": list(characters_of(without_space, self._set.decoder))}
+
     def count(self, prediction: Reading, target: str) -> TextCounts:
         return self._metric.count(prediction.text, target)
 

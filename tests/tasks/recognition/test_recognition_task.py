@@ -252,3 +252,11 @@ def test_predictions_for_people():
     pixels = np.full((20, 60, 3), 7, np.uint8)
     drawn = task.draw(pixels, Reading("a long text that is wider than its image", 0.5))
     assert (drawn[:20, :60] == 7).all() and drawn.shape[1] > 60 and drawn.dtype == np.uint8
+
+
+def test_an_export_brings_its_dictionary(config):
+    from ocrslim.export.exporter import client_settings
+
+    found = client_settings(config("Global.use_space_char=true"))
+    assert found["PostProcess"] == {"name": "CTCLabelDecode", "character_dict": list("0123456789")}
+    assert found["Global"]["model_name"] == "PP-OCRv4_mobile_rec"
