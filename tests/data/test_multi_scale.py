@@ -159,3 +159,23 @@ def test_a_sampler_that_means_nothing_is_named(change, expected):
     with pytest.raises(ConfigError) as caught:
         scales_of({**SAMPLER, **change})
     assert expected in str(caught.value)
+
+
+def augmented(config):
+    """Put PaddleOCR's augmentations in front of the encoder, as its own configurations do."""
+    dataset = config.tree["Train"]["dataset"]
+    decode, encode, *rest = dataset["transforms"]
+    joined = {"prob": 1.0, "ext_data_num": 2, "image_shape": [32, 320, 3], "max_text_length": 8}
+    dataset["transforms"] = [decode, {"RecConAug": joined}, {"RecAug": None}, encode, *rest]
+    dataset["ext_op_transform_idx"] = 1
+    return config
+
+
+def test_augmented_lines_depend_on_seed_epoch_and_place_alone(lines):
+    config = augmented(lines())
+    labelled = scan(config, "Train")
+    whole = epoch(config, labelled)
+    assert max(batch[2].max() for batch in whole) > 4, "texts of several images are joined"
+    assert equal(epoch(augmented(lines(num_workers=2)), labelled), whole)
+    assert equal(epoch(config, labelled, skip_batches=2), whole[2:])
+    assert not equal(epoch(lines(), labelled), whole)
