@@ -27,6 +27,7 @@ Size = tuple[int, int]  # height, width
 Shape = tuple[int, int, int, int]  # images, channels, height, width
 Outline = tuple[tuple[float, float], ...]
 Counts = tuple[float, ...]
+Shapes = Mapping[str, tuple[int, ...]]  # by state-dict key
 Operator = Callable[[dict[str, Any]], Any]
 Losses = Callable[[Mapping[str, Any], Sequence[Any]], dict[str, Any]]
 PostProcess = Callable[[np.ndarray, np.ndarray], Any]
@@ -322,6 +323,14 @@ class Task(ABC):
     def output(self, result: Any) -> Any:
         """Return the output that an exported model returns, of what the network returns."""
         return result
+
+    def weights_fault(self, found: Shapes, expected: Shapes) -> str | None:
+        """Say why weights do not fit a network, where the task's part of the configuration is the cause; else None.
+
+        Args:
+            found, expected: shapes by state-dict key.
+        """
+        return None
 
     def forward(self, model: Any, batch: Sequence[Tensor]) -> Any:
         """Run a network in training mode on a batch: the tensors that `KeepKeys` names, images first.

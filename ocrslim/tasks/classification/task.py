@@ -9,10 +9,23 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from ocrslim.errors import WeightsError
-from ocrslim.tasks.base import Counts, Distilled, Label, Losses, Operator, PostProcess, Ratio, Sample, Size, Task
+from ocrslim.tasks.base import (
+    Counts,
+    Distilled,
+    Label,
+    Losses,
+    Operator,
+    PostProcess,
+    Ratio,
+    Sample,
+    Shapes,
+    Size,
+    Task,
+)
 from ocrslim.tasks.classification.schema import CLASSIFICATION
 from ocrslim.tasks.drawing import with_caption
 from ocrslim.tasks.input_shape import InputShape, input_shape
+from ocrslim.tasks.recognition.classes import other_classes
 from ocrslim.tasks.recognition.pixels import input_size
 from ocrslim.tasks.recognition.probe import augments
 from ocrslim.utils import shortened
@@ -106,6 +119,15 @@ class Classification(Task):
 
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         return (shape[0], -1)
+
+    def weights_fault(self, found: Shapes, expected: Shapes) -> str | None:
+        numbers = other_classes(found, expected)
+        if numbers is None:
+            return None
+        return (
+            f"they tell {numbers[0]} classes apart, and the network {numbers[1]}: set Global.label_list and "
+            "Architecture.Head.class_dim as they were in their training"
+        )
 
     # scores
 

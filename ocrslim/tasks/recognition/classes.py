@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
+from ocrslim.tasks.base import Shapes
+
 _CTC, _SAR, _NRTR = "CTCLabelDecode", "SARLabelDecode", "NRTRLabelDecode"
 _BESIDE = {_SAR: 2, _NRTR: 3}  # classes of these heads beyond those of CTC, of which one is the blank
 
@@ -55,3 +57,21 @@ def _is_multi(head: Any) -> bool:
 def _losses(tree: Mapping[str, Any]) -> list[MutableMapping[str, Any]]:
     listed = (tree.get("Loss") or {}).get("loss_config_list")
     return [loss for loss in listed if isinstance(loss, MutableMapping)] if isinstance(listed, list) else []
+
+
+def other_classes(found: Shapes, expected: Shapes) -> tuple[int, int] | None:
+    """Return how many classes weights are for and how many a network has, where nothing else is different.
+
+    All sizes that depend on the number of classes, in the head alone, then differ by the same amount.
+    """
+    if found.keys() != expected.keys():
+        return None
+    pairs = []
+    for key in (key for key in expected if found[key] != expected[key]):
+        differing = [(a, b) for a, b in zip(found[key], expected[key]) if a != b]
+        if not key.startswith("head.") or len(found[key]) != len(expected[key]) or len(differing) != 1:
+            return None
+        pairs += differing
+    if len({a - b for a, b in pairs}) != 1:
+        return None
+    return min(pairs)

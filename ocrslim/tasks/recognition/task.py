@@ -20,6 +20,7 @@ from ocrslim.tasks.base import (
     PostProcess,
     Ratio,
     Sample,
+    Shapes,
     Size,
     Task,
     named_outputs,
@@ -196,6 +197,15 @@ class Recognition(Task):
         if isinstance(result, Mapping):
             result = next((result[name] for name in ("ctc", "head_out") if name in result), next(iter(result.values())))
         return result[-1] if isinstance(result, (list, tuple)) else result
+
+    def weights_fault(self, found: Shapes, expected: Shapes) -> str | None:
+        numbers = classes.other_classes(found, expected)
+        if numbers is None:
+            return None
+        return (
+            f"they tell {numbers[0]} classes apart, and the dictionary makes {numbers[1]}: name the dictionary that they "
+            "were trained with in Global.character_dict_path, and set Global.use_space_char as it was"
+        )
 
     def forward(self, model: Any, batch: Sequence[Tensor]) -> Any:
         return model(batch[0], data=list(batch[1:])) if self._takes_labels else model(batch[0])

@@ -8,7 +8,8 @@ import pytest
 
 from ocrslim.errors import ConfigError
 from ocrslim.ppocr import build_post_process
-from ocrslim.tasks.recognition.classes import fill_in
+from ocrslim.tasks import task_of
+from ocrslim.tasks.recognition.classes import fill_in, other_classes
 from ocrslim.tasks.recognition.dictionary import SPECIAL, characters_of, class_count, dictionary_file
 
 
@@ -128,3 +129,30 @@ def test_every_student_and_teacher_of_a_distillation_gets_them():
     given = {"Architecture": {"Models": models}, "PostProcess": {"name": "DistillationCTCLabelDecode"}}
     fill_in(given, 96)
     assert [part["Head"]["out_channels"] for part in models.values()] == [96, 96]
+
+
+MULTI = {"backbone.conv.weight": (16, 3, 3, 3), "head.ctc_head.fc.weight": (64, 97), "head.ctc_head.fc.bias": (97,)}
+OF_12 = {**MULTI, "head.ctc_head.fc.weight": (64, 12), "head.ctc_head.fc.bias": (12,)}
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "numbers"),
+    [
+        pytest.param(OF_12, MULTI, (12, 97), id="another-dictionary"),
+        pytest.param(
+            {**OF_12, "head.sar_head.embedding.weight": (14, 512)},
+            {**MULTI, "head.sar_head.embedding.weight": (99, 512)},
+            (12, 97),
+            id="of-two-heads",
+        ),
+        pytest.param(MULTI, MULTI, None, id="the-same"),
+        pytest.param({**OF_12, "backbone.conv.weight": (8, 3, 3, 3)}, MULTI, None, id="pruned-as-well"),
+        pytest.param({**MULTI, "head.ctc_head.fc.weight": (48, 97)}, {**MULTI, "other": (1,)}, None, id="other-keys"),
+        pytest.param({**OF_12, "head.ctc_head.fc.weight": (48, 12)}, MULTI, None, id="two-sizes"),
+    ],
+)
+def test_weights_for_another_dictionary_are_known(found, expected, numbers):
+    assert other_classes(found, expected) == numbers
+    fault = task_of("rec").weights_fault(found, expected)
+    assert (fault is None) == (numbers is None)
+    assert fault is None or "tell 12 classes apart, and the dictionary makes 97" in fault
