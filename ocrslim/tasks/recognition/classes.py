@@ -8,6 +8,7 @@ from typing import Any
 from ocrslim.tasks.base import Shapes
 
 _CTC, _SAR, _NRTR = "CTCLabelDecode", "SARLabelDecode", "NRTRLabelDecode"
+_LAST = ("fc.bias", "fc2.bias", "generator.bias", "prediction.bias")  # of the layers that tell classes apart
 _BESIDE = {_SAR: 2, _NRTR: 3}  # classes of these heads beyond those of CTC, of which one is the blank
 
 
@@ -62,12 +63,15 @@ def _losses(tree: Mapping[str, Any]) -> list[MutableMapping[str, Any]]:
 def other_classes(found: Shapes, expected: Shapes) -> tuple[int, int] | None:
     """Return how many classes weights are for and how many a network has, where nothing else is different.
 
-    All sizes that depend on the number of classes, in the head alone, then differ by the same amount.
+    All sizes that depend on the number of classes, in the head alone, then differ by the same amount; in a pruned
+    network the last bias is as it was.
     """
     if found.keys() != expected.keys():
         return None
-    pairs = []
-    for key in (key for key in expected if found[key] != expected[key]):
+    pairs, others = [], [key for key in expected if found[key] != expected[key]]
+    if not any(key.endswith(_LAST) for key in others):
+        return None
+    for key in others:
         differing = [(a, b) for a, b in zip(found[key], expected[key]) if a != b]
         if not key.startswith("head.") or len(found[key]) != len(expected[key]) or len(differing) != 1:
             return None

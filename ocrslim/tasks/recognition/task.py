@@ -203,8 +203,8 @@ class Recognition(Task):
         if numbers is None:
             return None
         return (
-            f"they tell {numbers[0]} classes apart, and the dictionary makes {numbers[1]}: name the dictionary that they "
-            "were trained with in Global.character_dict_path, and set Global.use_space_char as it was"
+            f"they tell {numbers[0]} classes apart, and the dictionary makes {numbers[1]}: name the dictionary that "
+            "they were trained with in Global.character_dict_path, and set Global.use_space_char as it was"
         )
 
     def forward(self, model: Any, batch: Sequence[Tensor]) -> Any:

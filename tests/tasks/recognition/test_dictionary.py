@@ -149,6 +149,12 @@ OF_12 = {**MULTI, "head.ctc_head.fc.weight": (64, 12), "head.ctc_head.fc.bias": 
         pytest.param({**OF_12, "backbone.conv.weight": (8, 3, 3, 3)}, MULTI, None, id="pruned-as-well"),
         pytest.param({**MULTI, "head.ctc_head.fc.weight": (48, 97)}, {**MULTI, "other": (1,)}, None, id="other-keys"),
         pytest.param({**OF_12, "head.ctc_head.fc.weight": (48, 12)}, MULTI, None, id="two-sizes"),
+        pytest.param(
+            {**MULTI, "head.ctc_encoder.norm.weight": (48,), "head.ctc_head.fc.weight": (48, 97)},
+            {**MULTI, "head.ctc_encoder.norm.weight": (64,)},
+            None,
+            id="pruned-in-the-head",
+        ),
     ],
 )
 def test_weights_for_another_dictionary_are_known(found, expected, numbers):
