@@ -51,6 +51,7 @@ setup(
         "numpy>=1.24,<2",
         "scipy>=1.12",
         "shapely>=2",
+        "rapidfuzz>=3",
         "matplotlib>=3.7",
         "pillow>=10.1",
         "psutil>=5.9",

@@ -142,7 +142,7 @@ class Colours(Task):
     def loss(self, section: Mapping[str, Any]) -> Losses:
         return lambda predictions, batch: {"loss": F.cross_entropy(predictions["logits"], batch[1])}
 
-    def distilled(self, section: Mapping[str, Any]) -> Distilled:
+    def distilled(self, section: Mapping[str, Any], model: Any = None) -> Distilled:
         return Distilled(
             "backbone",
             ("head.fc.weight", 0),

@@ -22,9 +22,12 @@ import paddle
 
 from ocrslim.config import Config
 from ocrslim.data.dataset import LabelledSet
-from ocrslim.data.image_files import ImageError, read_image
+from ocrslim.data.image_files import ImageError
+from ocrslim.data.multi_scale import Batch, multi_scale_batches
+from ocrslim.data.samples import CACHED, SampleImages, ignores_orientation
 from ocrslim.data.transforms import TransformError, build_operators, run, seeded
 from ocrslim.errors import ConfigError, DataError, TrainingError
+from ocrslim.tasks import Operator, Size
 from ocrslim.utils import launched, postponed
 
 logger = logging.getLogger(__name__)
@@ -75,7 +78,7 @@ class TrainLoader:
         self.reasons: dict[str, str] = {}
         chosen = labelled.of_epoch(config.seed, epoch)
         self._dataset = _TrainSet(config, labelled, chosen, epoch)
-        self._batches = _batches(chosen, loader, config.seed, epoch, part)[skip_batches:]
+        self._batches = _epoch_batches(config, labelled, chosen, epoch, part)[skip_batches:]
         can_fork = "fork" in multiprocessing.get_all_start_methods()
         self._workers = min(int(loader.get("num_workers", 0)), os.cpu_count() or 1) if can_fork else 0
 
@@ -102,7 +105,7 @@ class TrainLoader:
             )
 
     def _in_process(self) -> Iterator[_Batch]:
-        return (_collate([self._dataset[index] for index in batch]) for batch in self._batches)
+        return (_collate([self._dataset.item(index, batch.size) for index in batch.indices]) for batch in self._batches)
 
     def _in_workers(self) -> Iterator[_Batch]:
         # Paddle's own loader hangs now and then on Ctrl-C, and leaves its shared memory behind after kill -9
@@ -169,13 +172,19 @@ class _TrainSet:
         self._operators = operators
         self._calm = config.task.without_chance(operators)
         self._key = (config.seed, epoch)
+        self._task = config.task
+        self._sized: dict[Size, Operator] = {}
+        workers = max(1, int(config.get("Train.loader.num_workers", 0)))
+        ignore_orientation = ignores_orientation(config.get("Train.dataset.transforms"))
+        self._read = SampleImages(labelled.samples, ignore_orientation, CACHED // workers)
         self._others = max((getattr(operator, "ext_data_num", 0) for operator in operators), default=0)
         self._others_operators = operators[: config.get("Train.dataset.ext_op_transform_idx", 2)]
 
-    def __getitem__(self, index: int) -> _Item:
+    def item(self, index: int, size: Size | None = None) -> _Item:
+        """Return a sample, its image of the height and width `size` where that is not None."""
         fault, failed = "", ("", "")
         for attempt in range(ATTEMPTS + 1):
-            operators = self._operators if attempt < ATTEMPTS else self._calm
+            operators = self._sized_operators(size, calm=attempt == ATTEMPTS)
             try:
                 with seeded(operators, *self._key, index, attempt):
                     return _Item(list(run(operators, self._start(index))), attempt, failed)
@@ -195,8 +204,32 @@ class _TrainSet:
 
     def _raw(self, index: int) -> dict[str, Any]:
         sample = self._samples[index]
-        path = str(sample.path)
-        return {"img_path": path, "filename": path, "label": sample.label, "image": read_image(sample.path)}
+        choices = (sample.path, *sample.others)
+        path = choices[np.random.randint(len(choices))] if sample.others else sample.path
+        data = {"img_path": str(path), "filename": str(path), "label": sample.label}
+        return {**data, "image": self._read(sample, path)}
+
+    def _sized_operators(self, size: Size | None, calm: bool) -> list[Operator]:
+        """Return the operators, with one that makes images of a size before `KeepKeys`."""
+        operators = self._calm if calm else self._operators
+        if size is None:
+            return operators
+        if size not in self._sized:
+            self._sized[size] = self._task.resize_to(size)
+        return [*operators[:-1], self._sized[size], operators[-1]]
+
+
+def _epoch_batches(
+    config: Config, labelled: LabelledSet, chosen: Sequence[int], epoch: int, part: tuple[int, int]
+) -> list[Batch]:
+    """Return the samples of an epoch, batch by batch; as the sampler has them, where there is one."""
+    sampler = config.section("Train.sampler")
+    if not sampler:
+        loader = config.section("Train.loader")
+        return [Batch(tuple(batch)) for batch in _batches(chosen, loader, config.seed, epoch, part)]
+    sizes = [labelled.samples[index].size for index in chosen]
+    ratios = [width / height for height, width in sizes] if config.get("Train.dataset.ds_width") else None
+    return multi_scale_batches(chosen, ratios, sampler, (config.seed, epoch), part)
 
 
 def _batches(
@@ -257,10 +290,10 @@ def _start_worker(dataset: _TrainSet, stop: Any) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _work(batch: list[int]) -> _Batch:
+def _work(batch: Batch) -> _Batch:
     items = []
-    for index in batch:
+    for index in batch.indices:
         if _Worker.stop.value:
             return _Batch([])  # nobody waits for it any more
-        items.append(_Worker.dataset[index])
+        items.append(_Worker.dataset.item(index, batch.size))
     return _collate(items)

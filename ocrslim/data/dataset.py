@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,12 +17,14 @@ import numpy as np
 from ocrslim.config import Config
 from ocrslim.data.image_files import ImageError, decode_image, read_image
 from ocrslim.data.label_files import read_labels, shares
+from ocrslim.data.samples import ignores_orientation, part_size
 from ocrslim.errors import DataError
 from ocrslim.tasks import Sample, Task
 from ocrslim.utils import hash_bytes, hash_value, listed, progress_bar, shortened
 
 logger = logging.getLogger(__name__)
 
+MAX_PIXELS_OF_PART = 16_000_000  # where the image is not larger itself: corners may lie anywhere
 MAX_UNREADABLE = 0.01  # the share of images that may be left out without stopping: more would change the score
 
 
@@ -64,7 +68,7 @@ class LabelledSet:
 
     def fingerprint(self) -> str:
         """Return the SHA-256 over labels, image files and transforms, wherever the files lie."""
-        parts = [f"{s.name}\n{s.label}\n{s.digest}".encode() for s in self.samples]
+        parts = [_identity(sample).encode() for sample in self.samples]
         thinned = [hash_value(list(self.shares)).encode()] if any(share < 1 for share in self.shares) else []
         return hash_bytes(hash_value(list(self.transforms)).encode(), *thinned, *parts)
 
@@ -101,20 +105,22 @@ def scan(config: Config, mode: str) -> LabelledSet:
     dataset = config.section(f"{mode}.dataset")
     task = config.task
     samples = read_labels(dataset, mode, config.seed, task)
-    ignore_orientation = _ignores_orientation(dataset["transforms"])
+    ignore_orientation = ignores_orientation(dataset["transforms"])
     scanned, checks = [], []
-    for sample, check in _in_threads(lambda sample: _scan_image(sample, task, ignore_orientation), samples, mode):
-        scanned.append(sample)
-        checks += [] if check is None else [check]
+    for found in _in_threads(lambda group: _scan_image(group, task, ignore_orientation), _by_image(samples), mode):
+        for sample, check in found:
+            scanned.append(sample)
+            checks += [] if check is None else [check]
     readable = tuple(sample for sample in scanned if sample.digest)
     left_out = tuple(f"{shortened(sample.name, 100)}: {sample.fault}" for sample in scanned if not sample.digest)
     _require_most(mode, dataset, len(samples), left_out)
     remarks = task.remarks(mode, samples, readable, checks)
     tiny = sum(sample.tiny for sample in readable)
     empty: tuple[str, ...] = ()
-    if mode == "Train":
-        empty = tuple(sample.name for sample in readable if not sample.care)
-        readable = tuple(sample for sample in readable if sample.care)
+    if mode == "Train" or not task.scores_empty:
+        wanted = task.learnable if mode == "Train" else _counts
+        empty = tuple(sample.name for sample in readable if not wanted(sample))
+        readable = tuple(sample for sample in readable if wanted(sample))
     if not readable:
         raise DataError(
             f"{mode}.dataset.label_file_list {dataset['label_file_list']}: none of its {len(samples)} images "
@@ -128,11 +134,6 @@ def scan(config: Config, mode: str) -> LabelledSet:
     return labelled
 
 
-def _ignores_orientation(transforms: Sequence[Mapping[str, Any]]) -> bool:
-    decoding = (entry["DecodeImage"] or {} for entry in transforms if "DecodeImage" in entry)
-    return any(bool(options.get("ignore_orientation")) for options in decoding)
-
-
 def _require_most(mode: str, dataset: Mapping[str, Any], count: int, left_out: Sequence[str]) -> None:
     if len(left_out) > MAX_UNREADABLE * count:
         raise DataError(
@@ -142,21 +143,46 @@ def _require_most(mode: str, dataset: Mapping[str, Any], count: int, left_out: S
         )
 
 
-def _scan_image(sample: Sample, task: Task, ignore_orientation: bool) -> tuple[Sample, Any]:
-    """Return the sample with size and digest, or with the reason why it has none; and the check of its label."""
+def _counts(sample: Sample) -> bool:
+    return sample.care > 0
+
+
+def _identity(sample: Sample) -> str:
+    """Return what a sample is, wherever its file lies."""
+    outline = [f"{x:g} {y:g}" for x, y in sample.outline]
+    return "\n".join([sample.name, sample.label, *outline, sample.digest])
+
+
+def _by_image(samples: Iterable[Sample]) -> list[list[Sample]]:
+    """Return the samples in groups: those that follow each other and are cut out of one image are together."""
+    groups = itertools.groupby(enumerate(samples), lambda item: item[1].path if item[1].outline else item[0])
+    return [[sample for _, sample in group] for _, group in groups]
+
+
+def _scan_image(group: Sequence[Sample], task: Task, ignore_orientation: bool) -> list[tuple[Sample, Any]]:
+    """Return the samples of an image with size and digest, or why they have none; and the check of each label."""
     try:
-        data = read_image(sample.path)
-        decoded = decode_image(data, ignore_orientation)
+        contents = [read_image(path) for path in (group[0].path, *group[0].others)]
+        decoded, *_ = [decode_image(content, ignore_orientation) for content in contents]
     except ImageError as error:
-        return replace(sample, fault=str(error)), None
-    height, width = decoded.pixels.shape[:2]
-    check = task.check_label(sample, (height, width), decoded.turned)
-    return replace(sample, size=(height, width), digest=hash_bytes(data)), check
+        return [(replace(sample, fault=str(error)), None) for sample in group]
+    digest = hash_bytes(*contents)
+    found = []
+    for sample in group:
+        whole = (decoded.pixels.shape[0], decoded.pixels.shape[1])
+        check = task.check_label(sample, whole, decoded.turned)
+        size = part_size(sample.outline) if sample.outline else whole
+        if math.prod(size) > max(MAX_PIXELS_OF_PART, math.prod(whole)):
+            fault = f"a part of {size[1]}x{size[0]} pixels of an image of {whole[1]}x{whole[0]}"
+            found.append((replace(sample, fault=fault), None))
+        else:
+            found.append((replace(sample, size=size, digest=digest), check))
+    return found
 
 
 def _in_threads(
-    work: Callable[[Sample], tuple[Sample, Any]], items: list[Sample], mode: str
-) -> Iterable[tuple[Sample, Any]]:
+    work: Callable[[list[Sample]], list[tuple[Sample, Any]]], items: list[list[Sample]], mode: str
+) -> Iterable[list[tuple[Sample, Any]]]:
     found = _threads().map(work, items)  # what is left is cancelled when this generator is closed, by Ctrl-C as well
     yield from progress_bar(found, total=len(items), desc=f"{mode}: checking images", unit="img")
 

@@ -15,8 +15,10 @@ import numpy as np
 from ocrslim.config import Config
 from ocrslim.data.batching import TrainLoader, train_loader
 from ocrslim.data.dataset import LabelledSet, scan
+from ocrslim.data.image_files import ImageError
 from ocrslim.data.input_memory import Size
-from ocrslim.data.preprocess import Preprocessor, incomplete, network_input, read_content, refusal, size_for_network
+from ocrslim.data.preprocess import Preprocessor, incomplete, network_input, refusal, size_for_network
+from ocrslim.data.samples import Content, SampleImages, ignores_orientation
 from ocrslim.data.transforms import TransformError, build_operators, run
 from ocrslim.errors import DataError
 from ocrslim.tasks import Sample
@@ -70,7 +72,13 @@ class EvalSet:
             ConfigError: PaddleOCR does not know or refuses a transform.
         """
         self._samples, self._task = labelled.samples, labelled.task
-        self._operators = [operator for name, operator in build_operators(config, "Eval") if name != "KeepKeys"]
+        self._operators = self._task.evaluation_operators(build_operators(config, "Eval"))
+        transforms = config.get("Eval.dataset.transforms")
+        self._read = SampleImages(self._samples, ignores_orientation(transforms))
+        self._together: dict[Path, list[int]] = {}
+        for number, sample in enumerate(self._samples):
+            if sample.outline:
+                self._together.setdefault(sample.path, []).append(number)
         self._items: dict[int, EvalItem] = {}
         self._sizes: dict[int, int] = {}
         self._lock = threading.RLock()
@@ -94,10 +102,7 @@ class EvalSet:
             kept = self.store.get(index)
             if kept is not None:
                 return kept[0]
-            self._items[index], image = self._load(self._samples[index])
-            self._sizes[index] = image.shape[2] * image.shape[3]
-            self.store.put(index, [image])
-            return image
+            return self._load_all(index)
 
     @property
     def largest(self) -> tuple[str, Size, Size]:
@@ -113,21 +118,42 @@ class EvalSet:
                 self.image(index)
         return sum(self._sizes.values())
 
+    def _load_all(self, index: int) -> np.ndarray:
+        """Load an image, at its first time together with the others that are cut out of the same file."""
+        numbers = [index]
+        if self._samples[index].outline and index not in self._items:
+            numbers = self._together[self._samples[index].path]
+        wanted = None
+        for number in numbers:
+            self._items[number], image = self._load(self._samples[number])
+            self._sizes[number] = image.shape[2] * image.shape[3]
+            self.store.put(number, [image])
+            wanted = image if number == index else wanted
+        assert wanted is not None
+        return wanted
+
     def _load(self, sample: Sample) -> tuple[EvalItem, np.ndarray]:
-        content = read_content(sample.path)
-        if hash_bytes(content) != sample.digest:
-            raise DataError(f"{sample.path}: has changed since this run began: run the command again")
+        content = self._content(sample)
         data = {"img_path": str(sample.path), "label": self._task.encoded(sample), "image": content}
         try:
             data = run(self._operators, data)
         except TransformError as fault:
             raise refusal(sample.path, fault) from None
-        image, shape = network_input(data)
+        image, shape = network_input(data, self._task)
         try:
             target = self._task.target(data, sample)
         except KeyError as missing:
             raise incomplete(missing.args[0]) from None
         return EvalItem(sample.name, sample.path, shape, target), image
+
+    def _content(self, sample: Sample) -> Content:
+        try:
+            content = self._read(sample)
+        except ImageError as error:
+            raise DataError(f"{sample.path}: {error}; put the image there, and run the command again") from None
+        if isinstance(content, bytes) and hash_bytes(content) != sample.digest:
+            raise DataError(f"{sample.path}: has changed since this run began: run the command again")
+        return content
 
 
 def scan_evaluation(config: Config) -> LabelledSet:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ocrslim.errors import DataError
 from ocrslim.tasks import Label, Sample, Task
-from ocrslim.utils import GIB, MIB, open_regular, shortened
+from ocrslim.utils import GIB, MIB, open_regular, parse_json, shortened
 
 MAX_LINE = 16 * MIB
 MAX_BYTES = 4 * GIB
@@ -36,6 +37,10 @@ def read_labels(dataset: dict[str, Any], mode: str, seed: int, task: Task) -> li
             rows = sorted(random.Random(seed).sample(range(len(lines)), round(len(lines) * ratio)))
             lines = [lines[row] for row in rows]
         samples += _parse_lines(file, source, lines, folder, dataset.get("delimiter") or "\t", task)
+        if lines and not samples:
+            raise DataError(f"{file}: no line has {task.nothing_to_learn}")
+    if mode != "Train":  # which is scored on one image each
+        samples = [replace(sample, others=()) for sample in samples]
     if not samples:
         raise DataError(f"{mode}.dataset.ratio_list {dataset.get('ratio_list')}: leaves no image; raise it")
     return samples
@@ -110,25 +115,41 @@ def _parse_lines(
     samples, faults = [], []
     for number, line in lines:
         try:
-            name, label = _parse_line(line, delimiter, task)
+            names, labels = _parse_line(line, delimiter, task)
         except ValueError as fault:
             faults.append(f"line {number}: {fault}")
             continue
-        counts = (label.items, label.care, label.tiny)
-        samples.append(Sample(name, folder / name, label.text, *counts, f"{file}, line {number}", source))
+        path, *others = (folder / name for name in names)
+        for label in labels:
+            counts, place = (label.items, label.care, label.tiny), f"{file}, line {number}"
+            sample = Sample(names[0], path, label.text, *counts, place, source, outline=label.outline)
+            samples.append(replace(sample, others=tuple(others)) if others and not label.outline else sample)
     if faults:
         more = f" ({len(faults) - 1} more lines are broken too)" if faults[1:] else ""
         raise DataError(f"{file}, {faults[0]}; correct or remove the line{more}")
     return samples
 
 
-def _parse_line(line: str, delimiter: str, task: Task) -> tuple[str, Label]:
-    """Return the name of the image, and its label."""
+def _parse_line(line: str, delimiter: str, task: Task) -> tuple[list[str], list[Label]]:
+    """Return the names of the image, and its labels."""
     name, found, rest = line.partition(delimiter)
     if not found:
         tab = "tab" if delimiter == chr(9) else repr(delimiter)
         raise ValueError(f"no {tab} in {shortened(line)}, expected {task.label_format}")
-    label = task.parse_label(rest, delimiter)
-    if not name.strip() or "\0" in name:
+    labels = task.parse_line(rest, delimiter)
+    names = _names(name)
+    if not all(one.strip() and "\0" not in one for one in names):
         raise ValueError(f"no image name before the label, expected {task.label_format}")
-    return name, label
+    return names, labels
+
+
+def _names(text: str) -> list[str]:
+    """Return the names of images that share a label: PaddleOCR's label files may have a JSON list of them."""
+    if not text.startswith("["):
+        return [text]
+    try:
+        names = parse_json(text)
+    except ValueError:
+        return [text]
+    listed = isinstance(names, list) and names and all(isinstance(name, str) for name in names)
+    return list(names) if listed else [text]

@@ -12,10 +12,11 @@ import numpy as np
 from ocrslim.config import Config
 from ocrslim.data.image_files import ImageError, read_image
 from ocrslim.data.input_memory import NetworkMemory
+from ocrslim.data.samples import Content, SampleImages, ignores_orientation
 from ocrslim.data.stand_in_operators import DecodeImage, Resize
 from ocrslim.data.transforms import TransformError, build_operators, run
 from ocrslim.errors import ConfigError, DataError
-from ocrslim.tasks import Operator, Size
+from ocrslim.tasks import Operator, Sample, Size, Task
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,17 @@ class Prepared:
 class Preprocessor:
     """The `Eval` transforms, for images without a label."""
 
-    def __init__(self, config: Config, memory: NetworkMemory | None = None):
+    def __init__(self, config: Config, memory: NetworkMemory | None = None, samples: Sequence[Sample] = ()):
         """
         Args:
             memory: of the engine that the images are for; None where they are for none, or cut to pieces.
+            samples: all that `of_sample` will be asked for.
 
         Raises:
             ConfigError: PaddleOCR does not know or refuses a transform.
         """
-        self._memory = memory
+        self._memory, self._task = memory, config.task
+        self._read = SampleImages(samples, ignores_orientation(config.get("Eval.dataset.transforms")))
         operators = [op for name, op in build_operators(config, "Eval") if not needs_label(name)]
         self._decode = [op for op in operators if isinstance(op, DecodeImage)][:1]
         self._others = [op for op in operators if op not in self._decode]
@@ -55,7 +58,16 @@ class Preprocessor:
         Raises:
             DataError: missing, not an image, damaged, or too large for the memory there is.
         """
-        content = read_content(path)
+        return self._prepared(path, read_content(path))
+
+    def of_sample(self, sample: Sample) -> Prepared:
+        """Read the image of a sample, which may be a part of one; raises as for a path."""
+        try:
+            return self._prepared(sample.path, self._read(sample))
+        except ImageError as error:
+            raise DataError(f"{sample.path}: {error}; put the image there") from None
+
+    def _prepared(self, path: Path | str, content: Content) -> Prepared:
         try:
             data = run(self._decode, {"img_path": str(path), "image": content})
             if self._memory is not None:
@@ -64,7 +76,7 @@ class Preprocessor:
             data = run(self._others, data)
         except TransformError as fault:
             raise refusal(path, fault) from None
-        image, shape = network_input(data)
+        image, shape = network_input(data, self._task)
         return Prepared(result_of(data, "decoded"), image, shape)
 
 
@@ -92,10 +104,13 @@ def needs_label(name: str) -> bool:
     return name.endswith("LabelEncode") or name == "KeepKeys"
 
 
-def network_input(data: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def network_input(data: dict[str, Any], task: Task) -> tuple[np.ndarray, np.ndarray]:
     """Return the image with a batch axis, float32 [1, C, H, W], and what the transforms did to it."""
     image = np.ascontiguousarray(result_of(data, "image"), dtype=np.float32)[None]
-    return image, np.asarray(result_of(data, "shape"), dtype=np.float32)[None]
+    try:
+        return image, np.asarray(task.shape_of(data), dtype=np.float32)[None]
+    except KeyError as missing:
+        raise incomplete(missing.args[0]) from None
 
 
 def result_of(data: dict[str, Any], key: str) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ocrslim.data.image_files import decode_image
 from ocrslim.data.input_memory import require_memory_to_transform
 from ocrslim.tasks import Operator, Size, Task
@@ -29,7 +31,8 @@ class DecodeImage:
         self._ignore_orientation = bool(operator.ignore_orientation)
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        pixels = decode_image(data["image"], self._ignore_orientation).pixels
+        image = data["image"]  # a file's content, or the pixels of a part that was cut out of one
+        pixels = image if isinstance(image, np.ndarray) else decode_image(image, self._ignore_orientation).pixels
         data["decoded"] = pixels
         data["image"] = pixels[:, :, ::-1] if self._reversed else pixels
         return data

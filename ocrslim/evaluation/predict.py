@@ -22,7 +22,6 @@ from ocrslim.utils import atomic_file, check_writable, progress_bar, write_json
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = set(".jpg .jpeg .png .bmp .tif .tiff .webp .gif .avif .jp2 .pbm .pgm .ppm".split())
-BOXES = "boxes.json"
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,11 @@ class Predictions:
 
 
 def predict_images(engine: Engine, config: Config, images: Path, out: Path) -> Predictions:
-    """Find text in every image of the folder (or the one file) `images`.
+    """Run a network on every image of the folder (or the one file) `images`.
 
-    Writes `out/<image name>.png` with the outlines drawn, and `out/boxes.json`:
-    {image name: [[[x, y], ...] per text region, in pixels]}; pixels are those of the drawing, which is upright where
-    the configuration turns images upright. Unreadable images are left out, with a warning for each.
+    Writes `out/<image name>.png` with the prediction drawn, and `out/<Task.predictions_file>`: predictions by image
+    name. A detector's are [[[x, y], ...] per text region, in pixels]; pixels are those of the drawing, which is upright
+    where the configuration turns images upright. Unreadable images are left out, with a warning for each.
 
     Raises:
         DataError: there is no readable image.
@@ -75,8 +74,9 @@ def predict_images(engine: Engine, config: Config, images: Path, out: Path) -> P
         raise DataError(
             f"{images}: none of {len(paths)} images can be read: the lines above have the reasons; replace them"
         )
-    write_json(out / BOXES, {name: task.to_json(one) for name, one in predictions.items()})
-    return Predictions(predictions, tuple(unreadable), out / BOXES)
+    file = out / task.predictions_file
+    write_json(file, {name: task.to_json(one) for name, one in predictions.items()})
+    return Predictions(predictions, tuple(unreadable), file)
 
 
 def _image_paths(images: Path) -> list[Path]:

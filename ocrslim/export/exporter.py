@@ -131,5 +131,5 @@ def client_settings(config: Config) -> dict[str, Any]:
     return {
         "Global": {"model_name": config.get("Global.model_name") or config.task.export_name},
         "PreProcess": {"transform_ops": transforms},
-        "PostProcess": config.section("PostProcess"),
+        "PostProcess": config.task.client_post_process(config.section("PostProcess"), config.section("Global")),
     }

@@ -71,11 +71,11 @@ def calibration_inputs(config: Config, labelled: LabelledSet) -> list[np.ndarray
             f"on, expected at least {MIN_RECOVER_IMAGES}, better 40: layers refitted on fewer overfit; name more "
             "images, or set Prune.recover to false and Prune.criterion to fpgm"
         )
-    load = Preprocessor(config)
+    load = Preprocessor(config, samples=labelled.samples)
     rng = np.random.default_rng(config.seed)
     count, order = config.prune.recover_images, rng.permutation(len(labelled))
     chosen = np.resize(order, count).tolist()
-    images = (load(labelled.samples[index].path).image for index in chosen)
+    images = (load.of_sample(labelled.samples[index]).image for index in chosen)
     return [
         config.task.calibration_input(image, rng)
         for image in progress_bar(images, total=count, desc="calibration", unit="img")

@@ -160,7 +160,7 @@ class _RefitAtStart(Callback):
 def _distillation(config: Config, teacher: nn.Layer, student: nn.Layer, plan: Plan) -> Distillation | None:
     """Distillation from the unpruned network to `student`; None if `Prune.distill` has no weight above 0."""
     weights = dict(config.prune.distill)
-    fade, distilled = weights.pop("fade"), config.task.distilled(config.section("Loss"))
+    fade, distilled = weights.pop("fade"), config.task.distilled(config.section("Loss"), teacher)
     if distilled is None or not any(weights.values()):
         return None
     return Distillation(teacher, student, plan, weights, distilled, fade)

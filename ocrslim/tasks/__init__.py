@@ -7,6 +7,7 @@ from ocrslim.tasks.base import (
     Label,
     Losses,
     Operator,
+    Outline,
     PostProcess,
     Ratio,
     RefusedArguments,
@@ -18,8 +19,11 @@ from ocrslim.tasks.base import (
     task_of,
     task_types,
 )
+from ocrslim.tasks.classification import Classification
 from ocrslim.tasks.detection import NECK_STEP, SCALES, Detection
+from ocrslim.tasks.recognition import Recognition
 from ocrslim.tasks.schema import TaskSchema
+from ocrslim.tasks.sections import MultiScaleSampler
 
 __all__ = [
     "DEFAULT",
@@ -29,7 +33,9 @@ __all__ = [
     "Distilled",
     "Label",
     "Losses",
+    "MultiScaleSampler",
     "Operator",
+    "Outline",
     "PostProcess",
     "Ratio",
     "RefusedArguments",
@@ -43,4 +49,5 @@ __all__ = [
     "task_types",
 ]
 
-register(Detection())
+for task in (Detection(), Recognition(), Classification()):
+    register(task)

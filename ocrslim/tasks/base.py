@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 DEFAULT = "det"  # the value of `Architecture.model_type` where it is left out
 Size = tuple[int, int]  # height, width
 Shape = tuple[int, int, int, int]  # images, channels, height, width
+Outline = tuple[tuple[float, float], ...]
 Counts = tuple[float, ...]
+Shapes = Mapping[str, tuple[int, ...]]  # by state-dict key
 Operator = Callable[[dict[str, Any]], Any]
 Losses = Callable[[Mapping[str, Any], Sequence[Any]], dict[str, Any]]
 PostProcess = Callable[[np.ndarray, np.ndarray], Any]
@@ -46,17 +48,19 @@ class Label:
         items: things to find in the image, such as text boxes; 1 where the image as a whole has a label.
         care: items that count; the others are "don't care".
         tiny: items too small to count.
+        outline: corners (x, y) in pixels of the part of the image that the label is of; empty for the whole image.
     """
 
     text: str
     items: int = 1
     care: int = 1
     tiny: int = 0
+    outline: Outline = ()
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image and its label.
+    """One image, or a part of one, and its label.
 
     Attributes:
         name: as the label file has it.
@@ -65,9 +69,11 @@ class Sample:
         items, care, tiny: as in `Label`.
         place: label file and line, for messages.
         source: index of the label file.
-        size: height and width as decoded, in pixels; (0, 0) until the image has been scanned.
+        size: height and width as decoded, in pixels, of the part where it is one; (0, 0) until the image was scanned.
         digest: SHA-256 of the image file; empty until it has been scanned, or where it cannot be read.
         fault: why the image cannot be read; empty where it can.
+        outline: as in `Label`.
+        others: further images with the same label; a training takes one of them, or `path`, by chance.
     """
 
     name: str
@@ -81,6 +87,8 @@ class Sample:
     size: Size = (0, 0)
     digest: str = ""
     fault: str = ""
+    outline: Outline = ()
+    others: tuple[Path, ...] = ()
 
 
 class Ratio(NamedTuple):
@@ -101,8 +109,9 @@ class Distilled:
     """The parts of a distillation.
 
     Attributes:
-        features: name of the layer whose output is compared, such as "neck".
+        features: name of the layer whose output is compared, such as "neck"; empty for what the reader's layer takes.
         reader: parameter and axis that read the channels of that output: a plan that cuts the output names them.
+            Channels are the second axis of the features, but the last one of what a linear layer takes.
         loss: of the student's and the teacher's predictions, a scalar.
         factor: of that loss, so that with a weight of 1 it counts as much as its like in the loss by labels.
     """
@@ -132,6 +141,8 @@ class Task(ABC):
         nothing_to_learn: what an image without anything to learn lacks, for messages.
         unlabelled: what is missing where there is nothing to score, for messages.
         smaller_input: how to make inputs smaller, for messages.
+        scores_empty: whether images without anything that counts take part in an evaluation.
+        predictions_file: name of the file that predictions for people are written to.
     """
 
     model_type: ClassVar[str]
@@ -149,6 +160,8 @@ class Task(ABC):
     nothing_to_learn: ClassVar[str] = "a label"
     unlabelled: ClassVar[str] = "no label"
     smaller_input: ClassVar[str] = "use smaller images"
+    scores_empty: ClassVar[bool] = True
+    predictions_file: ClassVar[str] = "boxes.json"
 
     @property
     def main_indicator(self) -> str:
@@ -190,6 +203,14 @@ class Task(ABC):
             ValueError: it is no label; the message says what is wrong.
         """
 
+    def parse_line(self, text: str, delimiter: str) -> list[Label]:
+        """Read what follows the image's name, where it may hold labels of several parts of the image.
+
+        Raises:
+            ValueError: as `parse_label`.
+        """
+        return [self.parse_label(text, delimiter)]
+
     def encoded(self, sample: Sample) -> Any:
         """Return the label of a sample as the data set's first operators take it."""
         return sample.label
@@ -206,6 +227,10 @@ class Task(ABC):
             turned: whether decoding exchanged height and width.
         """
         return None
+
+    def learnable(self, sample: Sample) -> bool:
+        """Tell whether a training can learn something from a sample."""
+        return bool(sample.care)
 
     def remarks(
         self, mode: str, samples: Sequence[Sample], readable: Sequence[Sample], checks: Iterable[Any]
@@ -261,6 +286,26 @@ class Task(ABC):
         """Return the operators of a training in the order in which they run."""
         return [operator for _, operator in named]
 
+    def evaluation_operators(self, named: Sequence[tuple[str, Operator]]) -> list[Operator]:
+        """Return the operators of an evaluation in the order in which they run; they keep all results."""
+        return [operator for name, operator in named if name != "KeepKeys"]
+
+    def shape_of(self, data: Mapping[str, Any]) -> Any:
+        """Return what the transforms did to an image, as the post-processing takes it.
+
+        Raises:
+            KeyError: the transforms do not say.
+        """
+        return data["shape"]
+
+    def resize_to(self, size: Size) -> Operator:
+        """Return the operator that gives images the height and width that a sampler of several sizes asks for.
+
+        Raises:
+            ConfigError: the task's images are not resized like that.
+        """
+        raise ConfigError(f"Train.sampler: {self.title} has none that changes the size of images: leave it out")
+
     def without_chance(self, operators: Sequence[Operator]) -> list[Operator]:
         """Return the same operators without augmentation and cropping, for a sample that no crop succeeds on."""
         return list(operators)
@@ -278,6 +323,14 @@ class Task(ABC):
     def output(self, result: Any) -> Any:
         """Return the output that an exported model returns, of what the network returns."""
         return result
+
+    def weights_fault(self, found: Shapes, expected: Shapes) -> str | None:
+        """Say why weights do not fit a network, where the task's part of the configuration is the cause; else None.
+
+        Args:
+            found, expected: shapes by state-dict key.
+        """
+        return None
 
     def forward(self, model: Any, batch: Sequence[Tensor]) -> Any:
         """Run a network in training mode on a batch: the tensors that `KeepKeys` names, images first.
@@ -314,6 +367,14 @@ class Task(ABC):
         Raises:
             AssertionError, TypeError, ValueError: it refuses its arguments.
         """
+
+    def client_post_process(self, section: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the section `PostProcess` of the `inference.yml` of an export, by which PaddleOCR 3 decodes.
+
+        Args:
+            section, settings: as for `post_process`.
+        """
+        return dict(section)
 
     @abstractmethod
     def count(self, prediction: Any, target: Any) -> Counts:
@@ -362,11 +423,12 @@ class Task(ABC):
         `loss` is the sum; a batch has the tensors that `KeepKeys` names.
         """
 
-    def distilled(self, section: Mapping[str, Any]) -> Distilled | None:
+    def distilled(self, section: Mapping[str, Any], model: Any = None) -> Distilled | None:
         """Return the parts of the distillation; None without one.
 
         Args:
             section: the section `Loss`.
+            model: the network; its layers decide which features there are.
         """
         return None
 

@@ -11,7 +11,7 @@ annealing): it leads a pruned network back to what it was, and would then hold i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import paddle
@@ -68,8 +68,7 @@ class Distillation:
 
     def __enter__(self) -> Distillation:
         if self.weights[FEATURES]:
-            layer = _layer(self._student, self._distilled.features)
-            self._hook = layer.register_forward_post_hook(self._remember)
+            self._hook = _watch(self._student, self._distilled, self._remember)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -77,7 +76,7 @@ class Distillation:
             self._hook.remove()
         self._hook = self._features = None
 
-    def _remember(self, layer: nn.Layer, _: Any, features: Tensor) -> None:
+    def _remember(self, layer: nn.Layer, features: Tensor) -> None:
         if layer.training:  # an evaluation's features would only take room
             self._features = features
 
@@ -109,8 +108,7 @@ class Distillation:
     def _ask_teacher(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
         """Run the teacher; return its predictions and features."""
         seen: list[Tensor] = []
-        layer = _layer(self._teacher, self._distilled.features)
-        hook = layer.register_forward_post_hook(lambda _, __, features: seen.append(features))
+        hook = _watch(self._teacher, self._distilled, lambda _, features: seen.append(features))
         try:
             with paddle.no_grad():
                 result = self._teacher(images)
@@ -120,19 +118,27 @@ class Distillation:
 
     def _feature_loss(self, own: Tensor, features: Tensor) -> Tensor:
         if self._kept is not None:
-            features = paddle.index_select(features, self._kept, axis=1)
+            axis = channel_axis(self._distilled, features)
+            features = paddle.index_select(features, self._kept, axis=axis)
         if own.shape != features.shape:
             raise _mismatch(
-                f"{self._distilled.features} gives {own.shape}, "
+                f"{_place(self._distilled)} gives {own.shape}, "
                 f"the part of the teacher's that the plan leaves {features.shape}"
             )
         return feature_loss(own, features)
 
 
 def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Compute the squared distance of feature maps [N, C, H, W] over the teacher's squares; the mean over images."""
-    distance = (student - teacher).square().sum(axis=[1, 2, 3])
-    return (distance / (teacher.square().sum(axis=[1, 2, 3]) + _EPS)).mean()
+    """Compute the squared distance of features [N, ...] over the teacher's squares; the mean over images."""
+    axes = list(range(1, teacher.ndim))
+    distance = (student - teacher).square().sum(axis=axes)
+    return (distance / (teacher.square().sum(axis=axes) + _EPS)).mean()
+
+
+def channel_axis(distilled: Distilled, features: Tensor) -> int:
+    """Return the axis of the channels: the second one, but the last one of what a linear layer reads."""
+    is_linear = distilled.reader[1] == 0  # its weight is [in, out], a convolution's [out, in, kh, kw]
+    return features.ndim - 1 if is_linear and not distilled.features else 1
 
 
 def kept_features(plan: Plan | None, distilled: Distilled) -> Tensor | None:
@@ -142,9 +148,17 @@ def kept_features(plan: Plan | None, distilled: Distilled) -> Tensor | None:
     return paddle.to_tensor(cuts[reader], dtype="int64") if reader in cuts else None
 
 
-def _layer(model: nn.Layer, name: str) -> nn.Layer:
-    """Return the layer of that name, such as "neck"."""
-    return dict(model.named_sublayers())[name]
+def _watch(model: nn.Layer, distilled: Distilled, seen: Callable[[nn.Layer, Tensor], None]) -> Any:
+    """Call `seen` with the compared features whenever `model` runs, until the hook that is returned is removed."""
+    layers = dict(model.named_sublayers())
+    if distilled.features:
+        return layers[distilled.features].register_forward_post_hook(lambda layer, _, found: seen(layer, found))
+    reader = layers[distilled.reader[0].rpartition(".")[0]]
+    return reader.register_forward_pre_hook(lambda layer, given: seen(layer, given[0]))
+
+
+def _place(distilled: Distilled) -> str:
+    return distilled.features or f"what {distilled.reader[0]} reads"
 
 
 def _check_same(teacher: nn.Layer, student: nn.Layer) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from shipped import shipped
 
 from ocrslim.config import yaml_reader as yamlfile
 from ocrslim.config.config import PruneOptions, load_config
@@ -85,7 +86,7 @@ def problem(path: Path, *overrides: str) -> str:
 # Shipped files
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", shipped())
 def test_every_shipped_config_loads_and_opens_with_its_three_commands(path):
     config = load_config(path, ["Global.pretrain_weights=x", "Global.test_batch_size_per_card=1"])
     config.require("Global", "Architecture", "Loss", "Optimizer", "PostProcess", "Metric", "Train", "Eval", "Prune")
@@ -137,7 +138,7 @@ def test_anchored_values_are_independent_copies(write):
     assert later.get("Train.dataset.transforms.MakeShrinkMap.total_epoch") == 7  # as in PaddleOCR
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", shipped())
 def test_a_saved_config_loads_back_to_the_same_tree(path, tmp_path):
     config = load_config(path, ["Optimizer.lr.learning_rate=1e-5", "Prune.align=8", "Prune.skip=[conv1*, 'neck.*']"])
     config.save(tmp_path / "saved.yml")
@@ -315,7 +316,7 @@ def test_sizes_of_evaluation_batches_are_accepted_though_images_are_evaluated_on
         "Global.seed=-1",
         "Global.pretrain_weights=3",
         "Global.save_model_dir=' '",
-        "Architecture.model_type=rec",
+        "Architecture.model_type=sr",
         "Architecture.algorithm=EAST",
         "Architecture.Transform={name: TPS}",
         "Architecture.Backbone.name=ResNat",

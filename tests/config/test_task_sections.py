@@ -85,7 +85,7 @@ def test_a_configuration_of_another_task_is_read_by_its_schema(config):
     [
         ("Architecture.classes=1", "found 1, expected two classes or more"),
         ("Architecture.Backbone={name: MobileNetV3}", "unknown key"),
-        ("Architecture.model_type=ocr", "found 'ocr', expected one of det, cls"),
+        ("Architecture.model_type=ocr", "found 'ocr', expected one of det, rec, cls"),
         ("Loss.name=DBLoss", "Loss.name=DBLoss: found 'DBLoss', expected ClsLoss"),
         ("Train.dataset.transforms=[{DecodeImage: }]", "unknown transform 'DecodeImage': expected one of Turn"),
         ("Train.dataset.transforms.Turn.by=up", "expected one of left, right"),

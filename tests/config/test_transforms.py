@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from shipped import shipped
 from small_dataset import EVAL, TRAIN
 
 from ocrslim.config.config import load_config
@@ -56,7 +57,7 @@ def test_the_usual_lists_are_complete(tmp_path, mode):
     assert loaded(tmp_path, mode, OF[mode]).get(f"{mode}.dataset.transforms")
 
 
-@pytest.mark.parametrize("path", sorted((REPO / "configs").rglob("*.yml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", shipped())
 def test_every_shipped_list_is_complete(path):
     load_config(path).require("Train", "Eval")
 

@@ -43,9 +43,7 @@ def test_memory_has_a_limit_and_does_not_change_the_images(filled, monkeypatch, 
     labelled, one = scan(filled.config(), "Eval"), 64 * 96 * 3 * 4
     whole = EvalSet(labelled, filled.config())
     decoded = []
-    monkeypatch.setattr(
-        "ocrslim.data.preprocess.read_image", lambda path: decoded.append(path.name) or path.read_bytes()
-    )
+    monkeypatch.setattr("ocrslim.data.samples.read_image", lambda path: decoded.append(path.name) or path.read_bytes())
     small = EvalSet(labelled, filled.config(), memory=3 * one, folder=filled.folder if spilled else None)
     for _ in range(2):
         for index in range(7):
@@ -67,9 +65,7 @@ def test_the_pixels_are_those_of_all_images_as_the_network_takes_them(filled):
 
 def test_threads_that_want_the_same_image_decode_it_once(filled, monkeypatch):
     labelled, decoded = scan(filled.config(), "Eval"), []
-    monkeypatch.setattr(
-        "ocrslim.data.preprocess.read_image", lambda path: decoded.append(path.name) or path.read_bytes()
-    )
+    monkeypatch.setattr("ocrslim.data.samples.read_image", lambda path: decoded.append(path.name) or path.read_bytes())
     images = EvalSet(labelled, filled.config())
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(images.image, [index for index in range(7) for _ in range(4)]))

@@ -100,12 +100,12 @@ def test_its_configuration_is_checked_by_its_own_schema(config):
 
 
 def test_detection_has_not_changed(known):
-    assert set(task_types()) == {"det", "colour"}
+    assert set(task_types()) == {"det", "rec", "cls", "colour"}
     detection = task_of("det")
     assert detection.main_indicator == "hmean" and detection.nominal_shape == (1, 3, 736, 1280)
     assert detection.scores([(2, 4, 1)]) == pytest.approx({"precision": 0.25, "recall": 0.5, "hmean": 1 / 3})
-    with pytest.raises(ConfigError, match="'rec' is not supported: expected 'det' or 'colour'"):
-        task_of("rec")
+    with pytest.raises(ConfigError, match="'sr' is not supported: expected 'det' or 'rec' or 'cls' or 'colour'"):
+        task_of("sr")
 
 
 def test_scores_follow_from_counts(known):

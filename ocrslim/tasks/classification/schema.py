@@ -1,0 +1,48 @@
+"""The configuration of classifiers; networks and losses are PaddleOCR's, which checks their arguments."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from ocrslim.schema import ABSENT, OpenSection, Section, Text
+from ocrslim.tasks.input_shape import RESIZES
+from ocrslim.tasks.schema import TaskSchema
+from ocrslim.tasks.sections import DecodeImage, KeepKeys, Part, ResizeImg
+
+_BY_NAME = Field(discriminator="name")
+_NEEDED = ("DecodeImage", "ClsLabelEncode", "KeepKeys")
+
+
+class Architecture(OpenSection):
+    model_type: Literal["cls"]
+    algorithm: Text = ABSENT
+
+
+class ClsMetric(Section):
+    name: Literal["ClsMetric"]
+    main_indicator: Literal["acc"] = ABSENT
+
+
+def dataset_faults(dataset: Mapping[str, Any], mode: str) -> list[tuple[str, str]]:
+    """Name what keeps a data set from being learnt from or scored: (its key, the fault)."""
+    named = [(str(name), options or {}) for entry in dataset.get("transforms") or [] for name, options in entry.items()]
+    names = [name for name, _ in named]
+    faults = [f"{name} is missing" for name in _NEEDED if name not in names]
+    if not any(name in RESIZES for name in names):
+        faults.append("nothing brings the images to one size: ClsResizeImg is missing")
+    kept = dict(named).get("KeepKeys", {}).get("keep_keys")
+    if not faults and kept != ["image", "label"]:
+        faults.append(f"KeepKeys.keep_keys: found {kept}, expected ['image', 'label'], in this order")
+    return [("transforms", f"{fault}; compare with a file in configs/cls") for fault in faults]
+
+
+CLASSIFICATION = TaskSchema(
+    architecture=Architecture,
+    loss=Part,
+    post_process=Part,
+    metric=Annotated[ClsMetric, _BY_NAME],
+    transforms={"DecodeImage": DecodeImage, "ClsResizeImg": ResizeImg, "KeepKeys": KeepKeys},
+    dataset_faults=dataset_faults,
+    open=True,
+)

@@ -1,0 +1,209 @@
+"""Classification as a task: an image in, one of a few classes out; PaddleOCR's text line orientation is one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from ocrslim.errors import WeightsError
+from ocrslim.tasks.base import (
+    Counts,
+    Distilled,
+    Label,
+    Losses,
+    Operator,
+    PostProcess,
+    Ratio,
+    Sample,
+    Shapes,
+    Size,
+    Task,
+)
+from ocrslim.tasks.classification.schema import CLASSIFICATION
+from ocrslim.tasks.drawing import with_caption
+from ocrslim.tasks.input_shape import InputShape, input_shape
+from ocrslim.tasks.recognition.classes import other_classes
+from ocrslim.tasks.recognition.pixels import input_size
+from ocrslim.tasks.recognition.probe import augments
+from ocrslim.utils import shortened
+
+if TYPE_CHECKING:
+    from paddle import Tensor
+
+_USUAL = InputShape(3, 48, 192)
+_CLASSES = ("0", "180")  # of PaddleOCR's classifier of text lines, where no `label_list` is set
+_READER = "head.fc"  # PaddleOCR's `ClsHead`: pooled features to classes
+
+
+class Verdict(NamedTuple):
+    """The class of an image, and how sure the network is of it (0..1)."""
+
+    name: str
+    score: float
+
+
+class Classification(Task):
+    """Classifiers of images, such as of text lines that stand on their head."""
+
+    model_type = "cls"
+    title = "image classification"
+    schema = CLASSIFICATION
+    nominal_shape = _USUAL.nominal
+    probe_shape = _USUAL.probe
+    free_shape = _USUAL.variable
+    export_name = "PP-LCNet_x0_25_textline_ori"
+    metrics: ClassVar[Mapping[str, Ratio]] = {"acc": Ratio(1, 0, 1)}
+    label_format = "NAME<TAB>CLASS"
+    nothing_to_learn = "a class"
+    unlabelled = "no class for {images} images"
+    predictions_file = "classes.json"
+
+    def __init__(self) -> None:
+        self._shape = _USUAL
+        self._classes: tuple[str, ...] = _CLASSES
+
+    def configured(self, tree: Mapping[str, Any]) -> Classification:
+        task = copy.copy(self)
+        task._shape = input_shape(tree, _USUAL)
+        task.nominal_shape, task.probe_shape = task._shape.nominal, task._shape.probe
+        task.free_shape = task._shape.variable
+        task._classes = _classes_of(tree)
+        return task
+
+    def complete(self, tree: dict[str, Any]) -> list[str]:
+        head = (tree.get("Architecture") or {}).get("Head")
+        outputs = head.get("class_dim") if isinstance(head, Mapping) else None
+        names = _classes_of(tree)
+        if outputs is None or outputs == len(names):
+            return []
+        return [
+            f"Architecture.Head.class_dim: found {outputs}, but there are {len(names)} classes ({', '.join(names)}): "
+            "set Global.label_list to the classes of the network"
+        ]
+
+    # labels and images
+
+    def parse_label(self, text: str, delimiter: str) -> Label:
+        name = text.split(delimiter)[0].strip()
+        if name not in self._classes:
+            raise ValueError(f"{shortened(name)!r} is no class, expected one of {', '.join(self._classes)}")
+        return Label(name)
+
+    def target(self, data: Mapping[str, Any], sample: Sample) -> str:
+        return sample.label
+
+    def describe(self, samples: Sequence[Sample]) -> str:
+        names = [sample.label for sample in samples]
+        return ", ".join(f"{names.count(name)} of class {name}" for name in self._classes)
+
+    def build_operator(self, name: str, arguments: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Operator:
+        return super().build_operator(name, arguments, {**settings, "label_list": list(self._classes)})
+
+    def resized(self, operator: Operator, size: Size) -> Size | None:
+        return input_size(operator, size)
+
+    def shape_of(self, data: Mapping[str, Any]) -> Any:
+        return np.array(data["decoded"].shape[:2])
+
+    def without_chance(self, operators: Sequence[Operator]) -> list[Operator]:
+        return [operator for operator in operators if not augments(type(operator).__name__)]
+
+    # network
+
+    def output(self, result: Any) -> Any:
+        """Return the probabilities, [N, classes]."""
+        return next(iter(result.values())) if isinstance(result, Mapping) else result
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return (shape[0], -1)
+
+    def weights_fault(self, found: Shapes, expected: Shapes) -> str | None:
+        numbers = other_classes(found, expected)
+        if numbers is None:
+            return None
+        return (
+            f"they tell {numbers[0]} classes apart, and the network {numbers[1]}: set Global.label_list and "
+            "Architecture.Head.class_dim as they were in their training"
+        )
+
+    # scores
+
+    def post_process(self, section: Mapping[str, Any], settings: Mapping[str, Any]) -> PostProcess:
+        """PaddleOCR's: probabilities, float32 [1, classes], to a `Verdict`."""
+        from ocrslim.ppocr import build_post_process
+
+        given = {**settings, "label_list": list(self._classes)}
+        decode: Any = build_post_process(dict(section), given)
+
+        def run(output: np.ndarray, shape: np.ndarray) -> Verdict:
+            if output.shape[-1] != len(self._classes):
+                raise WeightsError(
+                    f"the network tells {output.shape[-1]} classes apart, and there are {len(self._classes)} names "
+                    f"({', '.join(self._classes)}): set Global.label_list to the classes of the network"
+                )
+            ((name, score),) = decode(output)
+            return Verdict(str(name), float(score))
+
+        return run
+
+    def client_post_process(self, section: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the section with the names of the classes."""
+        return {**section, "label_list": list(self._classes)}
+
+    def count(self, prediction: Verdict, target: str) -> Counts:
+        return (1, 1, int(prediction.name == target))
+
+    # predictions for people
+
+    def to_json(self, prediction: Verdict) -> dict[str, Any]:
+        """{"class": ..., "score": 0..1}."""
+        return {"class": prediction.name, "score": round(prediction.score, 4)}
+
+    def draw(self, pixels: np.ndarray, prediction: Verdict) -> np.ndarray:
+        """Write the class under the image."""
+        return with_caption(pixels, f"{prediction.name}  {prediction.score:.2f}")
+
+    def describe_predictions(self, predictions: Sequence[Verdict]) -> str:
+        names = [one.name for one in predictions]
+        return ", ".join(f"{names.count(name)} of class {name}" for name in self._classes)
+
+    # training
+
+    def loss(self, section: Mapping[str, Any]) -> Losses:
+        """Return the cross entropy, which is PaddleOCR's `ClsLoss`; other losses are PaddleOCR's own code."""
+        if section.get("name") != "ClsLoss":
+            from ocrslim.ppocr import build_loss
+
+            loss = build_loss(section)
+            return lambda predictions, batch: dict(loss(self.output(predictions), list(batch)))
+        import paddle.nn.functional as F
+
+        return lambda predictions, batch: {
+            "loss": F.cross_entropy(self.output(predictions), batch[1].astype("int64"), reduction="mean")
+        }
+
+    def distilled(self, section: Mapping[str, Any], model: Any = None) -> Distilled | None:
+        """Return the probabilities and the features that the last layer reads; None for a network without that one."""
+        from paddle import nn
+
+        layer = dict(model.named_sublayers()).get(_READER) if model is not None else None
+        return Distilled("", (f"{_READER}.weight", 0), self._divergence) if isinstance(layer, nn.Linear) else None
+
+    def _divergence(self, student: Mapping[str, Any], teacher: Mapping[str, Any]) -> Tensor:
+        import paddle.nn.functional as F
+
+        logits = F.log_softmax(self.output(student), axis=-1)
+        return F.kl_div(logits, self.output(teacher), reduction="batchmean")
+
+
+def _classes_of(tree: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the classes: `Global.label_list`, or of the encoder, or of the post-processing."""
+    holders = [tree.get("Global"), tree.get("PostProcess")]
+    for mode in ("Train", "Eval"):
+        dataset = (tree.get(mode) or {}).get("dataset") or {}
+        holders += [entry.get("ClsLabelEncode") for entry in dataset.get("transforms") or []]
+    found = [holder["label_list"] for holder in holders if isinstance(holder, Mapping) and holder.get("label_list")]
+    return tuple(str(name) for name in found[0]) if found else _CLASSES

@@ -1,0 +1,5 @@
+"""Text recognition."""
+
+from ocrslim.tasks.recognition.task import Reading, Recognition
+
+__all__ = ["Reading", "Recognition"]

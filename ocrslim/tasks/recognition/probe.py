@@ -1,0 +1,58 @@
+"""Labels to trace a network with as it trains: those of one drawn image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ocrslim.tasks.base import Operator
+
+_LETTERS = 4
+
+
+def probe_text(characters: Sequence[str]) -> str:
+    """Return a short text of a dictionary's first characters."""
+    visible = [letter for letter in characters if letter.strip()]
+    return "".join((visible or list(characters))[:_LETTERS])
+
+
+def labels_of(
+    text: str,
+    transforms: Sequence[Mapping[str, Any]],
+    build: Callable[[str, Mapping[str, Any]], Operator],
+    size: Operator | None,
+) -> list[np.ndarray]:
+    """Return what the transforms of a training give beside the image, with a batch axis.
+
+    Args:
+        text: the label.
+        transforms: of `Train`; they end with `KeepKeys`. Those that augment images are left out.
+        build: makes an operator of a name and its arguments.
+        size: gives the image its size, where the sampler does so and not the transforms.
+    """
+    named = [(name, options or {}) for entry in transforms for name, options in entry.items()]
+    operators = [build(name, options) for name, options in named if not augments(name)]
+    if size is not None:
+        operators.insert(-1, size)
+    data: Any = {"image": _drawn(text), "label": text, "ext_data": [], "img_path": "", "filename": ""}
+    for operator in operators:
+        data = operator(data)
+        if data is None:
+            raise ValueError(f"{type(operator).__name__} takes no text {text!r}")
+    return [np.stack([np.asarray(value)]) for value in data[1:]]
+
+
+def augments(name: str) -> bool:
+    """Tell whether a transform of PaddleOCR changes images by chance."""
+    return name.endswith(("Aug", "Augment", "DataAugmentation"))
+
+
+def _drawn(text: str) -> bytes:
+    """Return a PNG of dark text on white, as high as a line of print."""
+    import cv2
+
+    pixels = np.full((48, 32 * max(3, len(text)), 3), 255, np.uint8)
+    cv2.putText(pixels, text, (6, 36), cv2.FONT_HERSHEY_SIMPLEX, 1.0, (0, 0, 0), 2)  # what it cannot draw becomes "?"
+    return cv2.imencode(".png", pixels)[1].tobytes()

@@ -1,0 +1,321 @@
+"""Text recognition as a task: an image of a line in, probabilities of characters by steps out, a text in the end."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from ocrslim.errors import ConfigError, WeightsError
+from ocrslim.tasks.base import (
+    Counts,
+    Distilled,
+    Label,
+    Losses,
+    Operator,
+    PostProcess,
+    Ratio,
+    Sample,
+    Shapes,
+    Size,
+    Task,
+    named_outputs,
+)
+from ocrslim.tasks.drawing import with_caption
+from ocrslim.tasks.input_shape import InputShape, input_shape
+from ocrslim.tasks.recognition import classes, label_faults, labels
+from ocrslim.tasks.recognition.dictionary import characters_of, class_count, resolved
+from ocrslim.tasks.recognition.metric import TextCounts, TextMetric
+from ocrslim.tasks.recognition.pixels import calibrated, input_size
+from ocrslim.tasks.recognition.probe import augments, labels_of, probe_text
+from ocrslim.tasks.recognition.schema import RECOGNITION
+from ocrslim.tasks.recognition.text_code import TextCode, TextDecoder, TextEncoder, encoder_entry
+
+if TYPE_CHECKING:
+    from paddle import Tensor
+
+_USUAL = InputShape(3, 48, 320, free=True)
+_PART = 160  # pixels of width
+# Algorithms whose networks take the labels in training: PaddleOCR's tools/program.py has this list.
+_TAKES_LABELS = frozenset(
+    "SRN NRTR SAR SEED SVTR SVTR_LCNet SPIN VisionLAN RobustScanner RFL SATRN SVTR_HGNet ParseQ CPPD".split()
+)
+
+
+class Reading(NamedTuple):
+    """A text that was read, and how sure the network is of it (0..1)."""
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What the task takes from a configuration.
+
+    Attributes:
+        settings: the section `Global`.
+        post_process: the section.
+        encoders: the encoder of labels by mode, name and arguments.
+        key: of the label that the decoder takes.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    post_process: Mapping[str, Any] = field(default_factory=dict)
+    encoders: Mapping[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+    key: str = "label"
+
+    @property
+    def decoder(self) -> str:
+        return str(self.post_process.get("name", ""))
+
+
+class Recognition(Task):
+    """Recognisers of all kinds that give one text for an image."""
+
+    model_type = "rec"
+    title = "text recognition"
+    schema = RECOGNITION
+    nominal_shape = _USUAL.nominal
+    probe_shape = _USUAL.probe
+    free_shape = _USUAL.variable
+    training_only = ("head.sar_head.", "head.gtc_head.", "head.before_gtc.")  # of MultiHead
+    export_name = "PP-OCRv4_mobile_rec"
+    metrics: ClassVar[Mapping[str, Ratio]] = {"acc": Ratio(1, 0, 1, 2), "norm_edit_dis": Ratio(1, 0, 1, 3)}
+    count_names = ("gt", "pred", "matched", "similarity")
+    label_format = labels.FORMAT
+    nothing_to_learn = (
+        "a text to learn (all are empty, '###', in boxes that are too small, or longer than Global.max_text_length)"
+    )
+    unlabelled = "no text in {images} images"
+    smaller_input = "cut the image to single lines of text"
+    scores_empty = False
+    predictions_file = "texts.json"
+
+    def __init__(self) -> None:
+        self._shape, self._metric, self._set = _USUAL, TextMetric(), _Setting()
+        self._takes_labels = False
+
+    # configuration
+
+    def complete(self, tree: dict[str, Any]) -> list[str]:
+        if not tree.get("Architecture") or not tree.get("PostProcess"):
+            return []
+        try:
+            classes.fill_in(tree, class_count(tree.get("Global") or {}, str(tree["PostProcess"]["name"])))
+        except ConfigError as error:
+            return error.problems
+        return []
+
+    def configured(self, tree: Mapping[str, Any]) -> Recognition:
+        task = copy.copy(self)
+        task._shape = input_shape(tree, _USUAL)
+        task.nominal_shape, task.probe_shape = task._shape.nominal, task._shape.probe
+        task.free_shape = task._shape.variable
+        metric = tree.get("Metric") or {}
+        task._metric = TextMetric(metric.get("ignore_space", True), metric.get("is_filter", False))
+        task._takes_labels = (tree.get("Architecture") or {}).get("algorithm") in _TAKES_LABELS
+        task._set = _setting(tree)
+        return task
+
+    # labels and images
+
+    def parse_label(self, text: str, delimiter: str) -> Label:
+        return labels.parse_text(text.split(delimiter)[0])
+
+    def parse_line(self, text: str, delimiter: str) -> list[Label]:
+        return labels.parse_line(text.split(delimiter)[0])
+
+    def target(self, data: Mapping[str, Any], sample: Sample) -> str:
+        """Return the text that a network without a fault would read."""
+        return self._code(sample.label)
+
+    def check_label(self, sample: Sample, size: Size, turned: bool) -> label_faults.LabelCheck:
+        return label_faults.check_label(sample, size, turned, self._known, self.learnable)
+
+    def learnable(self, sample: Sample) -> bool:
+        encoder = self._encoder("Train")
+        return bool(sample.care) and (encoder is None or encoder.takes(sample.label))
+
+    def remarks(
+        self,
+        mode: str,
+        samples: Sequence[Sample],
+        readable: Sequence[Sample],
+        checks: Iterable[label_faults.LabelCheck],
+    ) -> list[str]:
+        settings = self._set.settings
+        dictionary = str(settings.get("character_dict_path") or "PaddleOCR's digits and letters")
+        return label_faults.remarks(mode, dictionary, int(settings.get("max_text_length") or 25), checks)
+
+    def describe(self, samples: Sequence[Sample]) -> str:
+        return f"{sum(sample.care for sample in samples)} texts"
+
+    def describe_tiny(self, count: int) -> str:
+        boxes = "box" if count == 1 else "boxes"
+        return f"left out: {count} {boxes} with a side under 3 pixels"
+
+    # transforms
+
+    def build_operator(self, name: str, arguments: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Operator:
+        return super().build_operator(name, arguments, resolved(settings))
+
+    def resized(self, operator: Operator, size: Size) -> Size | None:
+        return input_size(operator, size)
+
+    def evaluation_operators(self, named: Sequence[tuple[str, Operator]]) -> list[Operator]:
+        """Return the operators without the encoder, which gives up long texts; `target` encodes them."""
+        return [one for name, one in named if name != "KeepKeys" and not name.endswith("LabelEncode")]
+
+    def shape_of(self, data: Mapping[str, Any]) -> Any:
+        return np.array(data["decoded"].shape[:2])
+
+    def resize_to(self, size: Size) -> Operator:
+        from ocrslim.ppocr import imaug
+
+        return imaug.RecResizeImg(image_shape=[3, *size])
+
+    def without_chance(self, operators: Sequence[Operator]) -> list[Operator]:
+        return [operator for operator in operators if not augments(type(operator).__name__)]
+
+    def calibration_input(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Return the line at the usual width: padded on the right, or cut between two characters."""
+        return calibrated(image, self._shape.width)
+
+    def part(self, image: np.ndarray, item: Any) -> np.ndarray:
+        """Return the beginning of a line; the whole of it where the network takes one size only."""
+        return np.ascontiguousarray(image[..., :_PART]) if self._shape.free else image
+
+    # network
+
+    def output(self, result: Any) -> Any:
+        """Return the probabilities, [N, T, classes]."""
+        if isinstance(result, Mapping):
+            result = next((result[name] for name in ("ctc", "head_out") if name in result), next(iter(result.values())))
+        return result[-1] if isinstance(result, (list, tuple)) else result
+
+    def weights_fault(self, found: Shapes, expected: Shapes) -> str | None:
+        numbers = classes.other_classes(found, expected)
+        if numbers is None:
+            return None
+        return (
+            f"they tell {numbers[0]} classes apart, and the dictionary makes {numbers[1]}: name the dictionary that "
+            "they were trained with in Global.character_dict_path, and set Global.use_space_char as it was"
+        )
+
+    def forward(self, model: Any, batch: Sequence[Tensor]) -> Any:
+        return model(batch[0], data=list(batch[1:])) if self._takes_labels else model(batch[0])
+
+    def probe_labels(self, tree: Mapping[str, Any]) -> Sequence[np.ndarray]:
+        dataset = (tree.get("Train") or {}).get("dataset") or {}
+        if not self._takes_labels or not dataset.get("transforms"):
+            return ()
+        settings = tree.get("Global") or {}
+        text = probe_text(characters_of(settings, self._set.decoder))
+        size = self.resize_to(self._shape.probe[2:]) if dataset.get("name") == "MultiScaleDataSet" else None
+        build = functools.partial(self.build_operator, settings=settings)
+        return labels_of(text, dataset["transforms"], build, size)
+
+    def predictions(self, result: Any) -> dict[str, Any]:
+        return named_outputs(result)
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        return (shape[0], -1, -1)
+
+    # scores
+
+    def post_process(self, section: Mapping[str, Any], settings: Mapping[str, Any]) -> PostProcess:
+        """PaddleOCR's: probabilities, float32 [1, T, classes], to a `Reading`."""
+        decoder = TextDecoder(section, settings)
+
+        def run(output: np.ndarray, shape: np.ndarray) -> Reading:
+            if decoder.name == "CTCLabelDecode" and output.shape[-1] != decoder.classes:
+                raise WeightsError(_misfit(output.shape[-1], decoder.classes, settings))
+            return Reading(*decoder(output))
+
+        return run
+
+    def client_post_process(self, section: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the section with the dictionary in it, to which clients add the space."""
+        without_space = {**settings, "use_space_char": False}
+        return {**section, "character_dict": list(characters_of(without_space, self._set.decoder))}
+
+    def count(self, prediction: Reading, target: str) -> TextCounts:
+        return self._metric.count(prediction.text, target)
+
+    def counts_of(self, numbers: Sequence[float]) -> Counts:
+        gt, pred, matched, similarity = super().counts_of(numbers)
+        if not (gt == pred == 1 and matched in (0, 1)):
+            raise ValueError("counts that are not those of one text")
+        return TextCounts(1, 1, int(matched), float(similarity))
+
+    # predictions for people
+
+    def to_json(self, prediction: Reading) -> dict[str, Any]:
+        """{"text": ..., "score": 0..1}."""
+        return {"text": prediction.text, "score": round(prediction.score, 4)}
+
+    def draw(self, pixels: np.ndarray, prediction: Reading) -> np.ndarray:
+        """Write the text under the image."""
+        return with_caption(pixels, f"{prediction.text}  {prediction.score:.2f}")
+
+    def describe_predictions(self, predictions: Sequence[Reading]) -> str:
+        return f"{sum(bool(one.text) for one in predictions)} texts"
+
+    # training
+
+    def loss(self, section: Mapping[str, Any]) -> Losses:
+        from ocrslim.tasks.recognition.loss import build_loss
+
+        return build_loss(section)
+
+    def distilled(self, section: Mapping[str, Any], model: Any = None) -> Distilled | None:
+        """Return the steps' probabilities and the features that the last layer reads, for CTC; else None."""
+        from ocrslim.tasks.recognition.distillation import distilled
+
+        return None if model is None else distilled(model)
+
+    # the dictionary, read when it is first asked for; none of it goes to other processes
+
+    @functools.cached_property
+    def _known(self) -> frozenset[str]:
+        known = characters_of(self._set.settings, self._set.decoder)
+        lowered = [letter.upper() for letter in known] if self._set.settings.get("character_dict_path") is None else []
+        return frozenset(known).union(lowered)
+
+    @functools.cached_property
+    def _code(self) -> TextCode:
+        encoder = self._encoder("Eval")
+        if encoder is None:
+            raise ConfigError("Eval.dataset.transforms: the encoder of labels is missing; compare with configs/rec")
+        return TextCode(encoder, TextDecoder(self._set.post_process, self._set.settings), self._set.key)
+
+    def _encoder(self, mode: str) -> TextEncoder | None:
+        entry = self._set.encoders.get(mode)
+        return None if entry is None else TextEncoder(entry, self._set.settings)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_known", "_code")}
+
+
+def _setting(tree: Mapping[str, Any]) -> _Setting:
+    datasets = {mode: (tree.get(mode) or {}).get("dataset") or {} for mode in ("Train", "Eval")}
+    transforms = {mode: dataset.get("transforms") or [] for mode, dataset in datasets.items()}
+    encoders = {mode: entry for mode, listed in transforms.items() if (entry := encoder_entry(listed)) is not None}
+    kept = [options for entry in transforms["Eval"] for name, options in entry.items() if name == "KeepKeys"]
+    keys = (kept[-1] or {}).get("keep_keys") if kept else None
+    key = keys[1] if keys and len(keys) > 1 else "label"
+    return _Setting(tree.get("Global") or {}, tree.get("PostProcess") or {}, encoders, key)
+
+
+def _misfit(found: int, expected: int, settings: Mapping[str, Any]) -> str:
+    space = " and the space" if settings.get("use_space_char") else ""
+    return (
+        f"the network tells {found} classes apart, and {settings.get('character_dict_path') or 'no dictionary'}{space} "
+        f"make {expected} with the blank: name the dictionary that the weights were trained with in "
+        "Global.character_dict_path, and set Global.use_space_char as it was"
+    )
