@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 import paddle
 
-Output = Union[np.ndarray, tuple[np.ndarray, ...]]
+from ocrslim.tasks import Output
+
+__all__ = ["Output", "difference", "output_from", "parts_of", "shapes_of", "tensors_of"]
 
 
 def parts_of(output: Output) -> tuple[np.ndarray, ...]:

@@ -83,14 +83,15 @@ def cut(model: nn.Layer, cuts: Iterable[Cut], optimizer: Optimizer | None = None
         remembered = [] if optimizer is None else state_of(optimizer, entry.tensor)
         values += [(tensor, entry.take(tensor)) for tensor in (entry.tensor, *remembered)]
     backup = Backup(model, [tensor for tensor, _ in values], optimizer)
-    sizes = (*repeated_sizes(model), *head_sizes(model))  # of the heads last: `dim` may look like what is read
+    follow = [size.follow for size in repeated_sizes(model)]
+    follow += [size.follow for size in head_sizes(model)]  # last: `dim` may look like what is read
     for tensor, value in values:
         _assign(tensor, value)
     for layer, attribute, count in groups:
         setattr(layer, attribute, count)
     _match_layers(model)
-    for size in sizes:
-        size.follow()
+    for repeat in follow:
+        repeat()
     setattr(model, _MARK, bool(values))
     return backup
 

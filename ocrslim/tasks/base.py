@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Union
 
 import numpy as np
 
@@ -30,7 +30,8 @@ Counts = tuple[float, ...]
 Shapes = Mapping[str, tuple[int, ...]]  # by state-dict key
 Operator = Callable[[dict[str, Any]], Any]
 Losses = Callable[[Mapping[str, Any], Sequence[Any]], dict[str, Any]]
-PostProcess = Callable[[np.ndarray, np.ndarray], Any]
+Output = Union[np.ndarray, tuple[np.ndarray, ...]]  # several where `Task.output` gives several
+PostProcess = Callable[[Output, np.ndarray], Any]
 
 _TASKS: dict[str, Task] = {}
 

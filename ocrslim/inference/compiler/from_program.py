@@ -81,7 +81,8 @@ class _Converter:
         """Return the steps of an operator; none where it only makes a constant, a list or another name."""
         met = {value.id: self._arrays.get(value.parameter) for value in op.values() if value.parameter is not None}
         known = {key: array for key, array in met.items() if array is not None}
-        self._parameters.update(known)
+        for key, array in known.items():
+            self._parameters[key] = array
         try:
             converter = _CONVERTERS.get(op.name)
             if converter is None and op.name not in PASSED:
@@ -151,7 +152,8 @@ class _Converter:
         if not op.attributes["is_test"]:
             raise LoweringError(f"{op}: in training mode is not known to the runtime")
         if op.attributes["mode"] == "upscale_in_train":
-            return self.rename(op)
+            self.rename(op)
+            return None
         return _affine(op["x"], op, np.full(1, 1.0 - op.attributes["p"]), np.zeros(1))
 
     def gather(self, op: Op) -> None:
@@ -200,7 +202,8 @@ class _Converter:
         """Return another shape of the same numbers; of a constant, a constant."""
         constant = self.constant(op["x"])
         if constant is not None:
-            return self._reshape_constant(op, constant)
+            self._reshape_constant(op, constant)
+            return None
         source, target = op["x"], op.outputs[0].id
         if "shape" in op.attributes:
             sizes = free_channels(source.shape or (), op.ints("shape"))
