@@ -31,7 +31,7 @@ Shapes = Mapping[str, tuple[int, ...]]  # by state-dict key
 Operator = Callable[[dict[str, Any]], Any]
 Losses = Callable[[Mapping[str, Any], Sequence[Any]], dict[str, Any]]
 Output = Union[np.ndarray, tuple[np.ndarray, ...]]  # several where `Task.output` gives several
-PostProcess = Callable[[Output, np.ndarray], Any]
+PostProcess = Callable[[Any, np.ndarray], Any]  # of an `Output`
 
 _TASKS: dict[str, Task] = {}
 
