@@ -28,7 +28,7 @@ Shape = tuple[int, int, int, int]  # images, channels, height, width
 Counts = tuple[float, ...]
 Operator = Callable[[dict[str, Any]], Any]
 Losses = Callable[[Mapping[str, Any], Sequence[Any]], dict[str, Any]]
-PostProcess = Callable[[np.ndarray, np.ndarray], Any]
+PostProcess = Callable[[Any, np.ndarray], Any]  # of an array, or a tuple of them for several outputs
 
 _TASKS: dict[str, Task] = {}
 
