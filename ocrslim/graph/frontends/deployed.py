@@ -98,7 +98,8 @@ def deployed_costs(
     names = counterparts(graph.trainable, found.trainable)
     layers = tuple(_renamed(layer, names) for layer in found.layers)
     trainable = {names.get(key, key): shape for key, shape in found.trainable.items()}
-    return replace(graph, layers=layers, trainable=trainable), {key: names.get(key, key) for key in found.trainable}
+    counted = replace(graph, layers=layers, trainable=trainable, uncounted=found.uncounted)
+    return counted, {key: names.get(key, key) for key in found.trainable}
 
 
 def _renamed(layer: Layer, names: Mapping[str, str]) -> Layer:

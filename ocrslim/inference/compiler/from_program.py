@@ -24,9 +24,10 @@ from ocrslim.inference.compiler.ir import (
     Id,
     Step,
 )
-from ocrslim.inference.compiler.passed import PASSED, data_type, passed, whole
+from ocrslim.inference.compiler.passed import PASSED, data_type, passed
 from ocrslim.inference.compiler.recurrent import recurrent
 from ocrslim.inference.compiler.reshapes import free_channels
+from ocrslim.inference.compiler.values import Values
 
 
 def to_steps(
@@ -63,26 +64,19 @@ def _needed(steps: Sequence[Step], outputs: Iterable[Id]) -> list[Step]:
     return found[::-1]
 
 
-class _Converter:
-    """Operators one by one; remembers values that only parameters and constants go into."""
+class _Converter(Values):
+    """Operators one by one."""
 
     def __init__(self, arrays: Mapping[str, np.ndarray], groups: Mapping[str, int]):
-        self._arrays = arrays
+        super().__init__(arrays)
         self._groups = groups
-        self._parameters: dict[Id, np.ndarray] = {}  # as they are
-        self._constants: dict[Id, np.ndarray] = {}
-        self._written: set[Id] = set()  # parameters and constants that have a step
-        self._lists: dict[Id, list[Id]] = {}
         self._stacked: dict[Id, list[Id]] = {}  # what a list was stacked to -> its values
         self._zeros: set[Id] = set()  # values that are zeros, of a computed shape
-        self._names: dict[Id, Id] = {}  # value -> the same value by another name
 
     def convert(self, op: Op) -> list[Step]:
         """Return the steps of an operator; none where it only makes a constant, a list or another name."""
-        met = {value.id: self._arrays.get(value.parameter) for value in op.values() if value.parameter is not None}
-        known = {key: array for key, array in met.items() if array is not None}
-        for key, array in known.items():
-            self._parameters[key] = array
+        met = {value.id: self.arrays.get(value.parameter) for value in op.values() if value.parameter is not None}
+        self.parameters.update((key, array) for key, array in met.items() if array is not None)
         try:
             converter = _CONVERTERS.get(op.name)
             if converter is None and op.name not in PASSED:
@@ -91,47 +85,12 @@ class _Converter:
         except KeyError as error:
             raise LoweringError(f"{op}: not known to the runtime ({error})") from None
         steps = [made] if isinstance(made, Step) else made or []
-        steps = [replace(step, inputs=tuple(self._names.get(i, i) for i in step.inputs)) for step in steps]
-        return [new for step in steps for new in (*self._written_first(step), step)]
-
-    def constant(self, value: Value) -> np.ndarray | None:
-        """Facts about a value before the network runs."""
-        if value.parameter is not None:
-            return self._arrays[value.parameter].astype(np.float64)
-        return self._constants.get(value.id)
-
-    def renamed(self, outputs: Iterable[Value]) -> list[Step]:
-        """Return the steps that give outputs their own name, where they are others by another one."""
-        again = {value.id: self._names[value.id] for value in outputs if value.id in self._names}
-        return [Step("assign", (source,), target, slots=("X",)) for target, source in again.items()]
-
-    def _written_first(self, step: Step) -> list[Step]:
-        """Return the steps of the constants that `step` is the first to use."""
-        found = []
-        for value in dict.fromkeys(step.inputs):
-            array = self._parameters.get(value, self._constants.get(value))
-            if array is not None and value not in self._written:
-                self._written.add(value)
-                found.append(Step(CONSTANT, (), value, {"value": array}))
-        return found
+        steps = [replace(step, inputs=tuple(self.names.get(i, i) for i in step.inputs)) for step in steps]
+        return [new for step in steps for new in (*self.written_first(step), step)]
 
     def as_it_is(self, op: Op) -> Step:
         """Any operator of `PASSED`."""
-        return passed(op, self._lists)
-
-    def remember(self, op: Op) -> None:
-        """`full`: a constant."""
-        dtype = np.int64 if whole(op) else np.float64
-        self._constants[op.outputs[0].id] = np.full(op.attributes["shape"], op.attributes["value"], dtype)
-
-    def remember_list(self, op: Op) -> None:
-        """`full_int_array`: a constant, mostly among the attributes of what uses it."""
-        self._constants[op.outputs[0].id] = np.array(op.attributes["value"], np.int64)
-
-    def remember_values(self, op: Op) -> None:
-        """`assign_value`: a constant in the code."""
-        values = np.array(op.attributes["values"], np.int64 if whole(op) else np.float64)
-        self._constants[op.outputs[0].id] = values.reshape(op.ints("shape"))
+        return passed(op, self.lists)
 
     def remember_zeros(self, op: Op) -> Step:
         """`full_with_tensor`: a constant of a computed shape."""
@@ -142,11 +101,6 @@ class _Converter:
     def skip(self, op: Op) -> None:
         """An input of the network."""
 
-    def rename(self, op: Op) -> None:
-        """An operator that does nothing, such as a dropout in eval mode."""
-        source = next(op.values()).id
-        self._names[op.outputs[0].id] = self._names.get(source, source)
-
     def dropout(self, op: Op) -> Step | None:
         """In eval mode: nothing, or a factor."""
         if not op.attributes["is_test"]:
@@ -155,17 +109,6 @@ class _Converter:
             self.rename(op)
             return None
         return _affine(op["x"], op, np.full(1, 1.0 - op.attributes["p"]), np.zeros(1))
-
-    def gather(self, op: Op) -> None:
-        """`combine`: a list of values."""
-        self._lists[op.outputs[0].id] = [self._names.get(value.id, value.id) for value in op.values()]
-
-    def take_apart(self, op: Op) -> None:
-        """`builtin_split` and `builtin_slice`: values of a list."""
-        values = self._lists[next(op.values()).id]
-        first = int(op.attributes.get("index", 0))
-        for target, source in zip(op.outputs, values[first:]):
-            self._names[target.id] = source
 
     def split(self, op: Op) -> Step:
         """Return the parts of a value, by number or by sizes; equal ones stay equal when they are pruned."""
@@ -178,20 +121,20 @@ class _Converter:
         if kind != "unbind":
             kind, equal = "split", len(set(sections)) < 2
             settings.update({"num": number} if equal else {"sections": sections})
-        parts = self._lists[target] = [f"{target}.{place}" for place in range(number)]
+        parts = self.lists[target] = [f"{target}.{place}" for place in range(number)]
         results = ("Out",) * number
         return Step(kind, (source.id,), parts[0], settings, slots=("X",), results=results, others=tuple(parts[1:]))
 
     def recur(self, op: Op) -> list[Step]:
         """Return a recurrent layer, from zeros on or from given states."""
-        states, weights = self._lists[op["pre_state"].id], self._lists[op["weight_list"].id]
+        states, weights = self.lists[op["pre_state"].id], self.lists[op["weight_list"].id]
         for place in weights:
-            if place not in self._parameters:
+            if place not in self.parameters:
                 raise LoweringError(f"{op}: computed weights are not known to the runtime")
-        steps = recurrent(op, [] if self._zeros.issuperset(states) else states, weights, self._parameters)
+        steps = recurrent(op, [] if self._zeros.issuperset(states) else states, weights, self.parameters)
         lists = [one for one in op.outputs if one.shape is None]
         places = [place for place, slot in enumerate(steps[-1].results) if slot == "State"]
-        self._lists.update((one.id, [steps[-1].others[place - 1] for place in places]) for one in lists)
+        self.lists.update((one.id, [steps[-1].others[place - 1] for place in places]) for one in lists)
         return steps
 
     def cast(self, op: Op) -> Step:
@@ -202,17 +145,17 @@ class _Converter:
         """Return another shape of the same numbers; of a constant, a constant."""
         constant = self.constant(op["x"])
         if constant is not None:
-            self._reshape_constant(op, constant)
+            self.reshape_constant(op, constant)
             return None
         source, target = op["x"], op.outputs[0].id
         if "shape" in op.attributes:
             sizes = free_channels(source.shape or (), op.ints("shape"))
             return _reshaped(source.id, target, {"shape": sizes})
-        shape = self._names.get(op["shape"].id, op["shape"].id)
+        shape = self.names.get(op["shape"].id, op["shape"].id)
         parts = self._stacked.get(shape)
         if parts is None:
             return _reshaped(source.id, target, {}, shape)
-        numbers = [self._constants.get(part) for part in parts]
+        numbers = [self.constants.get(part) for part in parts]
         sizes = free_channels(source.shape or (), [None if n is None else int(n) for n in numbers])
         steps = []
         for place, size in enumerate(sizes):
@@ -224,17 +167,8 @@ class _Converter:
 
     def stack(self, op: Op) -> Step:
         """Return values as one, along a new axis: mostly the sizes of a shape."""
-        self._stacked[op.outputs[0].id] = list(self._lists[op["x"].id])
+        self._stacked[op.outputs[0].id] = list(self.lists[op["x"].id])
         return self.as_it_is(op)
-
-    def _reshape_constant(self, op: Op, constant: np.ndarray) -> None:
-        traced, shape = op["x"].shape, op.ints("shape")
-        if traced != constant.shape and sum(size != 1 for size in shape) == 1:  # a vector that was pruned
-            shape = [size if size == 1 else -1 for size in shape]
-        try:
-            self._constants[op.outputs[0].id] = constant.reshape(shape)
-        except ValueError:
-            raise LoweringError(f"{op}: {list(constant.shape)} to {shape} is not known to the runtime") from None
 
     def convolution(self, op: Op) -> Step:
         transposed = op.name.endswith("transpose")
@@ -251,7 +185,7 @@ class _Converter:
         if transposed:
             settings["output_padding"] = op.ints("output_padding", [])
         source = op["x" if transposed else "input"].id
-        weight = self._arrays[key].astype(np.float64)
+        weight = self.arrays[key].astype(np.float64)
         return Step(DECONV if transposed else CONV, (source,), op.outputs[0].id, settings, weight)
 
     def batch_norm(self, op: Op) -> Step | list[Step]:
@@ -312,7 +246,7 @@ class _Converter:
         return Step(ACTIVATIONS[op.name], (op["x"].id,), op.outputs[0].id, attributes)
 
     def concat(self, op: Op) -> Step:
-        inputs, target = tuple(self._lists[op["x"].id]), op.outputs[0]
+        inputs, target = tuple(self.lists[op["x"].id]), op.outputs[0]
         slots = () if target.rank == 4 else ("X",) * len(inputs)
         return Step(CONCAT, inputs, target.id, {"axis": op.axis(target)}, slots=slots)
 

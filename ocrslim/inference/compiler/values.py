@@ -1,0 +1,93 @@
+"""The values of a program while its operators are converted one by one: constants, lists, and other names of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ocrslim.errors import LoweringError
+from ocrslim.graph import Op, Value
+from ocrslim.inference.compiler.ir import CONSTANT, Id, Step
+from ocrslim.inference.compiler.passed import whole
+
+
+class Values:
+    """What is known of the values that operators have made.
+
+    Attributes:
+        arrays: parameters and buffers by state-dict key.
+        parameters: those that operators have used, by value, as they are.
+        constants: values that are known before the network runs; float64 or int64.
+        lists: values of each list.
+        names: value -> the same value by another name.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]):
+        """`arrays`: parameters and buffers by state-dict key."""
+        self.arrays = arrays
+        self.parameters: dict[Id, np.ndarray] = {}  # as they are
+        self.constants: dict[Id, np.ndarray] = {}
+        self._written: set[Id] = set()  # parameters and constants that have a step
+        self.lists: dict[Id, list[Id]] = {}
+        self.names: dict[Id, Id] = {}  # value -> the same value by another name
+
+    def constant(self, value: Value) -> np.ndarray | None:
+        """Facts about a value before the network runs."""
+        if value.parameter is not None:
+            return self.arrays[value.parameter].astype(np.float64)
+        return self.constants.get(value.id)
+
+    def renamed(self, outputs: Iterable[Value]) -> list[Step]:
+        """Return the steps that give outputs their own name, where they are others by another one."""
+        again = {value.id: self.names[value.id] for value in outputs if value.id in self.names}
+        return [Step("assign", (source,), target, slots=("X",)) for target, source in again.items()]
+
+    def written_first(self, step: Step) -> list[Step]:
+        """Return the steps of the constants that `step` is the first to use."""
+        found = []
+        for value in dict.fromkeys(step.inputs):
+            array = self.parameters.get(value, self.constants.get(value))
+            if array is not None and value not in self._written:
+                self._written.add(value)
+                found.append(Step(CONSTANT, (), value, {"value": array}))
+        return found
+
+    def remember(self, op: Op) -> None:
+        """`full`: a constant."""
+        dtype = np.int64 if whole(op) else np.float64
+        self.constants[op.outputs[0].id] = np.full(op.attributes["shape"], op.attributes["value"], dtype)
+
+    def remember_list(self, op: Op) -> None:
+        """`full_int_array`: a constant, mostly among the attributes of what uses it."""
+        self.constants[op.outputs[0].id] = np.array(op.attributes["value"], np.int64)
+
+    def remember_values(self, op: Op) -> None:
+        """`assign_value`: a constant in the code."""
+        values = np.array(op.attributes["values"], np.int64 if whole(op) else np.float64)
+        self.constants[op.outputs[0].id] = values.reshape(op.ints("shape"))
+
+    def reshape_constant(self, op: Op, constant: np.ndarray) -> None:
+        traced, shape = op["x"].shape, op.ints("shape")
+        if traced != constant.shape and sum(size != 1 for size in shape) == 1:  # a vector that was pruned
+            shape = [size if size == 1 else -1 for size in shape]
+        try:
+            self.constants[op.outputs[0].id] = constant.reshape(shape)
+        except ValueError:
+            raise LoweringError(f"{op}: {list(constant.shape)} to {shape} is not known to the runtime") from None
+
+    def rename(self, op: Op) -> None:
+        """An operator that does nothing, such as a dropout in eval mode."""
+        source = next(op.values()).id
+        self.names[op.outputs[0].id] = self.names.get(source, source)
+
+    def gather(self, op: Op) -> None:
+        """`combine`: a list of values."""
+        self.lists[op.outputs[0].id] = [self.names.get(value.id, value.id) for value in op.values()]
+
+    def take_apart(self, op: Op) -> None:
+        """`builtin_split` and `builtin_slice`: values of a list."""
+        values = self.lists[next(op.values()).id]
+        first = int(op.attributes.get("index", 0))
+        for target, source in zip(op.outputs, values[first:]):
+            self.names[target.id] = source
