@@ -70,6 +70,7 @@ def test_a_page_is_decoded_once_for_all_its_lines(page, decoded):
     labelled = scan(page(), "Eval")
     assert len(labelled) == 9 and {sample.path.name for sample in labelled.samples} == {"page.png"}
     assert [sample.label for sample in labelled.samples] == numbers(9, 2)
+    assert labelled.summary() == "Eval: 9 parts of 1 images, 9 texts"
     images = EvalSet(labelled, page())
     for index in reversed(range(9)):
         images.image(index)
