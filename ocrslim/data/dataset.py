@@ -74,7 +74,7 @@ class LabelledSet:
 
     def summary(self) -> str:
         """Return one line for the user: what is there, what was left out."""
-        text = f"{self.mode}: {len(self.samples)} images, {self.task.describe(self.samples)}"
+        text = f"{self.mode}: {_number_of_images(self.samples)}, {self.task.describe(self.samples)}"
         if any(share < 1 for share in self.shares):
             text += f"; each epoch draws {len(self.of_epoch(0, 0))} of the images anew (ratio_list)"
         if self.tiny:
@@ -141,6 +141,13 @@ def _require_most(mode: str, dataset: Mapping[str, Any], count: int, left_out: S
             f"are missing or unreadable, expected at most {MAX_UNREADABLE:.0%}: {_counted(left_out)}; "
             "put them there or take their lines out of the label file"
         )
+
+
+def _number_of_images(samples: Sequence[Sample]) -> str:
+    parts = [sample.path for sample in samples if sample.outline]
+    whole = len(samples) - len(parts)
+    counted = [f"{len(parts)} parts of {len(set(parts))} images"] if parts else []
+    return " and ".join([*counted, *([f"{whole} images"] if whole or not parts else [])])
 
 
 def _counts(sample: Sample) -> bool:

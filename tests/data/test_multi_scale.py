@@ -11,13 +11,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lines import numbers, recogniser, write_lines, write_tree
+from lines import numbers, own_names, recogniser, write_lines, write_tree
 
 from ocrslim.config import load_config
 from ocrslim.data import scan, train_loader
 from ocrslim.data.multi_scale import Scale, multi_scale_batches, scales_of
 from ocrslim.errors import ConfigError
 from ocrslim.ppocr import imaug
+
+__all__ = ["own_names"]
 
 SAMPLER = {
     "name": "MultiScaleSampler",

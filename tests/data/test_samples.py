@@ -7,13 +7,15 @@ import json
 import cv2
 import numpy as np
 import pytest
-from lines import DIGITS, draw_line, numbers, recogniser, write_lines, write_page, write_tree
+from lines import DIGITS, draw_line, numbers, own_names, recogniser, write_lines, write_page, write_tree
 
 from ocrslim.config import load_config
 from ocrslim.data import EvalSet, Preprocessor, scan, train_loader
 from ocrslim.data import samples as samples_module
 from ocrslim.data.samples import SampleImages, cut_out, part_size
 from ocrslim.errors import DataError
+
+__all__ = ["own_names"]
 
 BOX = ((10.0, 20.0), (110.0, 24.0), (109.0, 52.0), (9.0, 48.0))
 UPRIGHT = ((10.0, 20.0), (40.0, 20.0), (40.0, 95.0), (10.0, 95.0))
@@ -70,6 +72,7 @@ def test_a_page_is_decoded_once_for_all_its_lines(page, decoded):
     labelled = scan(page(), "Eval")
     assert len(labelled) == 9 and {sample.path.name for sample in labelled.samples} == {"page.png"}
     assert [sample.label for sample in labelled.samples] == numbers(9, 2)
+    assert labelled.summary() == "Eval: 9 parts of 1 images, 9 texts"
     images = EvalSet(labelled, page())
     for index in reversed(range(9)):
         images.image(index)
