@@ -87,24 +87,3 @@ def test_groups_training_and_evaluation_run(parts, sections, rendered, tmp_path)
     assert commands.run_eval(load_config(path, [weights]))["hmean"] == trained["best"]["hmean"]
     found = json.loads((tmp_path / "run/best_accuracy.json").read_text())
     assert found
-
-
-@pytest.mark.slow
-def test_a_resnet_is_measured_pruned_and_exported(rendered, tmp_path):
-    require_zoo()
-    path = write_config(tmp_path, rendered, RESNET)
-    run = tmp_path / "run"
-    commands.run_train(load_config(path))
-    pruned = commands.run_prune(
-        load_config(
-            path,
-            [
-                f"Global.pretrained_model={run}/best_accuracy",
-                f"Global.save_model_dir={tmp_path}/pruned",
-                "Prune={criterion: reconstruction, target: {macs: 0.3}, recover_images: 4}",
-            ],
-        )
-    )
-    assert pruned["macs"][1] <= 0.7 * pruned["macs"][0]
-    exported = commands.run_export(load_config(path, [f"Global.pretrained_model={pruned['checkpoint']}"]))
-    assert exported["pruned"] and max(exported["max_difference"].values()) < 1e-3

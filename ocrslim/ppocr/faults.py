@@ -44,7 +44,7 @@ def transform_fault(name: str, model_type: str) -> str | None:
     names = Catalogue(folder, model_type).names("transforms") if folder else []
     if not folder or not names or name in names:
         return None
-    return f"unknown transform {shortened(name)!r}: {_nearest(name, names)} (looked for in {folder})"
+    return f"unknown transform {shortened(name)!r}, expected one that {folder} has: {_nearest(name, names)}"
 
 
 def _faults(catalogue: Catalogue, folder: Path, key: str, kind: str, section: Mapping[str, Any]) -> Iterator[Fault]:
@@ -53,13 +53,13 @@ def _faults(catalogue: Catalogue, folder: Path, key: str, kind: str, section: Ma
         return
     if name not in names:
         found = "missing" if name is None else f"found {shortened(repr(name))}"
-        yield f"{key}.name", f"{found}: {_nearest(str(name), names)} (looked for in {folder})"
+        yield f"{key}.name", f"{found}, expected a class that {folder} has: {_nearest(str(name), names)}"
         return
     signature = catalogue.signature(kind, str(name))
     # post-processing gets the section Global as well, a part of a network the channels in front of it
     missing = [each for each in signature.required if kind in PARTS and each not in (*section, "in_channels")]
     if missing:
-        yield key, f"{name} needs {', '.join(missing)}"
+        yield key, f"{name} lacks {', '.join(missing)}, expected a value for each"
     for argument in section:
         if argument != "name" and not signature.open and argument not in signature.arguments:
             yield f"{key}.{argument}", f"{name} has no such argument: {_nearest(str(argument), signature.arguments)}"
@@ -68,4 +68,4 @@ def _faults(catalogue: Catalogue, folder: Path, key: str, kind: str, section: Ma
 def _nearest(name: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     others = ", ".join(known[:_MOST_NAMED]) + (" and others" if len(known) > _MOST_NAMED else "")
-    return f"did you mean {near[0]}?" if near else f"expected one of {others}" if known else "it takes none"
+    return f"did you mean {near[0]}?" if near else f"one of {others}" if known else "it takes none"

@@ -73,10 +73,10 @@ def test_sections_that_are_not_built_in_stay_as_they_are(other, checkout):  # no
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("Architecture.Backbone.name=Wyde", "Architecture.Backbone.name=Wyde: found 'Wyde': did you mean Wide?"),
+        ("Architecture.Backbone.name=Wyde", "Architecture.Backbone.name=Wyde: found 'Wyde', expected a class"),
         ("Architecture.Backbone.layrs=1", "Wide has no such argument: did you mean layers?"),
         ("Loss.epps=1", "BoxLoss has no such argument: did you mean eps?"),
-        ("Train.dataset.transforms=[{Sheer: }]", "unknown transform 'Sheer': did you mean Shear?"),
+        ("Train.dataset.transforms=[{Sheer: }]", "unknown transform 'Sheer', expected one"),
         ("Metric.main_indicator=speed", "expected one of hmean, precision, recall, f_score"),
         ("Architecture.Backbone=", "Architecture.Backbone"),
         ("Global.epoch_nmu=1", "nearest valid key: Global.epoch_num"),

@@ -118,7 +118,7 @@ def test_weights_of_another_backbone_are_refused(tmp_path):
     [
         (
             {"Backbone": {"name": "ResNet_dv", "layers": 18}},
-            "Architecture.Backbone.name: found 'ResNet_dv': did you mean",
+            "Architecture.Backbone.name: found 'ResNet_dv', expected a class",
         ),
         ({"Backbone": {"name": "ResNet_vd", "layers": 19}}, "Architecture: PaddleOCR's code in"),
         ({"Neck": {"name": "FPN", "out_channels": 9, "wide": 1}}, "Architecture.Neck.wide: FPN has no such argument"),

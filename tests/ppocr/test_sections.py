@@ -48,11 +48,11 @@ def test_transforms_come_by_a_star_too(checkout):  # noqa: F811
     ("part", "change", "key", "words"),
     [
         ("Backbone", {"name": "Wyde", "layers": 18}, "Architecture.Backbone.name", "did you mean Wide?"),
-        ("Backbone", {"name": "make_tall"}, "Architecture.Backbone.name", "expected one of Wide, Broad"),
-        ("Backbone", {"layers": 18}, "Architecture.Backbone.name", "missing: expected one of Wide, Broad"),
-        ("Backbone", {"name": "Wide"}, "Architecture.Backbone", "Wide needs layers"),
+        ("Backbone", {"name": "make_tall"}, "Architecture.Backbone.name", "one of Wide, Broad"),
+        ("Backbone", {"layers": 18}, "Architecture.Backbone.name", "missing, expected a class"),
+        ("Backbone", {"name": "Wide"}, "Architecture.Backbone", "Wide lacks layers"),
         ("Backbone", {"name": "Wide", "layers": 1, "scele": 2}, "Architecture.Backbone.scele", "did you mean scale?"),
-        ("Neck", {"name": "Pyramid"}, "Architecture.Neck", "Pyramid needs out_channels"),
+        ("Neck", {"name": "Pyramid"}, "Architecture.Neck", "Pyramid lacks out_channels"),
         ("Transform", {"name": "Bent"}, "Architecture.Transform.name", "did you mean Bend?"),
     ],
 )
