@@ -50,7 +50,7 @@ def prove(model: nn.Layer, groups: Iterable[Group], runs: Sequence[Run]) -> dict
             way an operator names a number of channels.
     """
     ordered = sorted(groups, key=lambda group: bool(group.fixed_by))
-    for weights in (_own_weights(model, runs[0]), nullcontext()):
+    for weights in (own_weights(model, runs[0]), nullcontext()):
         with weights:
             if _steady(model, runs[0]):
                 return _faults(model, ordered, [runs[0], *(_comparable(model, run) for run in runs[1:])])
@@ -153,7 +153,7 @@ def _fault_of(model: nn.Layer, groups: Sequence[Group], cuts: Sequence[Cut], run
 
 
 @contextmanager
-def _own_weights(model: nn.Layer, run: Run) -> Iterator[None]:
+def own_weights(model: nn.Layer, run: Run) -> Iterator[None]:
     """Use random weights inside the block, of a scale that keeps values in range through many layers."""
     rng = np.random.default_rng(0)
     before = [(tensor, tensor.numpy().copy()) for _, tensor in named_tensors(model)]
