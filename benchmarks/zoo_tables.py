@@ -22,7 +22,7 @@ distillation is its student.
   group. *What stays*: why the others are not, each reason with its share, the largest first.
 - *Oracle*: all groups pruned at once, by 30 and by 50 % at random, against the full network with the removed channels
   silenced; in double precision, with random weights. The largest difference, relative to the largest output.
-- *Training*: whether what a training step runs was traced too. *run*: it was not, but the proof runs it, and the channels
+- *Training*: whether what a training step runs was traced too. *run*: it was not, but the proof runs it, and channels
   that only training reads stay. *no*: not even that; such a network can be cut, but is not trained after it.
 - *s*: seconds of the whole process, on a machine that has other work to do.
 """
