@@ -176,6 +176,22 @@ def test_labels_to_trace_with_are_those_of_a_batch(config, multi, keys, data_set
     assert all(np.array_equal(a, b) for a, b in zip(found, settings.task.probe_labels(tree))), "no chance in it"
 
 
+@pytest.mark.parametrize(
+    ("transforms", "told"),
+    [
+        ([{"CTCLabelEncode": None}, {"KeepKeys": {"keep_keys": ["image", "valid_ratio"]}}], "KeepKeys .*'valid_ratio'"),
+        ([{"RecResizeImg": {"image_shape": [3, 48, 320]}}], "RecResizeImg fails"),
+    ],
+    ids=["a key that nothing makes", "no image yet"],
+)
+def test_transforms_that_give_no_labels_are_named(config, transforms, told):
+    settings = config()
+    settings.tree["Train"]["dataset"]["transforms"] = transforms
+    settings.tree["Architecture"]["algorithm"] = "SVTR_LCNet"
+    with pytest.raises(ConfigError, match=rf"^Train\.dataset\.transforms: {told}.*configs/rec$"):
+        settings.task.probe_labels(settings.tree)
+
+
 def test_networks_without_labels_need_none(config):
     assert config().task.probe_labels(config().tree) == ()
 
