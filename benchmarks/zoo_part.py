@@ -76,11 +76,14 @@ class Part:
             try:
                 return load_config(self._request["path"], named)
             except OcrSlimError as error:
-                self._note(refused=str(error).splitlines())
+                self._note(refused=_lines(error, self._request["path"]))
         with tempfile.NamedTemporaryFile("w", suffix=".yml", encoding="utf-8") as file:
             yaml.safe_dump(self._request["tree"], file, allow_unicode=True)
             file.flush()
-            return load_config(file.name, named)
+            try:
+                return load_config(file.name, named)
+            except OcrSlimError as error:
+                raise OcrSlimError("\n".join(_lines(error, file.name))) from error
 
     def _training(self, model: nn.Layer, graph: ChannelGraph, config: Config) -> str:
         """How far the training forward could be looked at: "traced", "run", or why not even that."""
@@ -120,6 +123,11 @@ class _Said(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self.warnings.append(record.getMessage())
+
+
+def _lines(error: OcrSlimError, path: str) -> list[str]:
+    """What an error says of a file, which the table names."""
+    return [line.replace(f"{path}: ", "") for line in str(error).splitlines()]
 
 
 def _cause(error: Exception) -> str:

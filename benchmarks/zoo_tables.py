@@ -140,7 +140,9 @@ def _fault(one: Found) -> str:
 
 def _refused(found: Sequence[Found]) -> list[str]:
     """Configurations that are not read, though their network is fine; and networks that cannot train."""
-    refused = [[f"`{one['name']}`", _cell("; ".join(one["refused"]))] for one in found if one.get("refused")]
+    refused = [
+        [f"`{one['name']}`", _cell("; ".join(one["refused"]))] for one in found if "macs" in one and one.get("refused")
+    ]
     cannot = [
         [f"`{one['name']}`", _cell(one["training"])]
         for one in found
