@@ -145,6 +145,13 @@ def test_labels_go_to_the_networks_that_take_them():
     assert len(given["data"]) == 2 and given["data"][1] is batch[2]
 
 
+def test_features_that_no_loss_reads_are_no_output():
+    """Returned in training, they kept every channel of PP-OCRv6 tiny's last stage, a quarter of its MACs."""
+    heads = {"ctc": paddle.zeros([1]), "gtc": paddle.zeros([1])}
+    found = task_of("rec").forward(lambda images: {**heads, "ctc_neck": paddle.ones([1])}, [paddle.zeros([1])])
+    assert found == heads
+
+
 @pytest.mark.parametrize(
     ("multi", "keys"),
     [
