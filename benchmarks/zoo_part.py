@@ -14,7 +14,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,13 @@ import numpy as np
 import paddle
 import yaml
 from channel_graph import reasons
-from oracle import TOGETHER, judge
+from oracle import TOGETHER, judge, run
 from paddle import Tensor, nn
 
 from ocrslim.config import Config, load_config
 from ocrslim.errors import OcrSlimError
 from ocrslim.graph import ChannelGraph, TrainingForward, trace
-from ocrslim.models import build_model, output_of
+from ocrslim.models import build_model
 from ocrslim.ppocr import KEY
 from ocrslim.pruning import measure_cost
 from ocrslim.pruning.proof import own_weights
@@ -61,12 +61,13 @@ class Part:
             self._note(input=list(config.task.nominal_shape), probe=list(config.task.probe_shape))
         with self._stage("build"):
             paddle.seed(0)
-            model = build_model(config.section("Architecture"))
+            architecture = config.section("Architecture")
+            model = build_model(architecture)
         with self._stage("groups"):
             graph = model_graph(model, config.task, config.tree)
             self._note(**_figures(graph), training=self._training(model, graph, config))
         with self._stage("oracle"):
-            self._note(oracle=_oracle(model, graph, config.task.probe_shape))
+            self._note(oracle=_oracle(architecture, graph, config.task.probe_shape))
         self._note(stage="done", memory_gib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB, 1))
 
     def _configuration(self) -> Config:
@@ -153,19 +154,26 @@ def _figures(graph: ChannelGraph) -> dict[str, Any]:
     }
 
 
-def _oracle(model: nn.Layer, graph: ChannelGraph, shape: Sequence[int]) -> dict[str, Any]:
-    """All groups at 30 and 50 %, pruned against silenced, in double precision; with weights in range, at random."""
+def _oracle(architecture: Mapping[str, Any], graph: ChannelGraph, shape: Sequence[int]) -> dict[str, Any]:
+    """All groups at 30 and 50 %, pruned against silenced, with weights in range, at random.
+
+    In double precision; in single where the network's code names that type.
+    """
     if not graph.groups:
         return {"checks": 0, "changed": 0, "worst": None, "faults": {}}
-    _to_double(model)
-    image = paddle.to_tensor(np.random.default_rng(1).standard_normal(shape))
+    try:
+        return {"precision": "float64", **_verdict(_to_double(build_model(architecture)), graph, shape)}
+    except Exception as error:  # whatever PaddleOCR's code raises
+        paddle.set_default_dtype("float32")
+        found = _verdict(build_model(architecture), graph, shape)
+        return {"precision": "float32", "why": _cause(error), **found}
+
+
+def _verdict(model: nn.Layer, graph: ChannelGraph, shape: Sequence[int]) -> dict[str, Any]:
     model.eval()
-
-    def output(*inputs: Tensor) -> Any:
-        return output_of(model, model(*inputs))
-
+    image = paddle.to_tensor(np.random.default_rng(1).standard_normal(shape)).astype(paddle.get_default_dtype())
     with own_weights(model, Run(lambda network, inputs: network(*inputs), [image])):
-        finite = bool(np.isfinite(output(image).numpy()).all())
+        finite = all(np.isfinite(one).all() for one in run(model, [image]))
         verdict = judge(model, graph, [image], ratios=(), together=TOGETHER)
     return {
         "checks": verdict.checks,
@@ -175,14 +183,15 @@ def _oracle(model: nn.Layer, graph: ChannelGraph, shape: Sequence[int]) -> dict[
     }
 
 
-def _to_double(model: nn.Layer) -> None:
-    """All that a network holds, and what its code makes, in double precision; tensors kept as attributes too."""
+def _to_double(model: nn.Layer) -> nn.Layer:
+    """The network with all that it holds and its code makes in double precision, tensors kept as attributes too."""
     model.to(dtype="float64")
     paddle.set_default_dtype("float64")
     for layer in model.sublayers(include_self=True):
         for name, value in list(vars(layer).items()):
             if isinstance(value, Tensor) and value.dtype == paddle.float32:
                 vars(layer)[name] = value.astype("float64")
+    return model
 
 
 def main() -> None:
