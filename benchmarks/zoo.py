@@ -93,7 +93,6 @@ def measure(case: Case, checkout: Path | None, minutes: float, gib: float) -> di
         found = read_json(answer, "benchmarks/zoo_part.py") if answer.is_file() else {"stage": "start"}
         if found["stage"] != "done" and "fault" not in found:
             found["fault"] = ended
-        found = portable(found, Path(folder))
     header = {"name": case.name, "kind": case.kind, "algorithm": case.algorithm, "also": case.also}
     took = {"total_seconds": round(time.monotonic() - start, 1), "date": now(), "revision": revision()}
     return {**header, **found, **took}

@@ -28,6 +28,7 @@ distillation is its student.
 - *s*: seconds of the whole process, on a machine that has other work to do.
 """
 _ORACLE_HOLDS = 1e-5
+_ADVICE = ": expected the shapes that"  # of the library, which says nothing of this network
 
 Found = dict[str, Any]
 
@@ -135,7 +136,7 @@ def _short(reason: str) -> str:
 def _fault(one: Found) -> str:
     """Why an architecture is not done, or its oracle does not hold; empty where all is well."""
     if one.get("fault"):
-        return str(one["fault"])
+        return str(one["fault"]).partition(_ADVICE)[0]
     oracle = one.get("oracle") or {}
     return "; ".join(f"{label}: {fault}" for label, fault in (oracle.get("faults") or {}).items())
 
