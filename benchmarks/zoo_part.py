@@ -14,7 +14,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class Part:
             graph = model_graph(model, config.task, config.tree)
             self._note(**_figures(graph), training=self._training(model, graph, config))
         with self._stage("oracle"):
-            self._note(oracle=_oracle(architecture, graph, config.task.probe_shape))
+            self._note(oracle=_oracle(model, graph, config.task.probe_shape, architecture))
         self._note(stage="done", memory_gib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB, 1))
 
     def _configuration(self) -> Config:
@@ -154,15 +154,19 @@ def _figures(graph: ChannelGraph) -> dict[str, Any]:
     }
 
 
-def _oracle(architecture: Mapping[str, Any], graph: ChannelGraph, shape: Sequence[int]) -> dict[str, Any]:
+def _oracle(
+    model: nn.Layer, graph: ChannelGraph, shape: Sequence[int], architecture: Mapping[str, Any]
+) -> dict[str, Any]:
     """All groups at 30 and 50 %, pruned against silenced, with weights in range, at random.
 
-    In double precision; in single where the network's code names that type.
+    In double precision; in single, built anew, where the network's code does not bear that. The model is as good as
+    gone afterwards.
     """
     if not graph.groups:
         return {"checks": 0, "changed": 0, "worst": None, "faults": {}}
     try:
-        return {"precision": "float64", **_verdict(_to_double(build_model(architecture)), graph, shape)}
+        with _single_is_double():
+            return {"precision": "float64", **_verdict(_to_double(model), graph, shape)}
     except Exception as error:  # whatever PaddleOCR's code raises
         paddle.set_default_dtype("float32")
         found = _verdict(build_model(architecture), graph, shape)
@@ -183,11 +187,40 @@ def _verdict(model: nn.Layer, graph: ChannelGraph, shape: Sequence[int]) -> dict
     }
 
 
+@contextlib.contextmanager
+def _single_is_double() -> Iterator[None]:
+    """Inside the block, what makes tensors of single precision because code says so makes them of double precision."""
+    places = [(paddle, name) for name in ("to_tensor", "full", "zeros", "ones", "arange", "linspace", "cast")]
+    places += [(paddle.nn.functional, "one_hot"), (Tensor, "astype"), (Tensor, "cast")]
+    before = [(place, name, getattr(place, name)) for place, name in places]
+    widen = Tensor.astype
+
+    def widened(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(*arguments: Any, **named: Any) -> Tensor:
+            found = function(*arguments, **named)
+            return widen(found, "float64") if found.dtype == paddle.float32 else found
+
+        return call
+
+    for place, name, function in before:
+        setattr(place, name, widened(function))
+    try:
+        yield
+    finally:
+        for place, name, function in before:
+            setattr(place, name, function)
+
+
 def _to_double(model: nn.Layer) -> nn.Layer:
     """The network with all that it holds and its code makes in double precision, tensors kept as attributes too."""
+    layers = model.sublayers(include_self=True)
+    for buffers in (layer._buffers for layer in layers):
+        for name, value in list(buffers.items()):
+            if value is not None and not value._is_initialized():  # as an RNN's that has not trained yet
+                buffers[name] = paddle.zeros(value.shape, value.dtype)
     model.to(dtype="float64")
     paddle.set_default_dtype("float64")
-    for layer in model.sublayers(include_self=True):
+    for layer in layers:
         for name, value in list(vars(layer).items()):
             if isinstance(value, Tensor) and value.dtype == paddle.float32:
                 vars(layer)[name] = value.astype("float64")

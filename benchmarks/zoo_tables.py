@@ -21,8 +21,8 @@ distillation is its student.
 - *Prunable MACs*: the share of the deployed network's multiply-accumulates in layers whose output channels are in a
   group. *What stays*: why the others are not, each reason with its share, the largest first.
 - *Oracle*: all groups pruned at once, by 30 and by 50 % at random, against the full network with the removed channels
-  silenced; with random weights, in double precision, or in single where the network's code names that type. The largest
-  difference, relative to the largest output.
+  silenced; with random weights, in double precision, or in single where the network's code does not bear that. The
+  largest difference, relative to the largest output.
 - *Training*: whether what a training step runs was traced too. *run*: it was not, but the proof runs it, and channels
   that only training reads stay. *no*: not even that; such a network can be cut, but is not trained after it.
 - *s*: seconds of the whole process, on a machine that has other work to do.
