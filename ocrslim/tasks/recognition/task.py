@@ -45,6 +45,10 @@ _FEATURES = "ctc_neck"  # what the CTC head of a MultiHead reads, which returns 
 _TAKES_LABELS = frozenset(
     "SRN NRTR SAR SEED SVTR SVTR_LCNet SPIN VisionLAN RobustScanner RFL SATRN SVTR_HGNet ParseQ CPPD".split()
 )
+_READS_MORE = {
+    "RobustScanner": "the valid part of its width and positions",
+    "SRN": "positions and masks of characters",
+}
 
 
 class Reading(NamedTuple):
@@ -104,6 +108,12 @@ class Recognition(Task):
     # configuration
 
     def complete(self, tree: dict[str, Any]) -> list[str]:
+        algorithm = (tree.get("Architecture") or {}).get("algorithm")
+        if algorithm in _READS_MORE:
+            return [
+                f"Architecture.algorithm: {algorithm} reads {_READS_MORE[algorithm]} beside the image when it infers, and "
+                "networks here get the image alone: choose another recogniser"
+            ]
         if not tree.get("Architecture") or not tree.get("PostProcess"):
             return []
         try:

@@ -145,6 +145,14 @@ def test_labels_go_to_the_networks_that_take_them():
     assert len(given["data"]) == 2 and given["data"][1] is batch[2]
 
 
+@pytest.mark.parametrize("algorithm", ["SRN", "RobustScanner"])
+def test_networks_that_infer_with_more_than_an_image_are_refused(algorithm):
+    """They were built, and died of a NoneType in the trace."""
+    (line,) = task_of("rec").complete({"Architecture": {"algorithm": algorithm}})
+    assert f"Architecture.algorithm: {algorithm} reads" in line and "the image alone" in line
+    assert task_of("rec").complete({"Architecture": {"algorithm": "SAR"}}) == []
+
+
 def test_features_that_no_loss_reads_are_no_output():
     """Returned in training, they kept every channel of PP-OCRv6 tiny's last stage, a quarter of its MACs."""
     heads = {"ctc": paddle.zeros([1]), "gtc": paddle.zeros([1])}
