@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -37,16 +38,18 @@ def labels_of(
         size: gives the image its size, where the sampler does so and not the transforms.
 
     Raises:
-        ConfigError: a transform fails, or takes no such text.
+        ConfigError: a transform cannot be built or fails, or takes no such text.
     """
     named = [(name, options or {}) for entry in transforms for name, options in entry.items()]
-    steps = [(name, build(name, options)) for name, options in named if not augments(name)]
+    steps: list[tuple[str, Callable[[], Operator]]] = [
+        (name, functools.partial(build, name, options)) for name, options in named if not augments(name)
+    ]
     if size is not None:
-        steps.insert(-1, (type(size).__name__, size))
+        steps.insert(-1, (type(size).__name__, lambda: size))
     data: Any = {"image": _drawn(text), "label": text, "ext_data": [], "img_path": "", "filename": ""}
     for name, operator in steps:
         try:
-            data = operator(data)
+            data = operator()(data)
         except Exception as error:  # whatever PaddleOCR's code raises
             raise ConfigError(f"{_KEY}: {name} fails on a line of text ({_cause(error)}): {_REMEDY}") from error
         if data is None:

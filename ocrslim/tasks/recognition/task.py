@@ -111,8 +111,8 @@ class Recognition(Task):
         algorithm = (tree.get("Architecture") or {}).get("algorithm")
         if algorithm in _READS_MORE:
             return [
-                f"Architecture.algorithm: {algorithm} reads {_READS_MORE[algorithm]} beside the image when it infers, and "
-                "networks here get the image alone: choose another recogniser"
+                f"Architecture.algorithm: {algorithm} reads {_READS_MORE[algorithm]} beside the image when it infers, "
+                "and networks here get the image alone: choose another recogniser"
             ]
         if not tree.get("Architecture") or not tree.get("PostProcess"):
             return []

@@ -196,8 +196,9 @@ def test_labels_to_trace_with_are_those_of_a_batch(config, multi, keys, data_set
     [
         ([{"CTCLabelEncode": None}, {"KeepKeys": {"keep_keys": ["image", "valid_ratio"]}}], "KeepKeys .*'valid_ratio'"),
         ([{"RecResizeImg": {"image_shape": [3, 48, 320]}}], "RecResizeImg fails"),
+        ([{"RecResizeImg": {"shape_of_image": [3, 48, 320]}}], "RecResizeImg fails .*image_shape"),
     ],
-    ids=["a key that nothing makes", "no image yet"],
+    ids=["a key that nothing makes", "no image yet", "not to be built"],
 )
 def test_transforms_that_give_no_labels_are_named(config, transforms, told):
     settings = config()
