@@ -108,19 +108,18 @@ class Recognition(Task):
     # configuration
 
     def complete(self, tree: dict[str, Any]) -> list[str]:
-        algorithm = (tree.get("Architecture") or {}).get("algorithm")
+        algorithm, problems = (tree.get("Architecture") or {}).get("algorithm"), []
         if algorithm in _READS_MORE:
-            return [
+            problems.append(
                 f"Architecture.algorithm: {algorithm} reads {_READS_MORE[algorithm]} beside the image when it infers, "
                 "and networks here get the image alone: choose another recogniser"
-            ]
-        if not tree.get("Architecture") or not tree.get("PostProcess"):
-            return []
-        try:
-            classes.fill_in(tree, class_count(tree.get("Global") or {}, str(tree["PostProcess"]["name"])))
-        except ConfigError as error:
-            return error.problems
-        return []
+            )
+        if tree.get("Architecture") and tree.get("PostProcess"):
+            try:
+                classes.fill_in(tree, class_count(tree.get("Global") or {}, str(tree["PostProcess"]["name"])))
+            except ConfigError as error:
+                problems += error.problems
+        return problems
 
     def configured(self, tree: Mapping[str, Any]) -> Recognition:
         task = copy.copy(self)
