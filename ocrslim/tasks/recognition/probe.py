@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.tasks.base import Operator
+from ocrslim.tasks.values import Operator
 
 _LETTERS = 4
 
