@@ -14,7 +14,7 @@ from ocrslim.config.optimizer_schema import Optimizer, Schedule
 from ocrslim.config.schema import TARGETS, Criterion, Distill, GroupScore, Mode, Target
 from ocrslim.errors import ConfigError
 from ocrslim.schema import ABSENT, Flag, Section
-from ocrslim.tasks import TaskSchema, base, register
+from ocrslim.tasks import TaskSchema, register, registry
 from ocrslim.tasks.detection import schema as detection
 
 REPO = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ Train:
 
 @pytest.fixture
 def config(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr(base, "_TASKS", dict(base._TASKS))
+    monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
     register(_Classification())
     path = tmp_path / "config.yml"
     path.write_text(FILE)
