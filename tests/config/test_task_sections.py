@@ -115,9 +115,9 @@ def test_networks_are_those_that_can_be_built():
 
     parts = detection.Architecture.model_fields
     assert options(detection.MobileNetV3, "model_name") == {*STAGES}
-    for part, registry in (("Backbone", factory.BACKBONES), ("Neck", factory.NECKS), ("Head", factory.HEADS)):
+    for part, known in (("Backbone", factory.BACKBONES), ("Neck", factory.NECKS), ("Head", factory.HEADS)):
         kinds = get_args(parts[part].annotation) or (parts[part].annotation,)
-        assert {name for kind in kinds for name in options(kind, "name")} == {*registry}
+        assert {name for kind in kinds for name in options(kind, "name")} == {*known}
 
 
 @pytest.mark.parametrize("channels", [4, 8, 100])
