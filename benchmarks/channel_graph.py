@@ -24,8 +24,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import known_networks
 import paddle
-import zoo
 from oracle import RATIOS, TOGETHER, judge, sample
 from paddle import nn
 from paths import REPO, portable
@@ -50,7 +50,7 @@ def main() -> int:
     arguments = _arguments()
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, force=True)
     results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {"networks": {}}
-    for name in arguments.networks or (*zoo.ARCHITECTURES, *zoo.VISION):
+    for name in arguments.networks or (*known_networks.ARCHITECTURES, *known_networks.VISION):
         known = results["networks"].get(name)
         if known and not arguments.again and (known["oracle"]["every"] == 1 or not arguments.all_groups):
             continue
@@ -68,7 +68,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", metavar="NETWORK", help="names of tests/zoo.py; all without")
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", help="names of tests/known_networks.py; all without")
     parser.add_argument("--all-groups", action="store_true", help="run the oracle on every group")
     parser.add_argument("--again", action="store_true", help="measure what is there already, too")
     return parser.parse_args()
@@ -86,21 +86,21 @@ def machine() -> dict[str, str]:
 
 def measure(name: str, every: int, theirs: dict[str, Any] | None) -> dict[str, Any]:
     """One network: its graph, the oracle on every `every`-th group, PaddleSlim's figures unless they are known."""
-    model = zoo.settled(name)
+    model = known_networks.settled(name)
     graph, figures = grouped(name, model)
     logger.info("%s: %d groups, %.4f prunable", name, len(graph.groups), graph.prunable_macs_share)
-    figures["oracle"] = oracle(model, graph, zoo.small_shape(name), every)
-    figures["paddleslim"] = theirs or paddleslim(name, zoo.usual_shape(name))
+    figures["oracle"] = oracle(model, graph, known_networks.small_shape(name), every)
+    figures["paddleslim"] = theirs or paddleslim(name, known_networks.usual_shape(name))
     return figures
 
 
 def grouped(name: str, model: nn.Layer) -> tuple[ChannelGraph, dict[str, Any]]:
     """The proven graph of a network, and its figures; seconds are CPU time."""
-    usual = zoo.usual_shape(name)
+    usual = known_networks.usual_shape(name)
     start = time.process_time()
     trace(model, usual)
     traced = time.process_time()
-    graph = channel_graph(model, usual, proof_shapes=[zoo.small_shape(name)])
+    graph = channel_graph(model, usual, proof_shapes=[known_networks.small_shape(name)])
     again = time.process_time() - traced
     return graph, {
         "input": list(usual),
@@ -128,7 +128,7 @@ def reasons(graph: ChannelGraph) -> list[dict[str, Any]]:
     return sorted(found.values(), key=lambda one: -one["macs_share"])
 
 
-def oracle(model: nn.Layer, graph: ChannelGraph, shape: zoo.Shape, every: int) -> dict[str, Any]:
+def oracle(model: nn.Layer, graph: ChannelGraph, shape: known_networks.Shape, every: int) -> dict[str, Any]:
     """Largest difference between pruned and silenced network, relative to the largest output, in double precision.
 
     In single precision rounding alone comes to 1.7e-5 in networks of fifty layers.
@@ -169,7 +169,7 @@ def _logits(model: nn.Layer) -> Callable[..., Any]:
     return call
 
 
-def paddleslim(name: str, shape: zoo.Shape) -> dict[str, Any]:
+def paddleslim(name: str, shape: known_networks.Shape) -> dict[str, Any]:
     """What PaddleSlim's own tracer finds, in a process of its own; `fails` where it finds nothing."""
     script = REPO / "tests/paddleslim_reference.py"
     request = {"network": name, "input_shape": shape, "criteria": ["l1"], "ratios": []}
@@ -198,7 +198,7 @@ def write_table(results: dict[str, Any]) -> None:
     """Put the table between its markers in docs/channel_graph.md."""
     before, _, rest = DOCS.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
-    order = (*zoo.ARCHITECTURES, *zoo.VISION)
+    order = (*known_networks.ARCHITECTURES, *known_networks.VISION)
     rows = [_row(name, results["networks"][name]) for name in order if name in results["networks"]]
     DOCS.write_text(f"{before}{BEGIN}\n{_table(rows)}\n{_machine_line(results)}\n{END}{after}", encoding="utf-8")
 

@@ -5,8 +5,8 @@
 Paddle reads the flag for its legacy programs when it is imported, so nothing of this can run beside the
 tests. Only paddlepaddle 3.1.1 has both that representation and what PaddleSlim 2.6.0 needs of it.
 
-The request: `network` (a name of `zoo.py`), `options` (for its constructor), `weights` (a .pdparams, or null),
-`input_shape`, `criteria`, `ratios`. The answer: `groups`, for each group's name its members as [key, axis];
+The request: `network` (a name of `known_networks.py`), `options` (for its constructor), `weights` (a .pdparams, or
+null), `input_shape`, `criteria`, `ratios`. The answer: `groups`, for each group's name its members as [key, axis];
 `kept`, by group, criterion and ratio the indices that stay, in the order of the members; `macs_share`,
 the share of the MACs of inference that lies in convolutions whose outputs are in a group.
 """
@@ -25,8 +25,8 @@ os.environ["FLAGS_enable_pir_api"] = "0"  # noqa: SIM112  (the name is Paddle's)
 
 import numpy as np
 import paddle
+from known_networks import build
 from paddle.base.dygraph import base
-from zoo import build
 
 base._to_static_mode_guard_ = base.to_static_mode_guard  # the name that PaddleSlim knows it by
 filter_pruner = importlib.import_module("paddleslim.dygraph.prune.filter_pruner")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ocrslim.errors import ConfigError
 from ocrslim.ppocr.catalogue import PARTS, Catalogue
 from ocrslim.ppocr.faults import section_faults
+from ocrslim.ppocr.lent_names import lend_names
 from ocrslim.ppocr.quiet import quietly
 from ocrslim.ppocr.source import code_folder, find_source, use_source, used_source
 from ocrslim.utils import last_line
@@ -155,7 +156,9 @@ def _imported(module: str) -> Any:
     folder = _folder()
     try:
         with quietly():
-            return importlib.import_module(f"ppocr.{module}")
+            found = importlib.import_module(f"ppocr.{module}")
+            lend_names(module.partition(".")[0])
+            return found
     except ImportError as error:
         missing = f"pip install {error.name}" if error.name and not error.name.startswith("ppocr") else "update it"
         raise ConfigError(f"PaddleOCR's code in {folder} cannot be imported: {last_line(error)}: {missing}") from error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from paddle import nn
 
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet, scan
+from ocrslim.errors import ConfigError
 from ocrslim.graph import ChannelGraph, TrainingForward
 from ocrslim.models import state_arrays
 from ocrslim.pruning.calibration import calibration_inputs, weight_gradients
@@ -127,8 +128,18 @@ def model_graph(model: nn.Layer, task: Task, tree: Mapping[str, Any] | None = No
 
     Args:
         tree: the configuration, of which the task makes the labels that the network takes when it trains; without one,
-            such a network is analysed as it infers.
+            such a network is analysed as it infers. So it is where the transforms fail, and `training_fault` says how.
     """
-    labels = () if tree is None else task.probe_labels(tree)
+    labels, fault = _labels(task, tree)
     step = TrainingForward([task.probe_shape], labels, task.forward)
-    return channel_graph(model, task.nominal_shape, proof_shapes=[task.probe_shape], training=step)
+    graph = channel_graph(model, task.nominal_shape, proof_shapes=[task.probe_shape], training=step)
+    return replace(graph, training_fault=fault) if fault else graph
+
+
+def _labels(task: Task, tree: Mapping[str, Any] | None) -> tuple[Sequence[np.ndarray], str]:
+    """Labels to trace the training with, and why there are none: a network can be cut without, but not trained."""
+    try:
+        return () if tree is None else task.probe_labels(tree), ""
+    except ConfigError as error:
+        logger.warning("%s; without labels a network that takes them cannot be looked at as it trains", error)
+        return (), str(error)

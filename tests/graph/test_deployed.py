@@ -99,6 +99,21 @@ def test_a_re_parameterisation_that_computes_something_else_is_said(caplog):
     assert "re-parameterised, it computes something else than as it trains" in caplog.text
 
 
+def test_rounding_that_a_network_magnifies_is_nothing_else(caplog):
+    """PP-OCRv4's detector came to 8e-4 of its range, and inputs that differ by rounding to 8e-3."""
+
+    class Magnified(nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.network = deploying()
+
+        def forward(self, x):
+            return paddle.sin(3000 * self.network(x))
+
+    assert len(channel_graph(Magnified(), SHAPE).groups) == 2
+    assert "something else" not in caplog.text
+
+
 def test_a_deployed_layer_that_none_trains_like_leaves_the_costs_of_training(caplog):
     class Merged(nn.Layer):
         """Two convolutions one after the other that become one, of a shape of its own."""

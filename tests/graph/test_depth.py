@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
+import known_networks
 import numpy as np
 import paddle
 import pytest
-import zoo
 from detection import DETECTION
 from paddle import nn
 from slow import quick
@@ -22,10 +22,10 @@ def blocks(graph: ChannelGraph) -> dict[str, int]:
     return {layer.key: layer.block for layer in graph.layers}
 
 
-@pytest.mark.parametrize("name", quick(zoo.ARCHITECTURES, ["ch_det_mv3_db_v2.0"]))
+@pytest.mark.parametrize("name", quick(known_networks.ARCHITECTURES, ["ch_det_mv3_db_v2.0"]))
 def test_blocks_of_mobilenet_v3_are_those_of_the_documented_names(name):
-    architecture = zoo.ARCHITECTURES[name]
-    found = blocks(model_graph(zoo.build(name), DETECTION))
+    architecture = known_networks.ARCHITECTURES[name]
+    found = blocks(model_graph(known_networks.build(name), DETECTION))
     numbered = {key: re.match(r"conv(\d+)_", to_public(key, architecture)) for key in found}
     documented = {key: int(match[1]) for key, match in numbered.items() if match}
     assert len(documented) >= 45 and {key: found[key] for key in documented} == documented
@@ -35,7 +35,7 @@ def test_blocks_of_mobilenet_v3_are_those_of_the_documented_names(name):
 
 
 def test_blocks_of_resnet_are_its_basic_blocks():
-    found = blocks(trace(zoo.build("resnet18"), (1, 3, 64, 64)))
+    found = blocks(trace(known_networks.build("resnet18"), (1, 3, 64, 64)))
     assert found["conv1.weight"] == 1
     for number, prefix in enumerate(("layer1.0", "layer1.1", "layer2.0", "layer2.1", "layer3.0"), 2):
         assert {found[f"{prefix}.conv1.weight"], found[f"{prefix}.conv2.weight"]} == {number}

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
 
+import known_networks
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
 import yaml
-import zoo
 from detection import DETECTION
 from networks import conv
 from paddle import nn
@@ -110,7 +110,7 @@ def detector_of(name: str) -> nn.Layer:
     that dygraph itself is off by 5e-5 of the map. Nor is the map to be 0 or 1 anywhere, which hides differences.
     """
     paddle.seed(0)
-    model = zoo.settled(name)
+    model = known_networks.settled(name)
     norms = [layer for layer in model.sublayers() if isinstance(layer, nn.BatchNorm)]
     last, found = model.head.binarize.conv3, {}
     hook = last.register_forward_post_hook(lambda layer, inputs, output: found.update(spread=float(output.std())))
@@ -129,7 +129,7 @@ def detector_of(name: str) -> nn.Layer:
 @pytest.fixture(scope="module", params=quick(CONFIGS, ["ch_det_mv3_db_v2.0"]))
 def detector(request, repo) -> Case:
     architecture = yaml.safe_load((repo / "configs/det" / CONFIGS[request.param]).read_text())["Architecture"]
-    assert zoo.ARCHITECTURES[request.param] == architecture
+    assert known_networks.ARCHITECTURES[request.param] == architecture
     model = detector_of(request.param)
     return Case(model, trace(model, (1, 3, *SIZES[0])), Images())
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import known_networks
 import paddle
 import pytest
-import zoo
 from oracle import randomise
 from paddle import nn
 from slow import quick
@@ -45,13 +45,13 @@ class Pair:
 
 def pair(folder: Path, network: str, criteria: list[str], weights: Path | None = None, **options: Any) -> Pair:
     """`network` by both sides; random weights where none are given."""
-    model = randomise(zoo.build(network, **options))
+    model = randomise(known_networks.build(network, **options))
     if weights is None:
         weights = folder / "weights.pdparams"
         paddle.save(model.state_dict(), str(weights))
     else:
         model.set_state_dict(paddle.load(str(weights)))
-    shape = zoo.small_shape(network)
+    shape = known_networks.small_shape(network)
     request = {
         "network": network,
         "options": options,

@@ -12,7 +12,7 @@ from branches import Labelled, labelled_forward
 from oracle import sample
 from paddle import nn
 
-from ocrslim.errors import GraphError
+from ocrslim.errors import ConfigError, GraphError
 from ocrslim.graph import INPUT, OUTPUT, Group, Member, TrainingForward, traced
 from ocrslim.pruning.channel_graph import channel_graph, require_training
 from ocrslim.pruning.channel_pruner import ChannelPruner
@@ -91,6 +91,18 @@ class OfTask:
 def test_a_task_gives_labels_of_its_configuration():
     assert not model_graph(labelled(), OfTask(), {"classes": 5}).training_fault
     assert model_graph(labelled(), OfTask()).training_fault
+
+
+class WithoutLabels(OfTask):
+    def probe_labels(self, tree):
+        raise ConfigError("Train.dataset.transforms: no labels come of them")
+
+
+def test_without_labels_a_network_is_analysed_as_it_infers(caplog):
+    graph = model_graph(labelled(), WithoutLabels(), {})
+    assert list(graph.groups) == list(model_graph(labelled(), OfTask()).groups)
+    assert graph.training_fault == "Train.dataset.transforms: no labels come of them"
+    assert graph.training_fault in caplog.text
 
 
 class InTraining(nn.Layer):
@@ -189,6 +201,7 @@ def test_a_lstm_that_drops_between_its_layers_is_proven():
             return self.last(self.states(self.first(x).mean(axis=2).transpose([0, 2, 1]))[0])
 
     graph = channel_graph(Recurrent(), SHAPE)
-    (group,) = graph.groups.values()
-    assert group.name == "first.weight" and not graph.training_fault
+    assert list(graph.groups) == ["first.weight", "states.weight_ih_l0"]
+    assert not graph.training_fault
+    group = graph.groups["first.weight"]
     assert [member.role for member in group.members].count(OUTPUT) == 1

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import known_networks
 import paddle
 import pytest
-import zoo
 from oracle import judge, sample
 from paddle import nn
 from slow import quick
@@ -37,7 +37,7 @@ class Traced:
 
     @property
     def inputs(self) -> list[paddle.Tensor]:
-        return [image.astype("float64") for image in sample(zoo.small_shape(self.name))]
+        return [image.astype("float64") for image in sample(known_networks.small_shape(self.name))]
 
     def unprunable(self) -> dict[str, str]:
         """Reasons for the layers that cost anything."""
@@ -45,11 +45,11 @@ class Traced:
         return {key: reason for key, reason in self.graph.unprunable.items() if key in costly}
 
 
-@pytest.fixture(scope="module", params=quick(zoo.VISION, QUICK))
+@pytest.fixture(scope="module", params=quick(known_networks.VISION, QUICK))
 def traced(request):
-    model = zoo.settled(request.param)
-    small = zoo.small_shape(request.param)
-    graph = channel_graph(model, zoo.usual_shape(request.param), proof_shapes=[small])
+    model = known_networks.settled(request.param)
+    small = known_networks.small_shape(request.param)
+    graph = channel_graph(model, known_networks.usual_shape(request.param), proof_shapes=[small])
     model.to(dtype="float64")
     return Traced(request.param, model, graph)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ocrslim.errors import ConfigError
 from ocrslim.tasks.values import Operator
+from ocrslim.utils import last_line
 
 _LETTERS = 4
+_KEY = "Train.dataset.transforms"
+_REMEDY = "compare them with those of a file in configs/rec"
 
 
 def probe_text(characters: Sequence[str]) -> str:
@@ -31,16 +36,24 @@ def labels_of(
         transforms: of `Train`; they end with `KeepKeys`. Those that augment images are left out.
         build: makes an operator of a name and its arguments.
         size: gives the image its size, where the sampler does so and not the transforms.
+
+    Raises:
+        ConfigError: a transform cannot be built or fails, or takes no such text.
     """
     named = [(name, options or {}) for entry in transforms for name, options in entry.items()]
-    operators = [build(name, options) for name, options in named if not augments(name)]
+    steps: list[tuple[str, Callable[[], Operator]]] = [
+        (name, functools.partial(build, name, options)) for name, options in named if not augments(name)
+    ]
     if size is not None:
-        operators.insert(-1, size)
+        steps.insert(-1, (type(size).__name__, lambda: size))
     data: Any = {"image": _drawn(text), "label": text, "ext_data": [], "img_path": "", "filename": ""}
-    for operator in operators:
-        data = operator(data)
+    for name, operator in steps:
+        try:
+            data = operator()(data)
+        except Exception as error:  # whatever PaddleOCR's code raises
+            raise ConfigError(f"{_KEY}: {name} fails on a line of text ({_cause(error)}): {_REMEDY}") from error
         if data is None:
-            raise ValueError(f"{type(operator).__name__} takes no text {text!r}")
+            raise ConfigError(f"{_KEY}: {name} takes no text such as {text!r}: {_REMEDY}")
     return [np.stack([np.asarray(value)]) for value in data[1:]]
 
 
@@ -56,3 +69,8 @@ def _drawn(text: str) -> bytes:
     pixels = np.full((48, 32 * max(3, len(text)), 3), 255, np.uint8)
     cv2.putText(pixels, text, (6, 36), cv2.FONT_HERSHEY_SIMPLEX, 1.0, (0, 0, 0), 2)  # what it cannot draw becomes "?"
     return cv2.imencode(".png", pixels)[1].tobytes()
+
+
+def _cause(error: Exception) -> str:
+    missing = "no step makes " if isinstance(error, KeyError) else f"{type(error).__name__}: "
+    return missing + last_line(error)

@@ -40,10 +40,15 @@ if TYPE_CHECKING:
 
 _USUAL = InputShape(3, 48, 320, free=True)
 _PART = 160  # pixels of width
+_FEATURES = "ctc_neck"  # what the CTC head of a MultiHead reads, which returns it for PaddleOCR's distillations
 # Algorithms whose networks take the labels in training: PaddleOCR's tools/program.py has this list.
 _TAKES_LABELS = frozenset(
     "SRN NRTR SAR SEED SVTR SVTR_LCNet SPIN VisionLAN RobustScanner RFL SATRN SVTR_HGNet ParseQ CPPD".split()
 )
+_READS_MORE = {
+    "RobustScanner": "the valid part of its width and positions",
+    "SRN": "positions and masks of characters",
+}
 
 
 class Reading(NamedTuple):
@@ -103,6 +108,12 @@ class Recognition(Task):
     # configuration
 
     def complete(self, tree: dict[str, Any]) -> list[str]:
+        algorithm = (tree.get("Architecture") or {}).get("algorithm")
+        if algorithm in _READS_MORE:
+            return [
+                f"Architecture.algorithm: {algorithm} reads {_READS_MORE[algorithm]} beside the image when it infers, "
+                "and networks here get the image alone: choose another recogniser"
+            ]
         if not tree.get("Architecture") or not tree.get("PostProcess"):
             return []
         try:
@@ -208,7 +219,9 @@ class Recognition(Task):
         )
 
     def forward(self, model: Any, batch: Sequence[Tensor]) -> Any:
-        return model(batch[0], data=list(batch[1:])) if self._takes_labels else model(batch[0])
+        """Run a network as it trains, without the outputs that no loss by labels reads: they would fix its channels."""
+        result = model(batch[0], data=list(batch[1:])) if self._takes_labels else model(batch[0])
+        return {name: result[name] for name in result if name != _FEATURES} if isinstance(result, Mapping) else result
 
     def probe_labels(self, tree: Mapping[str, Any]) -> Sequence[np.ndarray]:
         dataset = (tree.get("Train") or {}).get("dataset") or {}

@@ -145,6 +145,21 @@ def test_labels_go_to_the_networks_that_take_them():
     assert len(given["data"]) == 2 and given["data"][1] is batch[2]
 
 
+@pytest.mark.parametrize("algorithm", ["SRN", "RobustScanner"])
+def test_networks_that_infer_with_more_than_an_image_are_refused(algorithm):
+    """They were built, and died of a NoneType in the trace."""
+    (line,) = task_of("rec").complete({"Architecture": {"algorithm": algorithm}})
+    assert f"Architecture.algorithm: {algorithm} reads" in line and "the image alone" in line
+    assert task_of("rec").complete({"Architecture": {"algorithm": "SAR"}}) == []
+
+
+def test_features_that_no_loss_reads_are_no_output():
+    """Returned in training, they kept every channel of PP-OCRv6 tiny's last stage, a quarter of its MACs."""
+    heads = {"ctc": paddle.zeros([1]), "gtc": paddle.zeros([1])}
+    found = task_of("rec").forward(lambda images: {**heads, "ctc_neck": paddle.ones([1])}, [paddle.zeros([1])])
+    assert found == heads
+
+
 @pytest.mark.parametrize(
     ("multi", "keys"),
     [
@@ -174,6 +189,23 @@ def test_labels_to_trace_with_are_those_of_a_batch(config, multi, keys, data_set
     assert [array.shape for array in found] == [(1, 8), (1, 8), (1,), (1,)]
     assert found[0][0].tolist() == [1, 2, 3, 4, 0, 0, 0, 0] and found[2].tolist() == [4]
     assert all(np.array_equal(a, b) for a, b in zip(found, settings.task.probe_labels(tree))), "no chance in it"
+
+
+@pytest.mark.parametrize(
+    ("transforms", "told"),
+    [
+        ([{"CTCLabelEncode": None}, {"KeepKeys": {"keep_keys": ["image", "valid_ratio"]}}], "KeepKeys .*'valid_ratio'"),
+        ([{"RecResizeImg": {"image_shape": [3, 48, 320]}}], "RecResizeImg fails"),
+        ([{"RecResizeImg": {"shape_of_image": [3, 48, 320]}}], "RecResizeImg fails .*image_shape"),
+    ],
+    ids=["a key that nothing makes", "no image yet", "not to be built"],
+)
+def test_transforms_that_give_no_labels_are_named(config, transforms, told):
+    settings = config()
+    settings.tree["Train"]["dataset"]["transforms"] = transforms
+    settings.tree["Architecture"]["algorithm"] = "SVTR_LCNet"
+    with pytest.raises(ConfigError, match=rf"^Train\.dataset\.transforms: {told}.*configs/rec$"):
+        settings.task.probe_labels(settings.tree)
 
 
 def test_networks_without_labels_need_none(config):
