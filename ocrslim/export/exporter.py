@@ -41,7 +41,8 @@ class Exported:
     Attributes:
         folder: the exported folder, which clients load.
         format: `LEGACY` (`inference.pdmodel`) or `PIR` (`inference.json`).
-        differences: kernels that ran -> largest absolute difference of the output to the source's.
+        differences: kernels that ran -> largest difference of the output to the source's, of outputs beyond -1..1
+            relative to their largest value.
         bytes: size of the model and its parameters.
     """
 
@@ -100,7 +101,7 @@ def verify(model: nn.Layer, folder: Path, image: np.ndarray) -> dict[str, float]
     features are large (PP-OCRv2's reach 1900: 9e-5 on a page), so that difference is only reported.
 
     Returns:
-        kernels (`InferenceEngine.kernels`) -> largest absolute difference of the output.
+        kernels (`InferenceEngine.kernels`) -> largest difference (`ocrslim.inference.difference`).
 
     Raises:
         ExportError: without oneDNN the difference exceeds `TOLERANCE`.
