@@ -22,8 +22,8 @@ from ocrslim.pruning.plan import Plan
 
 CHARACTERS = 6625  # of PaddleOCR's Chinese dictionary, with blank and space
 LENGTH = 25
-# Paddle's operator holds it as float32 in a network of doubles, too, and `rep()` does not: 1e-5 is another number there,
-# which makes 1e-9 of difference in a layer and 1e-5 in a network.
+# Paddle's operator holds it as float32 in a network of doubles, too, and `rep()` does not: 1e-5 is another number
+# there, which makes 1e-9 of difference in a layer and 1e-5 in a network.
 _EPSILON = 2.0**-17
 
 

@@ -123,7 +123,7 @@ CASES = {
     "ResNet detector": detector(
         {"name": "ResNet_vd", "layers": 18, "disable_se": True},
         {"name": "DBFPN", "out_channels": 32},
-        ("backbone.stages.2.0.conv0._conv.weight", "head.binarize.conv1.weight"),
+        ("backbone.bb_2_0.conv0._conv.weight", "head.binarize.conv1.weight"),
     ),
 }
 
@@ -145,7 +145,7 @@ def write_config(case: Case, folder: Path) -> Path:
     tree["Architecture"] = {"model_type": tree["Architecture"]["model_type"], "Transform": None, **case.parts}
     tree["Global"].update(use_gpu=False, epoch_num=2, save_model_dir="out", eval_batch_step=[0, 1000])
     tree["Prune"] = {"ratios": [0.25, 0.5], "layers": list(case.layers), "skip_first": 0, "skip_loss": 1.0}
-    tree["Prune"].update(loss_tolerance=0.9, recover_images=4)
+    tree["Prune"].update(loss_tolerance=1.0, recover_images=4)
     tree["Optimizer"]["lr"] = {"name": "Const", "learning_rate": 0.0001}
     transforms = page_transforms if case.lines is None else line_transforms
     label = write_images(case, folder, tree)
