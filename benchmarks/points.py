@@ -10,8 +10,10 @@ one thread, group by group in turns, and have to count the same. Seconds are of 
 processes on the machine disturb least; the wall clock stands beside them.
 
 Ours measures all nine ratios of a group, as the command does, so that what is done once for a group counts a ninth in
-each point; PaddleSlim's way measures three of them, whose mean is that of the nine. Written to `points.json` and
-`points.md`, where other names stay; interrupted, it goes on behind the last whole group of `--out`.
+each point; PaddleSlim's way measures those in their midst. Written to `points.json` and
+`points.md`, where other names stay; interrupted, it goes on
+behind the last group that `--out` has whole. Scores of the channels, decoding of the images and the unpruned network,
+which both ways need once, are left out.
 """
 
 from __future__ import annotations
@@ -55,11 +57,10 @@ def main() -> int:
     bench = Bench(problem, options.images)
     answer = {"command": command, "images": bench.images, "pixels": bench.pixels, "groups": len(problem.groups)}
     answer |= {"setup": time.process_time() - began, "machine": describe(), "revision": revision()}
-    answer["points"] = list(measured(bench, groups, options))
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    results[options.name] = portable(answer, options.config.parent, options.out.parent)
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    RESULTS.with_suffix(".md").write_text(document(results), encoding="utf-8")
+    answer["points"] = []
+    for points in measured(bench, groups, options):
+        answer["points"] += points
+        write(options.name, portable(answer, options.config.parent, options.out.parent))
     print("\n".join(summary(options.name, answer)))
     return 1 if any(point["differs"] for point in answer["points"]) else 0
 
@@ -77,13 +78,21 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def write(name: str, answer: dict[str, Any]) -> None:
+    """Put the results of one network beside those of the others."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    results[name] = answer
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    RESULTS.with_suffix(".md").write_text(document(results), encoding="utf-8")
+
+
 def spread(names: Sequence[str], count: int) -> list[str]:
     """`count` of `names`, evenly spread over them."""
     count = min(count, len(names))
     return [names[(2 * place + 1) * len(names) // (2 * count)] for place in range(count)]
 
 
-def measured(bench: Bench, groups: Sequence[str], options: argparse.Namespace) -> Iterator[Point]:
+def measured(bench: Bench, groups: Sequence[str], options: argparse.Namespace) -> Iterator[list[Point]]:
     """Yield the points of each group, from the file where it has them."""
     key = {"name": options.name, "images": bench.images, "slow": options.slow_ratios, "revision": revision()}
     lines = options.out.read_text().splitlines() if options.out.is_file() else []
@@ -98,7 +107,7 @@ def measured(bench: Bench, groups: Sequence[str], options: argparse.Namespace) -
         for way in (SLOW, FAST):
             cpu = [point["cpu"] for point in points if point["way"] == way]
             print(f"{group}, {way}: {sum(cpu) / len(cpu):.2f} s a point", file=sys.stderr, flush=True)
-        yield from points
+        yield points
 
 
 class Bench:
@@ -134,6 +143,11 @@ class Bench:
             FAST: Measurer(lambda variant: GroupRunner(network, variant.group, cache), kept, order, scorer, clock),
         }
         self.variants: dict[str, Any] = {SLOW: DygraphVariants({}, lambda: pruner), FAST: fast}
+        for name in problem.groups:
+            pruner.removed(name, 0.5)  # scores its channels, which both ways take from there
+        self._point(
+            FAST, None, 0.0
+        )  # the unpruned network, as the command does first: images are decoded, and all loaded
 
     def measure(self, group: str, slow_ratios: Sequence[float]) -> list[Point]:
         """Measure the points of a group, in turns."""
@@ -146,7 +160,7 @@ class Bench:
             point["differs"] = sum(one != other for one, other in zip(point.pop("counts"), counts[point["ratio"]]))
         return [*points, *slow]
 
-    def _point(self, way: str, group: str, ratio: float) -> Point:
+    def _point(self, way: str, group: str | None, ratio: float) -> Point:
         from ocrslim.sensitivity.workers.messages import Job
 
         clock = self.clocks[way]

@@ -13,7 +13,7 @@ _PARTS = ("variant", "build", "proof", "front", "forward", "post-processing", "m
 _TARGET = 10
 _ABOUT = (
     "Seconds of CPU, one thread. Per point: the mean over groups of the mean over ratios (ours nine, PaddleSlim's way "
-    "0.1, 0.5 and 0.9). Median: of the factors of the groups. Without the proof: ours without the pass in dygraph that "
+    "those of its command, in their midst). Median: of the factors of the groups. Without the proof: ours without the pass in dygraph that "
     "holds the first variant of each group against the network itself. Differ: images that the two ways count "
     "differently, over all points that both measured."
 )
