@@ -7,12 +7,11 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 from paddle import nn
 
 from ocrslim.data import EvalSet
 from ocrslim.graph import ChannelGraph
-from ocrslim.inference import DygraphEngine, Output, Variant
+from ocrslim.inference import DygraphEngine, Output, Proof, Variant, proof_of
 from ocrslim.pruning import ChannelPruner, Plan, cut, named_tensors, pruned
 from ocrslim.tasks import Task
 from ocrslim.utils import Clock
@@ -70,13 +69,13 @@ class RuntimeVariants:
             backup.restore()
         return Variant(self._graph.groups[group], removed, arrays, conv_groups, proof)
 
-    def _proof(self, group: str | None) -> tuple[np.ndarray, Output] | None:
-        """An input and what the network, as it is cut now, makes of it; once for each group."""
+    def _proof(self, group: str | None) -> Proof | None:
+        """Run the network as it is cut now; once for each group."""
         if group in self._checked:
             return None
         self._checked.add(group)
         image = self._task.part(self._images.image(0), self._images[0])
-        return image, DygraphEngine(self._model)(image)
+        return proof_of(DygraphEngine(self._model), image)
 
 
 class DygraphVariants:
