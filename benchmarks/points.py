@@ -10,10 +10,9 @@ one thread, group by group in turns, and have to count the same. Seconds are of 
 processes on the machine disturb least; the wall clock stands beside them.
 
 Ours measures all nine ratios of a group, as the command does, so that what is done once for a group counts a ninth in
-each point; PaddleSlim's way measures those in their midst. Written to `points.json` and
-`points.md`, where other names stay; interrupted, it goes on
-behind the last group that `--out` has whole. Scores of the channels, decoding of the images and the unpruned network,
-which both ways need once, are left out.
+each point; PaddleSlim's way measures some of them. What both ways need once is left out: scores of the channels,
+decoding, the unpruned network. Written to `points.json` and `points.md`, where other networks stay, after each group;
+the same command goes on behind the last group that `--out` has.
 """
 
 from __future__ import annotations
@@ -133,9 +132,9 @@ class Bench:
         fast = RuntimeVariants(problem.model, problem.graph, kept, lambda: pruner, task)
         proof, clock = fast._proof, self.clocks[FAST]
 
-        def timed(group: str | None) -> Any:
+        def timed(*arguments: Any) -> Any:
             with clock.on("proof"):
-                return proof(group)
+                return proof(*arguments)
 
         fast._proof = timed  # type: ignore[method-assign]
         self.measurers = {

@@ -12,10 +12,10 @@ SLOW, FAST = "PaddleSlim's way", "exact mode"
 _PARTS = ("variant", "build", "proof", "front", "forward", "post-processing", "matching")
 _TARGET = 10
 _ABOUT = (
-    "Seconds of CPU, one thread. Per point: the mean over groups of the mean over ratios (ours nine, PaddleSlim's way "
-    "those of its command, in their midst). Median: of the factors of the groups. Without the proof: ours without the pass in dygraph that "
-    "holds the first variant of each group against the network itself. Differ: images that the two ways count "
-    "differently, over all points that both measured."
+    "Seconds of CPU, one thread. Per point: the mean over groups of the mean over ratios, ours nine (0.1 to 0.9), "
+    "PaddleSlim's way those that its command names. Median: of the factors of the groups. Without the proof: ours "
+    "without the passes in dygraph that the first variant of each group is held against. Differ: images that the two "
+    "ways count differently, over all points that both measured."
 )
 _ABOUT_PARTS = (
     "Seconds of CPU per point. Variant: cutting the network and reading off what differs. Build: writing it for the "
