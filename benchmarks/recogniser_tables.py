@@ -179,9 +179,14 @@ def _trainings(results: Results) -> str:
     for way in (UNPRUNED, OURS, PADDLESLIM):
         one = results.get(f"{way}, {TRAINED}")
         if one:
-            rows.append([way, one["answer"]["steps"], f"{one['process']['seconds']:.0f}", one["process"]["others"]])
-    about = "Seconds: of the last process, choosing, refit and evaluations included; others: their share of the cores."
-    return f"{about}\n\n{_table(rows, ['network', 'steps', 'seconds', 'others'])}" if rows else ""
+            answer = one["answer"]
+            steps = [answer["last"]["step"], answer["best"]["step"], f"{answer['train_seconds']:.0f}"]
+            rows.append([way, *steps, *(f"{answer[at]['acc']:.4f}" for at in ("start", "best", "last"))])
+    if not rows:
+        return ""
+    about = "Seconds with evaluations, beside other programs; accuracy on the receipts that a training is stopped by."
+    headers = ["network", "steps", "best at step", "seconds", "accuracy before", "best", "last"]
+    return f"{about}\n\n{_table(rows, headers)}"
 
 
 def _widths(results: Results) -> str:
