@@ -100,21 +100,19 @@ def main() -> int:
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=4, help="of each training (4)")
+    parser.add_argument("--epochs", type=int, default=1, help="of each training, 159 steps each (1)")
     parser.add_argument("--batch", type=int, default=32, help="lines of a step (32)")
     parser.add_argument("--rate", type=float, default=3e-4, help="learning rate, which falls by a cosine (3e-4)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--try", dest="receipts", action="store_const", const=2, help="2 receipts, 1 epoch")
+    parser.add_argument("--try", dest="receipts", action="store_const", const=2, help="2 receipts")
     parser.add_argument("--score-again", action="store_true", help="score networks whose name another one had")
     parser.add_argument("--out", type=Path, default=OUTPUT, help="working folder")
     parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX", help="keys of parts to run")
     parser.add_argument("--fresh", action="store_true", help="forget what is done")
     options = parser.parse_args(arguments)
     options.out = options.out.resolve()
-    if options.receipts is not None:
-        if options.out == OUTPUT:
-            parser.error("--try: its results would be taken for measured ones; expected another --out")
-        options.epochs = 1
+    if options.receipts is not None and options.out == OUTPUT:
+        parser.error("--try: its results would be taken for measured ones; expected another --out")
     if min(options.epochs, options.batch, options.seed) < 1:
         parser.error("--epochs, --batch and --seed from 1")
     return options

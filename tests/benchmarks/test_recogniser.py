@@ -28,7 +28,7 @@ def labels(tmp_path):
 @pytest.fixture
 def parts(labels, tmp_path, monkeypatch):
     monkeypatch.setattr(recogniser, "package_weights", lambda: Path("/models/rec.onnx"))
-    return list(recogniser.plan(recogniser.parse(["--out", str(tmp_path)]), labels))
+    return list(recogniser.plan(recogniser.parse(["--out", str(tmp_path), "--epochs", "4"]), labels))
 
 
 def line(name: str, lines: int, read: int, no_case: int) -> list[object]:
