@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from shipped import shipped
 
 from ocrslim.config import listing, load_config
 
-SHIPPED = sorted((Path(__file__).resolve().parents[2] / "configs").rglob("*.yml"))
 FILE = """
 Global: {pretrain_weights: w, epoch_num: 3, checkpoints: , print_batch_step: 2}
 Prune: {target: {flops: 0.5}, skip: [a, 'b # c']}
@@ -53,7 +52,7 @@ def test_what_is_printed_is_the_configuration_with_a_comment_behind_each_value(c
     assert text.count("  # ") == len(config.origins)
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", shipped())
 def test_shipped_configurations_are_printed_as_they_are_read(path, tmp_path):
     config = load_config(path)
     (tmp_path / "printed.yml").write_text(listing(config))

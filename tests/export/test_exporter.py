@@ -233,7 +233,7 @@ def test_unfinished_exports_are_swept_by_their_own_name_alone(config, tmp_path, 
         (tmp_path / name).mkdir()
     monkeypatch.setattr(export_module, "save_inference", lambda *_: pytest.fail("reached"))
     with pytest.raises(pytest.fail.Exception):
-        export(None, config, tmp_path / "run[1]", None, {})
+        export(nn.Linear(1, 1), config, tmp_path / "run[1]", None, {})
     assert [path.name for path in tmp_path.iterdir()] == [".run1.abcd_123"]
 
 
