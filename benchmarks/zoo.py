@@ -88,6 +88,8 @@ def measure(case: Case, checkout: Path | None, minutes: float, gib: float) -> di
     with tempfile.TemporaryDirectory() as folder:
         request, answer = Path(folder, "request.json"), Path(folder, "answer.json")
         named = None if checkout is None else str(checkout.resolve())
+        if checkout is not None:  # some of its code looks for its C++ in the working directory
+            Path(folder, "ppocr").symlink_to(checkout.resolve() / "ppocr")
         request.write_text(json.dumps({**case.request(), "checkout": named, "gib": gib}), encoding="utf-8")
         ended = _run([sys.executable, str(REPO / "benchmarks/zoo_part.py"), str(request), str(answer)], folder, minutes)
         found = read_json(answer, "benchmarks/zoo_part.py") if answer.is_file() else {"stage": "start"}
@@ -147,7 +149,7 @@ def _record(kind: str, code: dict[str, Any], planned: list[Case], new: dict[str,
 
 def _named(found: dict[str, Any], source: Path) -> dict[str, Any]:
     """The result with the folder of PaddleOCR's code as `DIR`, and without this machine's others."""
-    return portable(json.loads(json.dumps(found).replace(str(source), "DIR")))
+    return portable(json.loads(json.dumps(found).replace(str(source), "DIR").replace(sys.prefix, ".venv")))
 
 
 def _in_short(found: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ from oracle import TOGETHER, judge, run
 from paddle import Tensor, nn
 
 from ocrslim.config import Config, load_config
+from ocrslim.config.translation import other_purpose
 from ocrslim.errors import OcrSlimError
 from ocrslim.graph import ChannelGraph, TrainingForward, trace
 from ocrslim.models import build_model
@@ -79,7 +80,10 @@ class Part:
             except OcrSlimError as error:
                 self._note(refused=_lines(error, self._request["path"]))
         with tempfile.NamedTemporaryFile("w", suffix=".yml", encoding="utf-8") as file:
-            yaml.safe_dump(self._request["tree"], file, allow_unicode=True)
+            tree = dict(self._request["tree"])
+            if other_purpose(tree) is None:
+                tree.pop("Metric", None)  # one that is not known says nothing of the network
+            yaml.safe_dump(tree, file, allow_unicode=True)
             file.flush()
             try:
                 return load_config(file.name, named)

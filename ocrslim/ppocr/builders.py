@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from paddle import nn
 
 _COMPILED = {"PSEPostProcess": "postprocess/pse_postprocess/pse"}  # modules that PaddleOCR compiles when imported
+_COMPILING = "Failed to run command"  # Paddle says so where the build of an extension fails
 
 
 def base_model() -> type[nn.Layer]:
@@ -157,4 +158,7 @@ def _folder() -> Path:
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {last_line(error)}"
+    reason = f"{type(error).__name__}: {last_line(error)}"
+    if _COMPILING in reason:
+        reason += "; it compiles C++ that it looks for in the working directory: run the command inside the checkout"
+    return reason

@@ -9,7 +9,7 @@ import pytest
 from checkout import checkout, write_checkout  # noqa: F401
 
 from ocrslim.errors import ConfigError
-from ocrslim.ppocr import Source, find_source, is_named, section_faults, use_source, used_source
+from ocrslim.ppocr import Source, building, find_source, is_named, section_faults, use_source, used_source
 from ocrslim.ppocr.catalogue import Catalogue, Signature
 from ocrslim.ppocr.faults import transform_fault
 
@@ -110,3 +110,13 @@ def test_of_two_copies_a_process_can_use_one(checkout, tmp_path, monkeypatch):  
     with pytest.raises(ConfigError, match="start another process"):
         use_source(find_source(str(checkout)))
     assert not is_named()
+
+
+def test_code_that_compiles_is_to_run_inside_the_checkout(checkout):  # noqa: F811
+    """DRRG's network names its C++ by a path from the top of the checkout; Paddle only says that a command failed."""
+    use_source(find_source(str(checkout)))
+    told = "Failed to run command: build; it compiles .* inside the checkout$"
+    with pytest.raises(ConfigError, match=told), building("Architecture"):
+        raise RuntimeError("Failed to run command: build")
+    with pytest.raises(ConfigError, match="RuntimeError: no such layer$"), building("Architecture"):
+        raise RuntimeError("no such layer")
