@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import paddle
 import pytest
 import yaml
 from checkout import require_zoo
-from fitted import fit_classes, fit_map, write_glyphs
-from lines import DIGITS, numbers, write_page
+from fitted import fit_classes, say_text_everywhere, write_glyphs
+from lines import DIGITS
 
 from ocrslim.config import load_config
 from ocrslim.data import EvalSet, scan_evaluation
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 REPO = Path(__file__).resolve().parents[1]
 SCRIPTS = ("sensitivity_anal.py", "pruning_and_finetune.py", "export_prune_model.py")
-SIDES = (128, 192)  # of a page, as the detectors see it
+PAGE = (96, 192)  # height and width of what the detectors see: one text
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ CASES = {
         {
             "algorithm": "CRNN",
             "Backbone": {"name": "MobileNetV3", "scale": 0.35, "model_name": "small", "small_stride": [1, 2, 2, 2]},
-            "Neck": {"name": "SequenceEncoder", "encoder_type": "rnn", "hidden_size": 24},
+            "Neck": {"name": "SequenceEncoder", "encoder_type": "rnn", "hidden_size": 96},
             "Head": {"name": "CTCHead", "fc_decay": 0},
         },
         ("backbone.blocks.5.expand_conv.conv.weight", "backbone.conv2.conv.weight"),
@@ -92,7 +91,7 @@ CASES = {
                 "head_list": [
                     {
                         "CTCHead": {
-                            "Neck": {"name": "svtr", "dims": 32, "depth": 1, "hidden_dims": 24, "use_guide": True},
+                            "Neck": {"name": "svtr", "dims": 96, "depth": 1, "hidden_dims": 24, "use_guide": True},
                             "Head": {"fc_decay": 0.00001},
                         }
                     },
@@ -160,11 +159,13 @@ def write_config(case: Case, folder: Path) -> Path:
 
 def write_images(case: Case, folder: Path, tree: dict[str, Any]) -> Path:
     if case.lines is None:
-        tree["PostProcess"].update(unclip_ratio=0.1, box_thresh=0.3)
-        pages = [write_page(folder / f"page{seed}", numbers(3, seed), seed).read_text() for seed in range(3)]
-        lines = [f"page{seed}/{line}" for seed, line in enumerate(pages)]
-        (folder / "pages.txt").write_text("".join(lines))
-        return folder / "pages.txt"
+        tree["PostProcess"].update(unclip_ratio=0.1)
+        label = write_glyphs(folder / "pages", list(DIGITS[:4]), PAGE)
+        right, low = PAGE[1] - 2, PAGE[0] - 2
+        box = {"transcription": "1", "points": [[1, 1], [right, 1], [right, low], [1, low]]}
+        names = [line.partition("\t")[0] for line in label.read_text(encoding="utf-8").splitlines()]
+        label.write_text("".join(f"{name}\t{json.dumps([box])}\n" for name in names), encoding="utf-8")
+        return label
     dictionary = folder / "digits.txt"
     dictionary.write_text("\n".join(DIGITS) + "\n")
     if "label_list" not in tree["Global"]:
@@ -190,34 +191,24 @@ def page_transforms(case: Case, section: dict[str, Any]) -> list[dict[str, Any]]
         if "EastRandomCropData" in entry:
             entry["EastRandomCropData"]["size"] = [96, 96]
         if "DetResizeForTest" in entry:
-            entry["DetResizeForTest"] = {"image_shape": list(SIDES)}
+            entry["DetResizeForTest"] = {"image_shape": list(PAGE)}
     return kept
 
 
 def write_weights(case: Case, path: Path, target: Path) -> None:
     """Write weights with which the network reads most of the images: random ones, and a last layer fitted to them."""
     config = load_config(path)
-    labelled = scan_evaluation(config)
-    images = EvalSet(labelled, config)
+    images = EvalSet(scan_evaluation(config), config)
     batch = np.concatenate([images.image(index) for index in range(len(images))])
     paddle.seed(0)
     model = build_model(config.section("Architecture"))
     if case.lines is None:
-        fit_map(model, case.last, batch, np.stack([text_mask(sample) for sample in labelled.samples]))
+        say_text_everywhere(model, case.last, batch)
     elif config.task.model_type == "rec":
         fit_classes(model, case.last, batch, list(range(1, 1 + len(DIGITS))))  # 0 is the blank
     else:
         fit_classes(model, case.last, batch, [index % 2 for index in range(len(batch))])
     save_checkpoint(model, target)
-
-
-def text_mask(sample: Any) -> np.ndarray:
-    height, width = cv2.imread(str(sample.path)).shape[:2]
-    mask = np.zeros(SIDES, np.uint8)
-    for box in json.loads(sample.label):
-        points = np.array(box["points"]) * (SIDES[1] / width, SIDES[0] / height)
-        cv2.fillPoly(mask, [points.astype(np.int32)], 1)
-    return mask > 0
 
 
 def run_script(stage: int, config: Path, changes: list[str], folder: Path) -> dict[str, Any]:
