@@ -218,9 +218,10 @@ class Bench:
 
 def _said(answer: Any) -> str:
     """The score, where there is one."""
-    for name in ("scores", "select", "best"):
-        if name in answer:
-            return f", hmean {answer[name]['hmean']:.4f}"
+    for scores in (answer.get(name) for name in ("scores", "select", "best")):
+        for metric in ("hmean", "acc"):
+            if scores and metric in scores:
+                return f", {metric} {scores[metric]:.4f}"
     return ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from accuracy_part import Answer, keep
 
 _TRACED = (1, 3, 640, 640)
 _BISECTIONS = 25
+Pruned = tuple[Any, Any, Answer]
 _RATIOS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 
 
@@ -22,45 +23,64 @@ def prune(config: Any) -> Answer:
     (benchmarks/sensitivity.md, "Equality with PaddleSlim's losses"). A layer that inference does not run loses
     nothing, as PaddleSlim measures too. No layer is left alone, and nothing is aligned: its defaults.
     """
-    from ocrslim.pruning.cost import measure_cost
-    from ocrslim.pruning.loading import load_base_network
     from ocrslim.pruning.prunable import load_prunable_network
-    from ocrslim.pruning.surgery import apply_plan
 
-    began, network = time.monotonic(), load_prunable_network(config)
-    fraction = config.prune.target["macs"]
+    network = load_prunable_network(config)
     pruner = own_pruner(network.model)
     table = own_table(network, pruner)
+    model, plan, own = prune_to(config, network, pruner, lambda loss: pruner._get_ratios_by_loss(table, loss))
+    return {**keep(model, plan, config), **own}
+
+
+def prune_to(config: Any, network: Any, pruner: Any, ratios_at: Callable[[float], Mapping[str, float]]) -> Pruned:
+    """Prune to the wished MACs: the network, its plan, and how it was found.
+
+    Args:
+        network: unpruned, of `load_prunable_network`; pruned by PaddleSlim itself afterwards.
+        pruner: PaddleSlim's, of that network.
+        ratios_at: its ratios by Paddle's parameter names at a tolerance from 0 to 1.
+    """
+    from ocrslim.pruning.cost import measure_cost
+    from ocrslim.pruning.loading import load_base_network
+    from ocrslim.pruning.surgery import apply_plan
+
+    began = time.monotonic()
 
     def cuts_at(tolerance: float) -> Any:
-        return cuts_of(network.model, pruner.prune_vars(pruner._get_ratios_by_loss(table, tolerance), 0, apply=None))
+        return cuts_of(network.model, pruner.prune_vars(ratios_at(tolerance), 0, apply=None))
 
-    full = measure_cost(network.graph).macs
-    tolerance = closest_tolerance(lambda loss: 1 - measure_cost(network.graph, cuts_at(loss)).macs / full, fraction)
-    cuts, ratios = cuts_at(tolerance), pruner._get_ratios_by_loss(table, tolerance)
+    def removed_by(cuts: Any) -> float:
+        return 1 - measure_cost(network.graph, cuts).macs / measure_cost(network.graph).macs
+
+    tolerance = closest_tolerance(lambda loss: removed_by(cuts_at(loss)), config.prune.target["macs"])
+    cuts, ratios = cuts_at(tolerance), ratios_at(tolerance)
     plan = _plan(config, network, cuts, ratios)
     model = load_base_network(config).model
     apply_plan(model, plan)
     model.eval()
     pruner.prune_vars(ratios, 0)
     check_same(model, network.model)
-    removed = 1 - measure_cost(network.graph, cuts).macs / full
     seconds = time.monotonic() - began
-    own = {"tolerance": tolerance, "removed_macs": removed, "groups": len(ratios), "seconds": seconds}
-    return {**keep(model, plan, config), **own}
+    own = {"tolerance": tolerance, "removed_macs": removed_by(cuts), "groups": len(ratios), "seconds": seconds}
+    return model, plan, own
 
 
-def own_pruner(model: Any) -> Any:
-    """PaddleSlim's own `FPGMFilterPruner` with its own tracer; one alias makes that run on paddlepaddle 3.1.1."""
+def own_pruner(model: Any, shape: Sequence[int] = _TRACED, training: bool = True) -> Any:
+    """PaddleSlim's own `FPGMFilterPruner` with its own tracer; one alias makes that run on paddlepaddle 3.1.1.
+
+    Args:
+        shape: of the input that it traces.
+        training: trace what runs in training, as PaddleOCR's script does.
+    """
     import paddle
     from paddle.base.dygraph import base
 
     base._to_static_mode_guard_ = base.to_static_mode_guard  # the name that PaddleSlim knows it by
     from paddleslim.dygraph import FPGMFilterPruner
 
-    model.train()  # so that it sees the branch that only training runs, as in PaddleOCR's script
+    (model.train if training else model.eval)()  # so that it sees the branch that only training runs
     with paddle.pir_utils.DygraphOldIrGuard():
-        pruner = FPGMFilterPruner(model, list(_TRACED))
+        pruner = FPGMFilterPruner(model, list(shape))
     for name in logging.root.manager.loggerDict:
         if name.startswith("paddleslim"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # it logs every plan
@@ -78,8 +98,12 @@ def own_table(network: Any, pruner: Any) -> dict[str, dict[float, float]]:
         table_of(config), network.graph, config.section("Architecture"), network.hashes(), config.prune.loss_tolerance
     )
     keys = {tensor.name: key for key, tensor in named_tensors(network.model)}
-    names = [one.master_name for one in pruner.collections if one.master_name not in pruner.skip_vars]
-    return {name: _losses(keys[name], known, network.model.training_only) for name in names}
+    return {name: _losses(keys[name], known, network.model.training_only) for name in group_names(pruner)}
+
+
+def group_names(pruner: Any) -> list[str]:
+    """Names of the parameters that PaddleSlim's groups go by."""
+    return [one.master_name for one in pruner.collections if one.master_name not in pruner.skip_vars]
 
 
 def _losses(key: str, known: Mapping[str, dict[float, float]], training_only: Any) -> dict[float, float]:

@@ -15,6 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,14 +38,24 @@ def main() -> int:
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("ocrslim").setLevel(logging.INFO)
     options = parse()
+    return answered(options, _run, training=options.part == "speed")
+
+
+def answered(options: argparse.Namespace, work: Callable[[argparse.Namespace, Any], Answer], training: bool) -> int:
+    """Print what `work` makes of the command line and its configuration, as JSON; the exit code.
+
+    Args:
+        options: with `config` and `opt`.
+        training: whether Paddle is set up to train.
+    """
     from ocrslim.config.config import load_config
     from ocrslim.errors import EXIT_CODE, OcrSlimError
     from ocrslim.utils.paddle_setup import import_paddle
 
     try:
         config = load_config(options.config, options.opt)
-        import_paddle(training=options.part == "speed")
-        answer = _run(options, config)
+        import_paddle(training=training)
+        answer = work(options, config)
     except (OcrSlimError, ledger.AlreadyScored) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_CODE
@@ -100,13 +111,12 @@ def scored(model: Any, config: Any) -> Answer:
     """Counts and scores on the evaluation images, checked against dygraph on two of them."""
     from ocrslim.data.eval_set import EvalSet, scan_evaluation
     from ocrslim.inference.auto_engine import AutoEngine
-    from ocrslim.tasks.detection.metric import scores_of
 
     images = EvalSet(scan_evaluation(config), config)
     with AutoEngine(model, config.task).engine(images) as engine:
         counts = counts_of(engine, config, images)
         check = held_against_dygraph(engine, model, images)
-    return {"counts": [list(one) for one in counts], "scores": scores_of(counts), "check": check}
+    return {"counts": [list(one) for one in counts], "scores": config.task.scores(counts), "check": check}
 
 
 def held_against_dygraph(engine: Any, model: Any, images: Any) -> list[float]:
@@ -148,14 +158,18 @@ def recover(config: Any) -> Answer:
 
 def keep(model: Any, plan: Any, config: Any) -> Answer:
     """Write `pruned.pdparams` with its plan; what it scores on the images that choices are made by."""
+    write(model, plan, config.save_model_dir)
+    return {"select": scored(model, config)["scores"], "plan": plan.hash()}
+
+
+def write(model: Any, plan: Any, folder: Path, name: str = PRUNED) -> None:
+    """Write a pruned network to `folder`, as a checkpoint with its plan."""
     from ocrslim.models.weights import save_checkpoint
     from ocrslim.pruning.plan import SUFFIX
 
-    folder = config.save_model_dir
     folder.mkdir(parents=True, exist_ok=True)
-    plan.save(folder / f"{PRUNED}{SUFFIX}")
-    save_checkpoint(model, folder / f"{PRUNED}.pdparams")
-    return {"select": scored(model, config)["scores"], "plan": plan.hash()}
+    plan.save(folder / f"{name}{SUFFIX}")
+    save_checkpoint(model, folder / f"{name}.pdparams")
 
 
 class _Enough(Exception):
@@ -235,24 +249,28 @@ def _compared(full: list[float], part: list[float]) -> Answer:
 
 def score(config: Any, options: argparse.Namespace) -> Answer:
     """A final network on the test images; entered in the ledger before they are read."""
-    from ocrslim.models.factory import build_model
     from ocrslim.models.weights import state_arrays
-    from ocrslim.pruning.cost import measure_cost
     from ocrslim.pruning.loading import load_network
-    from ocrslim.pruning.prunable import model_graph
     from ocrslim.utils.hashing import hash_arrays
 
     network = load_network(config)
-    weights = hash_arrays(state_arrays(network.model))
-    cuts = network.plan.cuts if network.plan else ()
-    graph = model_graph(build_model(config.section("Architecture")), config.task)
-    full, cost = measure_cost(graph), measure_cost(graph, cuts)
+    weights, costs = hash_arrays(state_arrays(network.model)), costs_of(network, config)
     ledger.begin(options.ledger, options.name, weights, options.again)
     found = scored(network.model, config)
     ledger.finish(options.ledger, options.name, weights)
     plan = network.plan.hash() if network.plan else None
-    costs = {"macs": [full.macs, cost.macs], "params": [full.params, cost.params]}
     return {**found, "images": len(found["counts"]), "weights": weights, "plan": plan, **costs}
+
+
+def costs_of(network: Any, config: Any) -> Answer:
+    """MACs and parameters, unpruned and of this network."""
+    from ocrslim.models.factory import build_model
+    from ocrslim.pruning.cost import measure_cost
+    from ocrslim.pruning.prunable import model_graph
+
+    graph = model_graph(build_model(config.section("Architecture")), config.task)
+    full, cost = measure_cost(graph), measure_cost(graph, network.plan.cuts if network.plan else ())
+    return {"macs": [full.macs, cost.macs], "params": [full.params, cost.params]}
 
 
 if __name__ == "__main__":

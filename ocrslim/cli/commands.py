@@ -136,7 +136,12 @@ def _predict_arguments(parser: ArgumentParser) -> None:
         help="an exported folder; without -c its inference.yml says how images are prepared; before -o",
     )
     parser.add_argument("--images", required=True, metavar="PATH", help="a folder of images, or one image")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="folder for drawn images and boxes.json")
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="FOLDER",
+        help="folder for drawn images and what was found: boxes.json, texts.json or classes.json",
+    )
 
 
 def _merge_arguments(parser: ArgumentParser) -> None:
@@ -225,7 +230,8 @@ COMMANDS: dict[str, Command] = {
     ),
     "eval": Command(
         "score a checkpoint or an exported folder",
-        "Precision, recall and hmean on the images of Eval.dataset, counted as PaddleOCR counts them.",
+        "On the images of Eval.dataset, as PaddleOCR counts: precision, recall and hmean of a detector, accuracy of a "
+        "classifier and, with the edit distance, of a recogniser.",
         {
             "a checkpoint, pruned or not": f"{_CONFIG} {_WEIGHTS}=output/det_db/best_accuracy",
             "an export, on images of your own": (
@@ -238,10 +244,10 @@ COMMANDS: dict[str, Command] = {
         reads_weights=True,
     ),
     "predict": Command(
-        "find text in images, draw it, write it as JSON",
+        "find or read text in images, draw it, write it as JSON",
         (
             "An exported folder, from ocrslim or from PaddleOCR, needs no configuration: its inference.yml says "
-            "how images are prepared and boxes found. A checkpoint needs -c."
+            "how images are prepared and outputs read. A checkpoint needs -c."
         ),
         {
             "an exported folder": "inference_model --images DIR --out seen",

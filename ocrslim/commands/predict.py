@@ -11,7 +11,7 @@ from ocrslim.inference import Engine, open_exported
 
 
 def run_predict(config: Config, images: Path, out: Path) -> dict[str, Any]:
-    """Find text in every image of the folder (or the one file) `images`; write drawings and `boxes.json` to `out`."""
+    """Find or read the text of every image in `images`, a folder or a file; write drawings and a JSON file to `out`."""
     result = predict_images(_engine(config), config, images, out)
     print(f"{config.task.describe_predictions([*result.found.values()])} on {len(result.found)} images: {out}")
     return {

@@ -60,7 +60,7 @@ SPELLINGS = {**ALIASES, "Prune.target.flops": "Prune.target.macs"}
 # What PaddleOCR 1.x had, and other keys that people bring along: what to use here.
 REPLACED = {
     "Global.reader_yml": "PaddleOCR 1.x kept the data in a file of their own, since 2.0 they are in Train.dataset and "
-    "Eval.dataset of this one: copy both sections from a file in configs/det",
+    "Eval.dataset of this one: copy both sections from a file in configs",
     "Global.train_batch_size_per_card": "PaddleOCR 1.x's key; it is Train.loader.batch_size_per_card now",
     "Global.image_shape": "PaddleOCR 1.x's key; sizes now stand in the transforms: EastRandomCropData.size in "
     "Train.dataset.transforms, DetResizeForTest.image_shape in Eval.dataset.transforms",

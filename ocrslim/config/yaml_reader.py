@@ -21,7 +21,7 @@ MAX_VALUES = 20_000  # with every alias written out; PyYAML takes a second for 1
 MAX_DEPTH = 50
 
 _PAIRS = "model_name_pairs"  # of a distillation: not read here, and given twice in several of PaddleOCR's own files
-_START = "start from a file in configs/det"
+_START = "start from a file in configs"
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any] | None, list[str]]:

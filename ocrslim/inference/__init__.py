@@ -12,6 +12,7 @@ from ocrslim.inference.engines import (
 )
 from ocrslim.inference.incremental.activation_cache import ActivationCache
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
+from ocrslim.inference.incremental.proof import Proof, proof_of
 from ocrslim.inference.incremental.runner import GroupRunner
 from ocrslim.inference.latency import measure_latency
 from ocrslim.inference.outputs import Output, difference, output_from, parts_of
@@ -30,6 +31,7 @@ __all__ = [
     "GroupRunner",
     "InferenceEngine",
     "Output",
+    "Proof",
     "RuntimeNetwork",
     "Variant",
     "arrays_of",
@@ -39,5 +41,6 @@ __all__ = [
     "open_exported",
     "output_from",
     "parts_of",
+    "proof_of",
     "traced_for_task",
 ]

@@ -21,7 +21,7 @@ from ocrslim.errors import LoweringError
 from ocrslim.inference.compiler.executable import Executable
 from ocrslim.inference.engines import DygraphEngine, Engine
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
-from ocrslim.inference.incremental.runner import compare
+from ocrslim.inference.incremental.proof import proof_of
 from ocrslim.inference.outputs import Output, output_from
 from ocrslim.inference.tracing import arrays_of, traced_for_task
 from ocrslim.tasks import Task
@@ -59,7 +59,7 @@ class AutoEngine:
         """Open an engine for `images` and the current weights, which must not change inside the block.
 
         It is Paddle Inference with oneDNN, held against dygraph on the first image; dygraph itself on a GPU, for few
-        or small images, and, with a warning, where the runtime fails or is off by more than `PROOF_TOLERANCE`. After
+        or small images, and, with a warning, where the runtime fails or is off by more than rounding. After
         the block the runtime's memory is free, and every layer is in the mode (training or eval) that it was in.
         """
         modes = [(layer, layer.training) for layer in self._model.sublayers(include_self=True)]
@@ -80,7 +80,7 @@ class AutoEngine:
         try:
             run = self._load()
             first = np.ascontiguousarray(images.image(0)[:, :, :_COMPARED, :_COMPARED])
-            compare(output_from(run([first])), reference(first))
+            proof_of(reference, first).check(output_from(run([first])))
         except Exception as error:  # of the trace, of the lowering, of Paddle: scoring goes on without
             self._possible = self._network is not None  # what cannot be traced is not tried again
             _tell(error)

@@ -1,9 +1,7 @@
 """Weights into a model, strictly, and out of it: checkpoints, Paddle inference models and ONNX files.
 
-Inference models and ONNX files name a parameter by its layer's type and running number (`conv2d_57.w_0`).
-The numbers depend on what was built before, their order does not: sorted by number, the layers of one type
-stand in the order in which PaddleOCR's code, and so ours, creates them. Some of PaddleOCR's classes name parameters
-themselves (`unet_h_1_weights`); such names are the same everywhere.
+Inference models and ONNX files name parameters as Paddle does (`weight_names`): sorted by their numbers, the layers of
+one type stand in the order in which PaddleOCR's code, and so ours, creates them.
 """
 
 from __future__ import annotations
@@ -22,7 +20,9 @@ from paddle import nn
 
 from ocrslim.errors import WeightsError
 from ocrslim.formats import CHECKPOINT, Arrays, WeightFile, not_finite, read_weight_file, resolve_checkpoint
+from ocrslim.models.weight_names import Layers, layers, layers_of, named
 from ocrslim.models.weight_remedies import remedy
+from ocrslim.tasks import Task
 from ocrslim.utils import atomic_file, listed, printable
 
 __all__ = [
@@ -38,9 +38,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-# A copied model's parameters get a suffix and keep their number.
-_PARAMETER = re.compile(r"(?P<type>[a-z0-9_]+?)_(?P<number>\d+)\.(?P<slot>[wb]_\d+)(_deepcopy_\d+)?")
-_COPY = re.compile(r"_deepcopy_\d+$")
 _STUDENT = "Student."
 _BACKBONE = "backbone."
 
@@ -97,7 +94,7 @@ def load_weights(model: nn.Layer, source: str | Path) -> LoadReport:
         expected -= absent
         arrays = _by_number(file, {key: tensor for key, tensor in state.items() if key in expected})
     shapes = {key: tuple(state[key].shape) for key in state if key in expected}
-    _require_match(file.path, arrays, shapes, lambda: remedy(file, arrays, shapes))
+    _require_match(file.path, arrays, shapes, lambda: _remedy(model, file, arrays, shapes))
     _assign(state, {key: _checked(file.path, key, arrays[key]) for key in arrays})
     initialised = tuple(key for key in state if key not in expected)
     if initialised:
@@ -199,50 +196,32 @@ def _prefix_counts(found: Iterable[str], keys: set[str]) -> Counter[str]:
     return counts
 
 
-def _layers(names: Mapping[str, str]) -> dict[str, list[dict[str, str]]]:
-    """Group {parameter name: key} by layer: {type: [{slot: key}, in the order of their numbers]}."""
-    layers: dict[str, dict[int, dict[str, str]]] = {}
-    for name, key in names.items():
-        match = _PARAMETER.fullmatch(name)
-        if match:
-            layer = layers.setdefault(match["type"], {}).setdefault(int(match["number"]), {})
-            layer[match["slot"]] = key
-    return {kind: [by_number[number] for number in sorted(by_number)] for kind, by_number in layers.items()}
-
-
-def _layers_of(state: Mapping[str, paddle.Tensor]) -> dict[str, list[dict[str, str]]]:
-    return _layers({tensor.name: key for key, tensor in state.items()})
-
-
-def _named(state: Mapping[str, paddle.Tensor]) -> dict[str, str]:
-    """Return the keys of the parameters that PaddleOCR names itself, by these names."""
-    names = {_COPY.sub("", tensor.name): key for key, tensor in state.items()}
-    return {name: key for name, key in names.items() if not _PARAMETER.fullmatch(name)}
-
-
 def _absent_layers(model: nn.Layer, file: WeightFile) -> set[str]:
     """Keys of the training-only layers, unless the file has as many layers as the whole model."""
     state = model.state_dict()
-    in_file = {kind: len(layers) for kind, layers in _layers({n: n for n in file.arrays}).items()}
-    if in_file == {kind: len(layers) for kind, layers in _layers_of(state).items()}:
+    in_file = {kind: len(found) for kind, found in _layers_in(file, state).items()}
+    if in_file == {kind: len(ours) for kind, ours in layers_of(state).items()}:
         return set()
     return {key for key in state if key.startswith(tuple(model.training_only))}
 
 
+def _layers_in(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Layers:
+    """Group the names of the file's arrays by layer."""
+    return layers({name: name for name in file.arrays}, known=named(state))
+
+
 def _by_number(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arrays:
     """Give the file's arrays the keys of `state`; what has no counterpart keeps its name."""
-    ours = _layers_of(state)
-    theirs = _layers({name: name for name in file.arrays})
-    named = _named(state)
-    if not theirs and not named.keys() & file.arrays.keys():
+    ours, theirs, own = layers_of(state), _layers_in(file, state), named(state)
+    if not theirs and not own.keys() & file.arrays.keys():
         raise WeightsError(
             f"{file.path}: no weights named as Paddle names them (conv2d_0.w_0): it holds "
             f"{_listed_keys(file.arrays) or 'no arrays'}: use the model as paddle2onnx made it; "
             "simplified or optimised, its layers are fused and have lost their names"
         )
-    keys = {name: key for name, key in named.items() if name in file.arrays}
-    for kind, layers in theirs.items():
-        for index, layer in enumerate(layers):
+    keys = {name: key for name, key in own.items() if name in file.arrays}
+    for kind, found in theirs.items():
+        for index, layer in enumerate(found):
             counterpart = ours[kind][index] if index < len(ours.get(kind, ())) else {}
             keys.update({name: counterpart.get(slot, name) for slot, name in layer.items()})
     return {key: file.arrays[name] for name, key in keys.items()}
@@ -250,10 +229,10 @@ def _by_number(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arrays:
 
 def _leading_layers(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Arrays:
     """Return the file's arrays by key, up to the first layer of each type that differs: the order is lost there."""
-    ours = _layers_of(state)
-    found: Arrays = {key: file.arrays[name] for name, key in _named(state).items() if name in file.arrays}
-    for kind, layers in _layers({name: name for name in file.arrays}).items():
-        for layer, counterpart in zip(layers, ours.get(kind, ())):
+    ours = layers_of(state)
+    found: Arrays = {key: file.arrays[name] for name, key in named(state).items() if name in file.arrays}
+    for kind, theirs in _layers_in(file, state).items():
+        for layer, counterpart in zip(theirs, ours.get(kind, ())):
             arrays = {key: file.arrays[layer[slot]] for slot, key in counterpart.items() if slot in layer}
             if layer.keys() != counterpart.keys() or any(
                 array.shape != tuple(state[key].shape) for key, array in arrays.items()
@@ -276,6 +255,13 @@ def _backbone_arrays(file: WeightFile, state: Mapping[str, paddle.Tensor]) -> Ar
     preferred = (_BACKBONE, "", _STUDENT + _BACKBONE)
     prefix = next((p for p in preferred if p in best), min(best))
     return {_BACKBONE + name[len(prefix) :]: array for name, array in file.arrays.items() if name.startswith(prefix)}
+
+
+def _remedy(model: nn.Layer, file: WeightFile, arrays: Arrays, shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Suggest what to do about weights that do not fit: what the network's task knows of it goes before the general."""
+    task: Task | None = getattr(model, "task", None)
+    fault = task.weights_fault({key: array.shape for key, array in arrays.items()}, shapes) if task else None
+    return fault or remedy(file, arrays, shapes)
 
 
 def _require_match(

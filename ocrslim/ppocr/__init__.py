@@ -9,8 +9,6 @@ from ocrslim.ppocr.builders import (
     build_metric,
     building,
     network_arguments,
-    resolved,
-    resolved_path,
 )
 from ocrslim.ppocr.faults import section_faults, transform_fault
 from ocrslim.ppocr.source import (
@@ -48,8 +46,6 @@ __all__ = [
     "imported_from",
     "is_named",
     "network_arguments",
-    "resolved",
-    "resolved_path",
     "section_faults",
     "transform",
     "transform_fault",

@@ -114,7 +114,7 @@ def build_decoder(section: Mapping[str, Any], settings: Mapping[str, Any]) -> An
         raise ConfigError(faults)
     try:
         with building("PostProcess"):
-            return build_post_process(dict(section), resolved(settings))
+            return build_post_process(dict(section), dict(settings))
     except ConfigError as error:
         part = _COMPILED.get(str(section.get("name")))
         if part is None:
@@ -126,30 +126,13 @@ def build_decoder(section: Mapping[str, Any], settings: Mapping[str, Any]) -> An
         ) from error
 
 
-def resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a section with the paths of PaddleOCR's own files, such as dictionaries, where they lie.
-
-    `ppocr/utils/en_dict.txt` means a file of the working directory where there is one, and of the copy in use else.
-    """
-    return {key: resolved_path(value) for key, value in settings.items()}
-
-
-def resolved_path(value: Any) -> Any:
-    """Return where a path lies that may be relative to PaddleOCR's folder; other values as they are."""
-    if not isinstance(value, str) or not value.removeprefix("./").startswith("ppocr/") or Path(value).exists():
-        return value
-    folder = code_folder()
-    place = folder / value if folder else None
-    return str(place) if place and place.exists() else value
-
-
 def _built(package: str, builder: str, key: str, section: Mapping[str, Any]) -> Any:
     build: Callable[[dict[str, Any]], Any] = getattr(_imported(package), builder)
     faults = [f"{place}: {fault}" for place, fault in section_faults({key: section}, _folder())]
     if faults:
         raise ConfigError(faults)
     with building(key):
-        return build({name: resolved_path(value) for name, value in section.items()})
+        return build(dict(section))
 
 
 def _imported(module: str) -> Any:

@@ -19,7 +19,7 @@ from ocrslim.pruning.loss_rules import loss_at, loss_of, ratio_by_loss
 from ocrslim.pruning.plan import SUFFIX, Cut, Plan, combine
 from ocrslim.pruning.prunable import PrunableNetwork, load_prunable_network, model_graph
 from ocrslim.pruning.refit.refitting import refit_layers
-from ocrslim.pruning.surgery import apply_plan, cut, named_tensors, pruned
+from ocrslim.pruning.surgery import apply_plan, cut, cut_arrays, pruned
 
 __all__ = [
     "MACS",
@@ -40,6 +40,7 @@ __all__ = [
     "choose_weights_key",
     "combine",
     "cut",
+    "cut_arrays",
     "load_base_network",
     "load_network",
     "load_prunable_network",
@@ -49,7 +50,6 @@ __all__ = [
     "matches",
     "measure_cost",
     "model_graph",
-    "named_tensors",
     "product_cost",
     "pruned",
     "pruned_members",

@@ -96,6 +96,21 @@ def cut(model: nn.Layer, cuts: Iterable[Cut], optimizer: Optimizer | None = None
     return backup
 
 
+def cut_arrays(model: nn.Layer, cuts: Iterable[Cut]) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+    """Return what `cut` would make of a model, which stays as it is.
+
+    Returns:
+        the arrays that are cut, by state-dict key; groups of the grouped convolutions among them, by their weight's.
+
+    Raises:
+        PlanError: as `apply_plan`.
+    """
+    kept = _resolve(model, cuts)
+    arrays = {key: kept[id(tensor)].take(tensor) for key, tensor in named_tensors(model) if id(tensor) in kept}
+    groups = [entry for entry in _groups_after(model, kept) if isinstance(entry[0], _ConvNd)]
+    return arrays, {kept[id(layer.weight)].key: count for layer, _, count in groups}
+
+
 def is_pruned(model: nn.Layer) -> bool:
     """Tell whether a plan is applied to `model`."""
     return bool(getattr(model, _MARK, False))

@@ -248,6 +248,18 @@ def _why_none(ratio: float, group: Group, options: PruneOptions) -> str:
     )
 
 
+def _why_unmeasured(group: Group, options: PruneOptions) -> str:
+    """Reason why nothing tells what a group loses: no entry of the table, or no error of the reconstruction."""
+    if options.criterion != RECONSTRUCTION or options.target is None:
+        return "not in the sensitivity table"
+    if group.summed:
+        return (
+            f"Prune.criterion {RECONSTRUCTION}: its channels meet in a product that sums over them, such as that of "
+            "queries and keys, so that no layer behind them can be refitted"
+        )
+    return f"Prune.criterion {RECONSTRUCTION}: no layer that could be refitted reads its channels, and reads them once"
+
+
 def _skip_reason(
     group: Group,
     losses: Mapping[float, float],
@@ -265,7 +277,7 @@ def _skip_reason(
             if matches([pattern], member.key, architecture):
                 return f"Prune.skip: {pattern!r} matches {to_public(member.key, architecture)}"
     if not losses:
-        return "not in the sensitivity table"
+        return _why_unmeasured(group, options)
     loss = loss_at(losses, options.skip_ratio)
     if loss > options.skip_loss:
         return (

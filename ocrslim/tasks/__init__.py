@@ -1,7 +1,13 @@
 """Tasks, the purposes of models: labels, outputs, metric, loss."""
 
-from ocrslim.tasks.base import (
-    DEFAULT,
+from ocrslim.tasks.base import Task
+from ocrslim.tasks.classification import Classification
+from ocrslim.tasks.detection import NECK_STEP, SCALES, Detection
+from ocrslim.tasks.recognition import Recognition
+from ocrslim.tasks.registry import DEFAULT, register, task_of, task_types
+from ocrslim.tasks.schema import TaskSchema
+from ocrslim.tasks.sections import MultiScaleSampler
+from ocrslim.tasks.values import (
     Counts,
     Distilled,
     Label,
@@ -14,17 +20,8 @@ from ocrslim.tasks.base import (
     RefusedArguments,
     Sample,
     Size,
-    Task,
     named_outputs,
-    register,
-    task_of,
-    task_types,
 )
-from ocrslim.tasks.classification import Classification
-from ocrslim.tasks.detection import NECK_STEP, SCALES, Detection
-from ocrslim.tasks.recognition import Recognition
-from ocrslim.tasks.schema import TaskSchema
-from ocrslim.tasks.sections import MultiScaleSampler
 
 __all__ = [
     "DEFAULT",

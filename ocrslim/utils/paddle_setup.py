@@ -16,7 +16,10 @@ from ocrslim.utils.input_files import MAX_PIXELS
 
 logger = logging.getLogger(__name__)
 
-_NOISE = r"No ccache found|Setuptools is replacing|.*pkg_resources|Found 'dict' in given outputs"
+_NOISE = (
+    r"No ccache found|Setuptools is replacing|.*pkg_resources|Found 'dict' in given outputs"
+    r"|When training, we now always track"  # of every batch norm that trains
+)
 _CPU_INFO = Path("/proc/cpuinfo")
 _MKL = "MKL_DEBUG_CPU_TYPE"
 # parameters of glibc's mallopt (malloc.h): no block is mapped by itself, and none is given back

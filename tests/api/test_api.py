@@ -12,7 +12,7 @@ import ocrslim
 from ocrslim.errors import ConfigError, DataError
 from ocrslim.models import factory
 from ocrslim.selection import NothingToPrune
-from ocrslim.tasks import base, register
+from ocrslim.tasks import register, registry
 
 PNG = b"\x89PNG"
 
@@ -21,7 +21,7 @@ PNG = b"\x89PNG"
 def colours(tmp_path_factory):
     """A folder with images, labels and a configuration of a small task of its own."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(base, "_TASKS", dict(base._TASKS))
+    patch.setattr(registry, "_TASKS", dict(registry._TASKS))
     patch.setitem(factory.BACKBONES, "ColourNet", ColourNet)
     patch.setitem(factory.HEADS, "ColourHead", ColourHead)
     register(Colours())

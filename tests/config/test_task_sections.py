@@ -14,7 +14,7 @@ from ocrslim.config.optimizer_schema import Optimizer, Schedule
 from ocrslim.config.schema import TARGETS, Criterion, Distill, GroupScore, Mode, Target
 from ocrslim.errors import ConfigError
 from ocrslim.schema import ABSENT, Flag, Section
-from ocrslim.tasks import TaskSchema, base, register
+from ocrslim.tasks import TaskSchema, register, registry
 from ocrslim.tasks.detection import schema as detection
 
 REPO = Path(__file__).resolve().parents[2]
@@ -59,7 +59,7 @@ Train:
 
 @pytest.fixture
 def config(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr(base, "_TASKS", dict(base._TASKS))
+    monkeypatch.setattr(registry, "_TASKS", dict(registry._TASKS))
     register(_Classification())
     path = tmp_path / "config.yml"
     path.write_text(FILE)
@@ -115,9 +115,9 @@ def test_networks_are_those_that_can_be_built():
 
     parts = detection.Architecture.model_fields
     assert options(detection.MobileNetV3, "model_name") == {*STAGES}
-    for part, registry in (("Backbone", factory.BACKBONES), ("Neck", factory.NECKS), ("Head", factory.HEADS)):
+    for part, known in (("Backbone", factory.BACKBONES), ("Neck", factory.NECKS), ("Head", factory.HEADS)):
         kinds = get_args(parts[part].annotation) or (parts[part].annotation,)
-        assert {name for kind in kinds for name in options(kind, "name")} == {*registry}
+        assert {name for kind in kinds for name in options(kind, "name")} == {*known}
 
 
 @pytest.mark.parametrize("channels", [4, 8, 100])

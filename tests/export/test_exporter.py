@@ -148,8 +148,18 @@ def test_other_weights_fail_the_check(exported, config, image):
     other = load_network(config).model
     weight = other.head.binarize.conv1.weight
     weight.set_value(weight * 1.01)
-    with pytest.raises(ExportError, match="differs from the source by"):
+    with pytest.raises(ExportError, match="differs from the source by .* check the version"):
         verify(other, exported.folder, image)
+
+
+def test_a_network_that_magnifies_rounding_is_told_from_a_faulty_export(config, image, tmp_path):
+    unsettled = load_network(config).model
+    head = unsettled.head.binarize
+    for tensor in (head.conv2.bias, head.conv_bn2._mean):  # one is taken off the other, and what was small is lost
+        tensor.set_value(tensor + 3e4)
+    with pytest.raises(ExportError, match="the source itself moves by .*: train it for longer"):
+        export(unsettled, config, tmp_path / "inference", image, {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_export_leaves_the_former_one(exported, source, config, image, monkeypatch):
@@ -223,7 +233,7 @@ def test_unfinished_exports_are_swept_by_their_own_name_alone(config, tmp_path, 
         (tmp_path / name).mkdir()
     monkeypatch.setattr(export_module, "save_inference", lambda *_: pytest.fail("reached"))
     with pytest.raises(pytest.fail.Exception):
-        export(None, config, tmp_path / "run[1]", None, {})
+        export(nn.Linear(1, 1), config, tmp_path / "run[1]", None, {})
     assert [path.name for path in tmp_path.iterdir()] == [".run1.abcd_123"]
 
 

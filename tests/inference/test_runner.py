@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from ocrslim.graph.frontends.dygraph import trace, traced
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.inference.incremental.activation_cache import ActivationCache
 from ocrslim.inference.incremental.network import RuntimeNetwork
+from ocrslim.inference.incremental.proof import Proof, proof_of
 from ocrslim.inference.incremental.runner import GroupRunner
 from ocrslim.models.weights import state_arrays
 from ocrslim.pruning.channel_pruner import ChannelPruner
@@ -271,13 +273,36 @@ def test_a_proof_of_something_else_is_refused(case):
     variant = case.variants.variant("stem.weight", 0.5)
     image, wanted = case.images.arrays[0], case.reference("stem.weight", 0.5)[0]
     runner = case.runner("stem.weight")
-    runner.load(replace(variant, proof=(image, wanted)))
+    runner.load(replace(variant, proof=Proof(image, wanted)))
     with pytest.raises(LoweringError, match="off by"):
-        runner.load(replace(variant, proof=(image, wanted + 2e-3)))
+        runner.load(replace(variant, proof=Proof(image, wanted + 2e-4)))
     with pytest.raises(LoweringError, match="shape"):
-        runner.load(replace(variant, proof=(image, wanted[..., :-1])))
+        runner.load(replace(variant, proof=Proof(image, wanted[..., :-1])))
     with pytest.raises(LoweringError, match="off by"):
-        runner.load(replace(variant, proof=(image, np.full_like(wanted, np.nan))))
+        runner.load(replace(variant, proof=Proof(image, np.full_like(wanted, np.nan))))
+
+
+@pytest.mark.parametrize(
+    ("off", "moved", "equal"),
+    [
+        (9e-5, 0.0, True),  # rounding
+        (2e-4, 0.0, False),
+        (2e-4, 4e-5, True),  # of a network that enlarges it
+        (2e-3, 1.0, False),  # whatever it enlarges
+    ],
+)
+def test_more_is_allowed_only_to_a_network_that_enlarges_rounding(off, moved, equal):
+    expected = np.linspace(0, 1, 8, dtype=np.float32)
+    proof = Proof(np.zeros((1, 3, 4, 4), np.float32), (np.float32([500.0]), expected), (0.0, moved))
+    with contextlib.nullcontext() if equal else pytest.raises(LoweringError, match="off by"):
+        proof.check((np.float32([500.0]), expected + np.float32(off)))  # the large number of another array is no excuse
+
+
+def test_a_proof_knows_how_far_its_network_enlarges_rounding():
+    image = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
+    plain, large = proof_of(lambda x: x, image), proof_of(lambda x: 1e4 * (x - image), image)
+    assert 0 < plain.moved[0] < 2e-7
+    assert 1e-4 < large.moved[0] < 2e-3
 
 
 def test_an_operator_that_overwrites_what_is_used_again_is_found_out_by_its_proof():

@@ -181,7 +181,7 @@ def test_channels_are_multiples_of_8_and_lose_at_most_a_tenth(channels, expected
         ("Neck", {"name": "DBFPN", "out_channels": 97}, ["Neck.out_channels", "97"]),
         ("Neck", {"name": "DBFPN"}, ["Architecture.Neck", "out_channels"]),
         ("Head", None, ["Architecture.Head", "DBHead"]),
-        ("model_type", "rec", ["Architecture.model_type", "'rec'", "'det'"]),
+        ("model_type", "kie", ["Architecture.model_type", "'kie'", "'det'"]),
         ("Transform", {"name": "TPS"}, ["Architecture.Transform", "TPS"]),
     ],
 )

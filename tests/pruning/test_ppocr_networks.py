@@ -19,8 +19,8 @@ pytestmark = [
 # groups, least share of the MACs in them, MACs: of the deployed networks at 640x640 and 48x320
 KNOWN = {
     "det": (27, 0.995, 2_301_935_744),
-    "rec with NRTR": (13, 0.94, 701_701_440),
-    "rec with SAR": (20, 0.84, 656_079_360),
+    "rec with NRTR": (15, 0.94, 702_469_440),
+    "rec with SAR": (22, 0.84, 656_847_360),
 }
 
 
@@ -41,4 +41,4 @@ def test_they_are_grouped_counted_cut_and_deployed_and_train_on(name, repo, tmp_
     groups, share, macs = KNOWN[name]
     assert (found["groups"], found["macs"], found["fault"]) == (groups, macs, "")
     assert found["share"] >= share and found["left"] < 0.65 * macs
-    assert found["deployed"] == (name != "rec with SAR") and found["difference"] < 1e-5
+    assert found["deployed"] == (name != "rec with SAR") and found["difference"] < 1e-8

@@ -51,6 +51,19 @@ def test_errors_are_those_of_the_best_refit_and_each_step_is_the_cheapest(taps):
         assert error <= min(others) * 1.02 + 1e-4
 
 
+def test_inputs_of_other_groups_are_refitted_too_wherever_they_stand():
+    """A concatenation: a reader of five units, one of which does not reach it, among inputs that stay."""
+    x = samples(12) + 3 * np.random.default_rng(2).standard_normal((4000, 12))
+    weight = np.random.default_rng(1).standard_normal((12, 4))
+    columns = ((7, 2), (), (4, 9), (0,), (11, 5))
+    found = removal([Reader(x.T @ x / len(x), weight, columns)])
+    assert found.order[0] == 1 and found.errors[0] == 0
+    for step, error in enumerate(found.errors):
+        gone = {column for unit in found.order[: step + 1] for column in columns[unit]}
+        wanted = least_squares_error(x, weight, [column for column in range(12) if column not in gone])
+        assert error == pytest.approx(wanted, rel=0.02, abs=1e-4)
+
+
 def test_a_mixture_of_others_goes_first_however_large_it_is():
     x, weight = samples(5), np.random.default_rng(1).standard_normal((5, 3))
     x[:, 3] = 20 * x[:, 0] - 30 * x[:, 1]

@@ -15,7 +15,7 @@ from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.surgery import apply_plan, pruned
+from ocrslim.pruning.surgery import apply_plan, cut_arrays, pruned
 
 MV3 = {"name": "MobileNetV3", "scale": 0.5, "model_name": "large"}
 DETECTORS = {
@@ -151,6 +151,21 @@ def small():
     architecture = ARCHITECTURES["DBFPN without SE"]
     model = network(architecture)
     return architecture, model, channel_graph(model, [1, 3, 64, 96])
+
+
+def test_what_a_cut_would_make_is_what_it_makes(traced):
+    architecture, model, graph = traced
+    before = state_arrays(model)
+    cuts = ChannelPruner(model, graph, "l1").cuts(dict.fromkeys(graph.groups, 0.4))
+    arrays, groups = cut_arrays(model, cuts)
+    assert all(np.array_equal(before[key], array) for key, array in state_arrays(model).items())
+    with pruned(model, Plan(architecture, cuts)):
+        after = state_arrays(model)
+        layers = {f"{name}.weight": layer for name, layer in model.named_sublayers() if hasattr(layer, "_groups")}
+        assert arrays.keys() == {one.key for one in cuts}
+        assert all(np.array_equal(after[key], array) for key, array in arrays.items())
+        assert groups == {key: layer._groups for key, layer in layers.items() if key in arrays and layer._groups > 1}
+    assert len(groups) > 10
 
 
 def test_a_plan_applies_once(small):

@@ -136,7 +136,7 @@ def test_code_that_fixes_channels_in_training_is_found_out(between):
     assert not graph.groups and "as it trains, it" in graph.unprunable["first.weight"]
 
 
-@pytest.mark.parametrize("between", [dropped, nn.Dropout(0.5), F.relu], ids=str)
+@pytest.mark.parametrize("between", [dropped, nn.Dropout(0.5), F.relu], ids=["function", "layer", "none"])
 def test_chance_in_training_is_no_fault(between):
     assert list(channel_graph(InTraining(between), SHAPE).groups) == ["first.weight"]
 

@@ -96,6 +96,16 @@ def test_unmeasured_and_unprunable_layers_are_listed_with_their_reasons():
     assert chosen.skipped["neck.p2_conv.weight"] == "meets concat"
 
 
+def test_by_reconstruction_there_is_no_table_to_be_missing_from():
+    attention = replace(GRAPH.groups[CONV10_EXPAND], summed=True)
+    graph = replace(GRAPH, groups={**GRAPH.groups, CONV10_EXPAND: attention})
+    options = PruneOptions(criterion="reconstruction", target={"macs": 0.05})
+    skipped = select(graph, {CONV5_LINEAR: FLAT}, options, ARCHITECTURE).skipped
+    assert "meet in a product that sums over them" in skipped[CONV10_EXPAND]
+    assert "no layer that could be refitted reads its channels" in skipped[NECK]
+    assert not any("table" in reason for reason in skipped.values())
+
+
 def test_why_nothing_is_removed_is_told_apart():
     assert "Prune.loss_tolerance 0.001" in choose({NECK: {0.1: 0.01}}, loss_tolerance=0.001).skipped[NECK]
     assert "Prune.align" in choose({NECK: {0.1: 0.01}}, align=64).skipped[NECK]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,17 @@ def answers(pool, number=1):
 
 def alive(pids):
     return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_worker_imports_paddleocr_s_transforms_while_its_setup_is_made(tmp_path):
+    script = (
+        "import sys; from ocrslim.utils import import_paddle; import_paddle()\n"
+        "from ocrslim.sensitivity.workers import process\n"
+        "process.serve = lambda connection: print('ppocr' in sys.modules)\n"
+        "sys.argv[1:] = ['0']; process.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout == "True\n"
 
 
 def test_jobs_come_back_with_all_their_counts(pool):

@@ -14,14 +14,14 @@ from ocrslim.config import load_config
 from ocrslim.errors import ConfigError, DataError
 from ocrslim.evaluation import open_engine
 from ocrslim.models import factory
-from ocrslim.tasks import base, register, task_of, task_types
+from ocrslim.tasks import register, registry, task_of, task_types
 
 
 @pytest.fixture(scope="module")
 def known():
     """The task and its network, known while these tests run."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(base, "_TASKS", dict(base._TASKS))
+    patch.setattr(registry, "_TASKS", dict(registry._TASKS))
     patch.setitem(factory.BACKBONES, "ColourNet", ColourNet)
     patch.setitem(factory.HEADS, "ColourHead", ColourHead)
     yield register(Colours())

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
@@ -31,7 +32,11 @@ from ocrslim.data.eval_set import scan
 from ocrslim.errors import ArtifactError, TrainingError
 from ocrslim.pruning.plan import Plan
 from ocrslim.training import trainer
+from ocrslim.training.callbacks import TrainingStatus
 from ocrslim.training.checkpointing.state_file import first_difference, load_state
+from ocrslim.training.monitoring.console import Display
+from ocrslim.training.monitoring.history import Progress
+from ocrslim.training.span import Span
 from ocrslim.utils import files as artifacts
 from ocrslim.utils.hashing import hash_arrays
 
@@ -232,3 +237,20 @@ def test_lines_without_a_terminal(images: Path, tmp_path: Path, caplog, monkeypa
     assert lines[0].startswith("epoch 1 of 3, step 4 of 4: loss ") and "best hmean 0.5000" in lines[0]
     assert "epoch 1 of 3, step 0 of 4: hmean 0.2500 (best 0.2500 at step 0), before training" in caplog.text
     assert "training:" not in capfd.readouterr().err
+
+
+def test_steps_that_take_long_are_told_one_by_one(monkeypatch, caplog) -> None:
+    """Ten steps of a recogniser on a CPU are five minutes."""
+    now = [0.0]
+    monkeypatch.setattr("ocrslim.training.monitoring.console.time", SimpleNamespace(monotonic=lambda: now[0]))
+    caplog.set_level(logging.INFO)
+    display, progress = Display(print_every=10), Progress(steps=12)
+    status = TrainingStatus(progress, Span(12, 1), "acc")
+    for seconds in (40, 40, 5, 5):  # only the second step ends a minute of silence
+        now[0] += seconds
+        progress.step += 1
+        progress.recent.append(1.0)
+        display.on_step(status)
+    assert [record.getMessage() for record in caplog.records] == [
+        "epoch 1 of 1, step 2 of 12: loss 1.0000, lr 0.00e+00, 06:40 left"
+    ]

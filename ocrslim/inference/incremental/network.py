@@ -15,7 +15,7 @@ from ocrslim.inference.compiler.ir import Id
 from ocrslim.inference.compiler.lowering import lower
 from ocrslim.inference.compiler.rewrite import rewrite, shapes_of
 from ocrslim.inference.incremental.partition import PRICE, Partition, part, split, unsplit
-from ocrslim.inference.outputs import Output
+from ocrslim.inference.incremental.proof import Proof
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,14 @@ class Variant:
         removed: units of the group that are gone.
         arrays: parameters and buffers that differ, by state-dict key.
         conv_groups: groups of the convolutions that have fewer, by their weight's key.
-        proof: an input, and what the network itself makes of it; None where it is taken on trust.
+        proof: what the runtime is held against; None where it is taken on trust.
     """
 
     group: Group | None = None
     removed: frozenset[int] = frozenset()
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     conv_groups: Mapping[str, int] = field(default_factory=dict)
-    proof: tuple[np.ndarray, Output] | None = None
+    proof: Proof | None = None
 
 
 class Bridge:

@@ -12,13 +12,12 @@ from ocrslim.inference.compiler.executable import Executable
 from ocrslim.inference.incremental.activation_cache import ActivationCache
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.partition import PRICE, Partition
-from ocrslim.inference.outputs import Output, difference, output_from, parts_of, shapes_of
+from ocrslim.inference.incremental.proof import require_equal
+from ocrslim.inference.outputs import Output, output_from, parts_of
 
 _TOGETHER = 8 * 48 * 320  # pixels of images that run together: 8 lines of text, which is where more no longer pays
 # The kept values become dearer until they fit: first the middle of the network moves, then all of it.
 _PRICES = (PRICE, 10 * PRICE, 100 * PRICE)
-# of a map of 0..1, and of the largest number where that is more: rounding alone reaches 1e-4 where features are large
-PROOF_TOLERANCE = 1e-3
 
 
 class GroupRunner:
@@ -55,8 +54,8 @@ class GroupRunner:
             self._suffix = self._network.suffix(self._partition, variant) if self._partition.suffix else None
         if variant.proof is not None:
             with self._clock.on("proof"):
-                image, expected = variant.proof
-                compare(self._run(self._cache.compute(self._partition, image)), expected)
+                sources = self._cache.compute(self._partition, variant.proof.image)
+                variant.proof.check(self._run(sources))
 
     def __call__(self, index: int) -> Output:
         """The output for the image at `index`."""
@@ -87,7 +86,7 @@ class GroupRunner:
             self._joins = all(len(array) == len(batch) for array in arrays)
             outputs = [output_from([array[at : at + 1] for array in arrays]) for at in range(len(batch))]
             if self._joins and not self._proven:
-                self._joins = difference(outputs[0], self._run(batch[0])) <= PROOF_TOLERANCE
+                self._joins = _equal(outputs[0], self._run(batch[0]))
                 self._proven = True
         yield from outputs if outputs and self._joins else map(self._run, batch)
 
@@ -120,15 +119,9 @@ def _indices(keep: Sequence[int] | None) -> np.ndarray | None:
     return None if keep is None else np.asarray(keep, dtype=np.int64)
 
 
-def compare(found: Output, expected: Output) -> None:
-    """Compare an output of the runtime with that of the network itself.
-
-    Raises:
-        LoweringError: they differ by more than rounding.
-    """
-    if shapes_of(found) != shapes_of(expected):
-        raise LoweringError(f"the runtime gives shapes {shapes_of(found)}, the network {shapes_of(expected)}")
-    off = difference(found, expected)
-    allowed = PROOF_TOLERANCE * max(1.0, *(float(np.abs(one).max()) for one in parts_of(expected)))
-    if not off <= allowed:
-        raise LoweringError(f"the runtime's output is off by {off:.1e}, more than {allowed:.1e}")
+def _equal(found: Output, expected: Output) -> bool:
+    try:
+        require_equal(found, expected)
+    except LoweringError:
+        return False
+    return True

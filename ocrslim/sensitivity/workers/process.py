@@ -65,7 +65,8 @@ def _prepare(setup: Setup) -> tuple[Measurer, Callable[[], Finished]]:
 
 def main() -> int:
     """Serve the connection whose number is the first argument."""
-    import ocrslim.ppocr  # noqa: F401  takes a second, which the setup takes as well
+    # takes a second, which the setup takes as well; the path that this process was given leads to the copy in use
+    from ocrslim.ppocr import imaug  # noqa: F401
 
     try:
         serve(Connection(int(sys.argv[1])))

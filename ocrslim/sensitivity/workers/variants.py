@@ -7,13 +7,12 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
 from paddle import nn
 
 from ocrslim.data import EvalSet
 from ocrslim.graph import ChannelGraph
-from ocrslim.inference import DygraphEngine, Output, Variant
-from ocrslim.pruning import ChannelPruner, Plan, cut, named_tensors, pruned
+from ocrslim.inference import DygraphEngine, Output, Proof, Variant, proof_of
+from ocrslim.pruning import ChannelPruner, Cut, Plan, cut, cut_arrays, pruned
 from ocrslim.tasks import Task
 from ocrslim.utils import Clock
 
@@ -50,33 +49,27 @@ class RuntimeVariants:
         self._pruner = functools.cache(pruner)
         self._checked: set[str | None] = set()
         self.variant = functools.lru_cache(_REMEMBERED)(self._variant)
-        self._convolutions = {
-            f"{name}.weight": layer for name, layer in model.named_sublayers() if hasattr(layer, "_groups")
-        }
 
     def _variant(self, group: str | None, ratio: float) -> Variant:
-        """Cut the network, and read off what differs."""
+        """Make what differs of the network, which is itself cut for the proof alone."""
         if group is None:
-            return Variant(proof=self._proof(None))
+            return Variant(proof=self._proof(None, ()))
         removed = frozenset(self._pruner().removed(group, ratio))
         cuts = self._pruner().cuts({group: ratio})
-        changed = {one.key for one in cuts}
-        backup = cut(self._model, cuts)
-        try:
-            arrays = {key: tensor.numpy() for key, tensor in named_tensors(self._model) if key in changed}
-            conv_groups = {key: layer._groups for key, layer in self._convolutions.items() if key in changed}
-            proof = self._proof(group)
-        finally:
-            backup.restore()
-        return Variant(self._graph.groups[group], removed, arrays, conv_groups, proof)
+        arrays, conv_groups = cut_arrays(self._model, cuts)
+        return Variant(self._graph.groups[group], removed, arrays, conv_groups, self._proof(group, cuts))
 
-    def _proof(self, group: str | None) -> tuple[np.ndarray, Output] | None:
-        """An input and what the network, as it is cut now, makes of it; once for each group."""
+    def _proof(self, group: str | None, cuts: Sequence[Cut]) -> Proof | None:
+        """Run the network with `cuts`; once for each group."""
         if group in self._checked:
             return None
         self._checked.add(group)
         image = self._task.part(self._images.image(0), self._images[0])
-        return image, DygraphEngine(self._model)(image)
+        backup = cut(self._model, cuts)
+        try:
+            return proof_of(DygraphEngine(self._model), image)
+        finally:
+            backup.restore()
 
 
 class DygraphVariants:

@@ -9,25 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from ocrslim.errors import WeightsError
-from ocrslim.tasks.base import (
-    Counts,
-    Distilled,
-    Label,
-    Losses,
-    Operator,
-    PostProcess,
-    Ratio,
-    Sample,
-    Shapes,
-    Size,
-    Task,
-)
+from ocrslim.tasks.base import Task
 from ocrslim.tasks.classification.schema import CLASSIFICATION
 from ocrslim.tasks.drawing import with_caption
 from ocrslim.tasks.input_shape import InputShape, input_shape
 from ocrslim.tasks.recognition.classes import other_classes
 from ocrslim.tasks.recognition.pixels import input_size
 from ocrslim.tasks.recognition.probe import augments
+from ocrslim.tasks.values import Counts, Distilled, Label, Losses, Operator, PostProcess, Ratio, Sample, Shapes, Size
 from ocrslim.utils import shortened
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import numpy as np
 import shapely
 
 from ocrslim.errors import DataError
-from ocrslim.tasks.base import Sample
 from ocrslim.tasks.detection.labels import MIN_SIDE
+from ocrslim.tasks.values import Sample
 from ocrslim.utils import shortened
 
 MOST = 0.5  # the share of a data set's boxes from which a kind of fault is no accident

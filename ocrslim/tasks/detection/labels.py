@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.tasks.base import Label
 from ocrslim.tasks.detection.geometry import shorter_side
+from ocrslim.tasks.values import Label
 from ocrslim.utils import parse_json, shortened
 
 MIN_SIDE = 3  # pixels; a thinner box cannot be learned or found, and breaks PaddleOCR's border map

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ocrslim.tasks.base import Distilled, Losses, PostProcess, Task
+from ocrslim.tasks.base import Task
 from ocrslim.tasks.detection.open_schema import is_db, open_schema
 from ocrslim.tasks.detection.task import Detection
+from ocrslim.tasks.values import Distilled, Losses, PostProcess
 
 if TYPE_CHECKING:
     from paddle import Tensor

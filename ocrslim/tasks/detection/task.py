@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ocrslim.tasks.base import Counts, Distilled, Label, Losses, Operator, PostProcess, Ratio, Sample, Size, Task
+from ocrslim.tasks.base import Task
 from ocrslim.tasks.detection import label_faults, labels, metric, open_schema, transforms
 from ocrslim.tasks.detection.schema import DETECTION
 from ocrslim.tasks.schema import TaskSchema
+from ocrslim.tasks.values import Counts, Distilled, Label, Losses, Operator, PostProcess, Ratio, Sample, Size
 
 BOX_COLOUR = (0, 90, 255)  # BGR
 CROP = 480  # pixels: refits on cut-outs of 320 left the receipts a point worse

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.tasks.base import Operator, RefusedArguments, Size
 from ocrslim.tasks.detection.geometry import shorter_side
+from ocrslim.tasks.values import Operator, RefusedArguments, Size
 
 
 def improved(operator: Operator) -> Operator:

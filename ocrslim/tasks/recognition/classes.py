@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
-from ocrslim.tasks.base import Shapes
+from ocrslim.tasks.values import Shapes
 
 _CTC, _SAR, _NRTR = "CTCLabelDecode", "SARLabelDecode", "NRTRLabelDecode"
 _LAST = ("fc.bias", "fc2.bias", "generator.bias", "prediction.bias")  # of the layers that tell classes apart

@@ -12,8 +12,8 @@ from typing import Any
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
-from ocrslim.tasks.base import Distilled
 from ocrslim.tasks.recognition.loss import logits_of
+from ocrslim.tasks.values import Distilled
 
 # The layer that reads the features for CTC, in PaddleOCR's networks: of MultiHead, then of CTCHead.
 _READERS = ("head.ctc_head.fc1", "head.ctc_head.fc", "head.fc1", "head.fc")

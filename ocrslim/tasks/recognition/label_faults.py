@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ocrslim.errors import DataError
-from ocrslim.tasks.base import Sample, Size
 from ocrslim.tasks.detection import label_faults as boxes
+from ocrslim.tasks.values import Sample, Size
 from ocrslim.utils import shortened
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import re
 
-from ocrslim.tasks.base import Label
 from ocrslim.tasks.detection import labels as detection
+from ocrslim.tasks.values import Label
 
 FORMAT = 'NAME<TAB>text, or NAME<TAB>[{"transcription": "text", "points": [[x, y], ...]}, ...]'
 _BOXES = re.compile(r'\[\s*\{.*"points"', re.DOTALL)

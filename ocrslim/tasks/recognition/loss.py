@@ -8,7 +8,7 @@ from typing import Any
 import paddle
 from paddle import Tensor, nn
 
-from ocrslim.tasks.base import Losses
+from ocrslim.tasks.values import Losses
 
 _ALONE = {"output"}  # predictions of a network with one output
 

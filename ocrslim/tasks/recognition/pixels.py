@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.tasks.base import Operator, Size
 from ocrslim.tasks.input_shape import sides_of
+from ocrslim.tasks.values import Operator, Size
 
 _SEARCHED = 0.3  # of the width, from the right: where a line that is too long is cut
 _GAP = 4  # columns that a gap between characters has, about

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ocrslim.errors import ConfigError
-from ocrslim.tasks.base import Operator
+from ocrslim.tasks.values import Operator
 from ocrslim.utils import last_line
 
 _LETTERS = 4

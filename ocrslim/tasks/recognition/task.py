@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from ocrslim.errors import ConfigError, WeightsError
-from ocrslim.tasks.base import (
+from ocrslim.tasks.base import Task
+from ocrslim.tasks.drawing import with_caption
+from ocrslim.tasks.input_shape import InputShape, input_shape
+from ocrslim.tasks.recognition import classes, label_faults, labels
+from ocrslim.tasks.recognition.dictionary import characters_of, class_count, resolved
+from ocrslim.tasks.recognition.metric import TextCounts, TextMetric
+from ocrslim.tasks.recognition.pixels import calibrated, input_size
+from ocrslim.tasks.recognition.probe import augments, labels_of, probe_text
+from ocrslim.tasks.recognition.schema import RECOGNITION
+from ocrslim.tasks.recognition.text_code import TextCode, TextDecoder, TextEncoder, encoder_entry
+from ocrslim.tasks.values import (
     Counts,
     Distilled,
     Label,
@@ -22,18 +32,8 @@ from ocrslim.tasks.base import (
     Sample,
     Shapes,
     Size,
-    Task,
     named_outputs,
 )
-from ocrslim.tasks.drawing import with_caption
-from ocrslim.tasks.input_shape import InputShape, input_shape
-from ocrslim.tasks.recognition import classes, label_faults, labels
-from ocrslim.tasks.recognition.dictionary import characters_of, class_count, resolved
-from ocrslim.tasks.recognition.metric import TextCounts, TextMetric
-from ocrslim.tasks.recognition.pixels import calibrated, input_size
-from ocrslim.tasks.recognition.probe import augments, labels_of, probe_text
-from ocrslim.tasks.recognition.schema import RECOGNITION
-from ocrslim.tasks.recognition.text_code import TextCode, TextDecoder, TextEncoder, encoder_entry
 
 if TYPE_CHECKING:
     from paddle import Tensor

@@ -14,12 +14,15 @@ from ocrslim.utils import LOG_SECONDS
 
 logger = logging.getLogger(__name__)
 
+_LONGEST_SILENCE = 60.0  # seconds
+
 
 class Display(Callback):
     """Progress on standard error: a bar on a terminal, a line now and then elsewhere.
 
     Args:
-        print_every: steps between two of these lines, at least.
+        print_every: steps between two of these lines, at least; fewer where they take more than a minute, as those of
+            a recogniser on a CPU do.
     """
 
     def __init__(self, print_every: int):
@@ -53,7 +56,8 @@ class Display(Callback):
             self._bar.update()
             return
         now, progress = time.monotonic(), status.progress
-        if progress.step % self._print_every == 0 and now - self._printed >= LOG_SECONDS:
+        silent = now - self._printed
+        if silent >= _LONGEST_SILENCE or (silent >= LOG_SECONDS and progress.step % self._print_every == 0):
             self._printed = now
             left = (now - self._begun) / (progress.step - self._first) * (progress.steps - progress.step)
             logger.info("%s: %s, %s left", status.position, _summary(status), tqdm.format_interval(left))
