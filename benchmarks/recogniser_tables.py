@@ -120,8 +120,9 @@ def _head(machine: Mapping[str, Any], revision: str, settings: Mapping[str, Any]
         "choices by val.txt. PaddleSlim's way: FPGM by its own pruner on its own trace of what inference runs, one "
         "ratio for all its groups, trained without distillation; ours: `criterion=reconstruction`, refitted on 128 "
         "lines, trained with distillation. The unpruned network is trained as long too.",
-        f"{machine['cpu']}, {machine['cores']} cores; {packages}; revision {revision}. {settings['epochs']} epochs, "
-        f"batch {settings['batch']}, learning rate {settings['rate']:g}, seed {settings['seed']}.",
+        f"{machine['cpu']}, {machine['cores']} cores; {packages}; revision {revision}. Trainings: epochs "
+        f"{settings['epochs']}, batch {settings['batch']}, learning rate {settings['rate']:g}, "
+        f"seed {settings['seed']}.",
         _ABOUT,
     ]
     if settings["receipts"]:
@@ -190,12 +191,13 @@ def _trainings(results: Results) -> str:
 
 
 def _widths(results: Results) -> str:
-    widths = {key: one["answer"]["acc"] for key, one in results.items() if key.startswith("width ")}
-    if not widths:
-        return ""
-    key = score_key((UNPRUNED, UNTRAINED))
-    free = {"as wide as the line, 320 at least": results[key]["answer"]["select"]["acc"]} if key in results else {}
-    return _table([[name, f"{value:.4f}"] for name, value in {**widths, **free}.items()], ["width", "accuracy"])
+    answers = {key: one["answer"] for key, one in results.items() if key.startswith("width ")}
+    found = {key: (answer["acc"], answer["norm_edit_dis"]) for key, answer in answers.items()}
+    if found and score_key((UNPRUNED, UNTRAINED)) in results:
+        free = measured(results, (UNPRUNED, UNTRAINED), "select")
+        found["as wide as the line, 320 at least"] = free["accuracy"], free["1 - NED"]
+    rows = [[name, *(f"{value:.4f}" for value in values)] for name, values in found.items()]
+    return _table(rows, ["unpruned, not trained", "accuracy", "1 - NED"]) if rows else ""
 
 
 def _readings(found: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
