@@ -70,11 +70,17 @@ def write_checkout(folder: Path) -> Path:
 @pytest.fixture
 def checkout(tmp_path, monkeypatch) -> Iterator[Path]:
     """The folder of such a checkout, in a process that has imported no `ppocr` as far as anyone can see."""
-    for name in [name for name in sys.modules if name == "ppocr" or name.startswith("ppocr.")]:
+    for name in _imported_parts():
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [part for part in sys.path if not (Path(part) / "ppocr/__init__.py").is_file()])
     yield write_checkout(tmp_path / "PaddleOCR")
     use_source(None)
+    for name in _imported_parts():  # what the test imported; monkeypatch puts back what was there before it
+        del sys.modules[name]
+
+
+def _imported_parts() -> list[str]:
+    return [name for name in sys.modules if name == "ppocr" or name.startswith("ppocr.")]
 
 
 def require_zoo() -> None:
