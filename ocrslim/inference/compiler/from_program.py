@@ -120,7 +120,7 @@ class _Converter(Values):
         kind = op.name
         if kind != "unbind":
             kind, equal = "split", len(set(sections)) < 2
-            settings.update({"num": number} if equal else {"sections": sections})
+            settings["num" if equal else "sections"] = number if equal else sections
         parts = self.lists[target] = [f"{target}.{place}" for place in range(number)]
         results = ("Out",) * number
         return Step(kind, (source.id,), parts[0], settings, slots=("X",), results=results, others=tuple(parts[1:]))

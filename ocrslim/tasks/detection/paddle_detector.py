@@ -70,7 +70,7 @@ class PaddleDetector(Detection):
 
     def output_shape(self, shape: Sequence[int]) -> tuple[Any, ...]:
         """Return the shape of the output, or a tuple of shapes for several."""
-        shapes = [_shape(output, shape) for output in self._outputs.values()]
+        shapes: list[tuple[Any, ...]] = [_shape(output, shape) for output in self._outputs.values()]
         return shapes[0] if len(shapes) == 1 else tuple(shapes)
 
     def post_process(self, section: Mapping[str, Any], settings: Mapping[str, Any]) -> PostProcess:
