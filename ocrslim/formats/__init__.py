@@ -4,6 +4,7 @@ from ocrslim.formats.pickles.safe_pickle import read_pickle
 from ocrslim.formats.programs.program_check import check_program
 from ocrslim.formats.programs.program_writer import ProgramWriter
 from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities, write_sensitivities
+from ocrslim.formats.weights.inference_model import find_program
 from ocrslim.formats.weights.paths import resolve_checkpoint
 from ocrslim.formats.weights.reader import EXPORTED, not_finite, read_weight_file, require_finite
 from ocrslim.formats.weights.weight_file import CHECKPOINT, Arrays, WeightFile
@@ -16,6 +17,7 @@ __all__ = [
     "Sensitivities",
     "WeightFile",
     "check_program",
+    "find_program",
     "not_finite",
     "read_pickle",
     "read_sensitivities",
