@@ -1,6 +1,7 @@
 """Files of others, read without running anything in them, and the files that ocrslim writes for others."""
 
 from ocrslim.formats.pickles.safe_pickle import read_pickle
+from ocrslim.formats.programs.free_shapes import free_channels
 from ocrslim.formats.programs.program_check import check_program
 from ocrslim.formats.programs.program_writer import ProgramWriter
 from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities, write_sensitivities
@@ -18,6 +19,7 @@ __all__ = [
     "WeightFile",
     "check_program",
     "find_program",
+    "free_channels",
     "not_finite",
     "read_pickle",
     "read_sensitivities",

@@ -16,6 +16,7 @@ from ocrslim.errors import GraphError
 from ocrslim.graph import Imported, Op, Program, Value, as_it_was
 from ocrslim.models.imported.layers import LayerOp, attribute_name, build_layer, find_layers, settings_of
 from ocrslim.models.imported.operators import FUNCTIONS
+from ocrslim.models.imported.shapes import with_free_shapes
 from ocrslim.utils import last_line, postponed
 
 
@@ -58,7 +59,7 @@ class ImportedNetwork(nn.Layer):
         self.file_names: dict[str, str] = {}
         self._keys: dict[str, str] = {}  # name in the file -> state-dict key
         self._names: dict[Any, str] = {}  # layers, by what tells them apart
-        self._plan(imported.program, imported.arrays)
+        self._plan(with_free_shapes(imported.program), imported.arrays)
         del self._names
 
     def forward(self, x: Tensor) -> Any:
@@ -154,10 +155,7 @@ class ImportedNetwork(nn.Layer):
     def _renamed(self, op: Op, layer: str) -> Op:
         """Return the operator with parameters by their keys, and as a part of a layer of the class `layer`."""
         inputs = {argument: None if value is None else self._keyed(value) for argument, value in op.inputs.items()}
-        attributes = op.attributes
-        if op.name == "reshape" and op["x"].parameter is not None and op["x"].rank == 1 and "shape" in attributes:
-            attributes = {**attributes, "shape": [-1 if one > 1 else one for one in op.ints("shape")]}
-        return replace(op, inputs=inputs, attributes=attributes, layer=layer)
+        return replace(op, inputs=inputs, layer=layer)
 
     def _keyed(self, value: Value) -> Value:
         return value if value.parameter is None else replace(value, parameter=self._keys[value.parameter])
