@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from ocrslim.config.checker import MODEL_TYPE, MOST_PROBLEMS, Checker
+from ocrslim.config.imported import imported_architecture, imported_schema
 from ocrslim.config.origins import Origins, leaves
 from ocrslim.config.overrides import Override, apply_override, lookup, parse_overrides
 from ocrslim.config.schema import READ_DATA_SETS, PruneOptions
@@ -169,8 +170,12 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path}: {purpose}")
     notes = translate(tree)
     preview = _preview(tree, parsed)
+    architecture = imported_architecture(preview)
+    if architecture is not None:
+        tree["Architecture"] = preview["Architecture"] = architecture
     task = _task(lookup(preview, MODEL_TYPE))
     schema = task.schema_of(preview)
+    schema = schema if architecture is None else imported_schema(schema)
     check = Checker(Origins(path, copy.deepcopy(tree), parsed), schema, problems)
     source = _use_source(preview, schema, check)
     tree = check.configuration(tree)

@@ -5,21 +5,25 @@ from ocrslim.formats.programs.free_shapes import free_channels
 from ocrslim.formats.programs.program_check import check_program
 from ocrslim.formats.programs.program_writer import ProgramWriter
 from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities, write_sensitivities
+from ocrslim.formats.weights.exported import exported_files, is_exported
 from ocrslim.formats.weights.inference_model import find_program
-from ocrslim.formats.weights.paths import resolve_checkpoint
+from ocrslim.formats.weights.paths import PLAN_SUFFIX, resolve_checkpoint
 from ocrslim.formats.weights.reader import EXPORTED, not_finite, read_weight_file, require_finite
 from ocrslim.formats.weights.weight_file import CHECKPOINT, Arrays, WeightFile
 
 __all__ = [
     "CHECKPOINT",
     "EXPORTED",
+    "PLAN_SUFFIX",
     "Arrays",
     "ProgramWriter",
     "Sensitivities",
     "WeightFile",
     "check_program",
+    "exported_files",
     "find_program",
     "free_channels",
+    "is_exported",
     "not_finite",
     "read_pickle",
     "read_sensitivities",

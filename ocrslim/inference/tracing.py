@@ -11,7 +11,7 @@ from paddle import nn
 from ocrslim.errors import LoweringError
 from ocrslim.graph import Program, traced
 from ocrslim.inference.outputs import tensors_of
-from ocrslim.models import output_of
+from ocrslim.models import ImportedNetwork, output_of
 from ocrslim.tasks import Task
 
 
@@ -25,6 +25,8 @@ def traced_for_task(model: nn.Layer, task: Task) -> Program:
         GraphError: Paddle cannot trace it.
         LoweringError: the task makes its output of the network's ones, instead of choosing among them.
     """
+    if isinstance(model, ImportedNetwork):
+        return model.program
     program = traced(model, [task.free_shape], training=False)
     if len(program.outputs) == 1:
         return program

@@ -13,9 +13,11 @@ from typing import Any
 from paddle import nn
 
 from ocrslim.errors import ConfigError
+from ocrslim.graph import read_network
 from ocrslim.models.backbones.mobilenet_v3 import MobileNetV3
 from ocrslim.models.base import OcrModel
 from ocrslim.models.heads.db_head import DBHead
+from ocrslim.models.imported.network import ImportedNetwork
 from ocrslim.models.necks.db_fpn import DBFPN, RSEFPN
 from ocrslim.ppocr import REMEDY, find_source, is_named, use_source, used_source
 from ocrslim.tasks import DEFAULT, Task, task_of
@@ -33,16 +35,19 @@ def build_model(architecture: Mapping[str, Any]) -> nn.Layer:
 
     Args:
         architecture: `model_type`, `Backbone`, `Neck` and `Head`, the latter three with a `name` and the
-            arguments of the class of that name.
+                arguments of the class of that name; or `model_type` and `program`, a file that holds network and weights.
 
     Returns:
-        An `OcrModel`, or a network of PaddleOCR's classes with the same attributes `task` and `training_only`. It is
+        An `OcrModel`, an `ImportedNetwork`, or a network of PaddleOCR's classes with the same attributes `task` and `training_only`. It is
         the latter where a name is not built in, or where the configuration names its copy of PaddleOCR.
 
     Raises:
+        WeightsError, GraphError: the file is missing or damaged, or holds what is not run here.
         ConfigError: an unknown name, argument or value; the message has the nearest valid one.
     """
     task = task_of(architecture.get("model_type", DEFAULT)).configured({"Architecture": architecture})
+    if "program" in architecture:
+        return ImportedNetwork(read_network(architecture["program"]), task)
     if is_named() or (not _is_built_in(architecture) and _has_source()):
         from ocrslim.models.paddle_network import build_paddle_network
 

@@ -16,7 +16,7 @@ from ocrslim.pruning.loading import (
     untrained,
 )
 from ocrslim.pruning.loss_rules import loss_at, loss_of, ratio_by_loss
-from ocrslim.pruning.plan import SUFFIX, Cut, Plan, combine
+from ocrslim.pruning.plan import Cut, Plan, combine
 from ocrslim.pruning.prunable import PrunableNetwork, load_prunable_network, model_graph
 from ocrslim.pruning.refit.refitting import refit_layers
 from ocrslim.pruning.surgery import apply_plan, cut, cut_arrays, pruned
@@ -24,7 +24,6 @@ from ocrslim.pruning.surgery import apply_plan, cut, cut_arrays, pruned
 __all__ = [
     "MACS",
     "RECONSTRUCTION",
-    "SUFFIX",
     "WEIGHTS",
     "ChannelPruner",
     "Cost",

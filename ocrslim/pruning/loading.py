@@ -15,9 +15,9 @@ from paddle import nn
 
 from ocrslim.config import Config
 from ocrslim.errors import ConfigError, PlanError
-from ocrslim.formats import EXPORTED, resolve_checkpoint
+from ocrslim.formats import EXPORTED, PLAN_SUFFIX, is_exported, resolve_checkpoint
 from ocrslim.models import build_model, load_weights
-from ocrslim.pruning.plan import SUFFIX, Plan
+from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.surgery import apply_plan, forget_pruning
 from ocrslim.utils import hash_value
 
@@ -110,9 +110,20 @@ def load_network(config: Config) -> Network:
             raise PlanError(
                 f"{_plan_path(source)}: {error}; restore the file that was written with the weights"
             ) from None
-    report = load_weights(model, source)
+    if source != architecture.get("program"):  # which comes with its weights
+        source = _load(model, source, architecture)
     model.eval()
-    return Network(model, plan, str(report.source))
+    return Network(model, plan, source)
+
+
+def _load(model: nn.Layer, source: str, architecture: Mapping[str, Any]) -> str:
+    """Load weights; return their file."""
+    if "program" in architecture and is_exported(source):
+        raise ConfigError(
+            f"{WEIGHTS}: {source} is an exported network, and so is Architecture.program, {architecture['program']}: "
+            "expected a checkpoint of the latter, or one and the same network"
+        )
+    return str(load_weights(model, source).source)
 
 
 def load_base_network(config: Config) -> Network:
@@ -146,7 +157,7 @@ def _plan_path(source: Path | str) -> Path | None:
         if Path(source).is_dir() or Path(source).suffix in EXPORTED:
             return None
     checkpoint = resolve_checkpoint(source)
-    return checkpoint.with_name(checkpoint.name.removesuffix(".pdparams") + SUFFIX)
+    return checkpoint.with_name(checkpoint.name.removesuffix(".pdparams") + PLAN_SUFFIX)
 
 
 def _plan_beside(source: str, architecture: Mapping[str, Any]) -> Plan | None:
@@ -154,12 +165,17 @@ def _plan_beside(source: str, architecture: Mapping[str, Any]) -> Plan | None:
     if path is None or not path.is_file():
         return None
     plan = Plan.load(path)
-    if hash_value(plan.architecture) != hash_value(architecture):
+    if _identity(plan.architecture) != _identity(architecture):
         raise PlanError(
             f"{path}: made for the architecture {_short(plan.architecture)}, the configuration has "
             f"{_short(architecture)}: use the configuration it was pruned with (config.yml beside it)"
         )
     return plan
+
+
+def _identity(architecture: Mapping[str, Any]) -> str:
+    """Hash an architecture; of a network from a file what it holds, wherever it lies."""
+    return hash_value({key: value for key, value in architecture.items() if key != "program"})
 
 
 def _short(architecture: Mapping[str, Any]) -> str:

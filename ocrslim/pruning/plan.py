@@ -18,7 +18,6 @@ from ocrslim.utils import Field, hash_value, read_json, shown, write_json
 SCHEMA = 1
 _AXES = tuple("01234567")
 _MOST_ENTRIES = 10_000_000  # along an axis
-SUFFIX = ".plan.json"
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from ocrslim.config import Config
 from ocrslim.data import LabelledSet, scan
 from ocrslim.errors import ConfigError
 from ocrslim.graph import ChannelGraph, TrainingForward
-from ocrslim.models import state_arrays
+from ocrslim.models import ImportedNetwork, state_arrays
 from ocrslim.pruning.calibration import calibration_inputs, weight_gradients
-from ocrslim.pruning.channel_graph import channel_graph
+from ocrslim.pruning.channel_graph import channel_graph, program_channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.criteria import RECONSTRUCTION
 from ocrslim.pruning.loading import load_base_network
@@ -132,7 +132,10 @@ def model_graph(model: nn.Layer, task: Task, tree: Mapping[str, Any] | None = No
     """
     labels, fault = _labels(task, tree)
     step = TrainingForward([task.probe_shape], labels, task.forward)
-    graph = channel_graph(model, task.nominal_shape, proof_shapes=[task.probe_shape], training=step)
+    if isinstance(model, ImportedNetwork):
+        graph = program_channel_graph(model, model.program_at(task.nominal_shape), task.probe_shape, step)
+    else:
+        graph = channel_graph(model, task.nominal_shape, proof_shapes=[task.probe_shape], training=step)
     return replace(graph, training_fault=fault) if fault else graph
 
 

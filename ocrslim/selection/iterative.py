@@ -21,7 +21,8 @@ from ocrslim.data import LabelledSet
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.formats import read_sensitivities
 from ocrslim.models import save_checkpoint
-from ocrslim.pruning import RECONSTRUCTION, SUFFIX, PrunableNetwork, apply_plan, load_prunable_network, require_training
+from ocrslim.formats import PLAN_SUFFIX
+from ocrslim.pruning import RECONSTRUCTION, PrunableNetwork, apply_plan, load_prunable_network, require_training
 from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import choose_plan, table_of
 from ocrslim.sensitivity import measure, share_of
@@ -113,7 +114,7 @@ def _round(config: Config, training: LabelledSet, scores: CandidateScores, folde
     plan = choice.plan.after(network.plan)
     apply_plan(network.model, choice.plan)
     scores.refit(network.model, plan)
-    plan.save(folder / f"{Path(_WEIGHTS).stem}{SUFFIX}")
+    plan.save(folder / f"{Path(_WEIGHTS).stem}{PLAN_SUFFIX}")
     save_checkpoint(network.model, folder / _WEIGHTS)
     before = {"macs": choice.before.macs, "params": choice.before.params}
     (kind,) = config.prune.target or {}

@@ -13,8 +13,8 @@ from paddle import nn
 
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet, scan_both
+from ocrslim.formats import PLAN_SUFFIX
 from ocrslim.pruning import (
-    SUFFIX,
     Plan,
     apply_plan,
     load_base_network,
@@ -112,7 +112,7 @@ def _run(config: Config, ranks: Ranks, given: Choice | None, on_choice: Callable
     origin = {**choice.plan.origin, **last.origin, "recovery": recovery, "distillation": settings}
     job = TrainingJob(network.model, config, *data, plan, origin, distillation, ranks)
     result = fit(job, _RefitAtStart(job, scores, network.by_reconstruction))
-    return PruneResult(choice, folder / f"best_accuracy{SUFFIX}", result, last.before)
+    return PruneResult(choice, folder / f"best_accuracy{PLAN_SUFFIX}", result, last.before)
 
 
 def choose(config: Config) -> Choice:

@@ -238,6 +238,15 @@ class Task(ABC):
         """Return the output that an exported model returns, of what the network returns."""
         return result
 
+    def of_exported(self, result: Any, training: bool) -> Any:
+        """Return what a network of PaddleOCR's classes would have returned, of an exported one's output.
+
+        Args:
+            result: a tensor; a tuple of several.
+            training: the mode in which it was run; exported networks return what inference reads, in training too.
+        """
+        return result
+
     def weights_fault(self, found: Shapes, expected: Shapes) -> str | None:
         """Say why weights do not fit a network, where the task's part of the configuration is the cause; else None.
 

@@ -15,7 +15,8 @@ from ocrslim.models.weights import save_checkpoint, state_arrays
 from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.loading import load_network
-from ocrslim.pruning.plan import SUFFIX, Plan
+from ocrslim.formats import PLAN_SUFFIX
+from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.surgery import apply_plan
 
 CONFIGS = [
@@ -66,7 +67,7 @@ def test_a_step_of_training_moves_every_layer(trained):
 def test_its_checkpoint_and_plan_rebuild_it(trained, tmp_path):
     model, plan, config, _ = trained
     save_checkpoint(model, tmp_path / "best.pdparams")
-    plan.save(tmp_path / f"best{SUFFIX}")
+    plan.save(tmp_path / f"best{PLAN_SUFFIX}")
     again = load_network(load_config(config.path, [f"Global.pretrain_weights={tmp_path}/best", "Global.use_gpu=false"]))
     assert again.plan is not None and again.plan.hash() == plan.hash()
     picture = image().numpy()

@@ -15,6 +15,7 @@ from ocrslim.utils import listed, open_regular, printable
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
 
+PLAN_SUFFIX = ".plan.json"  # of a pruned checkpoint's plan, in the place of .pdparams
 _ENTRIES = 1000  # of a folder, that a missing file's name is compared with
 
 

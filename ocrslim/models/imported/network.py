@@ -49,13 +49,17 @@ class ImportedNetwork(nn.Layer):
         file_names: state-dict key -> name of the tensor in the file.
     """
 
-    def __init__(self, imported: Imported):
+    def __init__(self, imported: Imported, task: Task | None = None):
         """
+        Args:
+            task: what the network is for; it gives the outputs their names.
+
         Raises:
             GraphError: an operator is not known here, or not in this form; or a tensor is of half precision.
         """
         super().__init__()
         _require_known(imported)
+        self.task, self.training_only = task, ()
         self.file_names: dict[str, str] = {}
         self._keys: dict[str, str] = {}  # name in the file -> state-dict key
         self._names: dict[Any, str] = {}  # layers, by what tells them apart
@@ -63,9 +67,10 @@ class ImportedNetwork(nn.Layer):
         del self._names
 
     def forward(self, x: Tensor) -> Any:
-        """Images [N, C, H, W] -> the output that the file has; a tuple of several."""
+        """Images [N, C, H, W] -> the output that the file has, a tuple of several; or what the task makes of it."""
         found = self._run(x)
-        return found[0] if len(found) == 1 else tuple(found)
+        result = found[0] if len(found) == 1 else tuple(found)
+        return result if self.task is None else self.task.of_exported(result, self.training)
 
     def program_at(self, shape: Sequence[int]) -> Program:
         """Return the program with all sizes known: those of a run on an image of `shape`; the network is as before.

@@ -131,6 +131,10 @@ class Detection(Task):
         left, right = _span(centre[0], width)
         return np.ascontiguousarray(image[:, :, top:bottom, left:right])
 
+    def of_exported(self, result: Any, training: bool) -> dict[str, Any]:
+        """Return the shrink map as `maps`; there is no threshold branch."""
+        return {"maps": result[0] if isinstance(result, tuple) else result}
+
     def output(self, result: Mapping[str, Any]) -> Any:
         """Return the shrink map, [N, 1, H, W]."""
         return result["maps"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocrslim.pruning import SUFFIX as PLAN_SUFFIX
+from ocrslim.formats import PLAN_SUFFIX
 from ocrslim.training.checkpointing.state_file import BEST, LATEST, STATE_SUFFIX, WEIGHTS_SUFFIX
 from ocrslim.training.monitoring.curves import CURVES
 from ocrslim.training.monitoring.visualdl import FOLDER as EVENTS

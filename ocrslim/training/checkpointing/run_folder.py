@@ -10,7 +10,7 @@ from pathlib import Path
 from paddle import nn
 
 from ocrslim.models import read_weights
-from ocrslim.pruning import SUFFIX as PLAN_SUFFIX
+from ocrslim.formats import PLAN_SUFFIX
 from ocrslim.training.checkpointing.best_weights import BestWeights
 from ocrslim.training.checkpointing.layout import CONFIG, EPOCH, REPLACED, run_files
 from ocrslim.training.checkpointing.run import Run
