@@ -1,5 +1,8 @@
 """Files of others, read without running anything in them, and the files that ocrslim writes for others."""
 
+from ocrslim.formats.faults import FormatFault
+from ocrslim.formats.onnx.model import OnnxModel, counted, open_onnx
+from ocrslim.formats.onnx.sizes import Sizes, sizes_at
 from ocrslim.formats.pickles.safe_pickle import read_pickle
 from ocrslim.formats.programs.program_check import check_program
 from ocrslim.formats.programs.program_writer import ProgramWriter
@@ -12,15 +15,21 @@ __all__ = [
     "CHECKPOINT",
     "EXPORTED",
     "Arrays",
+    "FormatFault",
+    "OnnxModel",
     "ProgramWriter",
     "Sensitivities",
+    "Sizes",
     "WeightFile",
     "check_program",
+    "counted",
     "not_finite",
+    "open_onnx",
     "read_pickle",
     "read_sensitivities",
     "read_weight_file",
     "require_finite",
     "resolve_checkpoint",
+    "sizes_at",
     "write_sensitivities",
 ]

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ocrslim.errors import WeightsError
 from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.programs.protobuf import parse_message
 from ocrslim.formats.programs.tensor_shapes import Shape, free_shape
 from ocrslim.formats.weights.onnx import arrays_of
-from ocrslim.utils import printable
+from ocrslim.formats.weights.paths import existing_file, unreadable
+from ocrslim.formats.weights.weight_file import MOST_BYTES
+from ocrslim.utils import printable, read_file
 
 OPSETS = range(9, 23)
 _OWN_DOMAINS = ("", "ai.onnx")
@@ -57,6 +61,21 @@ class OnnxModel:
                     f"{[one if one != -1 else 'any' for one in self.input_sizes]}"
                 )
         return tuple(wanted)
+
+
+def open_onnx(source: str | Path) -> OnnxModel:
+    """Read an ONNX file.
+
+    Raises:
+        WeightsError: it is missing, or as `read_onnx_model` says.
+    """
+    path = Path(source)
+    try:
+        return read_onnx_model(read_file(existing_file(path), MOST_BYTES))
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except FormatFault as fault:
+        raise WeightsError(f"{path}: {fault}") from None
 
 
 def read_onnx_model(data: bytes) -> OnnxModel:
