@@ -4,9 +4,11 @@ from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.onnx.model import OnnxModel, counted, open_onnx
 from ocrslim.formats.onnx.sizes import Sizes, sizes_at
 from ocrslim.formats.pickles.safe_pickle import read_pickle
+from ocrslim.formats.programs.free_shapes import free_channels
 from ocrslim.formats.programs.program_check import check_program
 from ocrslim.formats.programs.program_writer import ProgramWriter
 from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities, write_sensitivities
+from ocrslim.formats.weights.inference_model import find_program
 from ocrslim.formats.weights.paths import resolve_checkpoint
 from ocrslim.formats.weights.reader import EXPORTED, not_finite, read_weight_file, require_finite
 from ocrslim.formats.weights.weight_file import CHECKPOINT, Arrays, WeightFile
@@ -23,6 +25,8 @@ __all__ = [
     "WeightFile",
     "check_program",
     "counted",
+    "find_program",
+    "free_channels",
     "not_finite",
     "open_onnx",
     "read_pickle",

@@ -1,7 +1,7 @@
 """Pruning plans: scores of channels, surgery, refit, costs."""
 
 from ocrslim.pruning.calibration import calibration_inputs
-from ocrslim.pruning.channel_graph import require_training
+from ocrslim.pruning.channel_graph import program_channel_graph, require_training
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.cost import MACS, Cost, CostOfCounts, ProductCost, measure_cost, product_cost
 from ocrslim.pruning.criteria import RECONSTRUCTION
@@ -51,6 +51,7 @@ __all__ = [
     "measure_cost",
     "model_graph",
     "product_cost",
+    "program_channel_graph",
     "pruned",
     "pruned_members",
     "ratio_by_loss",

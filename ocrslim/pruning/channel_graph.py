@@ -7,8 +7,9 @@ run (`ocrslim.pruning.proof`); the layers of groups that fail become unprunable,
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from ocrslim.errors import GraphError, PlanError
 from ocrslim.graph import (
     OUTPUT,
     ChannelGraph,
+    Program,
     Shape,
     TrainingForward,
     as_it_was,
@@ -26,6 +28,7 @@ from ocrslim.graph import (
     deployed_costs,
     described,
     floating_type,
+    graph_of_program,
     trace,
 )
 from ocrslim.pruning.plan import Plan
@@ -64,17 +67,49 @@ def channel_graph(
     """
     if is_pruned(model):
         raise PlanError("this network is pruned already: trace the unpruned one")
+    with _chance_as_it_was():
+        graph = trace(model, *input_shapes, training=training)
+        return _proven(model, graph, input_shapes, proof_shapes or input_shapes, training)
+
+
+def program_channel_graph(
+    model: nn.Layer, program: Program, proof_shape: Shape, training: TrainingForward | None = None
+) -> ChannelGraph:
+    """Read the groups of `model` from the program that it runs, without a trace, and prove them as `channel_graph`.
+
+    Args:
+        model: such as an `ImportedNetwork`, which has one input.
+        program: with all sizes known (`ImportedNetwork.program_at`); costs are counted at these.
+        proof_shape: of the image that groups are proven on.
+        training: as for `channel_graph`.
+
+    Raises:
+        GraphError, PlanError, MemoryError: as `channel_graph`.
+    """
+    if is_pruned(model):
+        raise PlanError("this network is pruned already: read the unpruned one")
+    with _chance_as_it_was():
+        shapes = [value.shape or () for value in program.inputs]
+        return _proven(model, graph_of_program(model, program), shapes, [proof_shape], training)
+
+
+@contextlib.contextmanager
+def _chance_as_it_was() -> Iterator[None]:
+    """Leave Paddle's random numbers after the block as they were before it."""
     state = paddle.get_rng_state()
     try:
-        return _proven(model, input_shapes, proof_shapes or input_shapes, training)
+        yield
     finally:
         paddle.set_rng_state(state)
 
 
 def _proven(
-    model: nn.Layer, input_shapes: Sequence[Shape], proof_shapes: Sequence[Shape], training: TrainingForward | None
+    model: nn.Layer,
+    graph: ChannelGraph,
+    input_shapes: Sequence[Shape],
+    proof_shapes: Sequence[Shape],
+    training: TrainingForward | None,
 ) -> ChannelGraph:
-    graph = trace(model, *input_shapes, training=training)
     inference = _inference(model, proof_shapes)
     graph, trains = _as_it_trains(model, graph, training or TrainingForward(proof_shapes))
     with as_it_was(model, training=False), paddle.no_grad():

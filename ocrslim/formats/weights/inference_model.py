@@ -7,21 +7,47 @@ from pathlib import Path
 from ocrslim.errors import WeightsError
 from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.programs.program_check import read_program
-from ocrslim.formats.weights.paths import existing_file, listing
+from ocrslim.formats.weights.paths import existing_file, listing, unreadable
 from ocrslim.formats.weights.tensors import OtherProgram, read_tensors
 from ocrslim.formats.weights.weight_file import INFERENCE, MOST_BYTES, Arrays, WeightFile
 from ocrslim.utils import read_file
 
+PROGRAMS = (".pdmodel", ".json")  # the older format first: a folder may hold both
 
-def read_inference_model(folder: Path, stem: str | None = None) -> WeightFile:
-    """Read the weights of the inference model in `folder`, called `stem` if that is given."""
-    stems = [stem] if stem else ["inference", *sorted(p.stem for p in folder.glob("*.pdmodel"))]
-    for suffix in (".pdmodel", ".json"):
+
+def find_program(source: str | Path) -> Path:
+    """Return the program file of an inference model, given its folder or one of its files.
+
+    Raises:
+        WeightsError: there is none.
+    """
+    source = Path(source)
+    try:
+        if source.suffix in PROGRAMS and source.is_file():
+            return source
+        if source.is_dir():
+            return _program_in(source)
+        return _program_in(source.parent, existing_file(source).stem)
+    except OSError as error:
+        raise unreadable(source, error) from None
+
+
+def read_inference_model(program: Path) -> WeightFile:
+    """Read the weights that belong to the file `program`."""
+    weights = existing_file(program.with_suffix(".pdiparams"))
+    return WeightFile(weights, INFERENCE, _read_combined(weights, program))
+
+
+def _program_in(folder: Path, stem: str | None = None) -> Path:
+    stems = (
+        [stem]
+        if stem
+        else ["inference", *sorted(p.stem for kind in ("pdmodel", "pdiparams") for p in folder.glob(f"*.{kind}"))]
+    )
+    for suffix in PROGRAMS:
         for name in stems:
-            program = folder / f"{name}{suffix}"
-            if program.is_file():
-                weights = existing_file(folder / f"{name}.pdiparams")
-                return WeightFile(weights, INFERENCE, _read_combined(weights, program))
+            if (folder / f"{name}{suffix}").is_file():
+                return folder / f"{name}{suffix}"
     raise WeightsError(
         f"{folder}: no inference model (inference.pdmodel or inference.json, with inference.pdiparams): "
         f"it holds {listing(folder, 'inference.pdmodel')}: name a checkpoint, or an exported model's folder"

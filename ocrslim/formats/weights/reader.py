@@ -13,7 +13,7 @@ import numpy as np
 from ocrslim.errors import WeightsError
 from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.weights.checkpoint import read_checkpoint
-from ocrslim.formats.weights.inference_model import read_inference_model
+from ocrslim.formats.weights.inference_model import find_program, read_inference_model
 from ocrslim.formats.weights.onnx import read_onnx
 from ocrslim.formats.weights.paths import existing_file, resolve_checkpoint, unreadable
 from ocrslim.formats.weights.weight_file import CHECKPOINT, MOST_BYTES, ONNX, Arrays, WeightFile
@@ -32,11 +32,11 @@ def read_weight_file(source: str | Path) -> WeightFile:
     source = Path(source)
     try:
         if source.is_dir() and not Path(f"{source}.pdparams").is_file():
-            return read_inference_model(source)
+            return read_inference_model(find_program(source))
         if source.suffix == ".onnx":
             return WeightFile(source, ONNX, _read_onnx(existing_file(source)))
         if source.suffix in EXPORTED and source.is_file():
-            return read_inference_model(source.parent, source.stem)
+            return read_inference_model(find_program(source))
         path = resolve_checkpoint(source)
         return WeightFile(path, CHECKPOINT, read_checkpoint(path))
     except OSError as error:

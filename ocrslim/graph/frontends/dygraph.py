@@ -1,4 +1,4 @@
-"""The channel graph of a network: the only file that touches Paddle's program representation.
+"""The channel graph of a network as Paddle traces it.
 
 The network is traced as it infers and as it trains, so that branches which only training runs follow their
 source. Nothing is computed: Paddle infers the shapes.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,21 +17,18 @@ from paddle import nn
 
 from ocrslim.errors import GraphError
 from ocrslim.graph.builder import build_graph
+from ocrslim.graph.frontends.pir_reader import PirReader
 from ocrslim.graph.frontends.training import AsTrained, Shape, TrainingForward
 from ocrslim.graph.groups import ChannelGraph
-from ocrslim.graph.program import Op, Program, Value
+from ocrslim.graph.program import Program
 from ocrslim.utils import last_line, postponed
 
 logger = logging.getLogger(__name__)
 
-_NAMES = {"builtin.split": "builtin_split", "builtin.slice": "builtin_slice"}
-_CONSTANTS = ("pd_op.full", "pd_op.full_int_array")
-_SOURCES = ("builtin.parameter", "builtin.constant")
 _WITH_WEIGHT = (
     *(nn.Conv1D, nn.Conv2D, nn.Conv3D, nn.Linear),
     *(nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose),
 )
-_NOT_KEPT = {"op_callstack", "struct_name", "stop_gradient", "place"}
 
 
 def trace(model: nn.Layer, *input_shapes: Shape, training: TrainingForward | None = None) -> ChannelGraph:
@@ -60,6 +56,15 @@ def trace(model: nn.Layer, *input_shapes: Shape, training: TrainingForward | Non
     return replace(graph, training_fault=fault)
 
 
+def graph_of_program(model: nn.Layer, program: Program) -> ChannelGraph:
+    """Return the channel graph of `model`, which runs `program` as it is, in inference and in training.
+
+    Args:
+        program: its parameters are state-dict keys of the model; all sizes are known, and costs are counted at these.
+    """
+    return build_graph(program, None, layer_weights(model), trainable_shapes(model))
+
+
 def traced(
     model: nn.Layer, input_shapes: Sequence[Shape], training: bool, forward: TrainingForward | None = None
 ) -> Program:
@@ -84,7 +89,7 @@ def traced(
         except Exception as error:  # anything that the network's own code raises
             raise GraphError(_refusal(model, shapes, forward, error)) from error
     keys = {tensor.name: key for key, tensor in (*model.named_buffers(), *model.named_parameters())}
-    reader = _Reader(keys, depth=0 if forward is None else 1)
+    reader = PirReader(keys, depth=0 if forward is None else 1)
     outputs = [value for value in paddle.utils.flatten(concrete.outputs) if isinstance(value, paddle.pir.Value)]
     inputs = [value for value in paddle.utils.flatten(concrete.inputs) if isinstance(value, paddle.pir.Value)]
     ops = list(reader.ops(concrete.main_program.global_block()))
@@ -170,82 +175,3 @@ def layer_weights(model: nn.Layer) -> dict[str, str]:
 def trainable_shapes(model: nn.Layer) -> dict[str, tuple[int, ...]]:
     """Return the shape of each trainable parameter by its state-dict key."""
     return {key: tuple(value.shape) for key, value in model.named_parameters() if not value.stop_gradient}
-
-
-class _Reader:
-    """Paddle's operators and values as ours."""
-
-    def __init__(self, keys: Mapping[str, str], depth: int = 0):
-        """
-        Args:
-            keys: Paddle's name of each parameter and buffer -> state-dict key.
-            depth: how many layers around the network are none of its own.
-        """
-        self._keys, self._depth = keys, depth
-        self._constants: dict[int, Any] = {}
-        self._parameters: dict[int, str] = {}
-
-    def ops(self, block: Any) -> Iterator[Op]:
-        """The operators of a block, constants and parameters aside."""
-        for op in block.ops:
-            if op.name() in _SOURCES:
-                self._remember_parameter(op)
-                continue
-            if op.name() in _CONSTANTS:
-                self._constants[op.results()[0].id] = op.attrs()["value"]
-            yield self._op(op)
-
-    def value(self, value: Any) -> Value:
-        """Return one value; a parameter by its state-dict key."""
-        try:
-            shape = None if value.is_combine() else tuple(value.shape)
-        except (AttributeError, ValueError):  # no tensor: what somebody's own operator keeps for itself
-            shape = None
-        return Value(value.id, shape, self._parameters.get(value.id))
-
-    def _remember_parameter(self, op: Any) -> None:
-        name = op.attrs().get("parameter_name")
-        if name in self._keys:
-            self._parameters[op.results()[0].id] = self._keys[name]
-
-    def _op(self, op: Any) -> Op:
-        operands = op.operands_source()
-        try:
-            names = op.get_input_names()
-        except ValueError:
-            names = []
-        if len(names) != len(operands):
-            names = [str(i) for i in range(len(operands))]
-        given = {n: v if v is not None and v.initialized() else None for n, v in zip(names, operands)}
-        attributes = op.attrs()
-        if "dtype" in attributes:  # an object of Paddle's, which cannot be pickled
-            attributes["dtype"] = str(attributes["dtype"]).rpartition(".")[2].lower()
-        constants = {n: self._constants[v.id] for n, v in given.items() if v is not None and v.id in self._constants}
-        return Op(
-            name=_name(op.name()),
-            inputs={n: None if v is None else self.value(v) for n, v in given.items()},
-            outputs=[self.value(v) for v in op.results()],
-            attributes={**{n: v for n, v in attributes.items() if n not in _NOT_KEPT}, **constants},
-            captured=[self.value(v) for v in _captured(op)],
-            layer=self._place(attributes.get("struct_name", "")),
-        )
-
-    def _place(self, path: str) -> str:
-        """Return the classes of the layers around an operator, as `/`-separated path."""
-        classes = re.sub(r"_\d+(?=/|$)", "", path.strip("/")).split("/")
-        return "/".join(classes[self._depth :])
-
-
-def _name(name: str) -> str:
-    dialect, _, own = name.partition(".")
-    if dialect not in ("pd_op", "builtin"):
-        return name  # somebody's own operator: it may be called as one of Paddle's
-    return _NAMES.get(name, own.rstrip("_"))
-
-
-def _captured(op: Any) -> Iterator[Any]:
-    """Values that the blocks of an operator use, made inside or outside of them."""
-    for block in op.blocks():
-        for inner in block.ops:
-            yield from (v for v in inner.operands_source() if v is not None and v.initialized())
-            yield from _captured(inner)

@@ -26,7 +26,7 @@ from ocrslim.inference.compiler.ir import (
 )
 from ocrslim.inference.compiler.passed import PASSED, data_type, passed
 from ocrslim.inference.compiler.recurrent import recurrent
-from ocrslim.inference.compiler.reshapes import free_channels
+from ocrslim.formats import free_channels
 from ocrslim.inference.compiler.values import Values
 
 

@@ -1,8 +1,8 @@
-"""Shapes that a trace has as numbers, so that they follow a cut.
+"""Shapes that a program has as numbers, so that they follow a cut.
 
-A network that writes `reshape([n, c, -1])` with `c` read off its input has the number of channels in its trace. It is
-taken out again where that can be told from the shapes: an axis that stays where it is becomes 0, "as in the input",
-and another one -1, "what is left".
+A network that writes `reshape([n, c, -1])` with `c` read off its input has the number of channels in its trace, or in
+its export. It is taken out again where that can be told from the shapes: an axis that stays where it is becomes 0, "as
+in the input", and another one -1, "what is left". The uncut network computes the same with such shapes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ def free_channels(before: Sequence[int], wanted: Sequence[int | None]) -> Sizes:
     heads, the other one is a number that the code has. If that is wrong, the proof of the first variant says so.
 
     Args:
-        before: shape of the input as traced; -1 where that is free.
+        before: shape of the input; -1 where that is free.
         wanted: the shape to make: sizes, 0 or -1 as a reshape takes them, None for one that is computed.
     """
     sizes: Sizes = list(wanted)
     for axis in range(min(len(before), len(sizes))):
         size = sizes[axis]
         stays = size is not None and 0 < size == before[axis]
-        if stays or (size == -1 and axis == _leading(sizes) and _same_rest(before[axis + 1 :], sizes[axis + 1 :])):
+        if stays or (size in (-1, None) and axis == _leading(sizes) and _same_rest(before[axis:], sizes[axis:])):
             sizes[axis] = 0
         elif size is not None and size != 0:
             break
@@ -44,5 +44,6 @@ def _leading(sizes: Sequence[int | None]) -> int:
 
 
 def _same_rest(before: Sequence[int], after: Sequence[int | None]) -> bool:
-    known = [size for size in after if size is not None and size > 0]
-    return min(before, default=1) > 0 and len(known) == len(after) and prod(before) == prod(known)
+    """Tell whether all that follows the first axis is of known sizes, and as much as it was."""
+    known = [size for size in after[1:] if size is not None and size > 0]
+    return min(before[1:], default=1) > 0 and len(known) == len(after) - 1 and prod(before[1:]) == prod(known)

@@ -1,0 +1,1 @@
+"""Networks from files, without their code: a layer that runs a program."""

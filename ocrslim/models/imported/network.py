@@ -1,0 +1,254 @@
+"""A trainable layer that runs the program of a file."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+from ocrslim.errors import GraphError
+from ocrslim.graph import Imported, Op, Program, Value, as_it_was
+from ocrslim.models.imported.layers import LayerOp, attribute_name, build_layer, find_layers, settings_of
+from ocrslim.models.imported.operators import FUNCTIONS
+from ocrslim.models.imported.shapes import with_free_shapes
+from ocrslim.utils import last_line, postponed
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One operator, or a layer in the place of several.
+
+    Attributes:
+        op: the operator.
+        layer: name of the layer that runs it; empty where a function does.
+        makes: ids of each result; several for one that has several names.
+        forgets: ids of values that nothing behind it reads.
+    """
+
+    op: Op
+    layer: str
+    makes: Sequence[Sequence[Any]]
+    forgets: Sequence[Any] = ()
+
+
+class ImportedNetwork(nn.Layer):
+    """Runs the program of a file, with a layer of Paddle's for each convolution, linear layer and norm in it.
+
+    The layers are attributes, called after the tensors in the file: of `conv2d_394.w_0` the state-dict key is
+    `conv2d_394.weight`. Parameters that belong to no layer keep their name: `scale_3_w_0`. All of them train, and in
+    training mode batch norms use and update their statistics; dropout stays off, as the file has it.
+
+    Attributes:
+        program: what it runs; the `parameter` of a value is a state-dict key. Sizes that the file leaves open are -1.
+        file_names: state-dict key -> name of the tensor in the file.
+    """
+
+    def __init__(self, imported: Imported):
+        """
+        Raises:
+            GraphError: an operator is not known here, or not in this form; or a tensor is of half precision.
+        """
+        super().__init__()
+        _require_known(imported)
+        self.file_names: dict[str, str] = {}
+        self._keys: dict[str, str] = {}  # name in the file -> state-dict key
+        self._names: dict[Any, str] = {}  # layers, by what tells them apart
+        self._plan(with_free_shapes(imported.program), imported.arrays)
+        del self._names
+
+    def forward(self, x: Tensor) -> Any:
+        """Images [N, C, H, W] -> the output that the file has; a tuple of several."""
+        found = self._run(x)
+        return found[0] if len(found) == 1 else tuple(found)
+
+    def program_at(self, shape: Sequence[int]) -> Program:
+        """Return the program with all sizes known: those of a run on an image of `shape`; the network is as before.
+
+        Raises:
+            GraphError: the network does not take such an image.
+        """
+        self._require_fits(shape)
+        shapes: dict[Any, tuple[int, ...]] = {}
+        image = np.random.default_rng(0).standard_normal(shape).astype("float32")
+        with postponed(), as_it_was(self, training=False), paddle.no_grad():
+            try:
+                self._run(paddle.to_tensor(image), shapes)
+            except MemoryError:
+                raise
+            except Exception as error:  # whatever Paddle raises for shapes that do not go together
+                raise GraphError(
+                    f"the network cannot be run on an image of shape {list(shape)} ({last_line(error)}): name a size "
+                    "that it takes, such as a multiple of 32"
+                ) from error
+        return _with_shapes(self.program, shapes)
+
+    # -- setting up --------------------------------------------------------------------------------------------------
+
+    def _plan(self, program: Program, arrays: Mapping[str, np.ndarray]) -> None:
+        """Make the layers, parameters and steps."""
+        layers = find_layers(program)
+        absorbed = {place for layer in layers.values() for place in layer.absorbed}
+        steps = []
+        for place, op in enumerate(program.ops):
+            if place in layers:
+                name = self._add_layer(layers[place], arrays)
+                steps.append(_Step(op, name, [[value.id for value in layers[place].made]]))
+            elif place not in absorbed:
+                self._add_parameters(op, arrays)
+                steps.append(_Step(op, "", [[value.id] for value in op.outputs]))
+        kinds = {place: type(self._sub_layers[step.layer]).__name__ for place, step in enumerate(steps) if step.layer}
+        named = {id(steps[place].op): kind for place, kind in kinds.items()}
+        ops = [self._renamed(op, named.get(id(op), op.layer)) for op in program.ops]
+        of = {id(old): new for old, new in zip(program.ops, ops)}
+        self.program = Program(ops, program.inputs, program.outputs)
+        self._steps = _forgetting([replace(step, op=of[id(step.op)]) for step in steps], program.outputs)
+
+    def _add_layer(self, layer: LayerOp, arrays: Mapping[str, np.ndarray]) -> str:
+        """Make the layer, unless it is there already; return its name."""
+        settings = settings_of(layer)
+        if settings in self._names:
+            return self._names[settings]
+        name = self._names[settings] = self._free_name(layer.name)
+        made = build_layer(layer)
+        self.add_sublayer(name, made)
+        for attribute, value in layer.tensors.items():
+            known = self._keys.get(value.parameter or "")
+            if known is not None:  # shared with another layer
+                setattr(made, attribute, self._tensor(known))
+                continue
+            getattr(made, attribute).set_value(_readable(arrays[value.parameter or ""]))
+            self._remember(value.parameter or "", f"{name}.{attribute}")
+        return name
+
+    def _add_parameters(self, op: Op, arrays: Mapping[str, np.ndarray]) -> None:
+        """Make the parameters that an operator reads and no layer has; integers are buffers."""
+        for value in op.values():
+            if value.parameter is None or value.parameter in self._keys:
+                continue
+            array, name = _readable(arrays[value.parameter]), self._free_name(attribute_name(value.parameter))
+            if array.dtype.kind == "f":
+                parameter = self.create_parameter(list(array.shape), dtype="float32")
+                parameter.set_value(array.astype(np.float32))
+                self.add_parameter(name, parameter)
+            else:
+                self.register_buffer(name, paddle.to_tensor(array))
+            self._remember(value.parameter, name)
+
+    def _remember(self, name: str, key: str) -> None:
+        self._keys[name] = key
+        self.file_names[key] = name
+
+    def _free_name(self, name: str) -> str:
+        """Return `name`, with a number where a layer or an attribute of Paddle's has it."""
+        number, free = 1, name
+        while hasattr(self, free):
+            number += 1
+            free = f"{name}_{number}"
+        return free
+
+    def _renamed(self, op: Op, layer: str) -> Op:
+        """Return the operator with parameters by their keys, and as a part of a layer of the class `layer`."""
+        inputs = {argument: None if value is None else self._keyed(value) for argument, value in op.inputs.items()}
+        return replace(op, inputs=inputs, layer=layer)
+
+    def _keyed(self, value: Value) -> Value:
+        return value if value.parameter is None else replace(value, parameter=self._keys[value.parameter])
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    def _run(self, x: Tensor, shapes: dict[Any, tuple[int, ...]] | None = None) -> list[Tensor]:
+        """Run the program; the shape of each value goes into `shapes`, if that is given."""
+        values: dict[Any, Any] = {self.program.inputs[0].id: x}
+        if shapes is not None:
+            shapes[self.program.inputs[0].id] = tuple(x.shape)
+        for step in self._steps:
+            for names, result in zip(step.makes, self._results(step, values)):
+                values.update(dict.fromkeys(names, result))
+                if shapes is not None and isinstance(result, Tensor):
+                    shapes.update(dict.fromkeys(names, tuple(result.shape)))
+            for name in step.forgets:
+                values.pop(name, None)
+        return [values[value.id] for value in self.program.outputs]
+
+    def _results(self, step: _Step, values: Mapping[Any, Any]) -> Sequence[Any]:
+        if step.layer:
+            layer = self._sub_layers[step.layer]
+            source = next(value for value in step.op.values() if value.parameter is None)
+            return [layer(values[source.id])]
+        given = {name: None if value is None else self._given(value, values) for name, value in step.op.inputs.items()}
+        made = FUNCTIONS[step.op.name](step.op, given)
+        return made if isinstance(made, list) else [made]
+
+    def _given(self, value: Value, values: Mapping[Any, Any]) -> Any:
+        return values[value.id] if value.parameter is None else self._tensor(value.parameter)
+
+    def _tensor(self, key: str) -> Tensor:
+        return reduce(getattr, key.split("."), self)
+
+    def _require_fits(self, shape: Sequence[int]) -> None:
+        fixed = self.program.inputs[0].shape or ()
+        wrong = [axis for axis, (size, own) in enumerate(zip(shape, fixed)) if own > 0 and size != own]
+        if len(shape) != len(fixed) or wrong:
+            raise GraphError(
+                f"an image of shape {list(shape)}: the file fixes its input to {list(fixed)} (-1: free): name a size "
+                "that agrees with it"
+            )
+
+
+def _require_known(imported: Imported) -> None:
+    """Refuse what cannot be run, before anything is."""
+    ops = imported.program.ops
+    if len(imported.program.inputs) != 1:
+        raise GraphError(
+            f"the network has {len(imported.program.inputs)} inputs ({', '.join(imported.input_names)}), expected one "
+            "image"
+        )
+    layers = find_layers(imported.program)
+    for place, op in enumerate(ops):
+        if place not in layers and op.name not in FUNCTIONS:
+            raise GraphError(
+                f"operator {place + 1} of {len(ops)}, {op}, is not known to ocrslim, so the network cannot be run; "
+                f"known are {', '.join(sorted(FUNCTIONS))}"
+            )
+    for name, array in imported.arrays.items():
+        if array.dtype.kind == "f" and array.dtype.itemsize < 4:
+            raise GraphError(f"{name} is {array.dtype}, expected float32: prune the network before it is converted")
+
+
+def _readable(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array)
+
+
+def _forgetting(steps: Sequence[_Step], outputs: Sequence[Value]) -> list[_Step]:
+    """Return the steps, each with the values that it is the last to read, or that nothing reads."""
+    last: dict[Any, int] = {}
+    for place, step in enumerate(steps):
+        last.update((name, place) for names in step.makes for name in names)
+        last.update((value.id, place) for value in step.op.values() if value.parameter is None)
+    forgets: dict[int, list[Any]] = defaultdict(list)
+    for name in last.keys() - {value.id for value in outputs}:
+        forgets[last[name]].append(name)
+    return [replace(step, forgets=tuple(forgets[place])) for place, step in enumerate(steps)]
+
+
+def _with_shapes(program: Program, shapes: Mapping[Any, tuple[int, ...]]) -> Program:
+    """Return the program with the shapes that a run has shown."""
+
+    def known(value: Value) -> Value:
+        return replace(value, shape=shapes[value.id]) if value.shape is not None and value.id in shapes else value
+
+    ops = [
+        replace(
+            op,
+            inputs={name: None if value is None else known(value) for name, value in op.inputs.items()},
+            outputs=[known(value) for value in op.outputs],
+        )
+        for op in program.ops
+    ]
+    return Program(ops, [known(value) for value in program.inputs], [known(value) for value in program.outputs])
