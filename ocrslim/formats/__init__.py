@@ -1,11 +1,14 @@
 """Files of others, read without running anything in them, and the files that ocrslim writes for others."""
 
+from ocrslim.formats.faults import FormatFault
+from ocrslim.formats.onnx.model import OnnxModel, counted, open_onnx
+from ocrslim.formats.onnx.sizes import Sizes, sizes_at
 from ocrslim.formats.pickles.safe_pickle import read_pickle
 from ocrslim.formats.programs.free_shapes import free_channels
 from ocrslim.formats.programs.program_check import check_program
 from ocrslim.formats.programs.program_writer import ProgramWriter
 from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities, write_sensitivities
-from ocrslim.formats.weights.exported import exported_files, is_exported
+from ocrslim.formats.weights.exported import ONNX_SUFFIX, exported_files, is_exported
 from ocrslim.formats.weights.inference_model import find_program
 from ocrslim.formats.weights.paths import PLAN_SUFFIX, resolve_checkpoint
 from ocrslim.formats.weights.reader import EXPORTED, not_finite, read_weight_file, require_finite
@@ -14,21 +17,28 @@ from ocrslim.formats.weights.weight_file import CHECKPOINT, Arrays, WeightFile
 __all__ = [
     "CHECKPOINT",
     "EXPORTED",
+    "ONNX_SUFFIX",
     "PLAN_SUFFIX",
     "Arrays",
+    "FormatFault",
+    "OnnxModel",
     "ProgramWriter",
     "Sensitivities",
+    "Sizes",
     "WeightFile",
     "check_program",
     "exported_files",
+    "counted",
     "find_program",
     "free_channels",
     "is_exported",
     "not_finite",
+    "open_onnx",
     "read_pickle",
     "read_sensitivities",
     "read_weight_file",
     "require_finite",
     "resolve_checkpoint",
+    "sizes_at",
     "write_sensitivities",
 ]

@@ -3,8 +3,10 @@
 from ocrslim.graph.depth import DEPTHWISE, TRANSPOSED
 from ocrslim.graph.frontends.deployed import deployed, deployed_costs
 from ocrslim.graph.frontends.dygraph import as_it_was, described, floating_type, graph_of_program, trace, traced
+from ocrslim.graph.frontends.files import read_network
 from ocrslim.graph.frontends.imported import Imported
 from ocrslim.graph.frontends.inference_folder import read_inference_folder
+from ocrslim.graph.frontends.onnx_file import read_onnx_file
 from ocrslim.graph.frontends.training import Shape, TrainingForward
 from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Layer, Member
 from ocrslim.graph.program import Op, Program, Value
@@ -31,6 +33,8 @@ __all__ = [
     "floating_type",
     "graph_of_program",
     "read_inference_folder",
+    "read_network",
+    "read_onnx_file",
     "trace",
     "traced",
 ]

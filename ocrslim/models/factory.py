@@ -47,7 +47,7 @@ def build_model(architecture: Mapping[str, Any]) -> nn.Layer:
     """
     task = task_of(architecture.get("model_type", DEFAULT)).configured({"Architecture": architecture})
     if "program" in architecture:
-        return ImportedNetwork(read_network(architecture["program"]), task)
+        return ImportedNetwork(read_network(architecture["program"], task.probe_shape), task)
     if is_named() or (not _is_built_in(architecture) and _has_source()):
         from ocrslim.models.paddle_network import build_paddle_network
 

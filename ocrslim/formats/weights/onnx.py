@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,13 @@ _TYPES = {
     11: ("<f8", "double_data"),
 }
 _EXTERNAL = 1
+# attributes of `Constant` that hold numbers themselves
+_NUMBERS: dict[str, Callable[[Any], np.ndarray]] = {
+    "value_float": lambda attribute: np.array(attribute.f, np.float32),
+    "value_floats": lambda attribute: np.array(attribute.floats, np.float32),
+    "value_int": lambda attribute: np.array(attribute.i, np.int64),
+    "value_ints": lambda attribute: np.array(attribute.ints, np.int64),
+}
 
 
 def read_onnx(data: bytes) -> dict[str, np.ndarray]:
@@ -35,12 +43,19 @@ def read_onnx(data: bytes) -> dict[str, np.ndarray]:
     """
     import onnx
 
-    graph = parse_message(onnx.ModelProto, data).graph
+    return arrays_of(parse_message(onnx.ModelProto, data).graph)
+
+
+def arrays_of(graph: Any) -> dict[str, np.ndarray]:
+    """Return the arrays in an ONNX graph; raises as `read_onnx`."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
+    numbers = {}
     for node in graph.node:
         if node.op_type == "Constant" and node.output:
             tensors.update((node.output[0], a.t) for a in node.attribute if a.name == "value" and a.HasField("t"))
-    return {str(name): _array(name, tensor) for name, tensor in tensors.items() if tensor.data_type in _TYPES}
+            numbers.update((node.output[0], _NUMBERS[a.name](a)) for a in node.attribute if a.name in _NUMBERS)
+    found = {str(name): _array(name, tensor) for name, tensor in tensors.items() if tensor.data_type in _TYPES}
+    return {**found, **numbers}
 
 
 def _array(name: str, tensor: Any) -> np.ndarray:

@@ -17,6 +17,7 @@ from ocrslim.graph import Imported, Op, Program, Value, as_it_was
 from ocrslim.models.imported.layers import LayerOp, attribute_name, build_layer, find_layers, settings_of
 from ocrslim.models.imported.operators import FUNCTIONS
 from ocrslim.models.imported.shapes import with_free_shapes
+from ocrslim.tasks import Task
 from ocrslim.utils import last_line, postponed
 
 

@@ -1,0 +1,1 @@
+"""ONNX operators in Paddle's words."""

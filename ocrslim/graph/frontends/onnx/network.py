@@ -1,0 +1,215 @@
+"""The program that is made of an ONNX file, operator by operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from ocrslim.formats import OnnxModel, Sizes
+from ocrslim.graph.frontends.onnx.node import Node
+from ocrslim.graph.program import Op, Value
+
+Shape = tuple[int, ...]
+Made = Union[Value, Sequence[Value]]
+Converter = Callable[[Node, "Network"], Made]
+
+CONVERTERS: dict[str, Converter] = {}
+UNKNOWN = "onnx."  # in front of the type of an operator that has no place in the program
+_FLOATS = (1, 11)  # onnx.proto: TensorProto.DataType
+DATA_TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 11: "float32"}
+
+
+class FormError(Exception):
+    """An operator in a form that is not read; the message says which: `Resize with mode=cubic`."""
+
+
+def converter(*kinds: str) -> Callable[[Converter], Converter]:
+    """Register a function that makes the operators for nodes of these types, and returns what they make."""
+
+    def register(function: Converter) -> Converter:
+        CONVERTERS.update(dict.fromkeys(kinds, function))
+        return function
+
+    return register
+
+
+def copy_name(name: str, node: Node, place: int) -> str:
+    """Name the copy of a tensor of the file that the input of `node` at `place` has for itself."""
+    return f"{name}@{node.outputs[0]}[{place}]"
+
+
+class Network:
+    """Operators and values so far."""
+
+    def __init__(self, model: OnnxModel, sizes: Sizes, names: Mapping[str, str]):
+        """
+        Args:
+            names: other names of values.
+        """
+        self.opset, self.sizes = model.opset, sizes
+        self._ids = count(1)
+        self._constants, self._names = model.constants, names
+        self._values: dict[str, Value] = {}
+        self._ops: list[Op] = []
+        self._tensors: dict[int, str] = {}  # parameter value -> the tensor in the file
+        self._places: dict[int, str] = {}  # the same -> the name of its copy
+        self.source = self._new(sizes.shapes[model.input_name])
+        self._values[model.input_name] = self.source
+        self.batch = (self.source.shape or (1,))[0]
+
+    def add(self, node: Node) -> None:
+        """Add what `node` computes; numbers that the file knows are written where they are used."""
+        if all(self._is_number(name) for name in node.outputs if name):
+            return
+        function = CONVERTERS.get(node.kind)
+        try:
+            made = self.unknown(node, node.kind) if function is None else function(node, self)
+        except FormError as form:
+            made = self.unknown(node, str(form))
+        values = [made] if isinstance(made, Value) else made
+        self._values.update((name, value) for name, value in zip(node.outputs, values) if name)
+
+    def unknown(self, node: Node, what: str) -> Sequence[Value]:
+        """Add an operator that is refused if something uses it."""
+        inputs = {str(place): self.input(node, place) for place in range(len(node.inputs)) if node.given(place)}
+        outputs = [self._new(self.shape(name) if name else ()) for name in node.outputs]
+        self._ops.append(Op(UNKNOWN + what, inputs, outputs))
+        return outputs
+
+    # -- what a node takes ---------------------------------------------------------------------------------------------
+
+    def input(self, node: Node, place: int) -> Value:
+        """Return the value of an input; of a tensor of numbers in the file, a parameter of its own for this use."""
+        name = node.inputs[place]
+        if name in self._values:
+            return self._values[name]
+        if self.is_parameter(name):
+            shape = self.shape(name)
+            value = Value(self._next(), shape, name)
+            self._tensors[value.id], self._places[value.id] = name, copy_name(name, node, place)
+            return value
+        found = self.array(name)
+        assert found is not None  # what is no value yet is a constant, or computed of constants
+        return self.constant(found)
+
+    def shape(self, name: str) -> Shape:
+        """Return the shape of a value."""
+        return self.sizes.shapes[name]
+
+    def made(self, node: Node) -> Shape:
+        """Return the shape of a node's first output."""
+        return self.shape(node.outputs[0])
+
+    def is_parameter(self, name: str) -> bool:
+        """Tell whether a value is an array of floating-point numbers in the file, with an axis."""
+        return name in self._constants and self.sizes.kinds[name] in _FLOATS and self._constants[name].ndim > 0
+
+    def array(self, name: str) -> np.ndarray | None:
+        """Return a constant of the file, or what is computed of constants alone; None for anything else."""
+        if name in self._constants:
+            return self._constants[name]
+        found = self.sizes.numbers.get(name)
+        return found.values if found is not None and found.literal else None
+
+    def numbers(self, node: Node, place: int, attribute: str, default: Any = None) -> Any:
+        """Return numbers that newer operators take as an input and older ones as an attribute.
+
+        Raises:
+            FormError: they are computed of the image.
+        """
+        if not node.given(place):
+            return node.attributes.get(attribute, default)
+        found = self.array(node.inputs[place])
+        if found is None:
+            raise FormError(f"{node.kind} with computed {attribute}")
+        return found.tolist()
+
+    def scalar(self, name: str) -> float | None:
+        """Return a constant that is a single number."""
+        found = self.array(name)
+        return float(found.reshape(-1)[0]) if found is not None and found.size == 1 else None
+
+    def _is_number(self, name: str) -> bool:
+        found = self.sizes.numbers.get(name)
+        return found is not None and found.literal and self.sizes.kinds[name] not in _FLOATS
+
+    # -- what it makes -------------------------------------------------------------------------------------------------
+
+    def emit(self, name: str, inputs: Mapping[str, Value], shape: Iterable[int], /, **attributes: Any) -> Value:
+        """Add an operator of one output; return that."""
+        value = self._new(tuple(shape))
+        self._ops.append(Op(name, dict(inputs), [value], attributes))
+        return value
+
+    def listed(self, values: Sequence[Value]) -> Value:
+        """Return values as one list."""
+        return self.emit_list("combine", {str(place): value for place, value in enumerate(values)})
+
+    def emit_list(self, name: str, inputs: Mapping[str, Value], **attributes: Any) -> Value:
+        """Add an operator that makes a list; return that."""
+        value = Value(self._next(), None)
+        self._ops.append(Op(name, dict(inputs), [value], attributes))
+        return value
+
+    def parts(self, found: Value, shapes: Iterable[Shape]) -> list[Value]:
+        """Return the values in a list."""
+        values = [self._new(shape) for shape in shapes]
+        self._ops.append(Op("builtin_split", {"0": found}, values))
+        return values
+
+    def constant(self, array: np.ndarray) -> Value:
+        """Add a constant."""
+        kind = "float32" if array.dtype.kind == "f" else "bool" if array.dtype.kind == "b" else "int64"
+        if array.size == 1:
+            shape = array.shape or (1,)
+            return self.emit("full", {}, shape, shape=list(shape), value=array.reshape(-1)[0].item(), dtype=kind)
+        if array.ndim == 1 and kind == "int64":
+            return self.emit("full_int_array", {}, array.shape, value=array.tolist(), dtype=kind)
+        values = array.reshape(-1).tolist()
+        return self.emit("assign_value", {}, array.shape, shape=list(array.shape), values=values, dtype=kind)
+
+    # -- the whole -----------------------------------------------------------------------------------------------------
+
+    def finished(self, outputs: Sequence[str]) -> tuple[list[Op], list[Value]]:
+        """Return the operators that lead to `outputs`, and those; a tensor that is used twice is two parameters.
+
+        Raises:
+            FormError: nothing computes an output.
+        """
+        found = [self._values.get(self._names.get(name, name)) for name in outputs]
+        values = [value for value in found if value is not None]
+        if len(values) < len(found):
+            raise FormError("an output that no operator computes")
+        wanted = {value.id for value in values}
+        needed = []
+        for op in reversed(self._ops):
+            if any(value.id in wanted for value in op.outputs):
+                needed.append(op)
+                wanted.update(value.id for value in op.values())
+        taken: set[str] = set()
+        return [self._with_copies(op, taken) for op in reversed(needed)], values
+
+    def parameters(self, ops: Iterable[Op]) -> dict[str, str]:
+        """Return the tensor in the file of each parameter that `ops` use."""
+        used = [value for op in ops for value in op.values() if value.parameter is not None]
+        return {str(value.parameter): self._tensors[value.id] for value in used}
+
+    def _with_copies(self, op: Op, taken: set[str]) -> Op:
+        renamed = {}
+        for argument, value in op.inputs.items():
+            if value is not None and value.parameter is not None:
+                again = value.parameter in taken
+                taken.add(value.parameter)
+                value = replace(value, parameter=self._places[value.id]) if again else value
+            renamed[argument] = value
+        return replace(op, inputs=renamed)
+
+    def _new(self, shape: Optional[Shape]) -> Value:
+        return Value(self._next(), shape)
+
+    def _next(self) -> int:
+        return next(self._ids)

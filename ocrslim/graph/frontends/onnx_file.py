@@ -1,0 +1,86 @@
+"""The network in an ONNX file, in Paddle's words. Nothing in the file is run, and neither Paddle nor a runtime is used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ocrslim.errors import WeightsError
+from ocrslim.formats import FormatFault, OnnxModel, counted, open_onnx, sizes_at
+from ocrslim.graph.frontends.imported import Imported
+from ocrslim.graph.frontends.onnx import elementwise, layers, resize, shapes  # noqa: F401  (registration)
+from ocrslim.graph.frontends.onnx.network import UNKNOWN, FormError, Network
+from ocrslim.graph.frontends.onnx.node import nodes_of
+from ocrslim.graph.program import Program, Value
+
+
+_OTHER = ((1, 0, 64, 128), (1, 0, 0, 128), (1, 0, 0, 0))  # what is added to an input shape, to see which sizes follow
+
+
+def read_onnx_file(source: str | Path, input_shape: Sequence[int]) -> Imported:
+    """Read the network in an ONNX file.
+
+    Sizes that the file leaves open are -1 in the program, as far as a network of images of another size shows.
+
+    Args:
+        input_shape: [N, C, H, W] of an image that the network takes.
+
+    Raises:
+        WeightsError: the file is missing or damaged; it holds operators that are not known here, or what else
+            `ocrslim.formats` does not read; the network does not take such an image.
+    """
+    model = open_onnx(source)
+    try:
+        network, program = _converted(model, input_shape)
+    except FormatFault as fault:
+        raise WeightsError(f"{source}: {fault}") from None
+    arrays = {key: model.constants[name] for key, name in network.parameters(program.ops).items()}
+    return Imported(_with_free_sizes(model, program, input_shape), arrays, [model.input_name], model.output_names)
+
+
+def _converted(model: OnnxModel, input_shape: Sequence[int]) -> tuple[Network, Program]:
+    nodes, names = nodes_of(model.nodes, model.constants)
+    network = Network(model, sizes_at(model, input_shape), names)
+    for node in nodes:
+        network.add(node)
+    try:
+        ops, outputs = network.finished(model.output_names)
+    except FormError as form:
+        raise FormatFault(str(form)) from None
+    unknown = counted(op.name[len(UNKNOWN) :] for op in ops if op.name.startswith(UNKNOWN))
+    if unknown:
+        raise FormatFault(f"it has operators that are not known here ({unknown}): export the network without them")
+    return network, Program(ops, [network.source], outputs)
+
+
+def _with_free_sizes(model: OnnxModel, program: Program, input_shape: Sequence[int]) -> Program:
+    """Return the program with -1 for the sizes that differ for the first other image that the network takes."""
+    for more in _OTHER:
+        free = zip(input_shape, more, model.input_sizes)
+        other = [size + by if fixed == -1 else size for size, by, fixed in free]
+        try:
+            _, found = _converted(model, other)
+        except FormatFault:  # it fixes more than it says
+            continue
+        if list(map(str, found.ops)) == list(map(str, program.ops)):
+            return _joined(program, found)
+    return program
+
+
+def _joined(one: Program, other: Program) -> Program:
+    """Return two programs that differ in sizes alone as one, -1 where they do."""
+    ops = []
+    for first, second in zip(one.ops, other.ops):
+        pairs = zip(first.inputs.items(), second.inputs.values())
+        inputs = {
+            name: None if value is None or there is None else _free(value, there) for (name, value), there in pairs
+        }
+        ops.append(replace(first, inputs=inputs, outputs=list(map(_free, first.outputs, second.outputs))))
+    return Program(ops, list(map(_free, one.inputs, other.inputs)), list(map(_free, one.outputs, other.outputs)))
+
+
+def _free(value: Value, other: Value) -> Value:
+    if value.shape is None or other.shape is None:
+        return value
+    return replace(value, shape=tuple(a if a == b else -1 for a, b in zip(value.shape, other.shape)))
