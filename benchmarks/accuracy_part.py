@@ -164,8 +164,8 @@ def keep(model: Any, plan: Any, config: Any) -> Answer:
 
 def write(model: Any, plan: Any, folder: Path, name: str = PRUNED) -> None:
     """Write a pruned network to `folder`, as a checkpoint with its plan."""
-    from ocrslim.models.weights import save_checkpoint
     from ocrslim.formats import PLAN_SUFFIX
+    from ocrslim.models.weights import save_checkpoint
 
     folder.mkdir(parents=True, exist_ok=True)
     plan.save(folder / f"{name}{PLAN_SUFFIX}")

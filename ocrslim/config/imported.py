@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from ocrslim.config.overrides import lookup
 from ocrslim.errors import ArtifactError, ConfigError, WeightsError
@@ -31,7 +31,7 @@ class ImportedArchitecture(Section):
     """A network from a file."""
 
     model_type: Text
-    algorithm: Optional[Text] = ABSENT
+    algorithm: Text = ABSENT
     program: PathText
     checksum: Text = ABSENT
 

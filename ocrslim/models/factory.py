@@ -31,15 +31,16 @@ __all__ = ["BACKBONES", "HEADS", "NECKS", "OcrModel", "build_model"]
 
 
 def build_model(architecture: Mapping[str, Any]) -> nn.Layer:
-    """Build the network that an `Architecture` section describes, with fresh weights, in training mode.
+    """Build the network that an `Architecture` section describes, in training mode.
 
     Args:
         architecture: `model_type`, `Backbone`, `Neck` and `Head`, the latter three with a `name` and the
-                arguments of the class of that name; or `model_type` and `program`, a file that holds network and weights.
+            arguments of the class of that name; or `model_type` and `program`, a file with network and weights.
 
     Returns:
-        An `OcrModel`, an `ImportedNetwork`, or a network of PaddleOCR's classes with the same attributes `task` and `training_only`. It is
-        the latter where a name is not built in, or where the configuration names its copy of PaddleOCR.
+        An `ImportedNetwork` with the file's weights; else, with fresh ones, an `OcrModel` or a network of PaddleOCR's
+        classes. All have the attributes `task` and `training_only`. It is one of PaddleOCR's where a name is not built
+        in, or where the configuration names its copy of PaddleOCR.
 
     Raises:
         WeightsError, GraphError: the file is missing or damaged, or holds what is not run here.

@@ -19,9 +19,8 @@ from typing import Any
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet
 from ocrslim.errors import ArtifactError, ConfigError
-from ocrslim.formats import read_sensitivities
+from ocrslim.formats import PLAN_SUFFIX, read_sensitivities
 from ocrslim.models import save_checkpoint
-from ocrslim.formats import PLAN_SUFFIX
 from ocrslim.pruning import RECONSTRUCTION, PrunableNetwork, apply_plan, load_prunable_network, require_training
 from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import choose_plan, table_of

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from paddle import nn
 
-from ocrslim.models import read_weights
 from ocrslim.formats import PLAN_SUFFIX
+from ocrslim.models import read_weights
 from ocrslim.training.checkpointing.best_weights import BestWeights
 from ocrslim.training.checkpointing.layout import CONFIG, EPOCH, REPLACED, run_files
 from ocrslim.training.checkpointing.run import Run
