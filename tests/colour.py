@@ -130,6 +130,9 @@ class Colours(Task):
     def count(self, prediction: int, target: int) -> Counts:
         return (1, 1, int(prediction == target))
 
+    def label_of(self, prediction: int) -> str:
+        return list(COLOURS)[prediction]
+
     def to_json(self, prediction: int) -> str:
         return list(COLOURS)[prediction]
 

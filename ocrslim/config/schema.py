@@ -149,7 +149,7 @@ class GlobalSection(Section):
     amp_dtype: Literal["float16", "bfloat16"] = ABSENT
     scale_loss: Annotated[Number, real(0, 2**32, above=True)] = ABSENT
     use_dynamic_loss_scaling: Flag = ABSENT
-    epoch_num: Annotated[int, whole(1, MOST_EPOCHS)] = ABSENT
+    epoch_num: Annotated[int, whole(0, MOST_EPOCHS)] = ABSENT  # 0: pruned and refitted, not trained
     print_batch_step: _Whole = ABSENT
     save_epoch_step: _Whole = ABSENT
     eval_batch_step: Annotated[
@@ -172,7 +172,9 @@ class SimpleDataSet(Section):
 
     name: Literal["SimpleDataSet", "MultiScaleDataSet", "TextDetDataset"]  # the last is PaddleX's name of the first
     data_dir: PathText
-    label_file_list: Annotated[list[PathText], ONE_OR_MORE, SOME, expected("a label file or a list of label files")]
+    label_file_list: Optional[
+        Annotated[list[PathText], ONE_OR_MORE, SOME, expected("a label file or a list of label files")]
+    ] = ABSENT
     ratio_list: Annotated[
         Union[_Shares, Annotated[list[_Shares], SOME]],
         expected("the fraction of each label file to use, above 0 and at most 1"),

@@ -101,7 +101,7 @@ def scan(config: Config, mode: str) -> LabelledSet:
         DataError: a folder, file or line is missing or broken, more than 1 % of the images are, or most of the boxes
             cannot be right.
     """
-    config.require(f"{mode}.dataset")
+    config.require(f"{mode}.dataset", f"{mode}.dataset.label_file_list")
     dataset = config.section(f"{mode}.dataset")
     task = config.task
     samples = read_labels(dataset, mode, config.seed, task)

@@ -50,7 +50,7 @@ def predict_images(engine: Engine, config: Config, images: Path, out: Path) -> P
         DataError: there is no readable image.
         ArtifactError: `out` cannot be written.
     """
-    paths = _image_paths(images)
+    paths = image_paths(images, "--images")
     check_writable(out)
     task, post_process = config.task, post_processor(config)
     load = Preprocessor(config, NetworkMemory(engine, task))
@@ -79,15 +79,23 @@ def predict_images(engine: Engine, config: Config, images: Path, out: Path) -> P
     return Predictions(predictions, tuple(unreadable), file)
 
 
-def _image_paths(images: Path) -> list[Path]:
+def image_paths(images: Path, named_by: str) -> list[Path]:
+    """Return the images in a folder, or the one that is named.
+
+    Args:
+        named_by: option or key that names it, for messages.
+
+    Raises:
+        DataError: there are none.
+    """
     if images.exists() and not images.is_dir():
         return [images]
     if not images.exists():
-        raise DataError(f"--images {images}: not found; expected a folder of images, or one image")
+        raise DataError(f"{named_by} {images}: not found; expected a folder of images, or one image")
     paths = sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
     if not paths:
         raise DataError(
-            f"--images {images}: has no images; expected files with the endings {', '.join(sorted(IMAGE_SUFFIXES))}"
+            f"{named_by} {images}: has no images; expected files with the endings {', '.join(sorted(IMAGE_SUFFIXES))}"
         )
     return paths
 

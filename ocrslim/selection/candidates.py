@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from paddle import nn
@@ -20,6 +20,8 @@ from ocrslim.training import TRIALS
 from ocrslim.utils import Field, hash_arrays, hash_value, read_json, write_json
 
 logger = logging.getLogger(__name__)
+
+_PARTS = 4  # in which a refit that hurts is tried: an evaluation each
 
 
 class CandidateScores:
@@ -56,6 +58,44 @@ class CandidateScores:
         found = refit_layers(self._teacher.model, student, cut, inputs, seed=self._config.seed)
         logger.info(found.summary())
         self._refitted[plan.hash()] = state_arrays(student)
+
+    def refit_what_helps(self, student: nn.Layer, plan: Plan) -> None:
+        """Refit a pruned network in place as `refit` does, but keep of it only what the network does not score less by.
+
+        A refit follows each layer's outputs on calibration images, and may fail on others. The cut network and the
+        refitted one are scored on the evaluation images; where the refit loses, it is taken over by a quarter of its
+        layers after another, as far as each of them raises the score.
+
+        Args:
+            student, plan: as for `refit`.
+        """
+        before = {key: array.copy() for key, array in state_arrays(student).items()}
+        self.refit(student, plan)
+        after = state_arrays(student)
+        layers = _changed_layers(before, after)
+        if not layers:
+            return
+        refitted, cut = (self._score_of(student, arrays) for arrays in (after, before))
+        if refitted >= cut:
+            student.set_state_dict(after)
+            return
+        kept, best, count = dict(before), cut, 0
+        for part in np.array_split(np.arange(len(layers)), _PARTS):
+            keys = [key for place in part for key in layers[place]]
+            tried = {**kept, **{key: after[key] for key in keys}}
+            score = self._score_of(student, tried)
+            if keys and score > best:
+                kept, best, count = tried, score, count + len(part)
+        student.set_state_dict(kept)
+        logger.warning(
+            "refitted, the network scores %s %.4f, and %.4f as it was cut: of %d layers the refit of %d is kept (%.4f)",
+            *(self._config.main_indicator, refitted, cut, len(layers), count, best),
+        )
+
+    def _score_of(self, student: nn.Layer, arrays: Mapping[str, np.ndarray]) -> float:
+        """Score a network with these weights, which it has afterwards."""
+        student.set_state_dict(dict(arrays))
+        return self._score(hash_value([self._request, "weights", hash_arrays(arrays)]), lambda: student)
 
     def score(self, current: Config, plan: Plan) -> float:
         """Score `plan`: the main indicator of the network of `current` after pruning and refit, 0..1."""
@@ -100,3 +140,11 @@ class CandidateScores:
         except (ArtifactError, ValueError) as fault:
             logger.warning("%s: damaged, scored anew: %s", self._path, fault)
             return {}
+
+
+def _changed_layers(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> list[list[str]]:
+    """Return the keys of each layer whose weights differ, in the order of the network."""
+    layers: dict[str, list[str]] = {}
+    for key in after:
+        layers.setdefault(key.rpartition(".")[0], []).append(key)
+    return [keys for keys in layers.values() if any(not np.array_equal(before[key], after[key]) for key in keys)]

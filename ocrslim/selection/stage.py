@@ -13,6 +13,7 @@ from paddle import nn
 
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet, scan_both
+from ocrslim.evaluation import with_predicted_labels
 from ocrslim.formats import PLAN_SUFFIX
 from ocrslim.pruning import (
     Plan,
@@ -33,6 +34,7 @@ from ocrslim.training import (
     TrainingJob,
     TrainingStatus,
     check_source,
+    epochs_of,
     fit,
     wants_event_log,
 )
@@ -85,7 +87,8 @@ def prune_and_train(
         TrainingError: the folder holds another run, or training diverged.
     """
     wants_event_log(config)
-    config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
+    trains = ("Loss", "Optimizer") if epochs_of(config) else ()
+    config.require("Architecture", "Train", "Eval", "PostProcess", *trains)
     require_patterns(config)
     check_source(config)
     with join_launch() as ranks:
@@ -94,11 +97,13 @@ def prune_and_train(
 
 def _run(config: Config, ranks: Ranks, given: Choice | None, on_choice: Callable[[Choice], None]) -> PruneResult:
     folder = check_writable(config.save_model_dir) if ranks.first else config.save_model_dir
+    config = ranks.share(with_predicted_labels(config, "Train", "Eval") if ranks.first else None)
     data, teacher = scan_both(config), load_base_network(config)
     scores = CandidateScores(config, teacher, data)
     last = early_rounds(config, data[0], scores)
     network = load_prunable_network(last.config, data[0])
-    require_training(network.graph)
+    if epochs_of(config):
+        require_training(network.graph)
     choice = given
     if choice is None:  # the first rank scores candidates and measures latencies
         choice = ranks.share(choose_plan(network, partial(scores.score, last.config)) if ranks.first else None)
@@ -106,7 +111,9 @@ def _run(config: Config, ranks: Ranks, given: Choice | None, on_choice: Callable
         on_choice(choice)
     plan = choice.plan.after(network.plan)
     apply_plan(network.model, choice.plan)
-    distillation = _distillation(config, teacher.model, network.model, plan.since(teacher.plan))
+    distillation = None
+    if epochs_of(config):
+        distillation = _distillation(config, teacher.model, network.model, plan.since(teacher.plan))
     recovery = f"{config.prune.recover_images} images" if config.prune.recover else "none"
     settings = distillation.settings if distillation else "none"
     origin = {**choice.plan.origin, **last.origin, "recovery": recovery, "distillation": settings}
@@ -129,6 +136,7 @@ def choose(config: Config) -> Choice:
     score = None
     if config.prune.target:
         config.require("Train", "Eval", "PostProcess")
+        config = with_predicted_labels(config, "Train", "Eval")
         data = scan_both(config)
         score = partial(CandidateScores(config, load_base_network(config), data, keep=False).score, config)
     return choose_plan(load_prunable_network(config, data[0] if data else None), score)
@@ -147,7 +155,7 @@ class _RefitAtStart(Callback):
 
     def on_fresh_start(self, status: TrainingStatus) -> None:
         assert self._job.plan is not None
-        self._scores.refit(self._job.model, self._job.plan)
+        self._scores.refit_what_helps(self._job.model, self._job.plan)
         self._fresh = True
 
     def on_evaluation(self, status: TrainingStatus) -> None:

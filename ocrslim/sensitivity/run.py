@@ -10,6 +10,7 @@ import paddle
 from ocrslim.config import Config
 from ocrslim.data import EvalSet, NetworkMemory, scan_evaluation
 from ocrslim.errors import ArtifactError
+from ocrslim.evaluation import with_predicted_labels
 from ocrslim.formats import read_sensitivities
 from ocrslim.inference import DygraphEngine
 from ocrslim.pruning import load_prunable_network, match_groups, require_patterns
@@ -42,6 +43,7 @@ def measure(config: Config) -> SensitivityResult:
     folder = check_writable(config.save_model_dir)
     if not config.overwrite:
         check_readable(folder, config.task)
+    config = with_predicted_labels(config, "Train", "Eval")
     settings = settings_of(config)
     with start_processes(settings) as processes:
         problem = problem_of(config)
@@ -59,6 +61,7 @@ def merge(config: Config, sources: Sequence[Path]) -> SensitivityResult:
     config.require(*_SECTIONS)
     require_patterns(config)
     folder = check_writable(config.save_model_dir)
+    config = with_predicted_labels(config, "Train", "Eval")
     tables = [read_sensitivities(source / TABLE) for source in sources]
     for source in (*sources, *(() if config.overwrite else (folder,))):
         check_readable(source, config.task)

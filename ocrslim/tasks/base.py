@@ -326,6 +326,13 @@ class Task(ABC):
     # predictions for people
 
     @abstractmethod
+    def label_of(self, prediction: Any) -> str | None:
+        """Return what a label file would say of an image for which a prediction is right; None where it says nothing.
+
+        The inverse of `parse_label`, and of the post-processing's meaning.
+        """
+
+    @abstractmethod
     def to_json(self, prediction: Any) -> Any:
         """Return a prediction as JSON."""
 

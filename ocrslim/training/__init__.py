@@ -7,6 +7,7 @@ from ocrslim.training.distillation import Distillation
 from ocrslim.training.fitting import FitResult, fit
 from ocrslim.training.job import TrainingJob
 from ocrslim.training.monitoring.visualdl import wants_event_log
+from ocrslim.training.span import epochs_of
 from ocrslim.training.stage import train
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "TrainingJob",
     "TrainingStatus",
     "check_source",
+    "epochs_of",
     "fit",
     "train",
     "wants_event_log",

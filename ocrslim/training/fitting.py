@@ -51,6 +51,8 @@ class FitResult:
     def summary(self) -> str:
         """Describe in a line what training brought."""
         start, best, last = (entry.metrics[self.metric] for entry in (self.start, self.best, self.last))
+        if not self.last.step:
+            return f"{self.metric} {start:.4f}, not trained (Global.epoch_num is 0): {self.weights}"
         if self.best.step:
             return f"{self.metric} {start:.4f} before training, {best:.4f} at step {self.best.step}: {self.weights}"
         return (

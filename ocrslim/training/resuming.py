@@ -112,11 +112,11 @@ def adapted_to_ranks(state: TrainingState, ranks: int, span: Span) -> TrainingSt
         TrainingError: it has another number of steps than a run of its fingerprint.
     """
     before, steps = state.fingerprint.get(RANKS, 1), state.progress.steps
-    if steps % span.epochs or (before == ranks and steps != span.steps) or not isinstance(before, int):
+    if steps % max(span.epochs, 1) or (before == ranks and steps != span.steps) or not isinstance(before, int):
         raise not_a_state(state.path, f"progress.steps is {steps}, expected {span.steps}, the steps of this run")
     if before == ranks:
         return state
-    old, new = steps // span.epochs, span.steps_per_epoch
+    old, new = steps // max(span.epochs, 1), span.steps_per_epoch
     logger.warning(
         "%s: processes that train: %d until now, %d from here on: a step takes as many batches, an epoch has %d steps, "
         "not %d; learning rates are not scaled, and the weights will not be those of a run that was not stopped",

@@ -24,11 +24,18 @@ class Span:
 
     def position(self, step: int) -> str:
         """Describe the position after `step` steps: the step just done, epochs from 1."""
+        if not self.epochs:
+            return "no training"
         epoch = self.epoch(step)
         done = step - (epoch - 1) * self.steps_per_epoch if step else 0
         return f"epoch {max(epoch, 1)} of {self.epochs}, step {done} of {self.steps_per_epoch}"
 
 
 def build_span(config: Config, steps_per_epoch: int) -> Span:
-    """Build the span of a run of `Global.epoch_num` epochs."""
-    return Span(steps_per_epoch, int(config.get("Global.epoch_num") or 1))
+    """Build the span of a run of `Global.epoch_num` epochs, 1 where that is left out."""
+    return Span(steps_per_epoch, epochs_of(config))
+
+
+def epochs_of(config: Config) -> int:
+    """Return the epochs of a training; 0 where a network is only pruned and refitted."""
+    return int(config.get("Global.epoch_num", 1))

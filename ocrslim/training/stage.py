@@ -8,12 +8,14 @@ import paddle
 
 from ocrslim.config import Config
 from ocrslim.data import scan_both
+from ocrslim.errors import ConfigError
 from ocrslim.models import build_model, init_backbone, state_arrays
 from ocrslim.pruning import WEIGHTS, Plan, choose_weights_key, load_network
 from ocrslim.training.checkpointing.run import check_source
 from ocrslim.training.fitting import FitResult, fit
 from ocrslim.training.job import TrainingJob
 from ocrslim.training.monitoring.visualdl import wants_event_log
+from ocrslim.training.span import epochs_of
 from ocrslim.utils import check_writable, hash_arrays, join_launch
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,11 @@ def train(config: Config) -> FitResult:
     wants_event_log(config)
     config.require("Architecture", "Train", "Eval", "Loss", "Optimizer", "PostProcess")
     check_source(config)
+    if not epochs_of(config):
+        raise ConfigError(
+            f"{config.path}: Global.epoch_num: found 0, which leaves nothing to train: expected 1 or more; without "
+            "training networks are only pruned (ocrslim prune)"
+        )
     with join_launch() as ranks:
         if ranks.first:
             check_writable(config.save_model_dir)

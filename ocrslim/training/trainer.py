@@ -23,7 +23,7 @@ from ocrslim.training.optimization.amp import log_precision
 from ocrslim.training.optimization.divergence import check_losses, divergence_error
 from ocrslim.training.optimization.rollback import Rollback, exhausted
 from ocrslim.training.optimization.train_step import TrainStep
-from ocrslim.training.span import build_span
+from ocrslim.training.span import build_span, epochs_of
 from ocrslim.training.stopping import StopRequests
 
 
@@ -40,7 +40,7 @@ class Trainer:
 
     def __init__(self, job: TrainingJob, folder: RunFolder, callback: Callback):
         self.job, self.folder = job, folder
-        span = build_span(job.config, len(train_loader(job.config, job.training, 0, part=job.ranks.part)))
+        span = build_span(job.config, _steps_per_epoch(job))
         self.status = TrainingStatus(Progress(steps=span.steps), span, folder.run.metric)
         self.train_step = TrainStep(job, span)
         self.rollback = Rollback(self.train_step)
@@ -183,6 +183,13 @@ class Trainer:
     def _divergence_error(self, fault: str) -> TrainingError:
         rollbacks = self.status.progress.rollbacks
         return divergence_error(self.job.config, self.folder.path, self.status.position, rollbacks, fault)
+
+
+def _steps_per_epoch(job: TrainingJob) -> int:
+    """Return the batches of an epoch; of a run without training, which may have no labels to learn from, 1."""
+    if not epochs_of(job.config):
+        return 1
+    return len(train_loader(job.config, job.training, 0, part=job.ranks.part))
 
 
 def _own_callbacks(job: TrainingJob, folder: RunFolder, checkpoints: Checkpoints) -> list[Callback]:

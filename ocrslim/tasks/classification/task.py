@@ -147,6 +147,10 @@ class Classification(Task):
 
     # predictions for people
 
+    def label_of(self, prediction: Verdict) -> str | None:
+        """Return the name of the class."""
+        return prediction.name
+
     def to_json(self, prediction: Verdict) -> dict[str, Any]:
         """{"class": ..., "score": 0..1}."""
         return {"class": prediction.name, "score": round(prediction.score, 4)}

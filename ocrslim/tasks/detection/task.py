@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ CROP = 480  # pixels: refits on cut-outs of 320 left the receipts a point worse
 _PART = 160  # pixels
 _STRIDE = 32  # the network halves an image five times
 # a stand-in for the boxes of an image without any, which PaddleOCR's encoder drops; it goes afterwards
+_SOME_TEXT = "text"  # of boxes that a network found
 _NO_TEXT = '[{"transcription": "###", "points": [[0, 0], [8, 0], [8, 8], [0, 8]]}]'
 
 
@@ -167,6 +169,11 @@ class Detection(Task):
 
     def scores(self, counts: Iterable[Counts]) -> dict[str, float]:
         return metric.scores_of(counts)
+
+    def label_of(self, prediction: Sequence[np.ndarray]) -> str | None:
+        """Return the boxes as text that counts."""
+        boxes = [{"transcription": _SOME_TEXT, "points": np.round(box, 1).tolist()} for box in prediction]
+        return json.dumps(boxes) if boxes else None
 
     def to_json(self, prediction: Sequence[np.ndarray]) -> list[list[list[float]]]:
         """[[[x, y], ...] per text region, in pixels]."""

@@ -267,6 +267,10 @@ class Recognition(Task):
 
     # predictions for people
 
+    def label_of(self, prediction: Reading) -> str | None:
+        """Return the text."""
+        return prediction.text or None
+
     def to_json(self, prediction: Reading) -> dict[str, Any]:
         """{"text": ..., "score": 0..1}."""
         return {"text": prediction.text, "score": round(prediction.score, 4)}

@@ -247,6 +247,10 @@ _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 }
 
 
+# of a run that only scores and saves, whose configuration may have none
+_WITHOUT_STEPS = {"name": "Adam", "lr": {"name": "Const", "learning_rate": 0.0}}
+
+
 def build_optimizer(
     config: Config, parameters: Iterable[tuple[str, paddle.Tensor]], span: Span
 ) -> tuple[Optimizer, Schedule]:
@@ -261,7 +265,7 @@ def build_optimizer(
     Raises:
         ConfigError: an unknown optimizer, schedule or regularizer.
     """
-    options = config.section("Optimizer")
+    options = config.section("Optimizer") if span.steps else _WITHOUT_STEPS
     name = options.get("name") or "Adam"
     if name not in _OPTIMIZERS:
         raise ConfigError(f"Optimizer.name: {name!r}, expected one of {', '.join(_OPTIMIZERS)}")

@@ -46,7 +46,7 @@ class TrainStep:
         self.average: WeightAverage | None = build_average(job.config, job.model)
         self.losses: dict[str, float] = {}
         self._task = job.config.task
-        self._loss = self._task.loss(job.config.section("Loss"))
+        self._loss = self._task.loss(job.config.section("Loss")) if span.steps else None
         self._build()
 
     @property
@@ -102,6 +102,7 @@ class TrainStep:
             result = self._task.forward(self.model, batch)
         predictions = {name: _single(value) for name, value in self._task.predictions(result).items()}
         check_predictions(predictions)
+        assert self._loss is not None  # a run without steps needs none
         parts = self._loss(predictions, batch)
         if self._job.distillation is None:
             return parts

@@ -1,0 +1,122 @@
+"""Labels for images that have none: what the unpruned network finds in them.
+
+Scores against such labels tell how far a pruned network agrees with the unpruned one, which scores 1. Training on them
+is pseudo-labelling (Lee, "Pseudo-Label", ICML 2013 workshop).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ocrslim.config import Config
+from ocrslim.data import NetworkMemory, Preprocessor
+from ocrslim.errors import ArtifactError, DataError
+from ocrslim.evaluation.engine_factory import open_engine
+from ocrslim.evaluation.evaluator import post_processor
+from ocrslim.evaluation.predict import image_paths
+from ocrslim.utils import check_writable, hash_value, progress_bar, read_json, write_json, write_text
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "predicted_labels"  # in Global.save_model_dir
+MODES = ("Train", "Eval")
+_MADE_OF = ".json"
+
+
+def with_predicted_labels(config: Config, *modes: str) -> Config:
+    """Return the configuration with label files for those of its data sets, "Train" and "Eval", that name none.
+
+    The network runs on every image of `<mode>.dataset.data_dir`; what it finds is written to
+    `predicted_labels/<mode>.txt` in `Global.save_model_dir`. Labels of an earlier call for the same network and images
+    are used again.
+
+    Raises:
+        DataError: a folder is missing, or has no image in which anything is found.
+        WeightsError, ConfigError: the network cannot be loaded.
+        ArtifactError: the labels cannot be written.
+    """
+    unlabelled = [mode for mode in modes if config.get(f"{mode}.dataset") and not _named(config, mode)]
+    if not unlabelled:
+        return config
+    folder = check_writable(config.save_model_dir) / FOLDER
+    check_writable(folder)
+    changes = {}
+    for mode in unlabelled:
+        file = folder / f"{mode.lower()}.txt"
+        _predict(config, mode, file)
+        changes[f"{mode}.dataset.label_file_list"] = [str(file)]
+    return config.changed(changes)
+
+
+def _named(config: Config, mode: str) -> bool:
+    return bool(config.get(f"{mode}.dataset.label_file_list"))
+
+
+def _predict(config: Config, mode: str, file: Path) -> None:
+    """Write the label file, unless it is there already."""
+    images = Path(str(config.get(f"{mode}.dataset.data_dir")))
+    paths = image_paths(images, f"{mode}.dataset.data_dir")
+    made_of = {"labels": _identity(config, paths)}
+    if file.is_file() and _recorded(file) == made_of:
+        return
+    lines = list(_lines(config, mode, paths))
+    if not lines:
+        raise DataError(
+            f"{mode}.dataset.data_dir {images}: the unpruned network finds nothing in {len(paths)} images: expected "
+            f"images of its kind, or labels: name them in {mode}.dataset.label_file_list"
+        )
+    write_text(file, "".join(lines))
+    write_json(file.with_suffix(_MADE_OF), made_of)
+    logger.info(
+        "%s: no labels are named; those of %d images are what the unpruned network finds (%s), and scores tell how far "
+        "a pruned one agrees with it",
+        *(mode, len(lines), file),
+    )
+
+
+def _lines(config: Config, mode: str, paths: list[Path]) -> Iterator[str]:
+    engine, task = open_engine(config), config.task
+    load, decode = Preprocessor(config, NetworkMemory(engine, task)), post_processor(config)
+    with progress_bar(paths, desc=f"{mode}: labels", unit="img") as bar:
+        for path in bar:
+            try:
+                prepared = load(path)
+            except DataError as error:
+                with bar.external_write_mode():
+                    logger.warning("left out: %s", error)
+                continue
+            label = task.label_of(decode(engine(prepared.image), prepared.shape))
+            if label is not None:
+                yield f"{path.name}\t{label}\n"
+
+
+def _identity(config: Config, paths: list[Path]) -> str:
+    """Hash what the labels depend on; of images and weights their sizes and times."""
+    weights = [str(config.weights), *(_stamp(path) for path in _files(str(config.weights)))]
+    how = [config.section("Architecture"), config.get("Eval.dataset.transforms"), config.section("PostProcess")]
+    return hash_value([weights, how, [[path.name, _stamp(path)] for path in paths]])
+
+
+def _files(weights: str) -> list[Path]:
+    path = Path(weights)
+    return (
+        sorted(path.iterdir())
+        if path.is_dir()
+        else [each for each in (path, Path(f"{path}.pdparams")) if each.is_file()]
+    )
+
+
+def _stamp(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns]
+
+
+def _recorded(file: Path) -> Mapping[str, Any] | None:
+    try:
+        found: Mapping[str, Any] = read_json(file.with_suffix(_MADE_OF), "ocrslim")
+    except ArtifactError:
+        return None
+    return found
