@@ -248,7 +248,7 @@ _OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 # of a run that only scores and saves, whose configuration may have none
-_WITHOUT_STEPS = {"name": "Adam", "lr": {"name": "Const", "learning_rate": 0.0}}
+_WITHOUT_STEPS: dict[str, Any] = {"name": "Adam", "lr": {"name": "Const", "learning_rate": 0.0}}
 
 
 def build_optimizer(
