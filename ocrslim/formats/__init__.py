@@ -4,6 +4,7 @@ from ocrslim.formats.pickles.safe_pickle import read_pickle
 from ocrslim.formats.programs.free_shapes import free_channels
 from ocrslim.formats.programs.program_check import check_program
 from ocrslim.formats.programs.program_writer import ProgramWriter
+from ocrslim.formats.pruned.writer import write_pruned
 from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities, write_sensitivities
 from ocrslim.formats.weights.inference_model import find_program
 from ocrslim.formats.weights.paths import resolve_checkpoint
@@ -26,5 +27,6 @@ __all__ = [
     "read_weight_file",
     "require_finite",
     "resolve_checkpoint",
+    "write_pruned",
     "write_sensitivities",
 ]

@@ -233,9 +233,9 @@ def _strided_slice(op: Op, given: Arguments) -> Any:
 
 
 def _dropped(op: Op, made: Any) -> Any:
-    """Without the axes at which one index was taken; the size of a shape stays a tensor with an axis."""
+    """Without the axes at which one index was taken; older programs keep the axis of a single number."""
     axes = op.ints("decrease_axis", [])
-    return paddle.squeeze(made, axes) if axes and made.ndim > 1 else made
+    return paddle.squeeze(made, axes) if axes and made.ndim > op.outputs[0].rank else made
 
 
 @_operator("split")
