@@ -22,7 +22,7 @@ SHAPE = (2, 3, 32, 48)
 
 
 class Detector(nn.Layer):
-    """What detectors are made of: depthwise blocks with squeeze-and-excitation, a neck that joins, a transposed head."""
+    """What detectors are made of: depthwise blocks with squeeze-and-excitation, a neck, a transposed head."""
 
     def __init__(self):
         super().__init__()
