@@ -7,6 +7,7 @@ from ocrslim.formats.pickles.safe_pickle import read_pickle
 from ocrslim.formats.programs.free_shapes import free_channels
 from ocrslim.formats.programs.program_check import check_program
 from ocrslim.formats.programs.program_writer import ProgramWriter
+from ocrslim.formats.pruned.writer import write_pruned
 from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities, write_sensitivities
 from ocrslim.formats.weights.exported import ONNX_SUFFIX, exported_files, is_exported
 from ocrslim.formats.weights.inference_model import find_program
@@ -40,5 +41,6 @@ __all__ = [
     "require_finite",
     "resolve_checkpoint",
     "sizes_at",
+    "write_pruned",
     "write_sensitivities",
 ]

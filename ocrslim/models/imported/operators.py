@@ -233,9 +233,9 @@ def _strided_slice(op: Op, given: Arguments) -> Any:
 
 
 def _dropped(op: Op, made: Any) -> Any:
-    """Without the axes at which one index was taken; the size of a shape stays a tensor with an axis."""
+    """Without the axes at which one index was taken; older programs keep the axis of a single number."""
     axes = op.ints("decrease_axis", [])
-    return paddle.squeeze(made, axes) if axes and made.ndim > 1 else made
+    return paddle.squeeze(made, axes) if axes and made.ndim > op.outputs[0].rank else made
 
 
 @_operator("split")
@@ -308,6 +308,20 @@ def _pool(op: Op, given: Arguments) -> Any:
         exclusive = bool(op.attributes["exclusive"])
         return F.avg_pool2d(x, **window, ceil_mode=ceil, exclusive=exclusive, data_format=layout)
     return F.max_pool2d(x, **window, ceil_mode=ceil, data_format=layout)
+
+
+@_operator("max_pool2d_with_index")
+def _pool_with_places(op: Op, given: Arguments) -> Any:
+    size = op.ints("kernel_size")
+    if op.attributes.get("global_pooling") or op.attributes.get("adaptive"):
+        size = [1, 1] if op.attributes.get("global_pooling") else size
+        return list(F.adaptive_max_pool2d(given["x"], size, return_mask=True))
+    window = {
+        "stride": op.ints("strides"),
+        "padding": op.ints("paddings"),
+        "ceil_mode": bool(op.attributes["ceil_mode"]),
+    }
+    return list(F.max_pool2d(given["x"], size, return_mask=True, **window))
 
 
 def padding_of(op: Op) -> Any:
