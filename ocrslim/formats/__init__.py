@@ -2,7 +2,9 @@
 
 from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.onnx.model import OnnxModel, counted, open_onnx
-from ocrslim.formats.onnx.sizes import Sizes, sizes_at
+from ocrslim.formats.onnx.sizes import Sizes, reshape_target, sizes_at
+from ocrslim.formats.onnx.tensors import copy_name
+from ocrslim.formats.onnx.writer import write_pruned_onnx
 from ocrslim.formats.pickles.safe_pickle import read_pickle
 from ocrslim.formats.programs.free_shapes import free_channels
 from ocrslim.formats.programs.program_check import check_program
@@ -24,6 +26,7 @@ __all__ = [
     "Sizes",
     "WeightFile",
     "check_program",
+    "copy_name",
     "counted",
     "find_program",
     "free_channels",
@@ -33,7 +36,9 @@ __all__ = [
     "read_sensitivities",
     "read_weight_file",
     "require_finite",
+    "reshape_target",
     "resolve_checkpoint",
     "sizes_at",
+    "write_pruned_onnx",
     "write_sensitivities",
 ]

@@ -164,7 +164,9 @@ def _check_order(nodes: Sequence[Any], known: set[str], outputs: Sequence[str]) 
     for place, node in enumerate(nodes):
         for name in node.input:
             if name and name not in known:
-                raise FormatFault(f"node {place} ({node.op_type}) takes {printable(name)}, which nothing before it makes")
+                raise FormatFault(
+                    f"node {place} ({node.op_type}) takes {printable(name)}, which nothing before it makes"
+                )
         for name in node.output:
             if name in known:
                 raise FormatFault(f"node {place} ({node.op_type}) makes {printable(name)}, which is there already")

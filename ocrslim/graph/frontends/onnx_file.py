@@ -1,4 +1,7 @@
-"""The network in an ONNX file, in Paddle's words. Nothing in the file is run, and neither Paddle nor a runtime is used."""
+"""The network in an ONNX file, in Paddle's words.
+
+Nothing in the file is run, and neither Paddle nor a runtime is used: ONNX's own package tells the sizes of values.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ from ocrslim.graph.frontends.onnx import elementwise, layers, resize, shapes  # 
 from ocrslim.graph.frontends.onnx.network import UNKNOWN, FormError, Network
 from ocrslim.graph.frontends.onnx.node import nodes_of
 from ocrslim.graph.program import Program, Value
-
 
 _OTHER = ((1, 0, 64, 128), (1, 0, 0, 128), (1, 0, 0, 0))  # what is added to an input shape, to see which sizes follow
 
@@ -73,7 +75,9 @@ def _joined(one: Program, other: Program) -> Program:
     ops = []
     for first, second in zip(one.ops, other.ops):
         pairs = zip(first.inputs.items(), second.inputs.values())
-        inputs = {name: None if value is None or there is None else _free(value, there) for (name, value), there in pairs}
+        inputs = {
+            name: None if value is None or there is None else _free(value, there) for (name, value), there in pairs
+        }
         ops.append(replace(first, inputs=inputs, outputs=list(map(_free, first.outputs, second.outputs))))
     return Program(ops, list(map(_free, one.inputs, other.inputs)), list(map(_free, one.outputs, other.outputs)))
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ocrslim.errors import LoweringError
+from ocrslim.formats import free_channels
 from ocrslim.graph import Op, Value
 from ocrslim.inference.compiler.folding import fold
 from ocrslim.inference.compiler.ir import (
@@ -26,7 +27,6 @@ from ocrslim.inference.compiler.ir import (
 )
 from ocrslim.inference.compiler.passed import PASSED, data_type, passed
 from ocrslim.inference.compiler.recurrent import recurrent
-from ocrslim.formats import free_channels
 from ocrslim.inference.compiler.values import Values
 
 

@@ -27,7 +27,11 @@ def transposed_convolution(node: Node, net: Network) -> Value:
     x, weight = net.input(node, 0), net.input(node, 1)
     groups = int(node.attributes.get("group", 1))
     settings = {**_window(node, weight.shape or (), x.rank), "groups": groups, "data_format": "NCHW"}
-    if settings["padding_algorithm"] != "EXPLICIT" or len(settings["paddings"]) != 2 or "output_shape" in node.attributes:
+    if (
+        settings["padding_algorithm"] != "EXPLICIT"
+        or len(settings["paddings"]) != 2
+        or "output_shape" in node.attributes
+    ):
         raise FormError("ConvTranspose with auto_pad, an output shape or uneven pads")
     extra = [int(one) for one in node.attributes.get("output_padding", [])]
     settings.update(output_padding=extra if any(extra) else [], output_size=[])
@@ -61,7 +65,11 @@ def _window(node: Node, weight: Sequence[int], rank: int) -> dict[str, Any]:
         pads = [0, 0, 0, 0]
     top, left, bottom, right = pads
     even = (top, left) == (bottom, right)
-    return {**settings, "paddings": [top, left] if even else [top, bottom, left, right], "padding_algorithm": "EXPLICIT"}
+    return {
+        **settings,
+        "paddings": [top, left] if even else [top, bottom, left, right],
+        "padding_algorithm": "EXPLICIT",
+    }
 
 
 def _same(
@@ -119,7 +127,9 @@ def batch_norm(node: Node, net: Network) -> Value:
     places = {"x": 0, "mean": 3, "variance": 4, "scale": 1, "bias": 2}
     inputs = {name: net.input(node, place) for name, place in places.items()}
     settings = {"is_test": True, "data_format": "NCHW", "use_global_stats": False, "trainable_statistics": False}
-    numbers = {name: float(node.attributes.get(name, default)) for name, default in (("epsilon", 1e-5), ("momentum", 0.9))}
+    numbers = {
+        name: float(node.attributes.get(name, default)) for name, default in (("epsilon", 1e-5), ("momentum", 0.9))
+    }
     return net.emit("batch_norm", inputs, net.made(node), **settings, **numbers)
 
 

@@ -7,14 +7,20 @@ are taken that come to the same for whole factors.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any
 
 from ocrslim.graph.frontends.onnx.network import FormError, Network, converter
 from ocrslim.graph.frontends.onnx.node import Node
 from ocrslim.graph.program import Value
 
 # where the grid lies -> align_corners, align_mode
-_LINEAR = {"half_pixel": (False, 0), "pytorch_half_pixel": (False, 0), "asymmetric": (False, 1), "align_corners": (True, 0)}
+_LINEAR = {
+    "half_pixel": (False, 0),
+    "pytorch_half_pixel": (False, 0),
+    "asymmetric": (False, 1),
+    "align_corners": (True, 0),
+}
+_CUBIC = ("half_pixel", "pytorch_half_pixel", "align_corners")
 _FREE: dict[str, Any] = {"data_format": "NCHW", "out_d": -1}
 
 
@@ -22,7 +28,12 @@ _FREE: dict[str, Any] = {"data_format": "NCHW", "out_d": -1}
 def resize(node: Node, net: Network) -> Value:
     """Maps in another size."""
     x, mode = net.input(node, 0), str(node.attributes.get("mode", "nearest"))
-    if x.rank != 4 or node.attributes.get("antialias", 0) or node.attributes.get("exclude_outside", 0) or "axes" in node.attributes:
+    if (
+        x.rank != 4
+        or node.attributes.get("antialias", 0)
+        or node.attributes.get("exclude_outside", 0)
+        or "axes" in node.attributes
+    ):
         raise FormError(f"{node.kind} of other than the last two of four axes, or with antialias")
     old = node.kind == "Upsample" or net.opset < 11
     grid = "asymmetric" if old else str(node.attributes.get("coordinate_transformation_mode", "half_pixel"))
@@ -34,10 +45,9 @@ def resize(node: Node, net: Network) -> Value:
         corners, aligned = _LINEAR[grid]
         settings = {"interp_method": "bilinear", "align_corners": corners, "align_mode": aligned}
         return net.emit("bilinear_interp", {"x": x, **size.inputs}, net.made(node), **settings, **size.settings)
-    if mode == "cubic" and grid in ("half_pixel", "pytorch_half_pixel", "align_corners"):
-        if node.attributes.get("cubic_coeff_a", -0.75) == -0.75:
-            settings = {"interp_method": "bicubic", "align_corners": grid == "align_corners", "align_mode": 0}
-            return net.emit("bicubic_interp", {"x": x, **size.inputs}, net.made(node), **settings, **size.settings)
+    if mode == "cubic" and grid in _CUBIC and node.attributes.get("cubic_coeff_a", -0.75) == -0.75:
+        settings = {"interp_method": "bicubic", "align_corners": grid == "align_corners", "align_mode": 0}
+        return net.emit("bicubic_interp", {"x": x, **size.inputs}, net.made(node), **settings, **size.settings)
     raise FormError(f"{node.kind} with mode={mode}, {grid}")
 
 
@@ -71,7 +81,9 @@ def _nearest(node: Node, net: Network, x: Value, size: _Size, rule: str) -> Valu
     factors = [_whole(net.made(node)[axis] / (x.shape or ())[axis]) for axis in (2, 3)]
     shifted = rule == "asymmetric round_prefer_floor"
     exact = rule == "asymmetric floor"
-    if not exact and (None in factors or rule not in ("half_pixel round_prefer_floor", "asymmetric round_prefer_floor")):
+    if not exact and (
+        None in factors or rule not in ("half_pixel round_prefer_floor", "asymmetric round_prefer_floor")
+    ):
         raise FormError(f"{node.kind} with mode=nearest, {rule}")
     settings = {"interp_method": "nearest", "align_corners": False, "align_mode": 1}
     made = net.emit("nearest_interp", {"x": x, **size.inputs}, net.made(node), **settings, **size.settings)
@@ -81,7 +93,7 @@ def _nearest(node: Node, net: Network, x: Value, size: _Size, rule: str) -> Valu
     return made
 
 
-def _whole(factor: float) -> Optional[int]:
+def _whole(factor: float) -> int | None:
     return int(factor) if factor == int(factor) else None
 
 
