@@ -1,6 +1,7 @@
 """Files of others, read without running anything in them, and the files that ocrslim writes for others."""
 
 from ocrslim.formats.faults import FormatFault
+from ocrslim.formats.onnx.folding import Folding
 from ocrslim.formats.onnx.model import OnnxModel, counted, open_onnx
 from ocrslim.formats.onnx.sizes import Sizes, reshape_target, sizes_at
 from ocrslim.formats.onnx.tensors import copy_name
@@ -9,6 +10,7 @@ from ocrslim.formats.pickles.safe_pickle import read_pickle
 from ocrslim.formats.programs.free_shapes import free_channels
 from ocrslim.formats.programs.program_check import check_program
 from ocrslim.formats.programs.program_writer import ProgramWriter
+from ocrslim.formats.pruned.writer import write_pruned
 from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities, write_sensitivities
 from ocrslim.formats.weights.inference_model import find_program
 from ocrslim.formats.weights.paths import resolve_checkpoint
@@ -19,6 +21,7 @@ __all__ = [
     "CHECKPOINT",
     "EXPORTED",
     "Arrays",
+    "Folding",
     "FormatFault",
     "OnnxModel",
     "ProgramWriter",
@@ -39,6 +42,7 @@ __all__ = [
     "reshape_target",
     "resolve_checkpoint",
     "sizes_at",
+    "write_pruned",
     "write_pruned_onnx",
     "write_sensitivities",
 ]

@@ -31,6 +31,8 @@ def follow_cut(model: OnnxModel, old: Sizes, input_shape: Sequence[int]) -> None
         source = node.input[0] if node.input else ""
         if node.op_type in _FOLLOWING and source and walk.shapes[source] != old.shapes.get(source):
             _FOLLOWING[node.op_type](_Cut(model, walk, old, node))
+        elif node.op_type == "LSTM":
+            _set_units(node, walk.shapes[node.input[2]][-1])
         walk.visit(node)
         _require_channels(node, walk.shapes)
     for name in model.output_names:
@@ -153,6 +155,15 @@ def _bound(cut: _Cut, bound: int, axis: int) -> int:
     if size == cut.after[axis] or bound in (0, -size) or bound > size or bound < -size:
         return bound
     return cut.scaled(bound, axis)
+
+
+def _set_units(node: Any, units: int) -> None:
+    """Let an LSTM have other units; its first states, which are zeros in what is read here, are left out then."""
+    size = next(one for one in node.attribute if one.name == "hidden_size")
+    if size.i != units:
+        size.i = units
+        for place in range(5, min(7, len(node.input))):
+            node.input[place] = ""
 
 
 def _sizes_at(place: int) -> Callable[[_Cut], None]:

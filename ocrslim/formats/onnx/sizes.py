@@ -198,7 +198,7 @@ class SizeWalk:
         from onnx.reference import ReferenceEvaluator
 
         given = {name: getattr(self.numbers[name], which) for name in node.input if name}
-        graph = helper.make_graph([node], "one", [_untyped(name) for name in given], [_untyped(n) for n in node.output])
+        graph = helper.make_graph([node], "one", [untyped(name) for name in given], [untyped(n) for n in node.output])
         try:
             found = ReferenceEvaluator(graph, opsets={"": self._opset}).run(None, given)
         except Exception:  # what the reference lacks, or cannot do with codes for sizes: to be computed in the network
@@ -216,7 +216,8 @@ class SizeWalk:
         self.numbers[node.output[0]] = Numbers(np.array(shape, np.int64)[taken], codes[taken])
 
 
-def _untyped(name: str) -> Any:
+def untyped(name: str) -> Any:
+    """Describe a value of unknown type, for graphs that are computed at once."""
     from onnx import helper
 
     return helper.make_value_info(name, helper.make_tensor_type_proto(0, None))

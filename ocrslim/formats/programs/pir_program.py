@@ -31,9 +31,10 @@ _INT32, _INT64 = 1 << 31, 1 << 63
 
 @dataclass(frozen=True)
 class PirProgram:
-    """The operations of a program's one block, as JSON has them."""
+    """The operations of a program's one block, as JSON has them, and the whole file, of which they are a part."""
 
     operations: list[Any]
+    tree: Any
 
     @staticmethod
     def read(path: Path | str) -> PirProgram:
@@ -49,7 +50,12 @@ class PirProgram:
             raise FormatFault(f"it is truncated or damaged ({printable(error)})") from None
         if _entry(_entry(tree, "base_code"), "magic") != "pir":
             raise FormatFault("it is JSON of something else")
-        return PirProgram(_only_block(_entry(tree, "program")))
+        return PirProgram.of(tree)
+
+    @staticmethod
+    def of(tree: Any) -> PirProgram:
+        """Return the program in the content of a file; raises FormatFault if it has more than one block."""
+        return PirProgram(_only_block(_entry(tree, "program")), tree)
 
     def parameters(self) -> dict[str, Shape]:
         """Return the shapes of the parameters, by name.

@@ -12,7 +12,7 @@ from pathlib import Path
 from ocrslim.errors import WeightsError
 from ocrslim.formats import FormatFault, OnnxModel, counted, open_onnx, sizes_at
 from ocrslim.graph.frontends.imported import Imported
-from ocrslim.graph.frontends.onnx import elementwise, layers, resize, shapes  # noqa: F401  (registration)
+from ocrslim.graph.frontends.onnx import elementwise, layers, recurrent, resize, shapes  # noqa: F401  (registration)
 from ocrslim.graph.frontends.onnx.network import UNKNOWN, FormError, Network
 from ocrslim.graph.frontends.onnx.node import nodes_of
 from ocrslim.graph.program import Program, Value

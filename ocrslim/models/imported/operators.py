@@ -233,9 +233,9 @@ def _strided_slice(op: Op, given: Arguments) -> Any:
 
 
 def _dropped(op: Op, made: Any) -> Any:
-    """Without the axes at which one index was taken; the size of a shape stays a tensor with an axis."""
+    """Without the axes at which one index was taken; older programs keep the axis of a single number."""
     axes = op.ints("decrease_axis", [])
-    return paddle.squeeze(made, axes) if axes and made.ndim > 1 else made
+    return paddle.squeeze(made, axes) if axes and made.ndim > op.outputs[0].rank else made
 
 
 @_operator("split")
@@ -368,3 +368,19 @@ def _group_norm(op: Op, given: Arguments) -> Any:
     return F.group_norm(
         given["x"], int(op.attributes["groups"]), float(op.attributes["epsilon"]), given.get("scale"), given.get("bias")
     )
+
+
+# -- sequences --------------------------------------------------------------------------------------------------------
+
+
+@_operator("rnn")
+def _recur(op: Op, given: Arguments) -> Any:
+    """A recurrent layer without dropout; from zeros on, where the program has no first state."""
+    x, weights, mode = given["x"], given["weight_list"], str(op.attributes["mode"])
+    hidden, layers, both = weights[1].shape[1], int(op.attributes["num_layers"]), bool(op.attributes["is_bidirec"])
+    zeros = paddle.zeros([layers * (2 if both else 1), x.shape[1], hidden], x.dtype)
+    first = given.get("pre_state") or [zeros] * (2 if mode == "LSTM" else 1)
+    sizes, is_test = (weights[0].shape[1], hidden, layers), not paddle.is_grad_enabled()
+    dropped = paddle.empty([0], "uint8")
+    made = paddle._C_ops.rnn(x, first, weights, None, dropped, 0.0, both, *sizes, mode, 0, is_test)
+    return [made[0]]

@@ -21,6 +21,8 @@ def with_free_shapes(program: Program) -> Program:
     for op in program.ops:
         if op.name == "combine":
             lists[op.outputs[0].id] = list(op.values())
+        elif op.name == "stack" and op["x"].id in lists:
+            lists[op.outputs[0].id] = lists[op["x"].id]
         elif op.name == "full" and op.outputs[0].shape in ((), (1,)):
             numbers[op.outputs[0].id] = int(op.attributes["value"])
         elif op.name == "reshape":

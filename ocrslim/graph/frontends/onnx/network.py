@@ -9,7 +9,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from ocrslim.formats import OnnxModel, Sizes, copy_name
+from ocrslim.formats import Folding, OnnxModel, Sizes, copy_name
 from ocrslim.graph.frontends.onnx.node import Node
 from ocrslim.graph.program import Op, Value
 
@@ -48,6 +48,7 @@ class Network:
         self.opset, self.sizes = model.opset, sizes
         self._ids = count(1)
         self._constants, self._names = model.constants, names
+        self.folding = Folding(model)
         self._values: dict[str, Value] = {}
         self._ops: list[Op] = []
         self._tensors: dict[int, str] = {}  # parameter value -> the tensor in the file
@@ -89,6 +90,21 @@ class Network:
         found = self.array(name)
         assert found is not None  # what is no value yet is a constant, or computed of constants
         return self.constant(found)
+
+    def tensor(self, node: Node, place: int, array: np.ndarray, taken: set[str]) -> Value:
+        """Return the first tensor of the file that is `array` and not `taken`, as a parameter of an input of `node`.
+
+        Raises:
+            FormError: there is none.
+        """
+        for name, one in self._constants.items():
+            if name not in taken and one.shape == array.shape and np.array_equal(one, array):
+                taken.add(name)
+                value = Value(self._next(), array.shape, name)
+                self._tensors[value.id] = name
+                self._places[value.id] = copy_name(name, node.outputs[0], place)
+                return value
+        raise FormError(f"{node.kind} with weights that are no tensors of the file")
 
     def shape(self, name: str) -> Shape:
         """Return the shape of a value."""

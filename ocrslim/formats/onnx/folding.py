@@ -1,0 +1,55 @@
+"""Arrays that an ONNX file computes of its tensors alone, such as weights put into another order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ocrslim.formats.onnx.model import OnnxModel
+from ocrslim.formats.onnx.sizes import untyped
+
+_DATA_FIRST = ("Concat", "Expand", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze")
+
+
+class Folding:
+    """Computes such arrays."""
+
+    def __init__(self, model: OnnxModel):
+        self._model = model
+        self._makers = {name: node for node in model.nodes for name in node.output if name}
+
+    def array(self, name: str) -> np.ndarray | None:
+        """Return the array that is the value `name`; None if that depends on the image."""
+        from onnx import helper
+        from onnx.reference import ReferenceEvaluator
+
+        constants = self._model.constants
+        if name in constants:
+            return constants[name]
+        nodes = self._behind(name)
+        if nodes is None:
+            return None
+        given = {one: constants[one] for node in nodes for one in node.input if one in constants}
+        graph = helper.make_graph(nodes, "folded", [untyped(one) for one in given], [untyped(name)])
+        found = ReferenceEvaluator(graph, opsets={"": self._model.opset}).run(None, given)
+        return np.asarray(found[0])
+
+    def is_zero(self, name: str) -> bool:
+        """Tell whether a value is zeros, of whatever shape."""
+        while name not in self._model.constants:
+            node = self._makers.get(name)
+            if node is None or node.op_type not in _DATA_FIRST:
+                return False
+            name = node.input[0]
+        return not self._model.constants[name].any()
+
+    def _behind(self, name: str) -> list[Any] | None:
+        """Return the nodes that lead from constants to `name`, in order; None where the image does, too."""
+        wanted, found = {name}, []
+        for node in reversed(self._model.nodes):
+            if not wanted.isdisjoint(node.output):
+                found.append(node)
+                wanted.update(one for one in node.input if one)
+        known = {*self._model.constants, *(one for node in found for one in node.output)}
+        return found[::-1] if wanted <= known else None

@@ -1,0 +1,1 @@
+"""Programs from elsewhere written back with fewer channels: the same file, edited."""
