@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.errors import PlanError
+from ocrslim.errors import ArtifactError, PlanError
 from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.onnx.model import OnnxModel, open_onnx, read_onnx_model
 from ocrslim.formats.onnx.shape_constants import follow_cut
 from ocrslim.formats.onnx.sizes import sizes_at
 from ocrslim.formats.onnx.tensors import add_tensor, copy_name, set_tensor
-from ocrslim.utils import atomic_file, printable
+from ocrslim.utils import atomic_file, printable, same_place
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 
@@ -39,8 +39,10 @@ def write_pruned_onnx(
     Raises:
         WeightsError: `source` is missing, damaged or not read here.
         PlanError: the arrays do not fit the network.
-        ArtifactError: `target` cannot be written.
+        ArtifactError: `target` is `source`, or cannot be written.
     """
+    if same_place(source, target):
+        raise ArtifactError(f"{target}: is the model that is pruned, expected another file for the result")
     before = open_onnx(source)
     old = sizes_at(before, input_shape)
     try:
@@ -62,6 +64,10 @@ def _with_arrays(model: OnnxModel, arrays: Mapping[str, np.ndarray], groups: Map
     if strange or not groups.keys() <= {*model.constants, *uses}:
         key = printable((strange or list(groups))[0])
         raise FormatFault(f"it has no tensor {key}")
+    for key, array in arrays.items():
+        own = model.constants[key if key in model.constants else uses[key][2]]
+        if array.ndim != own.ndim:
+            raise FormatFault(f"{printable(key)} has {own.ndim} axes, the new one {array.ndim}")
     _set_groups(model, uses, arrays, groups)
     originals = dict(model.constants)
     for key, array in arrays.items():

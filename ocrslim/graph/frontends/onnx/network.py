@@ -48,7 +48,7 @@ class Network:
         self.opset, self.sizes = model.opset, sizes
         self._ids = count(1)
         self._constants, self._names = model.constants, names
-        self.folding = Folding(model)
+        self.folding = Folding(model, sizes.shapes)
         self._values: dict[str, Value] = {}
         self._ops: list[Op] = []
         self._tensors: dict[int, str] = {}  # parameter value -> the tensor in the file

@@ -34,7 +34,7 @@ def nodes_of(protos: Iterable[Any], constants: Mapping[str, np.ndarray]) -> tupl
     plain = []
     for proto in protos:
         inputs = [names.get(name, name) for name in proto.input]
-        if proto.op_type in _SAME:
+        if proto.op_type in _SAME and len(proto.input) < 3:  # a third one says that a dropout trains
             names[proto.output[0]] = inputs[0]
             continue
         attributes = {one.name: helper.get_attribute_value(one) for one in proto.attribute}
