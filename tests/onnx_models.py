@@ -32,7 +32,11 @@ def numbers(*values: int) -> np.ndarray:
 
 
 def onnx_model(
-    *nodes: Any, tensors: Optional[Mapping[str, np.ndarray]] = None, image: Dims = IMAGE, opset: int = 13, out: str = "y"
+    *nodes: Any,
+    tensors: Optional[Mapping[str, np.ndarray]] = None,
+    image: Dims = IMAGE,
+    opset: int = 13,
+    out: str = "y",
 ) -> onnx.ModelProto:
     """Make a model of an image `x` with the output `out`."""
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, image)]

@@ -69,7 +69,7 @@ CASES = {
     "same-of-even-window": ((conv(auto_pad="SAME_UPPER"),), SQUARE, 13),
     "same-with-strides": ((conv(auto_pad="SAME_UPPER", strides=[2, 2]),), W, 13),
     "same-below": ((conv(auto_pad="SAME_LOWER"),), SQUARE, 13),
-    "same-dilated": ((conv(auto_pad="SAME_UPPER", dilations=[2, 2]),), SQUARE, 13),
+    "dilated": ((conv(dilations=[2, 1], pads=[2, 1, 2, 1]),), W, 13),
     "valid": ((conv(auto_pad="VALID"),), W, 13),
     "uneven-pads": ((conv(pads=[0, 1, 1, 2]),), W, 13),
     "depthwise": ((conv(group=3, pads=[1] * 4),), {"w": weights(6, 1, 3, 3)}, 13),
@@ -204,9 +204,8 @@ CASES = {
         {},
         13,
     ),
-    "unused-unknown-operator": ((node("Relu", "x", "y"), node("NonMaxSuppression", "x x", "z")), {}, 13),
+    "unused-unknown-operator": ((node("Relu", "x", "y"), node("Hardmax", "x", "z")), {}, 13),
 }
-del CASES["unused-unknown-operator"]  # its own inference refuses images
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -217,7 +216,7 @@ def test_operators_compute_what_onnx_runtime_does_at_any_size(tmp_path, name):
     for place, shape in enumerate((SHAPE, OTHER)):
         image = photograph(*shape, seed=place)
         expected = runtime_output(file, image)
-        np.testing.assert_allclose(output_of(imported, image), expected, rtol=1e-4, atol=1e-5)
+        assert np.abs(output_of(imported, image) - expected).max() <= 1e-4 * np.abs(expected).max()
         assert expected.std() > 1e-3
 
 
@@ -271,12 +270,11 @@ def test_a_tensor_that_two_operators_share_is_two_parameters(tmp_path):
     tensors = {**W, "v": weights(8, 8, 3, 3), "bias": weights(8, 1, 1)}
     tensors.update(one=np.ones(8, np.float32), zero=np.zeros(8, np.float32))
     imported = read_onnx_file(saved(tmp_path / "m.onnx", onnx_model(*nodes, tensors=tensors)), SHAPE)
-    copies = {"bias@d[1]": "bias", "one@y[4]": "one", "zero@y[3]": "zero"}
-    found = {key for key in imported.arrays if "@" in key}
-    assert {"bias", "one", "zero"} <= imported.arrays.keys()
-    assert found in (set(copies), {"bias@d[1]", "one@y[1]", "zero@y[2]"}, {"bias@d[1]", "one@y[1]", "zero@y[3]"}) or len(
-        found
-    ) == 3
+    (norm,) = [op for op in imported.program.ops if op.name == "batch_norm"]
+    named = {argument: norm[argument].parameter for argument in ("scale", "bias", "mean", "variance")}
+    assert named == {"mean": "zero", "variance": "one", "scale": "one@y[1]", "bias": "zero@y[2]"}
+    assert {key for key in imported.arrays if key.startswith("bias")} == {"bias", "bias@d[1]"}
+    np.testing.assert_array_equal(imported.arrays["bias@d[1]"], tensors["bias"])
 
 
 def changed(model: onnx.ModelProto, change) -> onnx.ModelProto:
@@ -349,7 +347,7 @@ def test_an_opset_out_of_range_is_refused_with_the_range(tmp_path, opset):
 
 def test_unknown_operators_are_all_listed_once(tmp_path):
     nodes = (
-        node("Cumsum" if False else "Hardmax", "x", "a"),
+        node("Hardmax", "x", "a"),
         node("Hardmax", "a", "b"),
         node("LpNormalization", "b", "c"),
         node("Resize", "c - s", "d", mode="linear", coordinate_transformation_mode="tf_crop_and_resize"),

@@ -333,6 +333,16 @@ def _resize(op: Op, given: Arguments) -> Any:
     )
 
 
+@_operator("pixel_shuffle")
+def _to_space(op: Op, given: Arguments) -> Any:
+    return F.pixel_shuffle(given["x"], int(op.attributes["upscale_factor"]), op.attributes.get("data_format", "NCHW"))
+
+
+@_operator("prelu")
+def _prelu(op: Op, given: Arguments) -> Any:
+    return F.prelu(given["x"], given["alpha"], op.attributes.get("data_format", "NCHW"))
+
+
 @_operator("pad")
 def _pad(op: Op, given: Arguments) -> Any:
     value = op.attributes.get("pad_value", given.get("pad_value", 0.0))
