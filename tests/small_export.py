@@ -26,11 +26,11 @@ class Tiny(nn.Layer):
         return nn.functional.sigmoid(self.last(x))
 
 
-def export(model: nn.Layer, folder: Path, legacy: bool) -> Path:
-    """Write `model` as an inference model of any size into `folder`."""
+def export(model: nn.Layer, folder: Path, legacy: bool, height: int | None = None) -> Path:
+    """Write `model` as an inference model into `folder`, for images of any size, or of one height."""
     model.eval()
     folder.mkdir(parents=True, exist_ok=True)
-    spec = [paddle.static.InputSpec([None, 3, None, None], "float32", name="x")]
+    spec = [paddle.static.InputSpec([None, 3, height, None], "float32", name="x")]
 
     def save() -> None:
         paddle.jit.save(paddle.jit.to_static(model, input_spec=spec, full_graph=True), str(folder / "inference"))

@@ -27,6 +27,8 @@ def free_channels(before: Sequence[int], wanted: Sequence[int | None]) -> Sizes:
     sizes: Sizes = list(wanted)
     for axis in range(min(len(before), len(sizes))):
         size = sizes[axis]
+        if size == before[axis] == 1:
+            continue
         stays = size is not None and 0 < size == before[axis]
         if stays or (size in (-1, None) and axis == _leading(sizes) and _same_rest(before[axis:], sizes[axis:])):
             sizes[axis] = 0

@@ -23,7 +23,7 @@ _BOTH = """
 """
 # as `.pdmodel` names them
 _LEGACY = """
-    affine_channel affine_grid arg_max arg_min bicubic_interp_v2 bilinear_interp_v2 channel_shuffle
+    affine_channel affine_grid arg_max arg_min bicubic_interp_v2 bilinear_interp_v2 brelu channel_shuffle
     deformable_conv_v1 diag_v2 elementwise_add elementwise_div elementwise_floordiv elementwise_max elementwise_min
     elementwise_mod elementwise_mul elementwise_pow elementwise_sub expand_as_v2 expand_v2 feed fill_any_like
     fill_constant fill_constant_batch_size_like fill_zeros_like flatten2 flatten_contiguous_range grid_sampler

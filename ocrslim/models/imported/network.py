@@ -162,6 +162,7 @@ class ImportedNetwork(nn.Layer):
 
     # -- running -----------------------------------------------------------------------------------------------------
 
+    @paddle.jit.not_to_static  # a trace takes the operators, and has nothing to translate
     def _run(self, x: Tensor, shapes: dict[Any, tuple[int, ...]] | None = None) -> list[Tensor]:
         """Run the program; the shape of each value goes into `shapes`, if that is given."""
         values: dict[Any, Any] = {self.program.inputs[0].id: x}

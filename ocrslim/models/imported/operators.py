@@ -310,6 +310,20 @@ def _pool(op: Op, given: Arguments) -> Any:
     return F.max_pool2d(x, **window, ceil_mode=ceil, data_format=layout)
 
 
+@_operator("max_pool2d_with_index")
+def _pool_with_places(op: Op, given: Arguments) -> Any:
+    size = op.ints("kernel_size")
+    if op.attributes.get("global_pooling") or op.attributes.get("adaptive"):
+        size = [1, 1] if op.attributes.get("global_pooling") else size
+        return list(F.adaptive_max_pool2d(given["x"], size, return_mask=True))
+    window = {
+        "stride": op.ints("strides"),
+        "padding": op.ints("paddings"),
+        "ceil_mode": bool(op.attributes["ceil_mode"]),
+    }
+    return list(F.max_pool2d(given["x"], size, return_mask=True, **window))
+
+
 def padding_of(op: Op) -> Any:
     """Return the padding of a convolution or pooling as Paddle's functions take it."""
     algorithm = op.attributes.get("padding_algorithm", "EXPLICIT")
