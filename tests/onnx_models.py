@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Union
 
 import numpy as np
 import onnx
@@ -33,7 +33,7 @@ def numbers(*values: int) -> np.ndarray:
 
 def onnx_model(
     *nodes: Any,
-    tensors: Optional[Mapping[str, np.ndarray]] = None,
+    tensors: Mapping[str, np.ndarray] | None = None,
     image: Dims = IMAGE,
     opset: int = 13,
     out: str = "y",

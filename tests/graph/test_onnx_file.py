@@ -153,8 +153,8 @@ CASES = {
         11,
     ),
     "layer-norm": (
-        (node("Transpose", "x", "t", perm=[0, 2, 3, 1]), node("LayerNormalization", "t g b", "y")),
-        {"g": weights(3), "b": weights(3, seed=1)},
+        (conv("a"), node("Transpose", "a", "t", perm=[0, 2, 3, 1]), node("LayerNormalization", "t g b", "y")),
+        {**W, "g": weights(8), "b": weights(8, seed=1)},
         17,
     ),
     "gelu": ((node("Gelu", "x", "y", approximate="tanh"),), {}, 20),

@@ -39,7 +39,7 @@ class Folding:
             return None
         given = {one: constants[one] for node in nodes for one in node.input if one in constants}
         graph = helper.make_graph(nodes, "folded", [untyped(one) for one in given], [untyped(name)])
-        found = ReferenceEvaluator(graph, opsets={"": self._model.opset}).run(None, given)
+        found: Any = ReferenceEvaluator(graph, opsets={"": self._model.opset}).run(None, given)
         return np.asarray(found[0])
 
     def is_zero(self, name: str) -> bool:

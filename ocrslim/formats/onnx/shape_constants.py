@@ -89,6 +89,11 @@ def _reshape(cut: _Cut) -> None:
     literal = cut.old.literals(node.input[1])
     free = [_free(size, place, cut) for place, size in enumerate(free_channels(cut.before, wanted))]
     made = _resolved(free, cut.after)
+    if made is None:
+        raise FormatFault(
+            f"Reshape {printable(node.output[0])} makes {wanted} of {list(cut.before)}, which has no counterpart for "
+            f"{list(cut.after)}"
+        )
     now = cut.walk.numbers.get(node.input[1])
     if now is not None and _resolved([int(one) for one in now.values.reshape(-1)], cut.after) == made:
         return

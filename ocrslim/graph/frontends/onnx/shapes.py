@@ -69,12 +69,11 @@ def concat(node: Node, net: Network) -> Value:
 
 @converter("Split")
 def split(node: Node, net: Network) -> Sequence[Value]:
-    """Parts along an axis."""
+    """Parts along an axis; equal ones by their number, which holds for other sizes too."""
     x = net.input(node, 0)
     axis = int(node.attributes.get("axis", 0)) % x.rank
     shapes = [net.shape(name) for name in node.outputs]
-    given = node.given(1) or "split" in node.attributes
-    if not given and len(set(shapes)) == 1:
+    if len(set(shapes)) == 1:
         return net.parts(net.emit_list("split_with_num", {"x": x}, num=len(shapes), axis=axis), shapes)
     return net.parts(net.emit_list("split", {"x": x}, sections=[shape[axis] for shape in shapes], axis=axis), shapes)
 
