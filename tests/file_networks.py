@@ -115,7 +115,7 @@ def some_cuts(graph: ChannelGraph, ratio: float) -> tuple[Cut, ...]:
 def written_pruned(source: Path, target: Path, model: ImportedNetwork, cuts: Sequence[Cut]) -> Path:
     """Write the file of `model` with `cuts` into `target`."""
     arrays, groups = cut_arrays(model, cuts)
-    write_pruned(source, target, _in_file(model, arrays), _in_file(model, groups))
+    write_pruned(source, target, in_file(model, arrays), in_file(model, groups))
     return target
 
 
@@ -123,6 +123,12 @@ def written_silenced(
     source: Path, target: Path, model: ImportedNetwork, graph: ChannelGraph, cuts: Sequence[Cut]
 ) -> Path:
     """Write the file of `model` with zeros for what reads the channels that `cuts` remove, into `target`."""
+    write_pruned(source, target, in_file(model, silenced_arrays(model, graph, cuts)), {})
+    return target
+
+
+def silenced_arrays(model: ImportedNetwork, graph: ChannelGraph, cuts: Sequence[Cut]) -> dict[str, np.ndarray]:
+    """The parameters that read the channels that `cuts` remove, with zeros for these."""
     reads = {
         (member.key, member.axis)
         for group in graph.groups.values()
@@ -130,13 +136,12 @@ def written_silenced(
         if member.role == INPUT or group.summed
     }
     state = {key: tensor.numpy() for key, tensor in model.state_dict().items()}
-    silenced = {}
+    silenced: dict[str, np.ndarray] = {}
     for cut in cuts:
         if (cut.key, cut.axis) in reads:
             array = silenced.setdefault(cut.key, state[cut.key].copy())
             array[(slice(None),) * cut.axis + (sorted(set(range(cut.size)) - set(cut.keep)),)] = 0
-    write_pruned(source, target, _in_file(model, silenced), {})
-    return target
+    return silenced
 
 
 def run(folder: Path, x: np.ndarray, onednn: bool = False) -> np.ndarray:
@@ -150,5 +155,6 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one - other).max() / np.ptp(other))
 
 
-def _in_file(model: ImportedNetwork, found: Mapping[str, object]) -> dict:
+def in_file(model: ImportedNetwork, found: Mapping[str, object]) -> dict:
+    """What is known by state-dict key, by the names in the file."""
     return {model.file_names[key]: value for key, value in found.items()}

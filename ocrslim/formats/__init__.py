@@ -1,8 +1,11 @@
 """Files of others, read without running anything in them, and the files that ocrslim writes for others."""
 
 from ocrslim.formats.faults import FormatFault
+from ocrslim.formats.onnx.folding import Folding
 from ocrslim.formats.onnx.model import OnnxModel, counted, open_onnx
-from ocrslim.formats.onnx.sizes import Sizes, sizes_at
+from ocrslim.formats.onnx.sizes import Sizes, reshape_target, sizes_at
+from ocrslim.formats.onnx.tensors import copy_name
+from ocrslim.formats.onnx.writer import write_pruned_onnx
 from ocrslim.formats.pickles.safe_pickle import read_pickle
 from ocrslim.formats.programs.free_shapes import free_channels
 from ocrslim.formats.programs.program_check import check_program
@@ -21,6 +24,7 @@ __all__ = [
     "ONNX_SUFFIX",
     "PLAN_SUFFIX",
     "Arrays",
+    "Folding",
     "FormatFault",
     "OnnxModel",
     "ProgramWriter",
@@ -28,6 +32,7 @@ __all__ = [
     "Sizes",
     "WeightFile",
     "check_program",
+    "copy_name",
     "counted",
     "exported_files",
     "find_program",
@@ -39,8 +44,10 @@ __all__ = [
     "read_sensitivities",
     "read_weight_file",
     "require_finite",
+    "reshape_target",
     "resolve_checkpoint",
     "sizes_at",
     "write_pruned",
+    "write_pruned_onnx",
     "write_sensitivities",
 ]

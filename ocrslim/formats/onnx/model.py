@@ -90,6 +90,7 @@ def read_onnx_model(data: bytes) -> OnnxModel:
     proto: Any = parse_message(onnx.ModelProto, data)
     if not proto.graph.node:
         raise FormatFault("it holds no network, expected operators")
+    _require_text(proto.graph)
     opset = _opset(proto)
     _check_operators(proto.graph.node)
     if proto.graph.sparse_initializer:
@@ -101,6 +102,17 @@ def read_onnx_model(data: bytes) -> OnnxModel:
     outputs = [output.name for output in proto.graph.output]
     _check_order(nodes, {name, *constants}, outputs)
     return OnnxModel(proto, nodes, constants, name, sizes, outputs, opset)
+
+
+def _require_text(graph: Any) -> None:
+    """Require that all names are text; protobuf gives what is none as bytes."""
+    for node in graph.node:
+        named = (node.op_type, node.domain, node.name, *node.input, *node.output, *(one.name for one in node.attribute))
+        if not all(isinstance(name, str) for name in named):
+            raise FormatFault("it is damaged: a name in it is no text")
+    for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        if not isinstance(value.name, str):
+            raise FormatFault("it is damaged: a name in it is no text")
 
 
 def _opset(proto: Any) -> int:

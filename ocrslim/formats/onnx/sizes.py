@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class Sizes:
         pairs = zip(found.values.reshape(-1).tolist(), found.coded.reshape(-1).tolist())
         return [value if value == coded else None for value, coded in pairs]
 
-    def size_of(self, name: str, place: int) -> Optional[tuple[str, int]]:
+    def size_of(self, name: str, place: int) -> tuple[str, int] | None:
         """Return the value and its axis whose size the entry at `place` of a vector of numbers is."""
         found = self.numbers[name]
         code = found.coded.reshape(-1)[place]
@@ -78,35 +78,78 @@ class Sizes:
         return (source, axis) if axis < len(self.shapes[source]) else None
 
 
+def reshape_target(sizes: Sizes, name: str, source: str) -> list[int | None] | None:
+    """Return the shape that a `Reshape` makes: 0 for a size as it is in `source`, -1 for what is left.
+
+    A size that is computed is 0 where it was read off the same axis of `source`, or of a value of its shape; the first
+    axis of a value is the batch everywhere. Another one is None, or -1 if it is the only one. Of a shape of numbers
+    alone, the only one but for ones is -1, so that it follows a cut.
+
+    Args:
+        name: of the input that is the shape; None is returned if nothing is known of it.
+        source: of the value that is reshaped.
+    """
+    if name not in sizes.numbers:
+        return None
+    wanted, before = sizes.literals(name), sizes.shapes[source]
+    for place, size in enumerate(wanted):
+        found = sizes.size_of(name, place) if size is None and place < len(before) else None
+        if (
+            found is not None
+            and found[1] == place
+            and (
+                found[0] == source
+                or sizes.shapes[found[0]] == before
+                or (place == 0 and sizes.shapes[found[0]][0] == before[0])
+            )
+        ):
+            wanted[place] = 0
+    if -1 not in wanted:
+        large = [place for place, size in enumerate(wanted) if size is None]
+        large = large or [place for place, size in enumerate(wanted) if size is not None and size > 1]
+        if len(large) == 1:
+            wanted[large[0]] = -1
+    return wanted
+
+
 def sizes_at(model: OnnxModel, input_shape: Sequence[int]) -> Sizes:
     """Return the sizes of all values for an image of `input_shape`.
 
     Raises:
         FormatFault: the network does not take such an image, or has a value whose size depends on its content.
     """
-    walk = _Walk(model, model.input_shape(input_shape))
+    walk = SizeWalk(model, input_shape)
     for node in model.nodes:
         walk.visit(node)
-    return Sizes(walk.shapes, walk.kinds, walk.numbers, walk.sources)
+    return walk.sizes
 
 
-class _Walk:
-    """State of one walk over the nodes."""
+class SizeWalk:
+    """State of one walk over the nodes: what is known of the values so far, as `Sizes` has it."""
 
-    def __init__(self, model: OnnxModel, input_shape: Shape):
+    def __init__(self, model: OnnxModel, input_shape: Sequence[int]):
+        """Start at an image of `input_shape`; raises as `OnnxModel.input_shape`."""
         from onnx import helper
 
         self._opset = model.opset
         self._imports = [helper.make_opsetid("", model.opset)]
-        self.shapes: dict[str, Shape] = {model.input_name: input_shape}
+        self.shapes: dict[str, Shape] = {model.input_name: model.input_shape(input_shape)}
         self.kinds: dict[str, int] = {model.input_name: 1}
         self.numbers: dict[str, Numbers] = {}
-        self.sources: list[str] = []
+        self._sources: list[str] = []
+        self.sizes = Sizes(self.shapes, self.kinds, self.numbers, self._sources)
         for name, array in model.constants.items():
-            self.shapes[name] = array.shape
-            self.kinds[name] = helper.np_dtype_to_tensor_dtype(array.dtype)
-            if array.size <= MOST_NUMBERS:
-                self.numbers[name] = Numbers(array, array)
+            self.define(name, array)
+
+    def define(self, name: str, array: np.ndarray) -> None:
+        """Take `array` for a constant of the file."""
+        from onnx import helper
+
+        self.shapes[name] = array.shape
+        self.kinds[name] = helper.np_dtype_to_tensor_dtype(array.dtype)
+        self.numbers.pop(name, None)
+        if array.size <= MOST_NUMBERS:
+            self.numbers[name] = Numbers(array, array)
 
     def visit(self, node: Any) -> None:
         """Find the sizes of what one node makes, and its numbers where they can be known."""
@@ -155,7 +198,7 @@ class _Walk:
         from onnx.reference import ReferenceEvaluator
 
         given = {name: getattr(self.numbers[name], which) for name in node.input if name}
-        graph = helper.make_graph([node], "one", [_untyped(name) for name in given], [_untyped(n) for n in node.output])
+        graph = helper.make_graph([node], "one", [untyped(name) for name in given], [untyped(n) for n in node.output])
         try:
             found = ReferenceEvaluator(graph, opsets={"": self._opset}).run(None, given)
         except Exception:  # what the reference lacks, or cannot do with codes for sizes: to be computed in the network
@@ -165,15 +208,16 @@ class _Walk:
     def _remember_sizes(self, node: Any) -> None:
         source = node.input[0]
         shape = self.shapes[source]
-        first = _FIRST_CODE + _CODES_EACH * len(self.sources)
-        self.sources.append(source)
+        first = _FIRST_CODE + _CODES_EACH * len(self._sources)
+        self._sources.append(source)
         settings = {attribute.name: attribute.i for attribute in node.attribute}
         taken = slice(settings.get("start", 0), settings.get("end", len(shape)))
         codes = np.arange(first, first + len(shape))
         self.numbers[node.output[0]] = Numbers(np.array(shape, np.int64)[taken], codes[taken])
 
 
-def _untyped(name: str) -> Any:
+def untyped(name: str) -> Any:
+    """Describe a value of unknown type, for graphs that are computed at once."""
     from onnx import helper
 
     return helper.make_value_info(name, helper.make_tensor_type_proto(0, None))

@@ -49,7 +49,7 @@ def read_onnx(data: bytes) -> dict[str, np.ndarray]:
 def arrays_of(graph: Any) -> dict[str, np.ndarray]:
     """Return the arrays in an ONNX graph; raises as `read_onnx`."""
     tensors = {tensor.name: tensor for tensor in graph.initializer}
-    numbers = {}
+    numbers: dict[str, np.ndarray] = {}
     for node in graph.node:
         if node.op_type == "Constant" and node.output:
             tensors.update((node.output[0], a.t) for a in node.attribute if a.name == "value" and a.HasField("t"))

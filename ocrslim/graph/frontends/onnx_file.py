@@ -1,4 +1,7 @@
-"""The network in an ONNX file, in Paddle's words. Nothing in the file is run, and neither Paddle nor a runtime is used."""
+"""The network in an ONNX file, in Paddle's words.
+
+Nothing in the file is run, and neither Paddle nor a runtime is used: ONNX's own package tells the sizes of values.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,10 @@ from pathlib import Path
 from ocrslim.errors import WeightsError
 from ocrslim.formats import FormatFault, OnnxModel, counted, open_onnx, sizes_at
 from ocrslim.graph.frontends.imported import Imported
-from ocrslim.graph.frontends.onnx import elementwise, layers, resize, shapes  # noqa: F401  (registration)
+from ocrslim.graph.frontends.onnx import elementwise, layers, recurrent, resize, shapes  # noqa: F401  (registration)
 from ocrslim.graph.frontends.onnx.network import UNKNOWN, FormError, Network
 from ocrslim.graph.frontends.onnx.node import nodes_of
 from ocrslim.graph.program import Program, Value
-
 
 _OTHER = ((1, 0, 64, 128), (1, 0, 0, 128), (1, 0, 0, 0))  # what is added to an input shape, to see which sizes follow
 

@@ -347,6 +347,16 @@ def _resize(op: Op, given: Arguments) -> Any:
     )
 
 
+@_operator("pixel_shuffle")
+def _to_space(op: Op, given: Arguments) -> Any:
+    return F.pixel_shuffle(given["x"], int(op.attributes["upscale_factor"]), op.attributes.get("data_format", "NCHW"))
+
+
+@_operator("prelu")
+def _prelu(op: Op, given: Arguments) -> Any:
+    return F.prelu(given["x"], given["alpha"], op.attributes.get("data_format", "NCHW"))
+
+
 @_operator("pad")
 def _pad(op: Op, given: Arguments) -> Any:
     value = op.attributes.get("pad_value", given.get("pad_value", 0.0))
@@ -382,3 +392,19 @@ def _group_norm(op: Op, given: Arguments) -> Any:
     return F.group_norm(
         given["x"], int(op.attributes["groups"]), float(op.attributes["epsilon"]), given.get("scale"), given.get("bias")
     )
+
+
+# -- sequences --------------------------------------------------------------------------------------------------------
+
+
+@_operator("rnn")
+def _recur(op: Op, given: Arguments) -> Any:
+    """A recurrent layer without dropout; from zeros on, where the program has no first state."""
+    x, weights, mode = given["x"], given["weight_list"], str(op.attributes["mode"])
+    hidden, layers, both = weights[1].shape[1], int(op.attributes["num_layers"]), bool(op.attributes["is_bidirec"])
+    zeros = paddle.zeros([layers * (2 if both else 1), x.shape[1], hidden], x.dtype)
+    first = given.get("pre_state") or [zeros] * (2 if mode == "LSTM" else 1)
+    sizes, is_test = (weights[0].shape[1], hidden, layers), not paddle.is_grad_enabled()
+    dropped = paddle.empty([0], "uint8")
+    made = paddle._C_ops.rnn(x, first, weights, None, dropped, 0.0, both, *sizes, mode, 0, is_test)
+    return [made[0]]

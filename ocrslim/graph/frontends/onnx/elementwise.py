@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def clip(node: Node, net: Network) -> Value:
     return net.emit("clip", x, shape, min=-limit if low is None else low, max=limit if high is None else high)
 
 
-def _bound(node: Node, net: Network, place: int) -> Optional[float]:
+def _bound(node: Node, net: Network, place: int) -> float | None:
     found = net.numbers(node, place, "min" if place == 1 else "max")
     number = None if found is None else float(np.reshape(found, -1)[0])
     return None if number is None or abs(number) > 3.4e38 else number  # the attributes' defaults
@@ -109,7 +109,7 @@ def pair(node: Node, net: Network) -> Value:
     return net.emit(_PAIRS[node.kind], inputs, net.made(node))
 
 
-def _scaled(node: Node, net: Network) -> Optional[Value]:
+def _scaled(node: Node, net: Network) -> Value | None:
     """Return an operation with a number as `scale` or `pow`; None where it is not one.
 
     An array of one entry is a parameter in sums and products (PP-LCNet's learned affine maps) and stays one.
@@ -131,7 +131,7 @@ def _scaled(node: Node, net: Network) -> Optional[Value]:
     return None
 
 
-def _as_scale(kind: str, number: float, place: int) -> Optional[tuple[float, float]]:
+def _as_scale(kind: str, number: float, place: int) -> tuple[float, float] | None:
     """Return factor and summand of an operation with a number that is its first (0) or second (1) input."""
     if kind == "Add":
         return 1.0, number

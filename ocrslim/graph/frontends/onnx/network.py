@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Any, Optional, Union
+from typing import Any, Union
 
 import numpy as np
 
-from ocrslim.formats import OnnxModel, Sizes
+from ocrslim.formats import Folding, OnnxModel, Sizes, copy_name
 from ocrslim.graph.frontends.onnx.node import Node
 from ocrslim.graph.program import Op, Value
 
@@ -37,11 +37,6 @@ def converter(*kinds: str) -> Callable[[Converter], Converter]:
     return register
 
 
-def copy_name(name: str, node: Node, place: int) -> str:
-    """Name the copy of a tensor of the file that the input of `node` at `place` has for itself."""
-    return f"{name}@{node.outputs[0]}[{place}]"
-
-
 class Network:
     """Operators and values so far."""
 
@@ -53,13 +48,13 @@ class Network:
         self.opset, self.sizes = model.opset, sizes
         self._ids = count(1)
         self._constants, self._names = model.constants, names
+        self.folding = Folding(model, sizes.shapes)
         self._values: dict[str, Value] = {}
         self._ops: list[Op] = []
         self._tensors: dict[int, str] = {}  # parameter value -> the tensor in the file
         self._places: dict[int, str] = {}  # the same -> the name of its copy
         self.source = self._new(sizes.shapes[model.input_name])
         self._values[model.input_name] = self.source
-        self.batch = (self.source.shape or (1,))[0]
 
     def add(self, node: Node) -> None:
         """Add what `node` computes; numbers that the file knows are written where they are used."""
@@ -90,11 +85,26 @@ class Network:
         if self.is_parameter(name):
             shape = self.shape(name)
             value = Value(self._next(), shape, name)
-            self._tensors[value.id], self._places[value.id] = name, copy_name(name, node, place)
+            self._tensors[value.id], self._places[value.id] = name, copy_name(name, node.outputs[0], place)
             return value
         found = self.array(name)
         assert found is not None  # what is no value yet is a constant, or computed of constants
         return self.constant(found)
+
+    def tensor(self, node: Node, place: int, array: np.ndarray, taken: set[str]) -> Value:
+        """Return the first tensor of the file that is `array` and not `taken`, as a parameter of an input of `node`.
+
+        Raises:
+            FormError: there is none.
+        """
+        for name, one in self._constants.items():
+            if name not in taken and one.shape == array.shape and np.array_equal(one, array):
+                taken.add(name)
+                value = Value(self._next(), array.shape, name)
+                self._tensors[value.id] = name
+                self._places[value.id] = copy_name(name, node.outputs[0], place)
+                return value
+        raise FormError(f"{node.kind} with weights that are no tensors of the file")
 
     def shape(self, name: str) -> Shape:
         """Return the shape of a value."""
@@ -208,7 +218,7 @@ class Network:
             renamed[argument] = value
         return replace(op, inputs=renamed)
 
-    def _new(self, shape: Optional[Shape]) -> Value:
+    def _new(self, shape: Shape | None) -> Value:
         return Value(self._next(), shape)
 
     def _next(self) -> int:

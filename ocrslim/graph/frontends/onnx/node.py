@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isclose, sqrt
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def nodes_of(protos: Iterable[Any], constants: Mapping[str, np.ndarray]) -> tupl
     plain = []
     for proto in protos:
         inputs = [names.get(name, name) for name in proto.input]
-        if proto.op_type in _SAME:
+        if proto.op_type in _SAME and len(proto.input) < 3:  # a third one says that a dropout trains
             names[proto.output[0]] = inputs[0]
             continue
         attributes = {one.name: helper.get_attribute_value(one) for one in proto.attribute}
@@ -52,7 +52,7 @@ class _Chains:
 
     def fused(self) -> list[Node]:
         """Return the nodes, the last one of every chain replaced by what the chain computes."""
-        kinds: Sequence[Callable[[Node], Optional[Node]]] = (self._swish, self._hardswish, self._gelu, self._layer_norm)
+        kinds: Sequence[Callable[[Node], Node | None]] = (self._swish, self._hardswish, self._gelu, self._layer_norm)
         return [next(filter(None, (kind(node) for kind in kinds)), node) for node in self._nodes]
 
     def _swish(self, node: Node) -> Node | None:

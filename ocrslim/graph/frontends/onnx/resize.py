@@ -7,7 +7,7 @@ are taken that come to the same for whole factors.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Optional
+from typing import Any
 
 from ocrslim.graph.frontends.onnx.network import FormError, Network, converter
 from ocrslim.graph.frontends.onnx.node import Node
@@ -20,6 +20,7 @@ _LINEAR = {
     "asymmetric": (False, 1),
     "align_corners": (True, 0),
 }
+_CUBIC = ("half_pixel", "pytorch_half_pixel", "align_corners")
 _FREE: dict[str, Any] = {"data_format": "NCHW", "out_d": -1}
 
 
@@ -44,10 +45,9 @@ def resize(node: Node, net: Network) -> Value:
         corners, aligned = _LINEAR[grid]
         settings = {"interp_method": "bilinear", "align_corners": corners, "align_mode": aligned}
         return net.emit("bilinear_interp", {"x": x, **size.inputs}, net.made(node), **settings, **size.settings)
-    if mode == "cubic" and grid in ("half_pixel", "pytorch_half_pixel", "align_corners"):
-        if node.attributes.get("cubic_coeff_a", -0.75) == -0.75:
-            settings = {"interp_method": "bicubic", "align_corners": grid == "align_corners", "align_mode": 0}
-            return net.emit("bicubic_interp", {"x": x, **size.inputs}, net.made(node), **settings, **size.settings)
+    if mode == "cubic" and grid in _CUBIC and node.attributes.get("cubic_coeff_a", -0.75) == -0.75:
+        settings = {"interp_method": "bicubic", "align_corners": grid == "align_corners", "align_mode": 0}
+        return net.emit("bicubic_interp", {"x": x, **size.inputs}, net.made(node), **settings, **size.settings)
     raise FormError(f"{node.kind} with mode={mode}, {grid}")
 
 
@@ -93,7 +93,7 @@ def _nearest(node: Node, net: Network, x: Value, size: _Size, rule: str) -> Valu
     return made
 
 
-def _whole(factor: float) -> Optional[int]:
+def _whole(factor: float) -> int | None:
     return int(factor) if factor == int(factor) else None
 
 

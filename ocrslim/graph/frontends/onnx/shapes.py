@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Optional
 
+from ocrslim.formats import reshape_target
 from ocrslim.graph.frontends.onnx.network import FormError, Network, converter
 from ocrslim.graph.frontends.onnx.node import Node
 from ocrslim.graph.program import Value
@@ -20,41 +20,10 @@ def reshape(node: Node, net: Network) -> Value:
     x, shape = net.input(node, 0), net.made(node)
     if x.parameter is not None and x.shape == shape:
         return x
-    wanted = _target(node, net, x)
-    if wanted is None:
+    wanted = reshape_target(net.sizes, node.inputs[1], node.inputs[0])
+    if wanted is None or None in wanted:
         return net.emit("reshape", {"x": x, "shape": net.input(node, 1)}, shape)
     return net.emit("reshape", {"x": x}, shape, shape=wanted)
-
-
-def _target(node: Node, net: Network, x: Value) -> Optional[list[int]]:
-    """Return the shape to make, 0 for a size as it is in `x` and -1 for what is left; None if two others are computed.
-
-    A size that is the only one but for ones is what is left, too: it then follows a cut.
-    """
-    name, before = node.inputs[1], x.shape or ()
-    if name not in net.sizes.numbers:
-        return None
-    wanted = net.sizes.literals(name)
-    for place, size in enumerate(wanted):
-        if size is None and _is_size_of(net, name, place, node.inputs[0], before):
-            wanted[place] = 0
-    if -1 not in wanted:
-        large = [place for place, size in enumerate(wanted) if size is None]
-        large = large or [place for place, size in enumerate(wanted) if size is not None and size > 1]
-        if len(large) == 1:
-            wanted[large[0]] = -1
-    return None if None in wanted else [int(size or 0) for size in wanted]
-
-
-def _is_size_of(net: Network, name: str, place: int, source: str, before: Sequence[int]) -> bool:
-    """Tell whether an entry of a computed shape is the size of the same axis of what is reshaped.
-
-    It is if it was read off that value or one of its shape; the first axis of a map is the batch everywhere.
-    """
-    found = net.sizes.size_of(name, place)
-    if found is None or found[1] != place or place >= len(before):
-        return False
-    return found[0] == source or net.shape(found[0]) == tuple(before) or (place == 0 and before[0] == net.batch)
 
 
 @converter("Flatten")
@@ -100,10 +69,12 @@ def concat(node: Node, net: Network) -> Value:
 
 @converter("Split")
 def split(node: Node, net: Network) -> Sequence[Value]:
-    """Parts along an axis."""
+    """Parts along an axis; equal ones by their number, which holds for other sizes too."""
     x = net.input(node, 0)
     axis = int(node.attributes.get("axis", 0)) % x.rank
     shapes = [net.shape(name) for name in node.outputs]
+    if len(set(shapes)) == 1:
+        return net.parts(net.emit_list("split_with_num", {"x": x}, num=len(shapes), axis=axis), shapes)
     return net.parts(net.emit_list("split", {"x": x}, sections=[shape[axis] for shape in shapes], axis=axis), shapes)
 
 

@@ -1,0 +1,405 @@
+"""ONNX files as programs: what they compute is what ONNX Runtime computes, and what is not read says why."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import paddle
+import pytest
+from onnx import TensorProto, helper
+from onnx_models import node, numbers, onnx_model, photograph, runtime_output, saved, weights
+
+from ocrslim.errors import WeightsError
+from ocrslim.graph import read_onnx_file
+from ocrslim.graph.frontends.imported import Imported
+from ocrslim.models import ImportedNetwork
+
+SHAPE = (1, 3, 32, 48)
+OTHER = (2, 3, 64, 96)
+
+
+def output_of(imported: Imported, image: np.ndarray) -> np.ndarray:
+    network = ImportedNetwork(imported)
+    network.eval()
+    with paddle.no_grad():
+        return network(paddle.to_tensor(image)).numpy()
+
+
+def conv(out: str = "y", inputs: str = "x w", **attributes):
+    return node("Conv", inputs, out, **attributes)
+
+
+W = {"w": weights(8, 3, 3, 3)}
+SQUARE = {"w": weights(8, 3, 2, 2)}
+UP = {"r": np.zeros(0, np.float32), "s": np.array([1, 1, 4, 4], np.float32)}
+HARD = {"three": np.float32(3), "zero": np.float32(0), "six": np.float32(6)}
+LINEAR = {"w": weights(8, 3, 3, 3), "m": weights(8, 5), "c": weights(5)}
+FLAT = (conv("a", pads=[1] * 4), node("GlobalAveragePool", "a", "g"), node("Flatten", "g", "f"))
+BATCH = {name: np.abs(weights(3, seed=place)) for place, name in enumerate(("g", "b", "u", "v"))}
+NORM = (
+    node("Transpose", "x", "t", perm=[0, 2, 3, 1]),
+    node("ReduceMean", "t", "u", axes=[-1]),
+    node("Sub", "t u", "d"),
+    node("Pow", "d two", "q"),
+    node("ReduceMean", "q", "v", axes=[-1]),
+    node("Add", "v e", "p"),
+    node("Sqrt", "p", "r"),
+    node("Div", "d r", "z"),
+    node("Mul", "z g", "k"),
+    node("Add", "b k", "y"),
+)
+PARTS = {"two": numbers(2), "four": numbers(4), "zero": numbers(0), "one": numbers(1), "half": numbers(1, 3, 16, 48)}
+
+
+def sizes_like_torch():
+    """`F.interpolate(size=other.shape[2:])`, and an expansion to a computed shape with -1 in it."""
+    return (
+        conv("a", strides=[2, 2], pads=[1] * 4),
+        node("Shape", "x", "whole"),
+        node("Slice", "whole two four zero", "last"),
+        node("Shape", "a", "small"),
+        node("Slice", "small zero two zero", "first"),
+        node("Concat", "first last", "size", axis=0),
+        node("Resize", "a - - size", "y", mode="linear"),
+    )
+
+
+CASES = {
+    "bias": ((conv(inputs="x w b", pads=[1] * 4),), {**W, "b": weights(8)}, 13),
+    "same-of-even-window": ((conv(auto_pad="SAME_UPPER"),), SQUARE, 13),
+    "same-with-strides": ((conv(auto_pad="SAME_UPPER", strides=[2, 2]),), W, 13),
+    "same-below": ((conv(auto_pad="SAME_LOWER"),), SQUARE, 13),
+    "dilated": ((conv(dilations=[2, 1], pads=[2, 1, 2, 1]),), W, 13),
+    "valid": ((conv(auto_pad="VALID"),), W, 13),
+    "uneven-pads": ((conv(pads=[0, 1, 1, 2]),), W, 13),
+    "depthwise": ((conv(group=3, pads=[1] * 4),), {"w": weights(6, 1, 3, 3)}, 13),
+    "deconv-output-padding": (
+        (node("ConvTranspose", "x w b", "y", strides=[2, 2], pads=[1] * 4, output_padding=[1, 1]),),
+        {"w": weights(3, 4, 3, 3), "b": weights(4)},
+        13,
+    ),
+    "deconv-grouped": ((node("ConvTranspose", "x w", "y", strides=[2, 2], group=3),), {"w": weights(3, 2, 2, 2)}, 13),
+    "max-pool-same": ((node("MaxPool", "x", "y", kernel_shape=[2, 2], auto_pad="SAME_UPPER"),), {}, 11),
+    "max-pool-ceil": ((node("MaxPool", "x", "y", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),), {}, 11),
+    "mean-pool-counts-pads": (
+        (node("AveragePool", "x", "y", kernel_shape=[3, 3], pads=[1] * 4, count_include_pad=1),),
+        {},
+        11,
+    ),
+    "mean-pool-leaves-pads-out": ((node("AveragePool", "x", "y", kernel_shape=[3, 2], pads=[1] * 4),), {}, 11),
+    "batch-norm": ((node("BatchNormalization", "x g b u v", "y", epsilon=1e-3),), BATCH, 15),
+    "nearest-floor": (
+        (node("Resize", "x r s", "y", coordinate_transformation_mode="asymmetric", nearest_mode="floor"),),
+        UP,
+        11,
+    ),
+    "nearest-rounded": ((node("Resize", "x r s", "y", coordinate_transformation_mode="asymmetric"),), UP, 11),
+    "nearest-half-pixel": ((node("Resize", "x - s", "y"),), UP, 13),
+    "nearest-of-opset-10": ((node("Resize", "x s", "y"),), UP, 10),
+    "upsample": ((node("Upsample", "x s", "y", mode="nearest"),), UP, 9),
+    "linear-half-pixel": ((node("Resize", "x - s", "y", mode="linear"),), UP, 13),
+    "linear-asymmetric": (
+        (node("Resize", "x - s", "y", mode="linear", coordinate_transformation_mode="asymmetric"),),
+        UP,
+        13,
+    ),
+    "linear-corners": (
+        (node("Resize", "x - s", "y", mode="linear", coordinate_transformation_mode="align_corners"),),
+        UP,
+        13,
+    ),
+    "linear-to-computed-size": (sizes_like_torch(), {**W, **PARTS}, 13),
+    "gemm": ((*FLAT, node("Gemm", "f t c", "y", transB=1, alpha=0.5, beta=2.0)), {**LINEAR, "t": weights(5, 8)}, 13),
+    "matmul-and-bias": ((*FLAT, node("MatMul", "f m", "p"), node("Add", "c p", "y")), LINEAR, 13),
+    "clip-by-inputs": ((node("Clip", "x zero six", "y"),), HARD, 13),
+    "clip-by-attributes": ((node("Clip", "x", "y", min=-0.5, max=0.25),), {}, 9),
+    "clip-below-alone": ((node("Clip", "x zero", "y"),), HARD, 13),
+    "hard-sigmoid-default": ((node("HardSigmoid", "x", "y"),), {}, 13),
+    "hardswish": ((node("HardSwish", "x", "y"),), {}, 14),
+    "hardswish-as-four": (
+        (
+            node("Add", "x three", "a"),
+            node("Clip", "a zero six", "k"),
+            node("Mul", "x k", "m"),
+            node("Div", "m six", "y"),
+        ),
+        HARD,
+        11,
+    ),
+    "no-hardswish": (
+        (
+            node("Add", "x three", "a"),
+            node("Clip", "a zero six", "k"),
+            node("Mul", "a k", "m"),
+            node("Div", "m six", "y"),
+        ),
+        HARD,
+        11,
+    ),
+    "gelu-as-five": (
+        (
+            node("Div", "x root", "d"),
+            node("Erf", "d", "e"),
+            node("Add", "e one", "a"),
+            node("Mul", "x a", "m"),
+            node("Mul", "m half", "y"),
+        ),
+        {"root": np.float32(2**0.5), "one": np.float32(1), "half": np.float32(0.5)},
+        11,
+    ),
+    "layer-norm-as-nine": (
+        NORM,
+        {"two": np.float32(2), "e": np.float32(1e-5), "g": weights(3), "b": weights(3, seed=1)},
+        11,
+    ),
+    "layer-norm": (
+        (conv("a"), node("Transpose", "a", "t", perm=[0, 2, 3, 1]), node("LayerNormalization", "t g b", "y")),
+        {**W, "g": weights(8), "b": weights(8, seed=1)},
+        17,
+    ),
+    "gelu": ((node("Gelu", "x", "y", approximate="tanh"),), {}, 20),
+    "swish": ((node("Sigmoid", "x", "s"), node("Mul", "s x", "y")), {}, 13),
+    "softmax-before-13": ((node("Softmax", "x", "y", axis=3),), {}, 11),
+    "softmax-default": ((node("Softmax", "x", "y"),), {}, 13),
+    "split-by-attribute": ((node("Split", "x", "a b", axis=1, split=[1, 2]), node("Mul", "a b", "y")), {}, 11),
+    "split-by-input": (
+        (node("Split", "x p", "a b", axis=1), node("Mul", "a b", "y")),
+        {"p": numbers(2, 1), "unused": numbers(0)},
+        13,
+    ),
+    "split-by-number": ((node("Split", "x", "a b", axis=2, num_outputs=2), node("Sub", "a b", "y")), {}, 18),
+    "slice-by-attributes": ((node("Slice", "x", "y", axes=[2], starts=[1], ends=[-1]),), {}, 9),
+    "slice-with-steps": (
+        (node("Slice", "x a b c d", "y"),),
+        {"a": numbers(0, 0), "b": numbers(2**62, 3), "c": numbers(-1, 1), "d": numbers(2, 1)},
+        13,
+    ),
+    "gather-one": ((node("Gather", "x i", "y", axis=1),), {"i": np.array(-1, np.int64)}, 13),
+    "gather-several": ((node("Gather", "x i", "y", axis=1),), {"i": numbers(2, 0)}, 13),
+    "mean-by-attribute": ((node("ReduceMean", "x", "y", axes=[-1, 2], keepdims=0),), {}, 13),
+    "mean-by-input": ((node("ReduceMean", "x a", "y"),), {"a": numbers(2, 3)}, 18),
+    "max": ((node("ReduceMax", "x", "y", axes=[1]),), {}, 13),
+    "pad": ((node("Pad", "x p v", "y"),), {"p": numbers(0, 0, 1, 2, 0, 0, 3, 0), "v": np.float32(0.5)}, 13),
+    "constants-first": (
+        (node("Sub", "three x", "a"), node("Div", "six a", "b"), node("Pow", "b three", "y")),
+        HARD,
+        13,
+    ),
+    "learned-scalar": ((node("Mul", "s x", "a"), node("Add", "a s", "y")), {"s": np.array([0.7], np.float32)}, 13),
+    "squeeze-by-attribute": ((node("ReduceMean", "x", "a", axes=[2]), node("Squeeze", "a", "y", axes=[2])), {}, 11),
+    "squeeze-by-input": (
+        (node("ReduceMean", "x", "a", axes=[2]), node("Squeeze", "a two", "b"), node("Unsqueeze", "b one", "y")),
+        PARTS,
+        13,
+    ),
+    "prelu": ((node("PRelu", "x s", "y"),), {"s": weights(3, 1, 1)}, 13),
+    "depth-to-space": (
+        (conv("a", pads=[1] * 4), node("DepthToSpace", "a", "y", blocksize=2, mode="CRD")),
+        W,
+        13,
+    ),
+    "identities": ((node("Identity", "x", "a"), node("Relu", "a", "b"), node("Dropout", "b", "y")), {}, 11),
+    "expand-to-computed": (
+        (node("ReduceMean", "x", "a", axes=[2, 3]), node("Shape", "x", "s"), node("Expand", "a s", "y")),
+        {},
+        13,
+    ),
+    "unused-unknown-operator": ((node("Relu", "x", "y"), node("Hardmax", "x", "z")), {}, 13),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_operators_compute_what_onnx_runtime_does_at_any_size(tmp_path, name):
+    nodes, tensors, opset = CASES[name]
+    file = saved(tmp_path / "m.onnx", onnx_model(*nodes, tensors=tensors, opset=opset))
+    imported = read_onnx_file(file, SHAPE)
+    for place, shape in enumerate((SHAPE, OTHER)):
+        image = photograph(*shape, seed=place)
+        expected = runtime_output(file, image)
+        assert np.abs(output_of(imported, image) - expected).max() <= 1e-4 * np.abs(expected).max()
+        assert expected.std() > 1e-3
+
+
+def test_chains_become_one_operator(tmp_path):
+    def operators(name: str) -> list[str]:
+        nodes, tensors, opset = CASES[name]
+        file = saved(tmp_path / f"{name}.onnx", onnx_model(*nodes, tensors=tensors, opset=opset))
+        return [op.name for op in read_onnx_file(file, SHAPE).program.ops]
+
+    assert operators("hardswish-as-four") == ["hardswish"]
+    assert operators("gelu-as-five") == ["gelu"]
+    assert operators("layer-norm-as-nine") == ["transpose", "layer_norm"]
+    assert "hardswish" not in operators("no-hardswish")
+
+
+def test_a_shape_computed_of_the_image_follows_it_and_its_numbers_stay(tmp_path):
+    nodes = (
+        conv("a", pads=[1] * 4),
+        node("Shape", "a", "s"),
+        node("Slice", "s zero one zero", "n"),
+        node("Cast", "n", "batch", to=TensorProto.INT32),
+        node("Cast", "batch", "again", to=TensorProto.INT64),
+        node("Concat", "again four two rest", "t", axis=0),
+        node("Reshape", "a t", "y"),
+    )
+    tensors = {**W, **PARTS, "rest": numbers(-1)}
+    imported = read_onnx_file(saved(tmp_path / "m.onnx", onnx_model(*nodes, tensors=tensors)), SHAPE)
+    (reshape,) = [op for op in imported.program.ops if op.name == "reshape"]
+    assert reshape.ints("shape") == [0, 4, 2, -1]
+    assert [op.name for op in imported.program.ops] == ["conv2d", "reshape"]
+    assert imported.program.inputs[0].shape == (-1, 3, -1, -1)
+    assert reshape["x"].shape == (-1, 8, -1, -1)
+
+
+def test_sizes_that_the_network_fixes_without_saying_so_are_known(tmp_path):
+    nodes = (conv("a", strides=[32, 1]), node("Squeeze", "a", "y", axes=[2]))
+    model = onnx_model(*nodes, tensors={"w": weights(8, 3, 32, 3)}, opset=11)
+    imported = read_onnx_file(saved(tmp_path / "m.onnx", model), SHAPE)
+    assert imported.program.inputs[0].shape == (-1, 3, 32, -1)
+
+
+def test_a_tensor_that_two_operators_share_is_two_parameters(tmp_path):
+    nodes = (
+        conv("a", pads=[1] * 4),
+        node("Add", "a bias", "b"),
+        conv("c", "b v", pads=[1] * 4),
+        node("Identity", "bias", "same"),
+        node("Add", "c same", "d"),
+        node("BatchNormalization", "d one zero zero one", "y"),
+    )
+    tensors = {**W, "v": weights(8, 8, 3, 3), "bias": weights(8, 1, 1)}
+    tensors.update(one=np.ones(8, np.float32), zero=np.zeros(8, np.float32))
+    imported = read_onnx_file(saved(tmp_path / "m.onnx", onnx_model(*nodes, tensors=tensors)), SHAPE)
+    (norm,) = [op for op in imported.program.ops if op.name == "batch_norm"]
+    named = {argument: norm[argument].parameter for argument in ("scale", "bias", "mean", "variance")}
+    assert named == {"mean": "zero", "variance": "one", "scale": "one@y[1]", "bias": "zero@y[2]"}
+    assert {key for key in imported.arrays if key.startswith("bias")} == {"bias", "bias@d[1]"}
+    np.testing.assert_array_equal(imported.arrays["bias@d[1]"], tensors["bias"])
+
+
+def changed(model: onnx.ModelProto, change) -> onnx.ModelProto:
+    change(model)
+    return model
+
+
+def plain(**settings) -> onnx.ModelProto:
+    return onnx_model(conv(pads=[1] * 4), tensors=dict(W), **settings)
+
+
+def in_other_file(model):
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+
+
+def second_input(model):
+    model.graph.input.append(helper.make_tensor_value_info("valid_ratio", TensorProto.FLOAT, [1]))
+
+
+def half(model):
+    model.graph.initializer[0].data_type = TensorProto.FLOAT16
+    model.graph.initializer[0].raw_data = np.zeros((8, 3, 3, 3), np.float16).tobytes()
+
+
+def own_domain(model):
+    model.graph.node[0].domain = "com.example"
+
+
+def branch(model):
+    inner = helper.make_graph([], "g", [], [])
+    model.graph.node.append(helper.make_node("If", ["c"], ["z"], then_branch=inner, else_branch=inner))
+
+
+def no_image(model):
+    model.graph.input[0].type.tensor_type.shape.dim.pop()
+
+
+def cyclic(model):
+    model.graph.node[0].input[0] = "y"
+
+
+REFUSED = {
+    "external": (in_other_file, "w lies in another file, which is not opened"),
+    "two-inputs": (second_input, "2 inputs \\(x, valid_ratio\\), expected one"),
+    "half": (half, "w is float16, expected float32"),
+    "own-domain": (own_domain, "operators of other makers \\(com.example.Conv x1\\)"),
+    "branch": (branch, "control flow \\(If x1\\)"),
+    "no-image": (no_image, "expected a float32 \\(1\\) image \\[N, C, H, W\\]"),
+    "cyclic": (cyclic, "takes y, which nothing before it makes"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_read_is_refused_in_one_line(tmp_path, name):
+    change, message = REFUSED[name]
+    file = saved(tmp_path / "m.onnx", changed(plain(), change))
+    with pytest.raises(WeightsError, match=message) as refusal:
+        read_onnx_file(file, SHAPE)
+    assert str(refusal.value).startswith(f"{file}: ") and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("opset", [8, 40])
+def test_an_opset_out_of_range_is_refused_with_the_range(tmp_path, opset):
+    with pytest.raises(WeightsError, match=f"opset {opset}, expected 9 to 22"):
+        read_onnx_file(saved(tmp_path / "m.onnx", plain(opset=opset)), SHAPE)
+
+
+def test_unknown_operators_are_all_listed_once(tmp_path):
+    nodes = (
+        node("Hardmax", "x", "a"),
+        node("Hardmax", "a", "b"),
+        node("LpNormalization", "b", "c"),
+        node("Resize", "c - s", "d", mode="linear", coordinate_transformation_mode="tf_crop_and_resize"),
+        node("Relu", "d", "y"),
+    )
+    file = saved(tmp_path / "m.onnx", onnx_model(*nodes, tensors=UP))
+    with pytest.raises(WeightsError, match="Hardmax x2, LpNormalization x1, Resize with mode=linear"):
+        read_onnx_file(file, SHAPE)
+
+
+def test_quantised_networks_are_refused(tmp_path):
+    nodes = (node("QuantizeLinear", "x s", "q"), node("DequantizeLinear", "q s", "y"))
+    file = saved(tmp_path / "m.onnx", onnx_model(*nodes, tensors={"s": np.float32(0.1)}))
+    with pytest.raises(WeightsError, match="quantised \\(DequantizeLinear x1, QuantizeLinear x1\\).*float32"):
+        read_onnx_file(file, SHAPE)
+
+
+def test_a_fixed_input_size_is_named(tmp_path):
+    file = saved(tmp_path / "m.onnx", plain(image=("n", 3, 64, "w")))
+    with pytest.raises(WeightsError, match="fixes the height of its input at 64, asked for was 32"):
+        read_onnx_file(file, SHAPE)
+    assert read_onnx_file(file, (1, 3, 64, 48)).program.inputs[0].shape == (-1, 3, 64, -1)
+
+
+def test_an_image_that_the_network_does_not_take_is_refused_with_the_operator(tmp_path):
+    nodes = (conv("a", strides=[32, 1]), node("Squeeze", "a", "y", axes=[2]))
+    file = saved(tmp_path / "m.onnx", onnx_model(*nodes, tensors={"w": weights(8, 3, 32, 3)}, opset=11))
+    with pytest.raises(WeightsError, match="\\(Squeeze\\) does not fit an input of this size") as refusal:
+        read_onnx_file(file, (1, 3, 96, 48))
+    assert "\n" not in str(refusal.value)
+
+
+def test_damaged_files_are_refused_in_one_line(tmp_path):
+    data = plain().SerializeToString()
+    random = np.random.default_rng(0)
+    for end in (0, 1, 20, len(data) // 2, len(data) - 1):
+        (tmp_path / "m.onnx").write_bytes(data[:end])
+        with pytest.raises(WeightsError):
+            read_onnx_file(tmp_path / "m.onnx", SHAPE)
+    for _ in range(200):
+        broken = bytearray(data)
+        broken[int(random.integers(len(data)))] ^= int(random.integers(1, 256))
+        (tmp_path / "m.onnx").write_bytes(broken)
+        try:
+            read_onnx_file(tmp_path / "m.onnx", SHAPE)
+        except WeightsError as refusal:
+            assert "\n" not in str(refusal)
+
+
+def test_numbers_of_a_hostile_file_are_not_computed_beyond_bounds(tmp_path):
+    nodes = (node("Tile", "one many", "huge"), node("ReduceSum", "huge", "s", keepdims=0), node("Add", "x s", "y"))
+    tensors = {"one": np.ones((1, 1), np.float32), "many": numbers(40_000, 40_000)}
+    file = saved(tmp_path / "m.onnx", onnx_model(*nodes, tensors=tensors))
+    program = read_onnx_file(file, SHAPE).program
+    assert [op.name for op in program.ops] == ["tile", "sum", "add"]
