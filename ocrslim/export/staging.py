@@ -11,10 +11,12 @@ from pathlib import Path
 
 from ocrslim.errors import ArtifactError
 from ocrslim.export.formats.paddle import MODELS
+from ocrslim.formats import ONNX_SUFFIX
 from ocrslim.inference import PARAMS_FILE
 from ocrslim.utils import check_writable, locked_folder, named, remove_leftovers, write_error
 
-FILES = (*MODELS.values(), PARAMS_FILE, f"{PARAMS_FILE}.info", "inference.yml", "export.json")
+PROOF = "export.json"
+FILES = (*MODELS.values(), PARAMS_FILE, f"{PARAMS_FILE}.info", "inference.yml", PROOF)
 _FORMER = ".old"
 _CHOOSE = "choose an empty or a new folder with -o Global.save_inference_dir=PATH"
 
@@ -52,7 +54,7 @@ def check_target(folder: Path) -> None:
             raise ArtifactError(f"{named(folder)}: is not a folder: {_CHOOSE}")
         if folder.is_mount():
             raise ArtifactError(f"{named(folder)}: is a mount point, which cannot be replaced: choose a folder in it")
-        foreign = sorted(p.name for p in folder.iterdir() if p.name not in FILES) if folder.is_dir() else []
+        foreign = sorted(p.name for p in folder.iterdir() if not _is_ours(p)) if folder.is_dir() else []
     except OSError as error:
         raise write_error(folder, error) from error
     if foreign:
@@ -60,6 +62,24 @@ def check_target(folder: Path) -> None:
             f"{named(folder)}: holds other files ({', '.join(map(named, foreign[:5]))}), which an export would mix "
             f"with: {_CHOOSE}"
         )
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell whether a file is one of an export; an ONNX file is where the export's proof lies beside it."""
+    return path.name in FILES or (path.suffix == ONNX_SUFFIX and (path.parent / PROOF).is_file())
+
+
+def onnx_file(folder: Path) -> Path | None:
+    """Return the ONNX file of an export; None where it is Paddle's."""
+    return next(iter(sorted(folder.glob(f"*{ONNX_SUFFIX}"))), None)
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return the files with a model and its weights."""
+    found = onnx_file(folder)
+    return (
+        [found] if found else [folder / name for name in (*MODELS.values(), PARAMS_FILE) if (folder / name).is_file()]
+    )
 
 
 @contextlib.contextmanager

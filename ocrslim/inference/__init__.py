@@ -15,12 +15,14 @@ from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.proof import Proof, proof_of
 from ocrslim.inference.incremental.runner import GroupRunner
 from ocrslim.inference.latency import measure_latency
+from ocrslim.inference.onnx_engine import ONNX_RUNTIME, OnnxEngine
 from ocrslim.inference.outputs import Output, difference, output_from, parts_of
 from ocrslim.inference.predictor import PARAMS_FILE, PLAIN
 from ocrslim.inference.tracing import arrays_of, traced_for_task
 
 __all__ = [
     "LEGACY_MODEL",
+    "ONNX_RUNTIME",
     "PARAMS_FILE",
     "PIR_MODEL",
     "PLAIN",
@@ -30,6 +32,7 @@ __all__ = [
     "Engine",
     "GroupRunner",
     "InferenceEngine",
+    "OnnxEngine",
     "Output",
     "Proof",
     "RuntimeNetwork",

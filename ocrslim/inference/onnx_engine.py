@@ -1,0 +1,58 @@
+"""An ONNX file through ONNX Runtime, the judge of what an ONNX file computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ocrslim.errors import WeightsError
+from ocrslim.inference.outputs import Output, output_from
+from ocrslim.utils import last_line
+
+ONNX_RUNTIME = "ONNX Runtime"
+
+
+class OnnxEngine:
+    """An ONNX file on the CPU.
+
+    Attributes:
+        kernels: `ONNX_RUNTIME`.
+    """
+
+    kernels = ONNX_RUNTIME
+
+    def __init__(self, path: Path | str, threads: int = 1):
+        """
+        Raises:
+            WeightsError: ONNX Runtime is not installed, or does not load the file.
+        """
+        try:
+            import onnxruntime
+        except ImportError:
+            raise WeightsError(
+                f"{path}: ONNX Runtime is not installed, and runs ONNX files: pip install onnxruntime"
+            ) from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        self._path = path
+        try:
+            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # it raises types of its own
+            raise WeightsError(f"{path}: ONNX Runtime cannot load it: {last_line(error)}") from None
+        self._input = self._session.get_inputs()[0].name
+
+    def __call__(self, image: np.ndarray) -> Output:
+        """Run the model.
+
+        Raises:
+            WeightsError: it does not take such an image.
+        """
+        try:
+            return output_from(self._session.run(None, {self._input: image}))
+        except Exception as error:  # as above
+            raise WeightsError(
+                f"{self._path}: ONNX Runtime cannot run it on an image of shape {list(image.shape)}: {last_line(error)}"
+            ) from None
