@@ -87,8 +87,8 @@ def prune_and_train(
         TrainingError: the folder holds another run, or training diverged.
     """
     wants_event_log(config)
-    trains = ("Loss", "Optimizer") if epochs_of(config) else ()
-    config.require("Architecture", "Train", "Eval", "PostProcess", *trains)
+    training = ("Train", "Loss", "Optimizer") if epochs_of(config) else ("Train.dataset",)
+    config.require("Architecture", "Eval", "PostProcess", *training)
     require_patterns(config)
     check_source(config)
     with join_launch() as ranks:
@@ -135,7 +135,7 @@ def choose(config: Config) -> Choice:
     data: tuple[LabelledSet, LabelledSet] | None = None
     score = None
     if config.prune.target:
-        config.require("Train", "Eval", "PostProcess")
+        config.require("Train" if epochs_of(config) else "Train.dataset", "Eval", "PostProcess")
         config = with_predicted_labels(config, "Train", "Eval")
         data = scan_both(config)
         score = partial(CandidateScores(config, load_base_network(config), data, keep=False).score, config)
