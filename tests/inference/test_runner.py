@@ -28,7 +28,7 @@ from ocrslim.inference.incremental.runner import GroupRunner
 from ocrslim.models.weights import state_arrays
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.surgery import pruned
+from ocrslim.pruning.surgery.cutting import pruned
 from ocrslim.sensitivity.workers.variants import RuntimeVariants
 from ocrslim.utils.timing import Clock
 

@@ -16,7 +16,7 @@ from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.loading import load_network
 from ocrslim.pruning.plan import SUFFIX, Plan
-from ocrslim.pruning.surgery import apply_plan
+from ocrslim.pruning.surgery.cutting import apply_plan
 
 CONFIGS = [
     "configs/det/det_mv3_db.yml",

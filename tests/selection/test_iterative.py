@@ -16,7 +16,7 @@ from ocrslim.models.weights import save_checkpoint, state_arrays
 from ocrslim.pruning.loading import load_base_network, load_network
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.prunable import load_prunable_network
-from ocrslim.pruning.surgery import apply_plan
+from ocrslim.pruning.surgery.cutting import apply_plan
 from ocrslim.selection import iterative as rounds
 from ocrslim.selection import stage
 from ocrslim.selection.candidates import CandidateScores

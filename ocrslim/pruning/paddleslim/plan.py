@@ -11,9 +11,9 @@ import numpy as np
 from paddle import Tensor, nn
 from paddle.optimizer import Optimizer
 
-from ocrslim.pruning.optimizer_state import assign
 from ocrslim.pruning.plan import Cut
-from ocrslim.pruning.surgery import Backup, cut, named_tensors
+from ocrslim.pruning.surgery.cutting import Backup, cut, named_tensors
+from ocrslim.pruning.surgery.optimizer_state import assign
 
 _PLAIN_OP = SimpleNamespace(attr=lambda name: None)  # PaddleSlim's masks name an operator for its `groups`
 
