@@ -14,8 +14,8 @@ from paddle import nn
 
 from ocrslim.errors import LoweringError
 from ocrslim.graph.frontends.dygraph import traced
+from ocrslim.inference.compiler.conversion.from_program import to_steps
 from ocrslim.inference.compiler.executable import Executable
-from ocrslim.inference.compiler.from_program import to_steps
 from ocrslim.inference.compiler.lowering import lower
 from ocrslim.models.weights import state_arrays
 

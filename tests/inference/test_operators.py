@@ -15,7 +15,7 @@ from paddle.vision.ops import DeformConv2D
 
 from ocrslim.errors import LoweringError
 from ocrslim.graph.frontends.dygraph import trace
-from ocrslim.inference.compiler.from_program import to_steps
+from ocrslim.inference.compiler.conversion.from_program import to_steps
 from ocrslim.inference.incremental.activation_cache import ActivationCache
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.runner import GroupRunner

@@ -11,9 +11,9 @@ import yaml
 
 from ocrslim.graph.frontends.dygraph import traced
 from ocrslim.inference.compiler import rewrite as algebra
+from ocrslim.inference.compiler.conversion.from_program import to_steps
 from ocrslim.inference.compiler.executable import Executable
 from ocrslim.inference.compiler.folding import fold
-from ocrslim.inference.compiler.from_program import to_steps
 from ocrslim.inference.compiler.ir import ADD, CONCAT, CONV, DECONV, MULTIPLY, Activation, Step
 from ocrslim.inference.compiler.linear_maps import NEAREST
 from ocrslim.inference.compiler.lowering import lower
