@@ -102,7 +102,7 @@ def slim(config: Any) -> Answer:
 
 def score(config: Any, options: argparse.Namespace) -> Answer:
     """A network on the validation and the test images, receipt by receipt; the ledger knows before test is read."""
-    from ocrslim.models.weights import state_arrays
+    from ocrslim.models import state_arrays
     from ocrslim.pruning.loading import load_network
     from ocrslim.utils.hashing import hash_arrays
 

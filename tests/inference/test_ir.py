@@ -28,7 +28,7 @@ from ocrslim.inference.compiler.ir import (
     Step,
     out_channels,
 )
-from ocrslim.models.weights import state_arrays
+from ocrslim.models import state_arrays
 
 PLAIN = {"strides": [1, 1], "paddings": [1, 1], "dilations": [1, 1], "groups": 1}
 

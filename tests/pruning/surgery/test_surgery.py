@@ -9,8 +9,8 @@ from oracle import silenced
 from slow import quick
 
 from ocrslim.errors import PlanError
+from ocrslim.models import state_arrays
 from ocrslim.models.factory import build_model
-from ocrslim.models.weights import state_arrays
 from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.cost import measure_cost
