@@ -2,6 +2,7 @@
 
 from ocrslim.tasks.base import Task
 from ocrslim.tasks.classification import Classification
+from ocrslim.tasks.data_task import DataTask
 from ocrslim.tasks.detection import NECK_STEP, SCALES, Detection
 from ocrslim.tasks.recognition import Recognition
 from ocrslim.tasks.registry import DEFAULT, register, task_of, task_types
@@ -28,6 +29,7 @@ __all__ = [
     "NECK_STEP",
     "SCALES",
     "Counts",
+    "DataTask",
     "Distilled",
     "Label",
     "Losses",
