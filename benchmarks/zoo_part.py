@@ -35,7 +35,7 @@ from ocrslim.pruning import measure_cost
 from ocrslim.pruning.proof.random_weights import random_weights
 from ocrslim.pruning.proof.runs import Run
 from ocrslim.pruning.prunable import model_graph
-from ocrslim.utils import last_line, write_json
+from ocrslim.utils import cause_of, write_json
 
 _ACTIVATIONS = "products of activations whose channels stay"
 _LEAST_SHARE = 0.0005  # of the MACs, for a reason to be told
@@ -138,7 +138,7 @@ def _lines(error: OcrSlimError, path: str) -> list[str]:
 def _cause(error: Exception) -> str:
     if isinstance(error, OcrSlimError):
         return "; ".join(str(error).splitlines())
-    return f"{type(error).__name__}: {last_line(error)}"
+    return f"{type(error).__name__}: {cause_of(error)}"
 
 
 def _figures(graph: ChannelGraph) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from ocrslim.pruning.proof.proving import prove
 from ocrslim.pruning.proof.runs import Run, deployed_run
 from ocrslim.pruning.proof.trial_cuts import cuts_at_random
 from ocrslim.pruning.surgery.cutting import is_pruned, named_tensors, pruned
-from ocrslim.utils import last_line
+from ocrslim.utils import cause_of
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ def _inference(model: nn.Layer, shapes: Sequence[Shape]) -> Run:
         raise
     except Exception as error:  # whatever the network's own code raises
         raise GraphError(
-            f"{type(model).__name__}: cannot be run with {described(shapes)} ({last_line(error)}): expected shapes "
+            f"{type(model).__name__}: cannot be run with {described(shapes)} ({cause_of(error)}): expected shapes "
             "that the network takes, and a type that this device computes in"
         ) from error
     return run
@@ -129,7 +129,7 @@ def _as_it_trains(model: nn.Layer, graph: ChannelGraph, step: TrainingForward) -
         raise
     except Exception as error:  # whatever the network's own code raises
         fault = (
-            f"{name}: cannot be run as it trains, with {described(step.shapes)}{labels} ({last_line(error)}): expected "
+            f"{name}: cannot be run as it trains, with {described(step.shapes)}{labels} ({cause_of(error)}): expected "
             "the labels that its training step gives it"
         )
         logger.warning("%s; only its inference is analysed, and it must not be trained after a cut", fault)
@@ -154,7 +154,7 @@ def _deployed(model: nn.Layer, inference: Run) -> nn.Layer:
     except MemoryError:
         raise
     except Exception as error:  # whatever the layers' own code raises
-        logger.warning("%s; costs are those of the network as it trains", last_line(error))
+        logger.warning("%s; costs are those of the network as it trains", cause_of(error))
         return model
     return made
 

@@ -19,7 +19,7 @@ from ocrslim.graph.builder import build_graph
 from ocrslim.graph.frontends.dygraph import layer_weights, traced, trainable_shapes
 from ocrslim.graph.frontends.training import Shape
 from ocrslim.graph.groups import ChannelGraph, Layer
-from ocrslim.utils import last_line
+from ocrslim.utils import cause_of
 
 _DONE = "is_repped"
 
@@ -53,7 +53,7 @@ def _copied(model: nn.Layer) -> nn.Layer:
         raise
     except Exception as error:  # of the network's own attributes
         raise GraphError(
-            f"{type(model).__name__}: cannot be copied to be re-parameterised ({last_line(error)}): expected no layer "
+            f"{type(model).__name__}: cannot be copied to be re-parameterised ({cause_of(error)}): expected no layer "
             "to keep results of a forward pass"
         ) from error
 
@@ -70,7 +70,7 @@ def _re_parameterise(layer: nn.Layer) -> None:
         raise
     except Exception as error:  # whatever the layer's own code raises
         raise GraphError(
-            f"{type(layer).__name__}.rep() fails ({last_line(error)}): expected it to make one convolution of the "
+            f"{type(layer).__name__}.rep() fails ({cause_of(error)}): expected it to make one convolution of the "
             "layer's branches, as PaddleOCR's export does"
         ) from error
 

@@ -21,7 +21,7 @@ from ocrslim.graph.builder import build_graph
 from ocrslim.graph.frontends.training import AsTrained, Shape, TrainingForward
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.graph.program import Op, Program, Value
-from ocrslim.utils import last_line, postponed
+from ocrslim.utils import cause_of, postponed
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ def traced(
 
 def _refusal(model: nn.Layer, shapes: Sequence[Shape], forward: TrainingForward | None, error: Exception) -> str:
     """Explain that a network cannot be traced, and what it takes."""
-    name, cause = type(model).__name__, last_line(error)
+    name, cause = type(model).__name__, cause_of(error)
     if forward is not None:
         return (
             f"{name}: cannot be traced as it trains, with {described(shapes)} and {len(forward.labels)} labels "

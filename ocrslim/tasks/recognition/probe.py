@@ -10,7 +10,7 @@ import numpy as np
 
 from ocrslim.errors import ConfigError
 from ocrslim.tasks.values import Operator
-from ocrslim.utils import last_line
+from ocrslim.utils import cause_of
 
 _LETTERS = 4
 _KEY = "Train.dataset.transforms"
@@ -73,4 +73,4 @@ def _drawn(text: str) -> bytes:
 
 def _cause(error: Exception) -> str:
     missing = "no step makes " if isinstance(error, KeyError) else f"{type(error).__name__}: "
-    return missing + last_line(error)
+    return missing + cause_of(error)
