@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ocrslim.errors import ConfigError
+from ocrslim.tasks.line_task import augments
 from ocrslim.tasks.values import Operator
 from ocrslim.utils import cause_of
 
@@ -55,11 +56,6 @@ def labels_of(
         if data is None:
             raise ConfigError(f"{_KEY}: {name} takes no text such as {text!r}: {_REMEDY}")
     return [np.stack([np.asarray(value)]) for value in data[1:]]
-
-
-def augments(name: str) -> bool:
-    """Tell whether a transform of PaddleOCR changes images by chance."""
-    return name.endswith(("Aug", "Augment", "DataAugmentation"))
 
 
 def _drawn(text: str) -> bytes:

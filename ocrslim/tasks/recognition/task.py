@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -10,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from ocrslim.errors import ConfigError, WeightsError
-from ocrslim.tasks.base import Task
 from ocrslim.tasks.drawing import with_caption
-from ocrslim.tasks.input_shape import InputShape, input_shape
+from ocrslim.tasks.input_shape import InputShape
+from ocrslim.tasks.line_task import LineTask, other_classes
 from ocrslim.tasks.recognition import classes, label_faults, labels
 from ocrslim.tasks.recognition.dictionary import characters_of, class_count, resolved
 from ocrslim.tasks.recognition.metric import TextCounts, TextMetric
-from ocrslim.tasks.recognition.pixels import calibrated, input_size
-from ocrslim.tasks.recognition.probe import augments, labels_of, probe_text
+from ocrslim.tasks.recognition.pixels import calibrated
+from ocrslim.tasks.recognition.probe import labels_of, probe_text
 from ocrslim.tasks.recognition.schema import RECOGNITION
 from ocrslim.tasks.recognition.setting import Setting, setting_of
 from ocrslim.tasks.recognition.text_code import TextDecoder
@@ -38,7 +37,6 @@ from ocrslim.tasks.values import (
 if TYPE_CHECKING:
     from paddle import Tensor
 
-_USUAL = InputShape(3, 48, 320, free=True)
 _PART = 160  # pixels of width
 _FEATURES = "ctc_neck"  # what the CTC head of a MultiHead reads, which returns it for PaddleOCR's distillations
 # Algorithms whose networks take the labels in training: PaddleOCR's tools/program.py has this list.
@@ -58,15 +56,13 @@ class Reading(NamedTuple):
     score: float
 
 
-class Recognition(Task):
+class Recognition(LineTask):
     """Recognisers of all kinds that give one text for an image."""
 
     model_type = "rec"
     title = "text recognition"
     schema = RECOGNITION
-    nominal_shape = _USUAL.nominal
-    probe_shape = _USUAL.probe
-    free_shape = _USUAL.variable
+    usual = InputShape(3, 48, 320, free=True)
     training_only = ("head.sar_head.", "head.gtc_head.", "head.before_gtc.")  # of MultiHead
     export_name = "PP-OCRv4_mobile_rec"
     metrics: ClassVar[Mapping[str, Ratio]] = {"acc": Ratio(1, 0, 1, 2), "norm_edit_dis": Ratio(1, 0, 1, 3)}
@@ -81,7 +77,8 @@ class Recognition(Task):
     predictions_file = "texts.json"
 
     def __init__(self) -> None:
-        self._shape, self._metric, self._setting = _USUAL, TextMetric(), Setting()
+        super().__init__()
+        self._metric, self._setting = TextMetric(), Setting()
         self._takes_labels = False
 
     # configuration
@@ -101,10 +98,7 @@ class Recognition(Task):
         return problems
 
     def configured(self, tree: Mapping[str, Any]) -> Recognition:
-        task = copy.copy(self)
-        task._shape = input_shape(tree, _USUAL)
-        task.nominal_shape, task.probe_shape = task._shape.nominal, task._shape.probe
-        task.free_shape = task._shape.variable
+        task = self.shaped(tree)
         metric = tree.get("Metric") or {}
         task._metric = TextMetric(metric.get("ignore_space", True), metric.get("is_filter", False))
         task._takes_labels = (tree.get("Architecture") or {}).get("algorithm") in _TAKES_LABELS
@@ -153,31 +147,22 @@ class Recognition(Task):
     def build_operator(self, name: str, arguments: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Operator:
         return super().build_operator(name, arguments, resolved(settings))
 
-    def resized(self, operator: Operator, size: Size) -> Size | None:
-        return input_size(operator, size)
-
     def evaluation_operators(self, named: Sequence[tuple[str, Operator]]) -> list[Operator]:
         """Return the operators without the encoder, which gives up long texts; `target` encodes them."""
         return [one for name, one in named if name != "KeepKeys" and not name.endswith("LabelEncode")]
-
-    def shape_of(self, data: Mapping[str, Any]) -> Any:
-        return np.array(data["decoded"].shape[:2])
 
     def resize_to(self, size: Size) -> Operator:
         from ocrslim.ppocr import imaug
 
         return imaug.RecResizeImg(image_shape=[3, *size])
 
-    def without_chance(self, operators: Sequence[Operator]) -> list[Operator]:
-        return [operator for operator in operators if not augments(type(operator).__name__)]
-
     def calibration_input(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the line at the usual width: padded on the right, or cut between two characters."""
-        return calibrated(image, self._shape.width)
+        return calibrated(image, self.shape.width)
 
     def part(self, image: np.ndarray, item: Any) -> np.ndarray:
         """Return the beginning of a line; the whole of it where the network takes one size only."""
-        return np.ascontiguousarray(image[..., :_PART]) if self._shape.free else image
+        return np.ascontiguousarray(image[..., :_PART]) if self.shape.free else image
 
     # network
 
@@ -188,7 +173,7 @@ class Recognition(Task):
         return result[-1] if isinstance(result, (list, tuple)) else result
 
     def weights_fault(self, found: Shapes, expected: Shapes) -> str | None:
-        numbers = classes.other_classes(found, expected)
+        numbers = other_classes(found, expected)
         if numbers is None:
             return None
         return (
@@ -207,7 +192,7 @@ class Recognition(Task):
             return ()
         settings = tree.get("Global") or {}
         text = probe_text(characters_of(settings, self._setting.decoder))
-        size = self.resize_to(self._shape.probe[2:]) if dataset.get("name") == "MultiScaleDataSet" else None
+        size = self.resize_to(self.shape.probe[2:]) if dataset.get("name") == "MultiScaleDataSet" else None
         build = functools.partial(self.build_operator, settings=settings)
         return labels_of(text, dataset["transforms"], build, size)
 
