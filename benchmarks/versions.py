@@ -128,7 +128,7 @@ def measure(version: str, environment: Path, again: bool) -> dict[str, Any]:
             run.step("mypy", lambda: check_types(run))
             run.step("tests", lambda: all_tests(run))
         else:
-            run.step("graph tests", lambda: tests(run, "graph_tests", *GRAPH_TESTS))
+            run.step("graph tests", lambda: run_tests(run, "graph_tests", *GRAPH_TESTS))
             run.step("workflow", lambda: workflow(run))
     return result
 
@@ -254,7 +254,7 @@ def all_tests(run: Run) -> dict[str, Any]:
             continue
         start = time.monotonic()
         try:
-            counts = tests(run, Path(folder).stem, folder)
+            counts = run_tests(run, Path(folder).stem, folder)
             finished[folder] = {**counts, "seconds": round(time.monotonic() - start), "commit": commit()}
             print(f"{run.version}: {folder}: {finished[folder]}", flush=True)
             write_json(path, finished)
@@ -267,7 +267,7 @@ def all_tests(run: Run) -> dict[str, Any]:
     return {**counts, "commits": sorted({part["commit"] for part in finished.values()})}
 
 
-def tests(run: Run, log: str, *paths: str) -> dict[str, int]:
+def run_tests(run: Run, log: str, *paths: str) -> dict[str, int]:
     """How many tests passed and were skipped.
 
     Raises:
