@@ -17,9 +17,10 @@ from typing import Any
 import yaml
 
 from ocrslim.config.checker import MODEL_TYPE, MOST_PROBLEMS, Checker
+from ocrslim.config.data_schema import READ_DATA_SETS
 from ocrslim.config.origins import Origins, leaves
 from ocrslim.config.overrides import Override, apply_override, lookup, parse_overrides
-from ocrslim.config.schema import READ_DATA_SETS, PruneOptions
+from ocrslim.config.schema import PruneOptions
 from ocrslim.config.translation import other_purpose, translate
 from ocrslim.config.yaml_reader import read_yaml
 from ocrslim.errors import ConfigError
