@@ -4,6 +4,7 @@ from ocrslim.graph.depth import DEPTHWISE, TRANSPOSED
 from ocrslim.graph.frontends.deployed import deployed, deployed_costs
 from ocrslim.graph.frontends.dygraph import as_it_was, described, floating_type, graph_of_program, trace, traced
 from ocrslim.graph.frontends.files import read_network
+from ocrslim.graph.frontends.foreign import foreign_code
 from ocrslim.graph.frontends.imported import Imported
 from ocrslim.graph.frontends.inference_folder import read_inference_folder
 from ocrslim.graph.frontends.onnx_file import read_onnx_file
@@ -31,6 +32,7 @@ __all__ = [
     "deployed_costs",
     "described",
     "floating_type",
+    "foreign_code",
     "graph_of_program",
     "read_inference_folder",
     "read_network",

@@ -9,7 +9,7 @@ import numpy as np
 
 from ocrslim.errors import WeightsError
 from ocrslim.inference.outputs import Output, output_from
-from ocrslim.utils import last_line
+from ocrslim.utils import cause_of
 
 ONNX_RUNTIME = "ONNX Runtime"
 
@@ -41,7 +41,7 @@ class OnnxEngine:
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # it raises types of its own
-            raise WeightsError(f"{path}: ONNX Runtime cannot load it: {last_line(error)}") from None
+            raise WeightsError(f"{path}: ONNX Runtime cannot load it: {cause_of(error)}") from None
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, image: np.ndarray) -> Output:
@@ -54,5 +54,5 @@ class OnnxEngine:
             return output_from(self._session.run(None, {self._input: image}))
         except Exception as error:  # as above
             raise WeightsError(
-                f"{self._path}: ONNX Runtime cannot run it on an image of shape {list(image.shape)}: {last_line(error)}"
+                f"{self._path}: ONNX Runtime cannot run it on an image of shape {list(image.shape)}: {cause_of(error)}"
             ) from None

@@ -17,7 +17,7 @@ import numpy as np
 from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.onnx.model import OnnxModel
 from ocrslim.formats.programs.tensor_shapes import Shape, known_shape
-from ocrslim.utils import last_line, printable
+from ocrslim.utils import cause_of, printable
 
 MOST_NUMBERS = 1 << 16  # of a value that is computed here
 _FIRST_CODE, _CODES_EACH = 1 << 20, 16  # exact also in float32
@@ -157,7 +157,7 @@ class SizeWalk:
         try:
             types = self._infer(node)
         except Exception as error:  # of ONNX's own inference
-            raise FormatFault(f"{place} does not fit an input of this size: {last_line(error)}") from None
+            raise FormatFault(f"{place} does not fit an input of this size: {cause_of(error)}") from None
         for name in filter(None, node.output):
             tensor = types[name].tensor_type if name in types else None
             dims = (

@@ -12,7 +12,7 @@ from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.programs.free_shapes import free_channels
 from ocrslim.formats.programs.legacy_program import LegacyProgram
 from ocrslim.formats.programs.tensor_shapes import Shape
-from ocrslim.utils import last_line
+from ocrslim.utils import cause_of
 
 _RESHAPES = ("reshape", "reshape2")
 
@@ -133,7 +133,7 @@ def _infer_shapes(program: Any, behind: set[str]) -> None:
         except MemoryError:
             raise
         except Exception as error:  # Paddle raises many types
-            raise FormatFault(f"{operation.type()} does not take the new shapes ({last_line(error)})") from None
+            raise FormatFault(f"{operation.type()} does not take the new shapes ({cause_of(error)})") from None
     for variable in program.blocks[0].vars:
         if variable.name in behind and not variable.persistable:
             _set_dims(variable, block.find_var(variable.name.encode()).shape())

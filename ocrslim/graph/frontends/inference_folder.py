@@ -19,7 +19,7 @@ from ocrslim.formats import check_program, find_program, read_weight_file, requi
 from ocrslim.graph.frontends.imported import Imported
 from ocrslim.graph.frontends.pir_reader import PirReader
 from ocrslim.graph.program import Op, Program
-from ocrslim.utils import last_line, postponed
+from ocrslim.utils import cause_of, postponed
 
 _INPUTS, _OUTPUTS = ("feed", "data"), "fetch"
 
@@ -60,7 +60,7 @@ def _pir_program(path: Path) -> Any:
             raise
         except Exception as error:  # Paddle raises many types for what its operators do not take
             raise WeightsError(
-                f"{path}: Paddle cannot translate it ({last_line(error)}): export it again; what a newer paddlepaddle "
+                f"{path}: Paddle cannot translate it ({cause_of(error)}): export it again; what a newer paddlepaddle "
                 f"wrote may need that version (this is {paddle.__version__})"
             ) from None
 

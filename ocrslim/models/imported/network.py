@@ -18,7 +18,7 @@ from ocrslim.models.imported.layers import LayerOp, attribute_name, build_layer,
 from ocrslim.models.imported.operators import FUNCTIONS
 from ocrslim.models.imported.shapes import with_free_shapes
 from ocrslim.tasks import Task
-from ocrslim.utils import last_line, postponed
+from ocrslim.utils import cause_of, postponed
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class ImportedNetwork(nn.Layer):
                 raise
             except Exception as error:  # whatever Paddle raises for shapes that do not go together
                 raise GraphError(
-                    f"the network cannot be run on an image of shape {list(shape)} ({last_line(error)}): name a size "
+                    f"the network cannot be run on an image of shape {list(shape)} ({cause_of(error)}): name a size "
                     "that it takes, such as a multiple of 32"
                 ) from error
         return _with_shapes(self.program, shapes)

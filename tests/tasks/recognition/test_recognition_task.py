@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from lines import HEIGHT, LineHead, LineNeck, LineNet, numbers, own_names, recogniser, write_lines, write_tree
+from lines import HEIGHT, LineHead, LineNeck, LineNet, numbers, own_networks, recogniser, write_lines, write_tree
 
 from ocrslim.config import load_config
 from ocrslim.errors import ConfigError, WeightsError
@@ -20,7 +20,7 @@ from ocrslim.tasks.recognition.loss import CTCLoss
 from ocrslim.tasks.recognition.pixels import calibrated
 from ocrslim.training.distillation import Distillation
 
-__all__ = ["own_names"]
+__all__ = ["own_networks"]
 
 
 @pytest.fixture
