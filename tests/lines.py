@@ -83,7 +83,7 @@ def own_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _allow_names(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("ocrslim.config.config.section_faults", lambda *_: [], raising=False)
+    patch.setattr("ocrslim.config.config.section_faults", lambda *_, **__: [], raising=False)
 
 
 def register_networks(patch: pytest.MonkeyPatch) -> None:
