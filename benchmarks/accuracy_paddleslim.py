@@ -42,7 +42,7 @@ def prune_to(config: Any, network: Any, pruner: Any, ratios_at: Callable[[float]
     """
     from ocrslim.pruning.cost import measure_cost
     from ocrslim.pruning.loading import load_base_network
-    from ocrslim.pruning.surgery import apply_plan
+    from ocrslim.pruning.surgery.cutting import apply_plan
 
     began = time.monotonic()
 
@@ -89,7 +89,7 @@ def own_pruner(model: Any, shape: Sequence[int] = _TRACED, training: bool = True
 
 def own_table(network: Any, pruner: Any) -> dict[str, dict[float, float]]:
     """Losses of PaddleSlim's groups by Paddle's parameter names."""
-    from ocrslim.pruning.surgery import named_tensors
+    from ocrslim.pruning.surgery.cutting import named_tensors
     from ocrslim.selection.chooser import table_of
     from ocrslim.sensitivity.results import table as loss_table
 
@@ -135,7 +135,7 @@ def closest_tolerance(removed: Callable[[float], float], fraction: float) -> flo
 def cuts_of(model: Any, plan: Any) -> tuple[Any, ...]:
     """PaddleSlim's plan as cuts by state-dict keys; its masks of activations are left out."""
     from ocrslim.pruning.plan import Cut, combine
-    from ocrslim.pruning.surgery import named_tensors
+    from ocrslim.pruning.surgery.cutting import named_tensors
 
     keys = {tensor.name: key for key, tensor in named_tensors(model)}
     return combine(
@@ -148,7 +148,7 @@ def cuts_of(model: Any, plan: Any) -> tuple[Any, ...]:
 
 def _plan(config: Any, network: Any, cuts: Any, ratios: Mapping[str, float]) -> Any:
     from ocrslim.pruning.plan import Plan
-    from ocrslim.pruning.surgery import named_tensors
+    from ocrslim.pruning.surgery.cutting import named_tensors
 
     keys = {tensor.name: key for key, tensor in named_tensors(network.model)}
     named = {keys[name]: float(ratio) for name, ratio in ratios.items()}
@@ -161,7 +161,7 @@ def check_same(mine: Any, theirs: Any) -> None:
     Raises:
         SystemExit: it has not.
     """
-    from ocrslim.pruning.surgery import named_tensors
+    from ocrslim.pruning.surgery.cutting import named_tensors
 
     found = {key: tensor.numpy() for key, tensor in named_tensors(theirs)}
     for key, tensor in named_tensors(mine):

@@ -141,7 +141,7 @@ def recover(config: Any) -> Answer:
     from ocrslim.data.eval_set import scan_both
     from ocrslim.pruning.loading import load_base_network
     from ocrslim.pruning.prunable import load_prunable_network
-    from ocrslim.pruning.surgery import apply_plan
+    from ocrslim.pruning.surgery.cutting import apply_plan
     from ocrslim.selection.candidates import CandidateScores
     from ocrslim.selection.chooser import choose_plan
 
@@ -164,7 +164,7 @@ def keep(model: Any, plan: Any, config: Any) -> Answer:
 
 def write(model: Any, plan: Any, folder: Path, name: str = PRUNED) -> None:
     """Write a pruned network to `folder`, as a checkpoint with its plan."""
-    from ocrslim.models.weights import save_checkpoint
+    from ocrslim.models import save_checkpoint
     from ocrslim.pruning.plan import SUFFIX
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -249,7 +249,7 @@ def _compared(full: list[float], part: list[float]) -> Answer:
 
 def score(config: Any, options: argparse.Namespace) -> Answer:
     """A final network on the test images; entered in the ledger before they are read."""
-    from ocrslim.models.weights import state_arrays
+    from ocrslim.models import state_arrays
     from ocrslim.pruning.loading import load_network
     from ocrslim.utils.hashing import hash_arrays
 

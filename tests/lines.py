@@ -16,6 +16,7 @@ from paddle import nn
 from PIL import Image, ImageDraw, ImageFont
 
 from ocrslim.data.synthetic import font_files
+from ocrslim.tasks import REGISTERED_PARTS
 
 DIGITS = "0123456789"
 HEIGHT, WIDTH = 32, 96
@@ -77,24 +78,17 @@ class SideHead(nn.Layer):
 
 
 @pytest.fixture(autouse=True)
-def own_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Load configurations with the names of these networks, also where a copy of PaddleOCR says that it has none."""
-    _allow_names(monkeypatch)
-
-
-def _allow_names(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("ocrslim.config.config.section_faults", lambda *_, **__: [], raising=False)
+def own_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the networks, for one test."""
+    register_networks(monkeypatch)
 
 
 def register_networks(patch: pytest.MonkeyPatch) -> None:
-    """Make the networks known to the factory."""
-    from ocrslim.models import factory
-
-    _allow_names(patch)
-    patch.setitem(factory.BACKBONES, "LineNet", LineNet)
-    patch.setitem(factory.NECKS, "LineNeck", LineNeck)
-    patch.setitem(factory.HEADS, "LineHead", LineHead)
-    patch.setitem(factory.HEADS, "SideHead", SideHead)
+    """Make the networks known to the factory and to configurations."""
+    patch.setitem(REGISTERED_PARTS["Backbone"], "LineNet", LineNet)
+    patch.setitem(REGISTERED_PARTS["Neck"], "LineNeck", LineNeck)
+    patch.setitem(REGISTERED_PARTS["Head"], "LineHead", LineHead)
+    patch.setitem(REGISTERED_PARTS["Head"], "SideHead", SideHead)
 
 
 def draw_line(text: str, rng: np.random.Generator, size: int = 24) -> np.ndarray:

@@ -17,7 +17,7 @@ from paddle.vision.ops import DeformConv2D
 
 from ocrslim.graph.groups import ChannelGraph, Group
 from ocrslim.pruning.plan import Cut, combine
-from ocrslim.pruning.surgery import cut, named_tensors
+from ocrslim.pruning.surgery.cutting import cut, named_tensors
 
 TOLERANCE = 1e-5  # of the largest output
 RATIOS = (0.3, 0.7)  # each group alone

@@ -15,7 +15,7 @@ import yaml
 from paddle import nn
 
 from ocrslim.config.config import Config, load_config
-from ocrslim.models.weights import read_weights
+from ocrslim.models import read_weights
 from ocrslim.pruning.plan import Cut, Plan
 from ocrslim.training import trainer
 from ocrslim.training.callbacks import Callback

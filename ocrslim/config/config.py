@@ -17,14 +17,15 @@ from typing import Any
 import yaml
 
 from ocrslim.config.checker import MODEL_TYPE, MOST_PROBLEMS, Checker
+from ocrslim.config.data_schema import READ_DATA_SETS
 from ocrslim.config.origins import Origins, leaves
 from ocrslim.config.overrides import Override, apply_override, lookup, parse_overrides
-from ocrslim.config.schema import READ_DATA_SETS, PruneOptions
+from ocrslim.config.schema import PruneOptions
 from ocrslim.config.translation import other_purpose, translate
 from ocrslim.config.yaml_reader import read_yaml
 from ocrslim.errors import ConfigError
 from ocrslim.ppocr import KEY, Source, find_source, section_faults, use_source
-from ocrslim.tasks import DEFAULT, Task, TaskSchema, task_of, task_types
+from ocrslim.tasks import DEFAULT, Task, TaskSchema, is_registered, task_of, task_types
 from ocrslim.utils import shortened, write_text
 
 __all__ = ["Config", "PruneOptions", "load_config"]
@@ -177,7 +178,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     if not problems:
         incomplete = task.complete(tree)
         problems += [f"{path}: {fault}" for fault in incomplete]
-        unknown = section_faults(tree, complete=not incomplete) if source else []
+        unknown = section_faults(_from_source(tree, source), complete=not incomplete) if source else []
         problems += [f"{check.origins.place(key)}: {fault}" for key, fault in unknown]
     if problems:
         raise ConfigError(_few(problems))
@@ -209,6 +210,15 @@ def _use_source(tree: Mapping[str, Any], schema: TaskSchema, check: Checker) -> 
         elif schema.needs_source:
             check.problems.append(_not_built_in(tree, schema, check.origins, error))
     return source
+
+
+def _from_source(tree: Mapping[str, Any], source: Source) -> Mapping[str, Any]:
+    """Return the sections that PaddleOCR's code is to build, which are all but those of a registered network."""
+    architecture = tree.get("Architecture") or {}
+    if source.named or not is_registered(architecture):
+        return tree
+    nameless = {key: part for key, part in architecture.items() if not (isinstance(part, Mapping) and "name" in part)}
+    return {**tree, "Architecture": nameless}
 
 
 def _not_built_in(tree: Mapping[str, Any], schema: TaskSchema, origins: Origins, error: ConfigError) -> str:

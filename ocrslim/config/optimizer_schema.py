@@ -167,20 +167,22 @@ class _Optimizer(Section):
 _NO_GROUPS = "false: VisionLAN's rates by group of layers are not supported; take it out to train all at one rate"
 
 
-class Adam(_Optimizer):
-    name: Literal["Adam"]
+class _Moments(_Optimizer):
+    """An optimizer by averages of the gradient and its square."""
+
     beta1: BelowOne = ABSENT
     beta2: BelowOne = ABSENT
     epsilon: Tiny = ABSENT
+
+
+class Adam(_Moments):
+    name: Literal["Adam"]
     group_lr: Annotated[Off, expected(_NO_GROUPS)] = ABSENT
     training_step: Any = ABSENT
 
 
-class AdamW(_Optimizer):
+class AdamW(_Moments):
     name: Literal["AdamW"]
-    beta1: BelowOne = ABSENT
-    beta2: BelowOne = ABSENT
-    epsilon: Tiny = ABSENT
     no_weight_decay_name: Annotated[Text, expected("parts of parameters' names, with blanks between them")] = ABSENT
     one_dim_param_no_weight_decay: Flag = ABSENT
 

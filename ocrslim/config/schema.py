@@ -8,10 +8,11 @@ values stands here or in a task's schema; the code that implements them takes it
 import re
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, Optional, Union
+from typing import Annotated, Any, Literal, Optional
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, create_model, field_validator
 
+from ocrslim.config.data_schema import EvalData, TrainData
 from ocrslim.config.optimizer_schema import MOST_EPOCHS, Optimizer
 from ocrslim.schema import (
     ABSENT,
@@ -19,11 +20,9 @@ from ocrslim.schema import (
     MOST,
     ONE_OR_MORE,
     SOME,
-    Characters,
     Flag,
     Fraction,
     Number,
-    OpenSection,
     PathText,
     ReadAs,
     Section,
@@ -37,16 +36,14 @@ from ocrslim.schema import (
     whole,
 )
 from ocrslim.tasks import TaskSchema
-from ocrslim.utils import shortened
 
 Criterion = Literal["fpgm", "l1", "l2", "bn_scale", "taylor", "reconstruction", "random"]
 GroupScore = Literal["master", "mean", "max"]
 Mode = Literal["exact", "adaptive"]
 Engine = Literal["auto", "dygraph"]
-READ_DATA_SETS = ("SimpleDataSet", "MultiScaleDataSet", "TextDetDataset")
 TARGETS = ("macs", "params", "latency")
 MIN_RECOVER_IMAGES = 4
-_MOST_TRANSFORMS = 100
+
 
 # Two names of one thing: the documented commands use the left one, the resolved configuration the right one.
 ALIASES = {
@@ -109,15 +106,6 @@ def _to_shard(value: Any) -> str:
     return f"{int(found[1])}/{int(found[2])}" if found else ""
 
 
-def _to_transforms(value: Any) -> list[dict[str, Any]]:
-    refuse_unless(isinstance(value, list) and len(value) > 0)
-    refuse_unless(len(value) <= _MOST_TRANSFORMS, f"{len(value)} items, at most {_MOST_TRANSFORMS} make sense")
-    for index, item in enumerate(value):
-        detail = f"item {index}, counted from 0, is {shortened(repr(item))}"
-        refuse_unless(isinstance(item, dict) and len(item) == 1, detail)
-    return [dict(item) for item in value]
-
-
 def _to_target(given: Mapping[str, Any]) -> Optional[dict[str, Any]]:
     """Demand one target where there is any, and call FLOPs by their name here."""
     found = {("macs" if key == "flops" else key): value for key, value in given.items() if value is not None}
@@ -130,14 +118,12 @@ def _to_target(given: Mapping[str, Any]) -> Optional[dict[str, Any]]:
 
 
 _Whole = Annotated[int, whole(1)]
-_Shares = Annotated[Number, real(0, 1, above=True)]
 _Patterns = Annotated[
     tuple[Text, ...],
     ONE_OR_MORE,
     expected("a pattern or a list of patterns over parameter names, such as ['conv1*', 'neck.*']"),
 ]
 _Part = Annotated[Fraction, expected("a number above 0 and below 1: the fraction to remove")]
-_BY_NAME = Field(discriminator="name")
 
 
 class GlobalSection(Section):
@@ -165,89 +151,6 @@ class GlobalSection(Section):
     seed: Annotated[int, whole(0)] = 1024
     overwrite: Flag = False
     paddleocr: Optional[PathText] = ABSENT
-
-
-class SimpleDataSet(Section):
-    """Images named in label files; `MultiScaleDataSet` gives them to a sampler that varies their size."""
-
-    name: Literal["SimpleDataSet", "MultiScaleDataSet", "TextDetDataset"]  # the last is PaddleX's name of the first
-    data_dir: PathText
-    label_file_list: Annotated[list[PathText], ONE_OR_MORE, SOME, expected("a label file or a list of label files")]
-    ratio_list: Annotated[
-        Union[_Shares, Annotated[list[_Shares], SOME]],
-        expected("the fraction of each label file to use, above 0 and at most 1"),
-    ] = ABSENT
-    transforms: Annotated[
-        list[dict[str, Any]],
-        PlainValidator(_to_transforms),
-        expected("a list of transforms, each a mapping with its name as only key"),
-    ]
-    delimiter: Characters = ABSENT
-    ext_op_transform_idx: Annotated[int, whole(0, 100)] = ABSENT
-    ds_width: Flag = ABSENT
-
-    @field_validator("ratio_list")
-    @classmethod
-    def _one_for_each_file(cls, shares: Any, info: ValidationInfo) -> Any:
-        files = info.data.get("label_file_list")
-        if files and isinstance(shares, list) and len(files) != len(shares):
-            ones = str([1.0] * len(files)).replace(" ", "")
-            raise fault(
-                f"found {len(shares)} fractions for {len(files)} label files, expected one for each; set -o KEY={ones}"
-            )
-        return shares
-
-
-class OtherDataSet(OpenSection):
-    """A data set that PaddleOCR has and that is not read here; its configuration serves what needs no data."""
-
-    name: Literal[
-        "LMDBDataSet",
-        "LMDBDataSetSR",
-        "LMDBDataSetTableMaster",
-        "LaTeXOCRDataSet",
-        "PGDataSet",
-        "PubTabDataSet",
-    ]
-
-
-class _Loader(Section):
-    drop_last: Flag = False
-    num_workers: Annotated[int, whole(0, 1024)] = 0
-    use_shared_memory: Flag = ABSENT
-    collate_fn: Any = ABSENT  # these two are PaddleOCR's affair
-    num_sections: Any = ABSENT
-
-
-class TrainLoader(_Loader):
-    shuffle: Flag = True
-    batch_size_per_card: Annotated[int, whole(1, 65536)]
-
-
-class EvalLoader(_Loader):
-    """PaddleOCR's files have all kinds of sizes here; images are evaluated one by one anyway."""
-
-    shuffle: Flag = False
-    batch_size_per_card: Annotated[int, whole(1, 65536)] = 1
-
-
-class _Data(Section):
-    dataset: Optional[Annotated[Union[SimpleDataSet, OtherDataSet], _BY_NAME]] = ABSENT
-
-
-class Sampler(OpenSection):
-    """The sampler of a `MultiScaleDataSet`."""
-
-    name: Text
-
-
-class TrainData(_Data):
-    sampler: Optional[Sampler] = ABSENT
-    loader: Optional[TrainLoader] = ABSENT
-
-
-class EvalData(_Data):
-    loader: Optional[EvalLoader] = ABSENT
 
 
 class Target(Section):

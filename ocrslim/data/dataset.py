@@ -19,7 +19,7 @@ from ocrslim.data.image_files import ImageError, decode_image, read_image
 from ocrslim.data.label_files import read_labels, shares
 from ocrslim.data.samples import ignores_orientation, part_size
 from ocrslim.errors import DataError
-from ocrslim.tasks import Sample, Task
+from ocrslim.tasks import DataTask, Sample, Task
 from ocrslim.utils import hash_bytes, hash_value, listed, progress_bar, shortened
 
 logger = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ def _by_image(samples: Iterable[Sample]) -> list[list[Sample]]:
     return [[sample for _, sample in group] for _, group in groups]
 
 
-def _scan_image(group: Sequence[Sample], task: Task, ignore_orientation: bool) -> list[tuple[Sample, Any]]:
+def _scan_image(group: Sequence[Sample], task: DataTask, ignore_orientation: bool) -> list[tuple[Sample, Any]]:
     """Return the samples of an image with size and digest, or why they have none; and the check of each label."""
     try:
         contents = [read_image(path) for path in (group[0].path, *group[0].others)]

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 
 from ocrslim.errors import DataError
-from ocrslim.tasks import Size, Task
+from ocrslim.tasks import DataTask, Size, Task
 from ocrslim.utils import GIB
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def available_memory() -> int:
     return available
 
 
-def require_memory_to_transform(size: Size, becomes: Size, task: Task) -> None:
+def require_memory_to_transform(size: Size, becomes: Size, task: DataTask) -> None:
     """Refuse an image whose input would not even fit into memory by itself.
 
     Raises:
@@ -107,7 +107,7 @@ def _say_once(text: str) -> None:
     logger.warning(text)
 
 
-def _memory_text(size: Size, becomes: Size, need: int, task: Task, available: int | None = None) -> str:
+def _memory_text(size: Size, becomes: Size, need: int, task: DataTask, available: int | None = None) -> str:
     there = "" if available is None else f", and {available / GIB:.1f} GiB are free"
     return (
         f"{size[1]}x{size[0]} pixels become {becomes[1]}x{becomes[0]} for the network, "

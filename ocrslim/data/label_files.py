@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ocrslim.errors import DataError
-from ocrslim.tasks import Label, Sample, Task
+from ocrslim.tasks import DataTask, Label, Sample
 from ocrslim.utils import GIB, MIB, open_regular, parse_json, shortened
 
 MAX_LINE = 16 * MIB
 MAX_BYTES = 4 * GIB
 
 
-def read_labels(dataset: dict[str, Any], mode: str, seed: int, task: Task) -> list[Sample]:
+def read_labels(dataset: dict[str, Any], mode: str, seed: int, task: DataTask) -> list[Sample]:
     """Parse the label files named in a `dataset` section, images not yet looked at.
 
     For evaluation the lines are thinned by `ratio_list`, always to the same ones; a training draws anew in every
@@ -53,7 +53,7 @@ def shares(dataset: dict[str, Any]) -> list[float]:
     return [float(ratio) for ratio in ratios] if isinstance(ratios, list) else [float(ratios)] * count
 
 
-def _locate(dataset: dict[str, Any], mode: str, task: Task) -> tuple[Path, list[Path]]:
+def _locate(dataset: dict[str, Any], mode: str, task: DataTask) -> tuple[Path, list[Path]]:
     folder, files = dataset["data_dir"], dataset["label_file_list"]
     files = [files] if isinstance(files, str) else files
     if not Path(folder).is_dir():
@@ -74,7 +74,7 @@ def _redirect(mode: str) -> str:
     return f"-o {mode}.dataset.data_dir=FOLDER {mode}.dataset.label_file_list=[FILE]"
 
 
-def _read_lines(file: Path, mode: str, task: Task) -> Iterator[tuple[int, str]]:
+def _read_lines(file: Path, mode: str, task: DataTask) -> Iterator[tuple[int, str]]:
     """Yield (line number, text) of the lines that are not blank."""
     empty = True
     try:
@@ -110,7 +110,7 @@ def _decoded(file: Path, number: int, data: bytes) -> str:
 
 
 def _parse_lines(
-    file: Path, source: int, lines: list[tuple[int, str]], folder: Path, delimiter: str, task: Task
+    file: Path, source: int, lines: list[tuple[int, str]], folder: Path, delimiter: str, task: DataTask
 ) -> list[Sample]:
     samples, faults = [], []
     for number, line in lines:
@@ -130,7 +130,7 @@ def _parse_lines(
     return samples
 
 
-def _parse_line(line: str, delimiter: str, task: Task) -> tuple[list[str], list[Label]]:
+def _parse_line(line: str, delimiter: str, task: DataTask) -> tuple[list[str], list[Label]]:
     """Return the names of the image, and its labels."""
     name, found, rest = line.partition(delimiter)
     if not found:

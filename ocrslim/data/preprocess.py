@@ -16,7 +16,7 @@ from ocrslim.data.samples import Content, SampleImages, ignores_orientation
 from ocrslim.data.stand_in_operators import DecodeImage, Resize
 from ocrslim.data.transforms import TransformError, build_operators, run
 from ocrslim.errors import ConfigError, DataError
-from ocrslim.tasks import Operator, Sample, Size, Task
+from ocrslim.tasks import DataTask, Operator, Sample, Size
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def needs_label(name: str) -> bool:
     return name.endswith("LabelEncode") or name == "KeepKeys"
 
 
-def network_input(data: dict[str, Any], task: Task) -> tuple[np.ndarray, np.ndarray]:
+def network_input(data: dict[str, Any], task: DataTask) -> tuple[np.ndarray, np.ndarray]:
     """Return the image with a batch axis, float32 [1, C, H, W], and what the transforms did to it."""
     image = np.ascontiguousarray(result_of(data, "image"), dtype=np.float32)[None]
     try:

@@ -8,10 +8,10 @@ import numpy as np
 
 from ocrslim.data.image_files import decode_image
 from ocrslim.data.input_memory import require_memory_to_transform
-from ocrslim.tasks import Operator, Size, Task
+from ocrslim.tasks import DataTask, Operator, Size
 
 
-def improved(operator: Operator, task: Task) -> Operator:
+def improved(operator: Operator, task: DataTask) -> Operator:
     """Return the stand-in for an operator, where there is one; else itself."""
     from ocrslim.ppocr import imaug
 
@@ -41,7 +41,7 @@ class DecodeImage:
 class Resize:
     """An operator that changes an image's size, asked first how large the image becomes."""
 
-    def __init__(self, operator: Operator, task: Task):
+    def __init__(self, operator: Operator, task: DataTask):
         self._operator, self._task = operator, task
 
     @property

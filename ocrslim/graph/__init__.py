@@ -3,6 +3,7 @@
 from ocrslim.graph.depth import DEPTHWISE, TRANSPOSED
 from ocrslim.graph.frontends.deployed import deployed, deployed_costs
 from ocrslim.graph.frontends.dygraph import as_it_was, described, floating_type, trace, traced
+from ocrslim.graph.frontends.foreign import foreign_code
 from ocrslim.graph.frontends.training import Shape, TrainingForward
 from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Layer, Member
 from ocrslim.graph.program import Op, Program, Value
@@ -26,6 +27,7 @@ __all__ = [
     "deployed_costs",
     "described",
     "floating_type",
+    "foreign_code",
     "trace",
     "traced",
 ]

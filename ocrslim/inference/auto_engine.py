@@ -25,7 +25,7 @@ from ocrslim.inference.incremental.proof import proof_of
 from ocrslim.inference.outputs import Output, output_from
 from ocrslim.inference.tracing import arrays_of, traced_for_task
 from ocrslim.tasks import Task
-from ocrslim.utils import last_line
+from ocrslim.utils import cause_of
 
 logger = logging.getLogger(__name__)
 
@@ -129,4 +129,4 @@ def _threads() -> int:
 
 def _tell(error: Exception) -> None:
     with tqdm.external_write_mode():
-        logger.warning("scoring without the fast runtime: several times slower, same results: %s", last_line(error))
+        logger.warning("scoring without the fast runtime: several times slower, same results: %s", cause_of(error))

@@ -28,7 +28,7 @@ from ocrslim.inference.predictor import (
 )
 from ocrslim.models import output_of
 from ocrslim.tasks import Task
-from ocrslim.utils import last_line
+from ocrslim.utils import cause_of
 
 __all__ = [
     "LEGACY_MODEL",
@@ -139,12 +139,12 @@ class InferenceEngine:
         self._predictor = self._load()
         _say_once(
             f"paddlepaddle {paddle.__version__} cannot run {self._model.name} with the kernels {failed} "
-            f"({last_line(error)}): {self.kernels} runs instead, slower and as exact"
+            f"({cause_of(error)}): {self.kernels} runs instead, slower and as exact"
         )
 
     def _error(self, what: str, error: Exception) -> WeightsError:
         return WeightsError(
-            f"{self._model}: Paddle Inference {what} ({last_line(error)}): export it again; "
+            f"{self._model}: Paddle Inference {what} ({cause_of(error)}): export it again; "
             f"what a newer paddlepaddle wrote may need that version (this is {paddle.__version__})"
         )
 

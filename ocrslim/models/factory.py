@@ -18,14 +18,11 @@ from ocrslim.models.base import OcrModel
 from ocrslim.models.heads.db_head import DBHead
 from ocrslim.models.necks.db_fpn import DBFPN, RSEFPN
 from ocrslim.ppocr import REMEDY, find_source, is_named, use_source, used_source
-from ocrslim.tasks import DEFAULT, Task, task_of
+from ocrslim.tasks import DEFAULT, REGISTERED_PARTS, Task, is_registered, task_of
 
-BACKBONES: dict[str, type[nn.Layer]] = {"MobileNetV3": MobileNetV3}
-NECKS: dict[str, type[nn.Layer]] = {"DBFPN": DBFPN, "RSEFPN": RSEFPN}
-HEADS: dict[str, type[nn.Layer]] = {"DBHead": DBHead}
-_REGISTRIES = {"Backbone": BACKBONES, "Neck": NECKS, "Head": HEADS}
-
-__all__ = ["BACKBONES", "HEADS", "NECKS", "OcrModel", "build_model"]
+REGISTERED_PARTS["Backbone"].update(MobileNetV3=MobileNetV3)
+REGISTERED_PARTS["Neck"].update(DBFPN=DBFPN, RSEFPN=RSEFPN)
+REGISTERED_PARTS["Head"].update(DBHead=DBHead)
 
 
 def build_model(architecture: Mapping[str, Any]) -> nn.Layer:
@@ -43,22 +40,11 @@ def build_model(architecture: Mapping[str, Any]) -> nn.Layer:
         ConfigError: an unknown name, argument or value; the message has the nearest valid one.
     """
     task = task_of(architecture.get("model_type", DEFAULT)).configured({"Architecture": architecture})
-    if is_named() or (not _is_built_in(architecture) and _has_source()):
+    if is_named() or (not is_registered(architecture) and _has_source()):
         from ocrslim.models.paddle_network import build_paddle_network
 
         return build_paddle_network(architecture, task)
     return _built_in(architecture, task)
-
-
-def _is_built_in(architecture: Mapping[str, Any]) -> bool:
-    """Tell whether all names are known here; what is missing or no name counts as known, and is reported as such."""
-    names = {part: _name_of(architecture.get(part)) for part in ("Transform", *_REGISTRIES)}
-    return not names.pop("Transform") and all(name is None or name in _REGISTRIES[part] for part, name in names.items())
-
-
-def _name_of(section: Any) -> str | None:
-    name = section.get("name") if isinstance(section, Mapping) else None
-    return name if isinstance(name, str) else None
 
 
 def _has_source() -> bool:
@@ -78,7 +64,7 @@ def _built_in(architecture: Mapping[str, Any], task: Task) -> OcrModel:
         )
     channels: tuple[Any, ...] = ()
     parts: dict[str, nn.Layer] = {}
-    for part, registry in _REGISTRIES.items():
+    for part, registry in REGISTERED_PARTS.items():
         if part != "Neck" or architecture.get(part) is not None:
             parts[part.lower()] = layer = _build(architecture, part, registry, *channels)
             channels = (getattr(layer, "out_channels", None),)

@@ -10,7 +10,7 @@ import paddle
 from ocrslim.errors import GraphError, OcrSlimError
 from ocrslim.ppocr import base_model, building, network_arguments
 from ocrslim.tasks import Task
-from ocrslim.utils import last_line
+from ocrslim.utils import cause_of
 
 if TYPE_CHECKING:
     from paddle import Tensor
@@ -46,7 +46,7 @@ class PaddleNetwork(_BaseModel):
                 raise
             raise GraphError(
                 f"Architecture: the network cannot be run on an input of shape {list(x.shape)} "
-                f"({type(error).__name__}: {last_line(error)}): give it the size that it is made for, in the "
+                f"({type(error).__name__}: {cause_of(error)}): give it the size that it is made for, in the "
                 "transforms of the configuration"
             ) from error
 

@@ -15,7 +15,7 @@ from ocrslim.ppocr.faults import section_faults
 from ocrslim.ppocr.lent_names import lend_names
 from ocrslim.ppocr.quiet import quietly
 from ocrslim.ppocr.source import code_folder, find_source, use_source, used_source
-from ocrslim.utils import last_line
+from ocrslim.utils import cause_of
 
 if TYPE_CHECKING:
     from paddle import nn
@@ -145,7 +145,7 @@ def _imported(module: str) -> Any:
             return found
     except ImportError as error:
         missing = f"pip install {error.name}" if error.name and not error.name.startswith("ppocr") else "update it"
-        raise ConfigError(f"PaddleOCR's code in {folder} cannot be imported: {last_line(error)}: {missing}") from error
+        raise ConfigError(f"PaddleOCR's code in {folder} cannot be imported: {cause_of(error)}: {missing}") from error
 
 
 def _folder() -> Path:
@@ -158,7 +158,7 @@ def _folder() -> Path:
 
 
 def _reason(error: BaseException) -> str:
-    reason = f"{type(error).__name__}: {last_line(error)}"
+    reason = f"{type(error).__name__}: {cause_of(error)}"
     if _COMPILING in reason:
         reason += "; it compiles C++ that it looks for in the working directory: run the command inside the checkout"
     return reason

@@ -19,7 +19,7 @@ from ocrslim.pruning.loss_rules import loss_at, loss_of, ratio_by_loss
 from ocrslim.pruning.plan import SUFFIX, Cut, Plan, combine
 from ocrslim.pruning.prunable import PrunableNetwork, load_prunable_network, model_graph
 from ocrslim.pruning.refit.refitting import refit_layers
-from ocrslim.pruning.surgery import apply_plan, cut, cut_arrays, pruned
+from ocrslim.pruning.surgery.cutting import apply_plan, cut, cut_arrays, pruned
 
 __all__ = [
     "MACS",

@@ -14,7 +14,7 @@ from ocrslim.config import MIN_RECOVER_IMAGES, Config
 from ocrslim.data import LabelledSet, Preprocessor, train_loader
 from ocrslim.errors import DataError, TrainingError
 from ocrslim.graph import as_it_was
-from ocrslim.pruning.surgery import named_tensors
+from ocrslim.pruning.surgery.cutting import named_tensors
 from ocrslim.utils import progress_bar
 
 

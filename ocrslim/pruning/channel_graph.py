@@ -26,13 +26,14 @@ from ocrslim.graph import (
     deployed_costs,
     described,
     floating_type,
+    foreign_code,
     trace,
 )
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.proof import cuts_at_random, prove
-from ocrslim.pruning.runs import Run, deployed_run
-from ocrslim.pruning.surgery import is_pruned, named_tensors, pruned
-from ocrslim.utils import last_line
+from ocrslim.pruning.proof.proving import prove
+from ocrslim.pruning.proof.runs import Run, deployed_run
+from ocrslim.pruning.proof.trial_cuts import cuts_at_random
+from ocrslim.pruning.surgery.cutting import is_pruned, named_tensors, pruned
 
 logger = logging.getLogger(__name__)
 
@@ -101,16 +102,10 @@ def require_training(graph: ChannelGraph) -> None:
 def _inference(model: nn.Layer, shapes: Sequence[Shape]) -> Run:
     """The run of inference, tried once."""
     run = Run(lambda model, inputs: model(*inputs), _samples(model, shapes))
-    try:
-        with paddle.no_grad():
-            run.outputs(model)
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever the network's own code raises
-        raise GraphError(
-            f"{type(model).__name__}: cannot be run with {described(shapes)} ({last_line(error)}): expected shapes "
-            "that the network takes, and a type that this device computes in"
-        ) from error
+    what = f"{type(model).__name__}: cannot be run with {described(shapes)}"
+    expected = "expected shapes that the network takes, and a type that this device computes in"
+    with foreign_code(lambda cause: f"{what} ({cause}): {expected}"), paddle.no_grad():
+        run.outputs(model)
     return run
 
 
@@ -119,20 +114,16 @@ def _as_it_trains(model: nn.Layer, graph: ChannelGraph, step: TrainingForward) -
 
     Where it runs but cannot be traced, the proof refuses whatever its training does not bear.
     """
-    name, labels = type(model).__name__, f" and {len(step.labels)} labels" if step.labels else ""
     run = Run(step, _samples(model, step.shapes), training=True, of="as it trains, ")
+    labels = f" and {len(step.labels)} labels" if step.labels else ""
+    what = f"{type(model).__name__}: cannot be run as it trains, with {described(step.shapes)}{labels}"
+    expected = "expected the labels that its training step gives it"
     try:
-        with paddle.no_grad():
+        with foreign_code(lambda cause: f"{what} ({cause}): {expected}"), paddle.no_grad():
             run.outputs(model)
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever the network's own code raises
-        fault = (
-            f"{name}: cannot be run as it trains, with {described(step.shapes)}{labels} ({last_line(error)}): expected "
-            "the labels that its training step gives it"
-        )
+    except GraphError as fault:
         logger.warning("%s; only its inference is analysed, and it must not be trained after a cut", fault)
-        return replace(graph, training_fault=fault), []
+        return replace(graph, training_fault=str(fault)), []
     if graph.training_fault:
         logger.warning(
             "%s; what only training runs is not followed, and the channels it reads stay", graph.training_fault
@@ -148,12 +139,11 @@ def _samples(model: nn.Layer, shapes: Sequence[Shape]) -> list[Tensor]:
 def _deployed(model: nn.Layer, inference: Run) -> nn.Layer:
     """The network as it is deployed; `model` where that is the same one, or cannot be made or run."""
     try:
-        made = deployed(model)
-        inference.outputs(made)
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever the layers' own code raises
-        logger.warning("%s; costs are those of the network as it trains", last_line(error))
+        with foreign_code(str):
+            made = deployed(model)
+            inference.outputs(made)
+    except GraphError as fault:
+        logger.warning("%s; costs are those of the network as it trains", fault)
         return model
     return made
 

@@ -25,7 +25,7 @@ from ocrslim.pruning.criteria import (
     unit_scores,
 )
 from ocrslim.pruning.plan import Cut, combine
-from ocrslim.pruning.surgery import named_tensors
+from ocrslim.pruning.surgery.cutting import named_tensors
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from ocrslim.errors import ConfigError, PlanError
 from ocrslim.formats import EXPORTED, resolve_checkpoint
 from ocrslim.models import build_model, load_weights
 from ocrslim.pruning.plan import SUFFIX, Plan
-from ocrslim.pruning.surgery import apply_plan, forget_pruning
+from ocrslim.pruning.surgery.cutting import apply_plan, forget_pruning
 from ocrslim.utils import hash_value
 
 logger = logging.getLogger(__name__)

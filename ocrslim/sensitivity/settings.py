@@ -15,7 +15,7 @@ from ocrslim.data import LabelledSet
 from ocrslim.graph import ChannelGraph
 from ocrslim.models import to_public
 from ocrslim.pruning import ChannelPruner
-from ocrslim.sensitivity.results.store import Identity
+from ocrslim.sensitivity.results.identity import Identity
 from ocrslim.sensitivity.results.table import EXACT
 from ocrslim.sensitivity.sharding import Share, cores
 from ocrslim.tasks import Task

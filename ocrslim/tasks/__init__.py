@@ -2,7 +2,9 @@
 
 from ocrslim.tasks.base import Task
 from ocrslim.tasks.classification import Classification
+from ocrslim.tasks.data_task import DataTask
 from ocrslim.tasks.detection import NECK_STEP, SCALES, Detection
+from ocrslim.tasks.networks import REGISTERED_PARTS, is_registered
 from ocrslim.tasks.recognition import Recognition
 from ocrslim.tasks.registry import DEFAULT, register, task_of, task_types
 from ocrslim.tasks.schema import TaskSchema
@@ -26,8 +28,10 @@ from ocrslim.tasks.values import (
 __all__ = [
     "DEFAULT",
     "NECK_STEP",
+    "REGISTERED_PARTS",
     "SCALES",
     "Counts",
+    "DataTask",
     "Distilled",
     "Label",
     "Losses",
@@ -42,6 +46,7 @@ __all__ = [
     "Size",
     "Task",
     "TaskSchema",
+    "is_registered",
     "named_outputs",
     "register",
     "task_of",

@@ -2,33 +2,28 @@
 
 A task is one kind of model, such as text detectors. It says what a label file holds and what is learnt from it, which
 output of the network counts and how outputs are compared, how outputs become predictions and predictions a score. The
-rest of the library asks the task of a configuration (`Config.task`) and knows of none by name.
+rest of the library asks the task of a configuration (`Config.task`) and knows of none by name. What is about data alone
+has a class of its own, `DataTask`.
 """
 
 from __future__ import annotations
 
-import copy
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ocrslim.errors import ConfigError
+from ocrslim.tasks.data_task import DataTask
 from ocrslim.tasks.schema import TaskSchema
 from ocrslim.tasks.values import (
     Counts,
     Distilled,
-    Label,
     Losses,
-    Operator,
     PostProcess,
     Ratio,
-    RefusedArguments,
-    Sample,
     Shape,
     Shapes,
-    Size,
     named_outputs,
 )
 
@@ -36,12 +31,11 @@ if TYPE_CHECKING:
     from paddle import Tensor
 
 
-class Task(ABC):
+class Task(DataTask):
     """One kind of model.
 
     Attributes:
         model_type: value of `Architecture.model_type`.
-        title: in messages, such as "text detection".
         schema: sections of the configuration that differ from task to task.
         nominal_shape: [N, C, H, W] at which costs are counted and latency is measured.
         probe_shape: [N, C, H, W] of a small input that the network takes.
@@ -51,16 +45,10 @@ class Task(ABC):
         export_name: `Global.model_name` of an export where none is set; PaddleOCR 3 refuses names it does not know.
         metrics: scores and how they follow from counts; the first one is the default of `Metric.main_indicator`.
         count_names: what is counted of each image: `gt`, things to find; `pred`, things found; then what agrees.
-        label_format: one line of a label file, for messages.
-        nothing_to_learn: what an image without anything to learn lacks, for messages.
-        unlabelled: what is missing where there is nothing to score, for messages.
-        smaller_input: how to make inputs smaller, for messages.
-        scores_empty: whether images without anything that counts take part in an evaluation.
         predictions_file: name of the file that predictions for people are written to.
     """
 
     model_type: ClassVar[str]
-    title: ClassVar[str]
     schema: ClassVar[TaskSchema]
     nominal_shape: Shape
     probe_shape: Shape
@@ -70,11 +58,6 @@ class Task(ABC):
     export_name: ClassVar[str]
     metrics: ClassVar[Mapping[str, Ratio]]
     count_names: ClassVar[tuple[str, ...]] = ("gt", "pred", "matched")
-    label_format: ClassVar[str] = "NAME<TAB>LABEL"
-    nothing_to_learn: ClassVar[str] = "a label"
-    unlabelled: ClassVar[str] = "no label"
-    smaller_input: ClassVar[str] = "use smaller images"
-    scores_empty: ClassVar[bool] = True
     predictions_file: ClassVar[str] = "boxes.json"
 
     @property
@@ -106,131 +89,6 @@ class Task(ABC):
         The result goes to other processes by pickle. By default the task itself.
         """
         return self
-
-    # labels and images
-
-    @abstractmethod
-    def parse_label(self, text: str, delimiter: str) -> Label:
-        """Read what follows the image's name on a line of a label file.
-
-        Raises:
-            ValueError: it is no label; the message says what is wrong.
-        """
-
-    def parse_line(self, text: str, delimiter: str) -> list[Label]:
-        """Read what follows the image's name, where it may hold labels of several parts of the image.
-
-        Raises:
-            ValueError: as `parse_label`.
-        """
-        return [self.parse_label(text, delimiter)]
-
-    def encoded(self, sample: Sample) -> Any:
-        """Return the label of a sample as the data set's first operators take it."""
-        return sample.label
-
-    @abstractmethod
-    def target(self, data: Mapping[str, Any], sample: Sample) -> Any:
-        """Return what predictions for a sample are compared with, from the results of the evaluation's transforms."""
-
-    def check_label(self, sample: Sample, size: Size, turned: bool) -> Any:
-        """Compare the label of one image with the image; what is found goes to `remarks`.
-
-        Args:
-            size: height and width of the image as it is decoded.
-            turned: whether decoding exchanged height and width.
-        """
-        return None
-
-    def learnable(self, sample: Sample) -> bool:
-        """Tell whether a training can learn something from a sample."""
-        return bool(sample.care)
-
-    def remarks(
-        self, mode: str, samples: Sequence[Sample], readable: Sequence[Sample], checks: Iterable[Any]
-    ) -> list[str]:
-        """List probable faults in the labels of a data set, a line each.
-
-        Args:
-            mode: "Train" or "Eval".
-            samples: of all lines.
-            readable: those whose image can be read.
-            checks: results of `check_label` for all of them.
-
-        Raises:
-            DataError: most of the labels cannot be right.
-        """
-        return []
-
-    def describe(self, samples: Sequence[Sample]) -> str:
-        """Return the labels of a data set in a few words."""
-        return f"{sum(sample.care for sample in samples)} labels"
-
-    def describe_tiny(self, count: int) -> str:
-        """Return a clause about `count` items that are too small to count."""
-        return f"{count} too small to count"
-
-    # transforms
-
-    def build_operator(self, name: str, arguments: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Operator:
-        """Build one transform.
-
-        Args:
-            settings: the section `Global`.
-
-        Raises:
-            RefusedArguments: there is none of that name, or an argument means nothing.
-            Exception: of any type, where it refuses its arguments.
-        """
-        from ocrslim.ppocr import create_operators, imaug
-
-        if not isinstance(getattr(imaug, name, None), type):
-            raise RefusedArguments(f"this PaddleOCR has no operator {name!r}")
-        return create_operators([{name: copy.deepcopy(arguments)}], dict(settings))[0]
-
-    def improved(self, operator: Operator) -> Operator:
-        """Return a stand-in for an operator that fails on ordinary data sets; the operator itself where it is fine."""
-        return operator
-
-    def resized(self, operator: Operator, size: Size) -> Size | None:
-        """Height and width that an operator makes of an image, without making it; None where it leaves them alone."""
-        return None
-
-    def training_operators(self, named: Sequence[tuple[str, Operator]]) -> list[Operator]:
-        """Return the operators of a training in the order in which they run."""
-        return [operator for _, operator in named]
-
-    def evaluation_operators(self, named: Sequence[tuple[str, Operator]]) -> list[Operator]:
-        """Return the operators of an evaluation in the order in which they run; they keep all results."""
-        return [operator for name, operator in named if name != "KeepKeys"]
-
-    def shape_of(self, data: Mapping[str, Any]) -> Any:
-        """Return what the transforms did to an image, as the post-processing takes it.
-
-        Raises:
-            KeyError: the transforms do not say.
-        """
-        return data["shape"]
-
-    def resize_to(self, size: Size) -> Operator:
-        """Return the operator that gives images the height and width that a sampler of several sizes asks for.
-
-        Raises:
-            ConfigError: the task's images are not resized like that.
-        """
-        raise ConfigError(f"Train.sampler: {self.title} has none that changes the size of images: leave it out")
-
-    def without_chance(self, operators: Sequence[Operator]) -> list[Operator]:
-        """Return the same operators without augmentation and cropping, for a sample that no crop succeeds on."""
-        return list(operators)
-
-    def calibration_input(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return the input that one image gives for refitting, float32 [1, C, H, W]; the same size for all images."""
-        return image
-
-    def part(self, image: np.ndarray, item: Any) -> np.ndarray:
-        """Return a part of an input, float32 [1, C, H, W], on which two networks are compared: small, and not empty."""
-        return image
 
     # network
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ocrslim.tasks.values import Operator, Size
+
 PROBE_WIDTH = 96  # of a small input, where the width is free; PaddleOCR's recognisers make 12 to 24 steps of it
 # Operators by the order of the sides in their `image_shape`.
 _CHANNELS_FIRST = (
@@ -78,6 +80,19 @@ def sides_of(name: str, options: Mapping[str, Any]) -> tuple[int, int, int] | No
     if name in _WIDTH_FIRST and len(shape) == 2:
         return 1, int(shape[1]), int(shape[0])
     return int(shape[0]), int(shape[1]), int(shape[-1])  # of two widths the last one is what is padded to
+
+
+def resized_to(operator: Operator, size: Size) -> Size | None:
+    """Return the height and width that one of PaddleOCR's resizing operators makes of an image; None for others."""
+    resize: Any = operator
+    name = type(operator).__name__
+    sides = sides_of(name, {"image_shape": getattr(resize, "image_shape", None)})
+    if sides is None or not type(operator).__module__.startswith("ppocr."):
+        return None
+    _, height, width = sides
+    if name == "RecResizeImg" and (resize.eval_mode or (resize.infer_mode and resize.character_dict_path is not None)):
+        width = int(height * max(width / height, size[1] / size[0]))
+    return height, width
 
 
 def _is_bound(tree: Mapping[str, Any]) -> bool:

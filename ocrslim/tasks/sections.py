@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Optional
 from pydantic import Field
 
 from ocrslim.schema import ABSENT, Flag, Number, Off, OpenSection, Section, Text, expected, real, whole
+from ocrslim.tasks.schema import DatasetFaults, TaskSchema
 
 _MOST = 16_384  # pixels
 Side = Annotated[int, whole(1, _MOST)]
@@ -51,3 +52,24 @@ class MultiScaleSampler(Section):
     ratio_wh: Annotated[Number, real(0, 100)] = ABSENT
     max_w: Annotated[Number, real(1, _MOST)] = ABSENT
     seed: Optional[Annotated[int, whole(0)]] = ABSENT
+
+
+def line_schema(
+    architecture: type[Section], metric: type[Section], resize: str, dataset_faults: DatasetFaults
+) -> TaskSchema:
+    """Return the schema of a task on images of lines, whose networks, losses and decoders are PaddleOCR's.
+
+    Args:
+        architecture, metric: types of these sections.
+        resize: name of the transform that gives images their size.
+        dataset_faults: as `TaskSchema` has it.
+    """
+    return TaskSchema(
+        architecture=architecture,
+        loss=Part,
+        post_process=Part,
+        metric=Annotated[metric, Field(discriminator="name")],
+        transforms={"DecodeImage": DecodeImage, resize: ResizeImg, "KeepKeys": KeepKeys},
+        dataset_faults=dataset_faults,
+        open=True,
+    )

@@ -26,7 +26,7 @@ from ocrslim.utils.paddle_setup import import_paddle, use_device
 from ocrslim.utils.progress import LOG_SECONDS, progress_bar
 from ocrslim.utils.text import (
     MAX_TEXT,
-    last_line,
+    cause_of,
     listed,
     name_fault,
     one_line,
@@ -51,6 +51,7 @@ __all__ = [
     "RankLost",
     "Ranks",
     "atomic_file",
+    "cause_of",
     "check_writable",
     "current_interrupts",
     "hash_arrays",
@@ -60,7 +61,6 @@ __all__ = [
     "is_disk_error",
     "is_first_rank",
     "join_launch",
-    "last_line",
     "launched",
     "listed",
     "locked_folder",

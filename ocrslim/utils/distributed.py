@@ -18,7 +18,7 @@ from multiprocessing.connection import Client, Connection, Listener
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ocrslim.errors import TrainingError
-from ocrslim.utils.text import last_line
+from ocrslim.utils.text import cause_of
 
 if TYPE_CHECKING:
     from paddle import Tensor
@@ -147,7 +147,7 @@ class _Launched(Ranks):
             except RuntimeError as error:
                 self.exchange(None)  # a rank that has ended is named here
                 raise TrainingError(
-                    f"averaging over {self.count} processes failed: {last_line(error)}; what is saved is whole: run "
+                    f"averaging over {self.count} processes failed: {cause_of(error)}; what is saved is whole: run "
                     "the same command again to continue"
                 ) from None
             parts = paddle.split(flat / self.count, sizes[0])

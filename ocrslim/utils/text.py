@@ -66,7 +66,7 @@ def one_line(error: BaseException) -> str:
     return shortened(" ".join(str(error).split()), 300) or "no reason given"
 
 
-def last_line(error: BaseException) -> str:
+def cause_of(error: BaseException) -> str:
     """Return the cause that one of Paddle's errors gives, in one line, without the place in Paddle's sources.
 
     That is the last line that names an error (`TypeError: ...`, `(InvalidArgument) ...`), as advice and the condition

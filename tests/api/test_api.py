@@ -10,9 +10,8 @@ from colour import ColourHead, ColourNet, Colours, write_config, write_images
 
 import ocrslim
 from ocrslim.errors import ConfigError, DataError
-from ocrslim.models import factory
 from ocrslim.selection import NothingToPrune
-from ocrslim.tasks import register, registry
+from ocrslim.tasks import REGISTERED_PARTS, register, registry
 
 PNG = b"\x89PNG"
 
@@ -22,8 +21,8 @@ def colours(tmp_path_factory):
     """A folder with images, labels and a configuration of a small task of its own."""
     patch = pytest.MonkeyPatch()
     patch.setattr(registry, "_TASKS", dict(registry._TASKS))
-    patch.setitem(factory.BACKBONES, "ColourNet", ColourNet)
-    patch.setitem(factory.HEADS, "ColourHead", ColourHead)
+    patch.setitem(REGISTERED_PARTS["Backbone"], "ColourNet", ColourNet)
+    patch.setitem(REGISTERED_PARTS["Head"], "ColourHead", ColourHead)
     register(Colours())
     folder = tmp_path_factory.mktemp("api")
     for name, count, seed in (("train", 24, 1), ("eval", 12, 2)):

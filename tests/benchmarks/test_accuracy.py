@@ -15,6 +15,7 @@ from ocrslim.tasks.detection.metric import ImageCounts, scores_of
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import accuracy
+import accuracy_bench
 import accuracy_ledger as ledger
 import accuracy_plan as planning
 import accuracy_tables as tables
@@ -163,14 +164,14 @@ def test_all_trainings_have_one_recipe_and_a_budget_by_their_own_speed():
 
 
 def test_a_part_is_measured_anew_where_what_it_builds_on_has_changed(tmp_path):
-    bench = accuracy.Bench(tmp_path)
+    bench = accuracy_bench.Bench(tmp_path)
     table, pruned = (next(part for part in parts() if part.kind == kind) for kind in ("table", "prune"))
     weights = parts()[0]
     for part in (weights, table, pruned):
         assert not bench.done(part)
         bench._journal.add({"request": part.request(bench.results), "answer": {"of": part.kind}})
         assert bench.done(part)
-    again = accuracy.Bench(tmp_path)
+    again = accuracy_bench.Bench(tmp_path)
     assert again.done(pruned), "from the file"
     again._journal.add({"request": table.request(again.results), "answer": {"of": "another table"}})
     assert again.done(table) and not again.done(pruned)
@@ -179,24 +180,24 @@ def test_a_part_is_measured_anew_where_what_it_builds_on_has_changed(tmp_path):
 def test_what_is_measured_stays_known_where_the_folder_is_moved(tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
-    bench = accuracy.Bench(here)
+    bench = accuracy_bench.Bench(here)
     for part in parts("--out", str(here))[:3]:
         answer = {"checkpoint": f"{here}/{part.kind}.pdparams"}
         bench._journal.add({"request": part.request(bench.results), "answer": answer})
     assert str(tmp_path) not in (here / "parts.jsonl").read_text()
     here.rename(there)
-    moved = accuracy.Bench(there)
+    moved = accuracy_bench.Bench(there)
     assert [moved.done(part) for part in parts("--out", str(there))[:4]] == [True, True, True, False]
     other = parts("--out", str(there), "--table-options", "Prune.ratios=[0.5]")
     assert [moved.done(part) for part in other[:2]] == [True, False], "another command"
 
 
 def test_a_line_that_a_kill_cut_off_is_forgotten(tmp_path):
-    bench = accuracy.Bench(tmp_path)
+    bench = accuracy_bench.Bench(tmp_path)
     bench._journal.add({"request": parts()[0].request({}), "answer": {}})
     with (tmp_path / "parts.jsonl").open("a") as stream:
         stream.write('{"request": {"key": "hal')
-    again = accuracy.Bench(tmp_path)
+    again = accuracy_bench.Bench(tmp_path)
     assert list(again.results) == ["weights"]
     assert (tmp_path / "parts.jsonl").read_text().endswith("}\n")
 
@@ -214,11 +215,11 @@ def test_another_network_of_one_name_is_refused_unless_asked_for(tmp_path):
 
 
 def test_fresh_keeps_the_ledger(tmp_path):
-    ledger.begin(tmp_path / accuracy.LEDGER, "a", "1" * 64)
+    ledger.begin(tmp_path / accuracy_bench.LEDGER, "a", "1" * 64)
     (tmp_path / "parts.jsonl").write_text("")
     (tmp_path / "folder").mkdir()
-    accuracy.forget(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [accuracy.LEDGER]
+    accuracy_bench.forget(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [accuracy_bench.LEDGER]
 
 
 def test_a_try_cannot_be_taken_for_results(capsys):

@@ -36,7 +36,7 @@ def run(tmp_path, monkeypatch):
 )
 def test_how_many_tests_passed(run, out, counts):
     run.said["all"] = out
-    assert versions.tests(run, "all") == counts
+    assert versions.run_tests(run, "all") == counts
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_how_many_tests_passed(run, out, counts):
 def test_failed_tests_are_named(run, out, told):
     run.said["all"] = out
     with pytest.raises(versions.StepError, match=told):
-        versions.tests(run, "all")
+        versions.run_tests(run, "all")
 
 
 def test_a_folder_that_passed_is_not_repeated(run):

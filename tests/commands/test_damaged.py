@@ -22,8 +22,9 @@ from ocrslim.pruning.plan import Plan
 from ocrslim.selection import candidates as trials
 from ocrslim.selection import iterative as rounds
 from ocrslim.selection.latency import model as latency
+from ocrslim.sensitivity.results.identity import Identity
 from ocrslim.sensitivity.results.journal import read_journal
-from ocrslim.sensitivity.results.store import Identity, open_measurements
+from ocrslim.sensitivity.results.store import open_measurements
 from ocrslim.sensitivity.results.table import load_table
 from ocrslim.sensitivity.search.search import AdaptiveSearch
 from ocrslim.tasks.detection.metric import ImageCounts

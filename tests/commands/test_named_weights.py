@@ -12,8 +12,8 @@ import pytest
 from ocrslim.commands.import_weights import run_import
 from ocrslim.config.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError
+from ocrslim.models import read_weights, save_checkpoint, state_arrays
 from ocrslim.models.factory import build_model
-from ocrslim.models.weights import read_weights, save_checkpoint, state_arrays
 from ocrslim.pruning.loading import choose_weights_key, untrained
 from ocrslim.training.stage import _starting_network
 

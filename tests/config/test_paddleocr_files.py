@@ -13,6 +13,7 @@ from checkout import checkout  # noqa: F401
 from ocrslim.config import load_config
 from ocrslim.errors import ConfigError
 from ocrslim.ppocr import is_named, use_source
+from ocrslim.tasks import REGISTERED_PARTS
 
 REPO = Path(__file__).resolve().parents[2]
 MAIN = REPO / "configs/det/det_mv3_db.yml"
@@ -105,6 +106,22 @@ def test_a_built_in_detector_needs_no_checkout_and_stays_strict(checkout, monkey
     monkeypatch.chdir(checkout)
     assert load_config(MAIN).source is None
     assert "nearest valid key: Architecture.Neck.out_channels" in refusal(MAIN, "Architecture.Neck.out_chanels=96")
+
+
+def test_a_registered_network_is_not_looked_for_in_the_checkout(other, checkout, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(checkout)
+    names = {"Backbone": "OwnNet", "Neck": "OwnNeck", "Head": "OwnHead"}
+    own = [f"Architecture.{part}.name={name}" for part, name in names.items()]
+    assert "Neck.name=OwnNeck: found 'OwnNeck', expected a class that" in refusal(other, *own)
+    for part, name in names.items():
+        monkeypatch.setitem(REGISTERED_PARTS[part], name, object)
+    assert load_config(other, own).get("Architecture.Neck.name") == "OwnNeck"
+    assert "found 'BoxLess', expected a class that" in refusal(other, *own, "Loss.name=BoxLess")
+    mixed = refusal(other, *own, "Architecture.Head.name=BoxHead")
+    assert "found 'OwnNeck', expected a class that" in mixed, (
+        "PaddleOCR's code builds the whole of a network or nothing of it"
+    )
+    assert "found 'OwnNeck', expected a class that" in refusal(other, *own, f"Global.paddleocr={checkout}")
 
 
 def test_a_worker_that_gets_the_configuration_uses_the_same_checkout(other, checkout):  # noqa: F811

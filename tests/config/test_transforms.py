@@ -54,12 +54,15 @@ def refusal(folder: Path, mode: str, transforms: list[dict]) -> str:
 
 @pytest.mark.parametrize("mode", ["Train", "Eval"])
 def test_the_usual_lists_are_complete(tmp_path, mode):
-    assert loaded(tmp_path, mode, OF[mode]).get(f"{mode}.dataset.transforms")
+    assert loaded(tmp_path, mode, OF[mode]).get(f"{mode}.dataset.transforms") == OF[mode]
 
 
 @pytest.mark.parametrize("path", shipped())
 def test_every_shipped_list_is_complete(path):
-    load_config(path).require("Train", "Eval")
+    config, written = load_config(path), yaml.safe_load(path.read_text())
+    config.require("Train", "Eval")
+    for mode in OF:
+        assert config.get(f"{mode}.dataset.transforms") == written[mode]["dataset"]["transforms"], "nothing is lost"
 
 
 JITTER = {"ColorJitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.7, "hue": 0.1}}
@@ -88,7 +91,7 @@ EPOCHS = {"shrink_ratio": 0.4, "total_epoch": 500}
     ],
 )
 def test_what_paddleocrs_configurations_have_is_accepted(tmp_path, mode, transforms):
-    assert loaded(tmp_path, mode, transforms).get(f"{mode}.dataset.transforms")
+    assert loaded(tmp_path, mode, transforms).get(f"{mode}.dataset.transforms") == transforms
 
 
 NEEDED = {mode: [name for entry in OF[mode] for name in entry if name != "IaaAugment"] for mode in OF}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -162,6 +163,17 @@ def test_a_configuration_that_is_no_file_is_refused_before_it_is_read(tmp_path, 
 
 def test_reading_takes_no_class_of_pyyaml_for_a_value(tmp_path):
     """Nothing is constructed by PyYAML, so that none of its constructors can raise, or run anything."""
-    code = "import yaml; yaml.SafeLoader.construct_document = None\nfrom ocrslim.config.config import load_config\n"
+    code = """
+import json, sys, yaml
+yaml.SafeLoader.construct_document = None
+from ocrslim.config.config import load_config
+print(json.dumps(load_config(sys.argv[1]).tree))
+try:
+    yaml.safe_load("a: 1")
+except TypeError:
+    print("PyYAML constructs nothing")
+"""
     config = Path(__file__).resolve().parents[2] / "configs/det/det_mv3_db.yml"
-    subprocess.run([sys.executable, "-c", code + f"load_config({str(config)!r})"], check=True)
+    run = subprocess.run([sys.executable, "-c", code, str(config)], check=True, capture_output=True, text=True)
+    tree, control = run.stdout.splitlines()
+    assert json.loads(tree) == load_config(config).tree and control == "PyYAML constructs nothing"

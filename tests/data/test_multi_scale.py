@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from lines import numbers, own_names, recogniser, write_lines, write_tree
+from lines import numbers, own_networks, recogniser, write_lines, write_tree
 from waiting import PATIENCE
 
 from ocrslim.config import load_config
@@ -20,7 +20,7 @@ from ocrslim.data.multi_scale import Scale, multi_scale_batches, scales_of
 from ocrslim.errors import ConfigError
 from ocrslim.ppocr import imaug
 
-__all__ = ["own_names"]
+__all__ = ["own_networks"]
 
 SAMPLER = {
     "name": "MultiScaleSampler",

@@ -7,7 +7,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from lines import DIGITS, draw_line, numbers, own_names, recogniser, write_lines, write_page, write_tree
+from lines import DIGITS, draw_line, numbers, own_networks, recogniser, write_lines, write_page, write_tree
 
 from ocrslim.config import load_config
 from ocrslim.data import EvalSet, Preprocessor, scan, train_loader
@@ -15,7 +15,7 @@ from ocrslim.data import samples as samples_module
 from ocrslim.data.samples import SampleImages, cut_out, part_size
 from ocrslim.errors import DataError
 
-__all__ = ["own_names"]
+__all__ = ["own_networks"]
 
 BOX = ((10.0, 20.0), (110.0, 24.0), (109.0, 52.0), (9.0, 48.0))
 UPRIGHT = ((10.0, 20.0), (40.0, 20.0), (40.0, 95.0), (10.0, 95.0))

@@ -117,8 +117,8 @@ def test_a_real_detector_finds_most_but_not_all(tmp_path, pp_ocrv2, v2_config):
     from ocrslim.data.eval_set import EvalSet, scan
     from ocrslim.evaluation.evaluator import Scorer
     from ocrslim.inference.engines import DygraphEngine
+    from ocrslim.models import load_weights
     from ocrslim.models.factory import build_model
-    from ocrslim.models.weights import load_weights
 
     render_dataset(tmp_path, 24, seed=2)
     config = load_config(

@@ -21,7 +21,7 @@ from ocrslim.formats.programs.program_check import check_program, read_program
 from ocrslim.inference.engines import InferenceEngine, open_exported
 from ocrslim.inference.first_load import check_first_load
 from ocrslim.inference.predictor import ONEDNN, PLAIN
-from ocrslim.models.weights import read_weights
+from ocrslim.models import read_weights
 
 IMAGE = np.full((1, 3, 32, 64), 0.5, "float32")
 needs_legacy = pytest.mark.skipif("legacy" not in FORMATS, reason="this paddlepaddle cannot write the legacy format")

@@ -14,7 +14,7 @@ import pytest
 from ocrslim.errors import WeightsError
 from ocrslim.formats.pickles import safe_pickle
 from ocrslim.formats.pickles.safe_pickle import read_pickle, unpickle_arrays, unpickle_plain
-from ocrslim.models.weights import read_weights
+from ocrslim.models import read_weights
 
 ARRAYS = {
     "in C order": np.arange(6, dtype="f4").reshape(2, 3),

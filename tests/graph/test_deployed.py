@@ -17,7 +17,7 @@ from ocrslim.graph.frontends.deployed import counterparts
 from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.cost import MACS, PARAMS, Cost, measure_cost, product_cost
 from ocrslim.pruning.plan import Cut, Plan, combine
-from ocrslim.pruning.surgery import pruned
+from ocrslim.pruning.surgery.cutting import pruned
 
 SHAPE = (1, 3, 8, 8)
 POSITIONS = 64

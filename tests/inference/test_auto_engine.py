@@ -22,10 +22,10 @@ from ocrslim.inference import auto_engine as module
 from ocrslim.inference.auto_engine import PAYS, AutoEngine
 from ocrslim.inference.compiler.executable import Executable
 from ocrslim.inference.engines import DygraphEngine
+from ocrslim.models import read_weights, state_arrays
 from ocrslim.models.factory import build_model
-from ocrslim.models.weights import read_weights, state_arrays
 from ocrslim.pruning.plan import Cut, Plan
-from ocrslim.pruning.surgery import apply_plan
+from ocrslim.pruning.surgery.cutting import apply_plan
 from ocrslim.training.distillation import Distillation
 from ocrslim.utils.hashing import hash_arrays
 

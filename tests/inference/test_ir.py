@@ -14,8 +14,8 @@ from paddle import nn
 from ocrslim.errors import LoweringError
 from ocrslim.graph.frontends.dygraph import traced
 from ocrslim.graph.program import Op, Value
+from ocrslim.inference.compiler.conversion.from_program import to_steps
 from ocrslim.inference.compiler.folding import fold
-from ocrslim.inference.compiler.from_program import to_steps
 from ocrslim.inference.compiler.ir import (
     ADD,
     AFFINE,
@@ -28,7 +28,7 @@ from ocrslim.inference.compiler.ir import (
     Step,
     out_channels,
 )
-from ocrslim.models.weights import state_arrays
+from ocrslim.models import state_arrays
 
 PLAIN = {"strides": [1, 1], "paddings": [1, 1], "dilations": [1, 1], "groups": 1}
 

@@ -14,10 +14,10 @@ from paddle import nn
 
 from ocrslim.errors import LoweringError
 from ocrslim.graph.frontends.dygraph import traced
+from ocrslim.inference.compiler.conversion.from_program import to_steps
 from ocrslim.inference.compiler.executable import Executable
-from ocrslim.inference.compiler.from_program import to_steps
 from ocrslim.inference.compiler.lowering import lower
-from ocrslim.models.weights import state_arrays
+from ocrslim.models import state_arrays
 
 TOLERANCE = 2e-6  # of the largest output
 SIZES = ((64, 96), (36, 50))

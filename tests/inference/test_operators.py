@@ -15,7 +15,7 @@ from paddle.vision.ops import DeformConv2D
 
 from ocrslim.errors import LoweringError
 from ocrslim.graph.frontends.dygraph import trace
-from ocrslim.inference.compiler.from_program import to_steps
+from ocrslim.inference.compiler.conversion.from_program import to_steps
 from ocrslim.inference.incremental.activation_cache import ActivationCache
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.runner import GroupRunner
@@ -23,7 +23,7 @@ from ocrslim.inference.tracing import arrays_of, traced_for_task
 from ocrslim.models import output_of
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.surgery import pruned
+from ocrslim.pruning.surgery.cutting import pruned
 from ocrslim.utils.timing import Clock
 
 TOLERANCE = 1e-5  # of the largest output

@@ -11,15 +11,15 @@ import yaml
 
 from ocrslim.graph.frontends.dygraph import traced
 from ocrslim.inference.compiler import rewrite as algebra
+from ocrslim.inference.compiler.conversion.from_program import to_steps
 from ocrslim.inference.compiler.executable import Executable
 from ocrslim.inference.compiler.folding import fold
-from ocrslim.inference.compiler.from_program import to_steps
 from ocrslim.inference.compiler.ir import ADD, CONCAT, CONV, DECONV, MULTIPLY, Activation, Step
 from ocrslim.inference.compiler.linear_maps import NEAREST
 from ocrslim.inference.compiler.lowering import lower
 from ocrslim.inference.compiler.rewrite import rewrite, shapes_of
+from ocrslim.models import state_arrays
 from ocrslim.models.factory import build_model
-from ocrslim.models.weights import state_arrays
 
 MAP = (-1, 8, -1, -1)  # a traced shape; sums of equal ones are no broadcasts
 RELU = Activation("relu")

@@ -25,10 +25,10 @@ from ocrslim.inference.incremental.activation_cache import ActivationCache
 from ocrslim.inference.incremental.network import RuntimeNetwork
 from ocrslim.inference.incremental.proof import Proof, proof_of
 from ocrslim.inference.incremental.runner import GroupRunner
-from ocrslim.models.weights import state_arrays
+from ocrslim.models import state_arrays
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.surgery import pruned
+from ocrslim.pruning.surgery.cutting import pruned
 from ocrslim.sensitivity.workers.variants import RuntimeVariants
 from ocrslim.utils.timing import Clock
 

@@ -13,8 +13,8 @@ from ocrslim.config.config import load_config
 from ocrslim.data.eval_set import scan, train_loader
 from ocrslim.data.preprocess import Preprocessor
 from ocrslim.errors import DataError, TrainingError
+from ocrslim.models import state_arrays
 from ocrslim.models.factory import build_model
-from ocrslim.models.weights import state_arrays
 from ocrslim.pruning.calibration import calibration_inputs, weight_gradients
 from ocrslim.tasks.detection.loss import build_loss
 

@@ -18,7 +18,7 @@ from ocrslim.graph.frontends.dygraph import traced
 from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.surgery import apply_plan
+from ocrslim.pruning.surgery.cutting import apply_plan
 
 
 class Between(nn.Layer):

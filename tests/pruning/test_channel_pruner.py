@@ -31,7 +31,7 @@ from ocrslim.graph.groups import ChannelGraph, Group
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.criteria import NAMES, PADDLESLIM, lowest, paddleslim_lowest, unit_scores
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.surgery import pruned
+from ocrslim.pruning.surgery.cutting import pruned
 
 
 def array(net, key):

@@ -18,7 +18,7 @@ from ocrslim.models.factory import build_model
 from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.cost import MACS, PARAMS, measure_cost, product_cost
 from ocrslim.pruning.plan import Cut, Plan, combine
-from ocrslim.pruning.surgery import pruned
+from ocrslim.pruning.surgery.cutting import pruned
 
 COUNTED = (nn.Conv2D, nn.Conv2DTranspose, nn.Linear)
 V2 = {

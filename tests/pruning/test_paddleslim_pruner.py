@@ -16,7 +16,7 @@ from ocrslim.graph.groups import ChannelGraph, Layer
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.paddleslim.pruner import filter_pruner
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.surgery import pruned
+from ocrslim.pruning.surgery.cutting import pruned
 
 
 def names(net):

@@ -10,13 +10,13 @@ from slow import quick
 from ocrslim.config.config import load_config
 from ocrslim.export.exporter import export
 from ocrslim.inference.engines import DygraphEngine
+from ocrslim.models import save_checkpoint, state_arrays
 from ocrslim.models.factory import build_model
-from ocrslim.models.weights import save_checkpoint, state_arrays
 from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.loading import load_network
 from ocrslim.pruning.plan import SUFFIX, Plan
-from ocrslim.pruning.surgery import apply_plan
+from ocrslim.pruning.surgery.cutting import apply_plan
 
 CONFIGS = [
     "configs/det/det_mv3_db.yml",

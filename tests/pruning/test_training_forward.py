@@ -17,10 +17,10 @@ from ocrslim.graph import INPUT, OUTPUT, Group, Member, TrainingForward, traced
 from ocrslim.pruning.channel_graph import channel_graph, require_training
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.proof import prove
+from ocrslim.pruning.proof.proving import prove
+from ocrslim.pruning.proof.runs import Run
 from ocrslim.pruning.prunable import model_graph
-from ocrslim.pruning.runs import Run
-from ocrslim.pruning.surgery import apply_plan, named_tensors
+from ocrslim.pruning.surgery.cutting import apply_plan, named_tensors
 
 SHAPE = (2, 3, 8, 16)
 CHARACTERS = np.array([[1, 2, 4], [3, 0, 1]])

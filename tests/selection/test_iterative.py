@@ -12,11 +12,11 @@ from ocrslim.config.config import load_config
 from ocrslim.data.eval_set import scan_both
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
-from ocrslim.models.weights import save_checkpoint, state_arrays
+from ocrslim.models import save_checkpoint, state_arrays
 from ocrslim.pruning.loading import load_base_network, load_network
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.prunable import load_prunable_network
-from ocrslim.pruning.surgery import apply_plan
+from ocrslim.pruning.surgery.cutting import apply_plan
 from ocrslim.selection import iterative as rounds
 from ocrslim.selection import stage
 from ocrslim.selection.candidates import CandidateScores

@@ -10,8 +10,8 @@ import pytest
 from detection import DETECTION
 
 from ocrslim.config.config import load_config
+from ocrslim.models import state_arrays
 from ocrslim.models.factory import build_model
-from ocrslim.models.weights import state_arrays
 from ocrslim.pruning.prunable import model_graph
 from ocrslim.selection.latency import benchmark as stopwatch
 from ocrslim.selection.latency.benchmark import Stopwatch

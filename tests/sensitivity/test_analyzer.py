@@ -29,7 +29,7 @@ from ocrslim import commands
 from ocrslim.config.config import load_config
 from ocrslim.errors import ArtifactError, ConfigError, DataError, GraphError
 from ocrslim.formats.sensitivity_table import read_sensitivities
-from ocrslim.models.weights import state_arrays
+from ocrslim.models import state_arrays
 from ocrslim.pruning import prunable as scoring
 from ocrslim.pruning.loss_rules import loss_of
 from ocrslim.sensitivity import run

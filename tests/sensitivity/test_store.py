@@ -12,8 +12,9 @@ from detection import DETECTION
 from ocrslim.errors import ArtifactError
 from ocrslim.formats.sensitivity_table import read_sensitivities, write_sensitivities
 from ocrslim.pruning.loss_rules import loss_of
+from ocrslim.sensitivity.results.identity import Identity
 from ocrslim.sensitivity.results.journal import Entry, Journal
-from ocrslim.sensitivity.results.store import Identity, open_measurements
+from ocrslim.sensitivity.results.store import open_measurements
 from ocrslim.sensitivity.search.search import AdaptiveSearch, ExactSearch
 from ocrslim.tasks.detection.metric import ImageCounts
 from ocrslim.utils.files import read_json

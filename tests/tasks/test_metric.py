@@ -162,8 +162,8 @@ def test_the_scores_of_paddleocrs_own_code(shared, pp_ocrv2, v2_config, name, re
     from ocrslim.data.eval_set import EvalSet, scan
     from ocrslim.evaluation.evaluator import Scorer
     from ocrslim.inference.engines import DygraphEngine
+    from ocrslim.models import load_weights
     from ocrslim.models.factory import build_model
-    from ocrslim.models.weights import load_weights
 
     folder = shared / "data" / name
     config = load_config(

@@ -13,8 +13,7 @@ from ocrslim import commands
 from ocrslim.config import load_config
 from ocrslim.errors import ConfigError, DataError
 from ocrslim.evaluation import open_engine
-from ocrslim.models import factory
-from ocrslim.tasks import register, registry, task_of, task_types
+from ocrslim.tasks import REGISTERED_PARTS, register, registry, task_of, task_types
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +21,8 @@ def known():
     """The task and its network, known while these tests run."""
     patch = pytest.MonkeyPatch()
     patch.setattr(registry, "_TASKS", dict(registry._TASKS))
-    patch.setitem(factory.BACKBONES, "ColourNet", ColourNet)
-    patch.setitem(factory.HEADS, "ColourHead", ColourHead)
+    patch.setitem(REGISTERED_PARTS["Backbone"], "ColourNet", ColourNet)
+    patch.setitem(REGISTERED_PARTS["Head"], "ColourHead", ColourHead)
     yield register(Colours())
     patch.undo()
 

@@ -15,7 +15,7 @@ from training import Stop, assert_same, images, make_config, no_images, run, sto
 from ocrslim.errors import TrainingError
 from ocrslim.models.factory import build_model
 from ocrslim.pruning.plan import Cut, Plan
-from ocrslim.pruning.surgery import apply_plan
+from ocrslim.pruning.surgery.cutting import apply_plan
 from ocrslim.tasks import Distilled
 from ocrslim.tasks.detection.distillation import map_loss
 from ocrslim.tasks.detection.loss import dice_loss

@@ -19,7 +19,7 @@ import waiting
 from training import EPOCHS, STEPS, Batches, assert_same, images, make_config, run, tiny, weights
 
 from ocrslim.data.batching import _batches
-from ocrslim.models.weights import read_weights, state_arrays
+from ocrslim.models import read_weights, state_arrays
 from ocrslim.tasks.detection.loss import build_loss
 from ocrslim.training.checkpointing.state_file import load_state, save_state
 from ocrslim.training.monitoring.history import Evaluation, Progress
@@ -46,7 +46,7 @@ from ocrslim.training.optimization import divergence, rollback
 from ocrslim.training.optimization import train_step as stepper
 from ocrslim.utils.hashing import hash_arrays
 from ocrslim.utils.distributed import join_launch
-from ocrslim.models.weights import state_arrays
+from ocrslim.models import state_arrays
 
 folder = Path({folder!r})
 t.trainer.train_loader = t.Batches

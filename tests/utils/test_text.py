@@ -6,7 +6,7 @@ import paddle
 import pytest
 from paddle import nn
 
-from ocrslim.utils import last_line
+from ocrslim.utils import cause_of
 
 # What Paddle 3.1.1 says where PaddleOCR's SATRN and RobustScanner are traced; both masks depend on `valid_ratio`.
 CONTROL_FLOW = """In transformed code:
@@ -62,7 +62,7 @@ LABELS = """In transformed code:
     ids=["SATRN", "RobustScanner"],
 )
 def test_of_a_trace_the_cause_is_shown(text, expected):
-    assert last_line(TypeError(text)).startswith(expected)
+    assert cause_of(TypeError(text)).startswith(expected)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_of_a_trace_the_cause_is_shown(text, expected):
 def test_of_an_operator_what_it_says_is_shown_and_not_the_condition_in_its_sources(call, expected):
     with pytest.raises(ValueError, match="InvalidArgument") as caught:
         call()
-    line = last_line(caught.value)
+    line = cause_of(caught.value)
     assert line.startswith(expected) and "\n" not in line and "Hint" not in line and len(line) <= 240
 
 
@@ -91,4 +91,4 @@ def test_of_an_operator_what_it_says_is_shown_and_not_the_condition_in_its_sourc
     ids=["last line", "no text", "long", "nested"],
 )
 def test_of_another_error_the_last_line_is_shown(error, expected):
-    assert last_line(error) == expected
+    assert cause_of(error) == expected

@@ -14,12 +14,11 @@ from dataclasses import replace
 import paddle
 from paddle import nn
 
-from ocrslim.errors import GraphError
 from ocrslim.graph.builder import build_graph
 from ocrslim.graph.frontends.dygraph import layer_weights, traced, trainable_shapes
+from ocrslim.graph.frontends.foreign import foreign_code
 from ocrslim.graph.frontends.training import Shape
 from ocrslim.graph.groups import ChannelGraph, Layer
-from ocrslim.utils import last_line
 
 _DONE = "is_repped"
 
@@ -47,15 +46,10 @@ def deployed(model: nn.Layer) -> nn.Layer:
 
 
 def _copied(model: nn.Layer) -> nn.Layer:
-    try:
+    expected = "expected no layer to keep results of a forward pass"
+    name = type(model).__name__
+    with foreign_code(lambda cause: f"{name}: cannot be copied to be re-parameterised ({cause}): {expected}"):
         return copy.deepcopy(model)
-    except MemoryError:
-        raise
-    except Exception as error:  # of the network's own attributes
-        raise GraphError(
-            f"{type(model).__name__}: cannot be copied to be re-parameterised ({last_line(error)}): expected no layer "
-            "to keep results of a forward pass"
-        ) from error
 
 
 def _pending(layer: nn.Layer) -> bool:
@@ -63,16 +57,9 @@ def _pending(layer: nn.Layer) -> bool:
 
 
 def _re_parameterise(layer: nn.Layer) -> None:
-    try:
-        with paddle.no_grad():
-            layer.rep()
-    except MemoryError:
-        raise
-    except Exception as error:  # whatever the layer's own code raises
-        raise GraphError(
-            f"{type(layer).__name__}.rep() fails ({last_line(error)}): expected it to make one convolution of the "
-            "layer's branches, as PaddleOCR's export does"
-        ) from error
+    expected = "expected it to make one convolution of the layer's branches, as PaddleOCR's export does"
+    with foreign_code(lambda cause: f"{type(layer).__name__}.rep() fails ({cause}): {expected}"), paddle.no_grad():
+        layer.rep()
 
 
 def deployed_costs(

@@ -7,6 +7,7 @@ source. Nothing is computed: Paddle infers the shapes.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,10 +19,11 @@ from paddle import nn
 
 from ocrslim.errors import GraphError
 from ocrslim.graph.builder import build_graph
+from ocrslim.graph.frontends.foreign import foreign_code
 from ocrslim.graph.frontends.training import AsTrained, Shape, TrainingForward
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.graph.program import Op, Program, Value
-from ocrslim.utils import last_line, postponed
+from ocrslim.utils import postponed
 
 logger = logging.getLogger(__name__)
 
@@ -75,14 +77,10 @@ def traced(
     shapes = input_shapes if forward is None else forward.shapes
     dtype = floating_type(model)
     specs: list[Any] = [paddle.static.InputSpec(list(shape), dtype, f"x{i}") for i, shape in enumerate(shapes)]
-    with postponed(), as_it_was(model, training), paddle.pir_utils.DygraphPirGuard():
-        try:
-            root, given = (model, specs) if forward is None else (AsTrained(model, forward), [specs])
-            concrete = paddle.jit.to_static(root, input_spec=given, full_graph=True).forward.concrete_program
-        except MemoryError:
-            raise
-        except Exception as error:  # anything that the network's own code raises
-            raise GraphError(_refusal(model, shapes, forward, error)) from error
+    refusal = functools.partial(_refusal, model, shapes, forward)
+    with postponed(), as_it_was(model, training), paddle.pir_utils.DygraphPirGuard(), foreign_code(refusal):
+        root, given = (model, specs) if forward is None else (AsTrained(model, forward), [specs])
+        concrete = paddle.jit.to_static(root, input_spec=given, full_graph=True).forward.concrete_program
     keys = {tensor.name: key for key, tensor in (*model.named_buffers(), *model.named_parameters())}
     reader = _Reader(keys, depth=0 if forward is None else 1)
     outputs = [value for value in paddle.utils.flatten(concrete.outputs) if isinstance(value, paddle.pir.Value)]
@@ -91,9 +89,9 @@ def traced(
     return Program(ops, [reader.value(v) for v in inputs], [reader.value(v) for v in outputs])
 
 
-def _refusal(model: nn.Layer, shapes: Sequence[Shape], forward: TrainingForward | None, error: Exception) -> str:
+def _refusal(model: nn.Layer, shapes: Sequence[Shape], forward: TrainingForward | None, cause: str) -> str:
     """Explain that a network cannot be traced, and what it takes."""
-    name, cause = type(model).__name__, last_line(error)
+    name = type(model).__name__
     if forward is not None:
         return (
             f"{name}: cannot be traced as it trains, with {described(shapes)} and {len(forward.labels)} labels "

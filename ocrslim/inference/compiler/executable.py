@@ -9,7 +9,7 @@ import paddle
 
 from ocrslim.errors import LoweringError
 from ocrslim.inference.compiler.lowering import Lowered, name_of
-from ocrslim.utils import last_line
+from ocrslim.utils import cause_of
 
 _GPU_MEMORY_MB = 256
 
@@ -62,4 +62,4 @@ class Executable:
 
 
 def _refused(error: Exception) -> LoweringError:
-    return LoweringError(f"paddlepaddle {paddle.__version__} cannot run the network with oneDNN ({last_line(error)})")
+    return LoweringError(f"paddlepaddle {paddle.__version__} cannot run the network with oneDNN ({cause_of(error)})")

@@ -9,8 +9,8 @@ import numpy as np
 
 from ocrslim.errors import LoweringError
 from ocrslim.graph import Group, Op, Program, Value
+from ocrslim.inference.compiler.conversion.from_program import to_steps
 from ocrslim.inference.compiler.executable import Executable
-from ocrslim.inference.compiler.from_program import to_steps
 from ocrslim.inference.compiler.ir import Id
 from ocrslim.inference.compiler.lowering import lower
 from ocrslim.inference.compiler.rewrite import rewrite, shapes_of

@@ -29,7 +29,7 @@ from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.criteria import paddleslim_class
 from ocrslim.pruning.loss_rules import loss_of, ratio_by_loss
 from ocrslim.pruning.paddleslim.plan import empty_plan
-from ocrslim.pruning.surgery import named_tensors
+from ocrslim.pruning.surgery.cutting import named_tensors
 
 logger = logging.getLogger(__name__)
 

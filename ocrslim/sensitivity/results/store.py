@@ -6,15 +6,14 @@ import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ocrslim.errors import ArtifactError
 from ocrslim.formats import Sensitivities, read_sensitivities, write_sensitivities
-from ocrslim.graph import ChannelGraph
 from ocrslim.models import to_public
 from ocrslim.pruning import loss_of
+from ocrslim.sensitivity.results.identity import Identity
 from ocrslim.sensitivity.results.journal import Entry, Journal, joined, read_journal
 from ocrslim.sensitivity.results.table import (
     RECORD,
@@ -25,11 +24,10 @@ from ocrslim.sensitivity.results.table import (
     check_hashes,
     check_names,
     describe_changed,
-    group_hashes,
     read_record,
 )
 from ocrslim.sensitivity.search.search import Search
-from ocrslim.tasks import Counts, Ratio, Task
+from ocrslim.tasks import Counts, Task
 from ocrslim.utils import Field, shown, write_error, write_json
 
 logger = logging.getLogger(__name__)
@@ -37,45 +35,6 @@ logger = logging.getLogger(__name__)
 JOURNAL = "sen.jsonl"
 JOURNALS = "sen*.jsonl"
 PICTURES = ("sen.png", "sen_curves.png")
-
-
-@dataclass(frozen=True)
-class Identity:
-    """The problem that measurements belong to; measurements of the same problem go together.
-
-    Attributes:
-        graph: the channel groups.
-        architecture: the `Architecture` section.
-        task: what the network is for.
-        metric: the score that the losses are of.
-        images: number of evaluation images.
-        hashes: what identifies weights, architecture, data and settings.
-    """
-
-    graph: ChannelGraph
-    architecture: Mapping[str, Any]
-    task: Task
-    metric: str
-    images: int
-    hashes: Mapping[str, str]
-
-    @cached_property
-    def groups(self) -> dict[str, str]:
-        """Hash of each channel group, by public name."""
-        return group_hashes(self.graph, self.architecture)
-
-    @property
-    def ratio(self) -> Ratio:
-        """The formula of the score."""
-        return self.task.metrics[self.metric]
-
-    def score(self, counts: Sequence[Counts]) -> float:
-        """The score (0..1) of images."""
-        return self.task.scores(counts)[self.metric]
-
-    def header(self) -> dict[str, Any]:
-        """First line of a journal."""
-        return {"metric": self.metric, "images": self.images, "hashes": dict(self.hashes), "groups": self.groups}
 
 
 @dataclass

@@ -1,16 +1,12 @@
 """The configuration of classifiers; networks and losses are PaddleOCR's, which checks their arguments."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any, Literal
 
 from ocrslim.schema import ABSENT, OpenSection, Section, Text
 from ocrslim.tasks.input_shape import RESIZES
-from ocrslim.tasks.schema import TaskSchema
-from ocrslim.tasks.sections import DecodeImage, KeepKeys, Part, ResizeImg
+from ocrslim.tasks.sections import line_schema
 
-_BY_NAME = Field(discriminator="name")
 _NEEDED = ("DecodeImage", "ClsLabelEncode", "KeepKeys")
 
 
@@ -37,12 +33,4 @@ def dataset_faults(dataset: Mapping[str, Any], mode: str) -> list[tuple[str, str
     return [("transforms", f"{fault}; compare with a file in configs/cls") for fault in faults]
 
 
-CLASSIFICATION = TaskSchema(
-    architecture=Architecture,
-    loss=Part,
-    post_process=Part,
-    metric=Annotated[ClsMetric, _BY_NAME],
-    transforms={"DecodeImage": DecodeImage, "ClsResizeImg": ResizeImg, "KeepKeys": KeepKeys},
-    dataset_faults=dataset_faults,
-    open=True,
-)
+CLASSIFICATION = line_schema(Architecture, ClsMetric, "ClsResizeImg", dataset_faults)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from ocrslim.errors import WeightsError
-from ocrslim.tasks.base import Task
 from ocrslim.tasks.classification.schema import CLASSIFICATION
 from ocrslim.tasks.drawing import with_caption
-from ocrslim.tasks.input_shape import InputShape, input_shape
-from ocrslim.tasks.recognition.classes import other_classes
-from ocrslim.tasks.recognition.pixels import input_size
-from ocrslim.tasks.recognition.probe import augments
-from ocrslim.tasks.values import Counts, Distilled, Label, Losses, Operator, PostProcess, Ratio, Sample, Shapes, Size
+from ocrslim.tasks.input_shape import InputShape
+from ocrslim.tasks.line_task import LineTask, other_classes
+from ocrslim.tasks.values import Counts, Distilled, Label, Losses, Operator, PostProcess, Ratio, Sample, Shapes
 from ocrslim.utils import shortened
 
 if TYPE_CHECKING:
     from paddle import Tensor
 
-_USUAL = InputShape(3, 48, 192)
 _CLASSES = ("0", "180")  # of PaddleOCR's classifier of text lines, where no `label_list` is set
 _READER = "head.fc"  # PaddleOCR's `ClsHead`: pooled features to classes
 
@@ -34,15 +29,13 @@ class Verdict(NamedTuple):
     score: float
 
 
-class Classification(Task):
+class Classification(LineTask):
     """Classifiers of images, such as of text lines that stand on their head."""
 
     model_type = "cls"
     title = "image classification"
     schema = CLASSIFICATION
-    nominal_shape = _USUAL.nominal
-    probe_shape = _USUAL.probe
-    free_shape = _USUAL.variable
+    usual = InputShape(3, 48, 192)
     export_name = "PP-LCNet_x0_25_textline_ori"
     metrics: ClassVar[Mapping[str, Ratio]] = {"acc": Ratio(1, 0, 1)}
     label_format = "NAME<TAB>CLASS"
@@ -51,14 +44,11 @@ class Classification(Task):
     predictions_file = "classes.json"
 
     def __init__(self) -> None:
-        self._shape = _USUAL
+        super().__init__()
         self._classes: tuple[str, ...] = _CLASSES
 
     def configured(self, tree: Mapping[str, Any]) -> Classification:
-        task = copy.copy(self)
-        task._shape = input_shape(tree, _USUAL)
-        task.nominal_shape, task.probe_shape = task._shape.nominal, task._shape.probe
-        task.free_shape = task._shape.variable
+        task = self.shaped(tree)
         task._classes = _classes_of(tree)
         return task
 
@@ -90,15 +80,6 @@ class Classification(Task):
 
     def build_operator(self, name: str, arguments: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Operator:
         return super().build_operator(name, arguments, {**settings, "label_list": list(self._classes)})
-
-    def resized(self, operator: Operator, size: Size) -> Size | None:
-        return input_size(operator, size)
-
-    def shape_of(self, data: Mapping[str, Any]) -> Any:
-        return np.array(data["decoded"].shape[:2])
-
-    def without_chance(self, operators: Sequence[Operator]) -> list[Operator]:
-        return [operator for operator in operators if not augments(type(operator).__name__)]
 
     # network
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
-from ocrslim.tasks.values import Shapes
-
 _CTC, _SAR, _NRTR = "CTCLabelDecode", "SARLabelDecode", "NRTRLabelDecode"
-_LAST = ("fc.bias", "fc2.bias", "generator.bias", "prediction.bias")  # of the layers that tell classes apart
 _BESIDE = {_SAR: 2, _NRTR: 3}  # classes of these heads beyond those of CTC, of which one is the blank
 
 
@@ -58,24 +55,3 @@ def _is_multi(head: Any) -> bool:
 def _losses(tree: Mapping[str, Any]) -> list[MutableMapping[str, Any]]:
     listed = (tree.get("Loss") or {}).get("loss_config_list")
     return [loss for loss in listed if isinstance(loss, MutableMapping)] if isinstance(listed, list) else []
-
-
-def other_classes(found: Shapes, expected: Shapes) -> tuple[int, int] | None:
-    """Return how many classes weights are for and how many a network has, where nothing else is different.
-
-    All sizes that depend on the number of classes, in the head alone, then differ by the same amount; in a pruned
-    network the last bias is as it was.
-    """
-    if found.keys() != expected.keys():
-        return None
-    pairs, others = [], [key for key in expected if found[key] != expected[key]]
-    if not any(key.endswith(_LAST) for key in others):
-        return None
-    for key in others:
-        differing = [(a, b) for a, b in zip(found[key], expected[key]) if a != b]
-        if not key.startswith("head.") or len(found[key]) != len(expected[key]) or len(differing) != 1:
-            return None
-        pairs += differing
-    if len({a - b for a, b in pairs}) != 1:
-        return None
-    return min(pairs)

@@ -1,29 +1,11 @@
-"""Images of lines: the size that PaddleOCR's operators give them, and lines of one width."""
+"""Images of lines, brought to one width."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-
-from ocrslim.tasks.input_shape import sides_of
-from ocrslim.tasks.values import Operator, Size
 
 _SEARCHED = 0.3  # of the width, from the right: where a line that is too long is cut
 _GAP = 4  # columns that a gap between characters has, about
-
-
-def input_size(operator: Operator, size: Size) -> Size | None:
-    """Return the height and width that one of PaddleOCR's resizing operators makes of an image; None for others."""
-    resize: Any = operator
-    name = type(operator).__name__
-    sides = sides_of(name, {"image_shape": getattr(resize, "image_shape", None)})
-    if sides is None or not type(operator).__module__.startswith("ppocr."):
-        return None
-    _, height, width = sides
-    if name == "RecResizeImg" and (resize.eval_mode or (resize.infer_mode and resize.character_dict_path is not None)):
-        width = int(height * max(width / height, size[1] / size[0]))
-    return height, width
 
 
 def calibrated(image: np.ndarray, width: int) -> np.ndarray:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ocrslim.errors import ConfigError
+from ocrslim.tasks.line_task import augments
 from ocrslim.tasks.values import Operator
-from ocrslim.utils import last_line
+from ocrslim.utils import cause_of
 
 _LETTERS = 4
 _KEY = "Train.dataset.transforms"
@@ -57,11 +58,6 @@ def labels_of(
     return [np.stack([np.asarray(value)]) for value in data[1:]]
 
 
-def augments(name: str) -> bool:
-    """Tell whether a transform of PaddleOCR changes images by chance."""
-    return name.endswith(("Aug", "Augment", "DataAugmentation"))
-
-
 def _drawn(text: str) -> bytes:
     """Return a PNG of dark text on white, as high as a line of print."""
     import cv2
@@ -73,4 +69,4 @@ def _drawn(text: str) -> bytes:
 
 def _cause(error: Exception) -> str:
     missing = "no step makes " if isinstance(error, KeyError) else f"{type(error).__name__}: "
-    return missing + last_line(error)
+    return missing + cause_of(error)

@@ -1,16 +1,11 @@
 """The configuration of recognisers: its networks, losses and decoders are PaddleOCR's, which checks their arguments."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any, Literal
 
 from ocrslim.schema import ABSENT, Flag, OpenSection, Section, Text
 from ocrslim.tasks.input_shape import RESIZES
-from ocrslim.tasks.schema import TaskSchema
-from ocrslim.tasks.sections import DecodeImage, KeepKeys, Part, ResizeImg
-
-_BY_NAME = Field(discriminator="name")
+from ocrslim.tasks.sections import line_schema
 
 
 class Architecture(OpenSection):
@@ -60,12 +55,4 @@ def _misplaced(named: Sequence[tuple[str, Mapping[str, Any]]], mode: str) -> lis
     return faults
 
 
-RECOGNITION = TaskSchema(
-    architecture=Architecture,
-    loss=Part,
-    post_process=Part,
-    metric=Annotated[RecMetric, _BY_NAME],
-    transforms={"DecodeImage": DecodeImage, "RecResizeImg": ResizeImg, "KeepKeys": KeepKeys},
-    dataset_faults=dataset_faults,
-    open=True,
-)
+RECOGNITION = line_schema(Architecture, RecMetric, "RecResizeImg", dataset_faults)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from ocrslim.errors import ConfigError, WeightsError
-from ocrslim.tasks.base import Task
 from ocrslim.tasks.drawing import with_caption
-from ocrslim.tasks.input_shape import InputShape, input_shape
+from ocrslim.tasks.input_shape import InputShape
+from ocrslim.tasks.line_task import LineTask, other_classes
 from ocrslim.tasks.recognition import classes, label_faults, labels
 from ocrslim.tasks.recognition.dictionary import characters_of, class_count, resolved
 from ocrslim.tasks.recognition.metric import TextCounts, TextMetric
-from ocrslim.tasks.recognition.pixels import calibrated, input_size
-from ocrslim.tasks.recognition.probe import augments, labels_of, probe_text
+from ocrslim.tasks.recognition.pixels import calibrated
+from ocrslim.tasks.recognition.probe import labels_of, probe_text
 from ocrslim.tasks.recognition.schema import RECOGNITION
-from ocrslim.tasks.recognition.text_code import TextCode, TextDecoder, TextEncoder, encoder_entry
+from ocrslim.tasks.recognition.setting import Setting, setting_of
+from ocrslim.tasks.recognition.text_code import TextDecoder
 from ocrslim.tasks.values import (
     Counts,
     Distilled,
@@ -38,7 +37,6 @@ from ocrslim.tasks.values import (
 if TYPE_CHECKING:
     from paddle import Tensor
 
-_USUAL = InputShape(3, 48, 320, free=True)
 _PART = 160  # pixels of width
 _FEATURES = "ctc_neck"  # what the CTC head of a MultiHead reads, which returns it for PaddleOCR's distillations
 # Algorithms whose networks take the labels in training: PaddleOCR's tools/program.py has this list.
@@ -58,36 +56,13 @@ class Reading(NamedTuple):
     score: float
 
 
-@dataclass(frozen=True)
-class _Setting:
-    """What the task takes from a configuration.
-
-    Attributes:
-        settings: the section `Global`.
-        post_process: the section.
-        encoders: the encoder of labels by mode, name and arguments.
-        key: of the label that the decoder takes.
-    """
-
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    post_process: Mapping[str, Any] = field(default_factory=dict)
-    encoders: Mapping[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
-    key: str = "label"
-
-    @property
-    def decoder(self) -> str:
-        return str(self.post_process.get("name", ""))
-
-
-class Recognition(Task):
+class Recognition(LineTask):
     """Recognisers of all kinds that give one text for an image."""
 
     model_type = "rec"
     title = "text recognition"
     schema = RECOGNITION
-    nominal_shape = _USUAL.nominal
-    probe_shape = _USUAL.probe
-    free_shape = _USUAL.variable
+    usual = InputShape(3, 48, 320, free=True)
     training_only = ("head.sar_head.", "head.gtc_head.", "head.before_gtc.")  # of MultiHead
     export_name = "PP-OCRv4_mobile_rec"
     metrics: ClassVar[Mapping[str, Ratio]] = {"acc": Ratio(1, 0, 1, 2), "norm_edit_dis": Ratio(1, 0, 1, 3)}
@@ -102,7 +77,8 @@ class Recognition(Task):
     predictions_file = "texts.json"
 
     def __init__(self) -> None:
-        self._shape, self._metric, self._set = _USUAL, TextMetric(), _Setting()
+        super().__init__()
+        self._metric, self._setting = TextMetric(), Setting()
         self._takes_labels = False
 
     # configuration
@@ -122,14 +98,11 @@ class Recognition(Task):
         return problems
 
     def configured(self, tree: Mapping[str, Any]) -> Recognition:
-        task = copy.copy(self)
-        task._shape = input_shape(tree, _USUAL)
-        task.nominal_shape, task.probe_shape = task._shape.nominal, task._shape.probe
-        task.free_shape = task._shape.variable
+        task = self.shaped(tree)
         metric = tree.get("Metric") or {}
         task._metric = TextMetric(metric.get("ignore_space", True), metric.get("is_filter", False))
         task._takes_labels = (tree.get("Architecture") or {}).get("algorithm") in _TAKES_LABELS
-        task._set = _setting(tree)
+        task._setting = setting_of(tree)
         return task
 
     # labels and images
@@ -142,13 +115,13 @@ class Recognition(Task):
 
     def target(self, data: Mapping[str, Any], sample: Sample) -> str:
         """Return the text that a network without a fault would read."""
-        return self._code(sample.label)
+        return self._setting.code(sample.label)
 
     def check_label(self, sample: Sample, size: Size, turned: bool) -> label_faults.LabelCheck:
-        return label_faults.check_label(sample, size, turned, self._known, self.learnable)
+        return label_faults.check_label(sample, size, turned, self._setting.known, self.learnable)
 
     def learnable(self, sample: Sample) -> bool:
-        encoder = self._encoder("Train")
+        encoder = self._setting.encoder("Train")
         return bool(sample.care) and (encoder is None or encoder.takes(sample.label))
 
     def remarks(
@@ -158,7 +131,7 @@ class Recognition(Task):
         readable: Sequence[Sample],
         checks: Iterable[label_faults.LabelCheck],
     ) -> list[str]:
-        settings = self._set.settings
+        settings = self._setting.settings
         dictionary = str(settings.get("character_dict_path") or "PaddleOCR's digits and letters")
         return label_faults.remarks(mode, dictionary, int(settings.get("max_text_length") or 25), checks)
 
@@ -174,31 +147,22 @@ class Recognition(Task):
     def build_operator(self, name: str, arguments: Mapping[str, Any] | None, settings: Mapping[str, Any]) -> Operator:
         return super().build_operator(name, arguments, resolved(settings))
 
-    def resized(self, operator: Operator, size: Size) -> Size | None:
-        return input_size(operator, size)
-
     def evaluation_operators(self, named: Sequence[tuple[str, Operator]]) -> list[Operator]:
         """Return the operators without the encoder, which gives up long texts; `target` encodes them."""
         return [one for name, one in named if name != "KeepKeys" and not name.endswith("LabelEncode")]
-
-    def shape_of(self, data: Mapping[str, Any]) -> Any:
-        return np.array(data["decoded"].shape[:2])
 
     def resize_to(self, size: Size) -> Operator:
         from ocrslim.ppocr import imaug
 
         return imaug.RecResizeImg(image_shape=[3, *size])
 
-    def without_chance(self, operators: Sequence[Operator]) -> list[Operator]:
-        return [operator for operator in operators if not augments(type(operator).__name__)]
-
     def calibration_input(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return the line at the usual width: padded on the right, or cut between two characters."""
-        return calibrated(image, self._shape.width)
+        return calibrated(image, self.shape.width)
 
     def part(self, image: np.ndarray, item: Any) -> np.ndarray:
         """Return the beginning of a line; the whole of it where the network takes one size only."""
-        return np.ascontiguousarray(image[..., :_PART]) if self._shape.free else image
+        return np.ascontiguousarray(image[..., :_PART]) if self.shape.free else image
 
     # network
 
@@ -209,7 +173,7 @@ class Recognition(Task):
         return result[-1] if isinstance(result, (list, tuple)) else result
 
     def weights_fault(self, found: Shapes, expected: Shapes) -> str | None:
-        numbers = classes.other_classes(found, expected)
+        numbers = other_classes(found, expected)
         if numbers is None:
             return None
         return (
@@ -227,8 +191,8 @@ class Recognition(Task):
         if not self._takes_labels or not dataset.get("transforms"):
             return ()
         settings = tree.get("Global") or {}
-        text = probe_text(characters_of(settings, self._set.decoder))
-        size = self.resize_to(self._shape.probe[2:]) if dataset.get("name") == "MultiScaleDataSet" else None
+        text = probe_text(characters_of(settings, self._setting.decoder))
+        size = self.resize_to(self.shape.probe[2:]) if dataset.get("name") == "MultiScaleDataSet" else None
         build = functools.partial(self.build_operator, settings=settings)
         return labels_of(text, dataset["transforms"], build, size)
 
@@ -254,7 +218,7 @@ class Recognition(Task):
     def client_post_process(self, section: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the section with the dictionary in it, to which clients add the space."""
         without_space = {**settings, "use_space_char": False}
-        return {**section, "character_dict": list(characters_of(without_space, self._set.decoder))}
+        return {**section, "character_dict": list(characters_of(without_space, self._setting.decoder))}
 
     def count(self, prediction: Reading, target: str) -> TextCounts:
         return self._metric.count(prediction.text, target)
@@ -290,38 +254,6 @@ class Recognition(Task):
         from ocrslim.tasks.recognition.distillation import distilled
 
         return None if model is None else distilled(model)
-
-    # the dictionary, read when it is first asked for; none of it goes to other processes
-
-    @functools.cached_property
-    def _known(self) -> frozenset[str]:
-        known = characters_of(self._set.settings, self._set.decoder)
-        lowered = [letter.upper() for letter in known] if self._set.settings.get("character_dict_path") is None else []
-        return frozenset(known).union(lowered)
-
-    @functools.cached_property
-    def _code(self) -> TextCode:
-        encoder = self._encoder("Eval")
-        if encoder is None:
-            raise ConfigError("Eval.dataset.transforms: the encoder of labels is missing; compare with configs/rec")
-        return TextCode(encoder, TextDecoder(self._set.post_process, self._set.settings), self._set.key)
-
-    def _encoder(self, mode: str) -> TextEncoder | None:
-        entry = self._set.encoders.get(mode)
-        return None if entry is None else TextEncoder(entry, self._set.settings)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("_known", "_code")}
-
-
-def _setting(tree: Mapping[str, Any]) -> _Setting:
-    datasets = {mode: (tree.get(mode) or {}).get("dataset") or {} for mode in ("Train", "Eval")}
-    transforms = {mode: dataset.get("transforms") or [] for mode, dataset in datasets.items()}
-    encoders = {mode: entry for mode, listed in transforms.items() if (entry := encoder_entry(listed)) is not None}
-    kept = [options for entry in transforms["Eval"] for name, options in entry.items() if name == "KeepKeys"]
-    keys = (kept[-1] or {}).get("keep_keys") if kept else None
-    key = keys[1] if keys and len(keys) > 1 else "label"
-    return _Setting(tree.get("Global") or {}, tree.get("PostProcess") or {}, encoders, key)
 
 
 def _misfit(found: int, expected: int, settings: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from ocrslim.config import Config
 from ocrslim.errors import ConfigError
 from ocrslim.training.callbacks import Callback, Divergence, TrainingStatus
 from ocrslim.training.monitoring.history import Progress
-from ocrslim.utils import MIB, check_writable, last_line, open_regular, write_error
+from ocrslim.utils import MIB, cause_of, check_writable, open_regular, write_error
 
 FOLDER, PATTERN = "vdl", "vdlrecords.*"
 _TRAIN, _EVAL = "TRAIN/", "EVAL/"
@@ -38,7 +38,7 @@ def wants_event_log(config: Config) -> bool:
     except Exception as error:  # a release that does not go with its own requirements fails in many ways
         raise ConfigError(
             f"{config.path}: Global.use_visualdl is true, and the package visualdl cannot be imported "
-            f"({last_line(error)}): pip install visualdl==2.5.3, or leave it out with -o Global.use_visualdl=false"
+            f"({cause_of(error)}): pip install visualdl==2.5.3, or leave it out with -o Global.use_visualdl=false"
         ) from None
     return True
 

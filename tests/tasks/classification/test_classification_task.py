@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
-from lines import classifier, numbers, own_names, write_tree, write_turned
+from lines import classifier, numbers, own_networks, write_tree, write_turned
 
 from ocrslim.config import load_config
 from ocrslim.data import EvalSet, scan, train_loader
@@ -14,7 +14,7 @@ from ocrslim.errors import ConfigError, DataError, WeightsError
 from ocrslim.tasks import task_of
 from ocrslim.tasks.classification.task import Verdict
 
-__all__ = ["own_names"]
+__all__ = ["own_networks"]
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 from ocrslim.errors import ConfigError
 from ocrslim.ppocr import build_post_process
 from ocrslim.tasks import task_of
-from ocrslim.tasks.recognition.classes import fill_in, other_classes
+from ocrslim.tasks.line_task import other_classes
+from ocrslim.tasks.recognition.classes import fill_in
 from ocrslim.tasks.recognition.dictionary import SPECIAL, characters_of, class_count, dictionary_file
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from lines import numbers, own_names, recogniser, write_lines, write_page, write_tree
+from lines import numbers, own_networks, recogniser, write_lines, write_page, write_tree
 
 from ocrslim.config import load_config
 from ocrslim.data import EvalSet, scan, scan_evaluation, train_loader
 from ocrslim.errors import DataError
 from ocrslim.tasks import task_of
 
-__all__ = ["own_names"]
+__all__ = ["own_networks"]
 
 SQUARE = [[10, 10], [60, 10], [60, 30], [10, 30]]
 

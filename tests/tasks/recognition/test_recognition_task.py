@@ -9,7 +9,7 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 from checkout import require_zoo
-from lines import HEIGHT, LineHead, LineNeck, LineNet, numbers, own_names, recogniser, write_lines, write_tree
+from lines import HEIGHT, LineHead, LineNeck, LineNet, numbers, own_networks, recogniser, write_lines, write_tree
 
 from ocrslim.config import load_config
 from ocrslim.errors import ConfigError, WeightsError
@@ -21,7 +21,7 @@ from ocrslim.tasks.recognition.loss import CTCLoss
 from ocrslim.tasks.recognition.pixels import calibrated
 from ocrslim.training.distillation import Distillation
 
-__all__ = ["own_names"]
+__all__ = ["own_networks"]
 
 
 @pytest.fixture

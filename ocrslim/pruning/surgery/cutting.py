@@ -9,32 +9,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from paddle import Tensor, nn
 from paddle.nn.layer.conv import _ConvNd
-from paddle.nn.layer.norm import _BatchNormBase, _InstanceNormBase
-from paddle.nn.layer.rnn import RNNBase
 from paddle.optimizer import Optimizer
 
 from ocrslim.errors import PlanError
-from ocrslim.pruning.head_sizes import head_sizes
-from ocrslim.pruning.optimizer_state import Inventory, all_state, assign, state_of
 from ocrslim.pruning.plan import Cut, Plan
-from ocrslim.pruning.repeated_sizes import repeated_sizes
+from ocrslim.pruning.surgery.head_sizes import head_sizes
+from ocrslim.pruning.surgery.layer_sizes import layer_sizes, match_layers
+from ocrslim.pruning.surgery.optimizer_state import Inventory, all_state, assign, state_of
+from ocrslim.pruning.surgery.repeated_sizes import repeated_sizes
 
 _MARK = "_ocrslim_pruned"
-_CELLS: dict[type[nn.Layer], int] = {nn.SimpleRNNCell: 1, nn.GRUCell: 3, nn.LSTMCell: 4}  # gates
-_RECURRENT: dict[type[nn.Layer], int] = {nn.SimpleRNN: 1, nn.GRU: 3, nn.LSTM: 4}
-# Attributes that repeat the size of a tensor: the layer, its attribute, the tensor, the axis, and the entries for each.
-_SIZES: tuple[tuple[type[nn.Layer], str, str, int, int], ...] = (
-    (_BatchNormBase, "_num_features", "_mean", 0, 1),
-    (_InstanceNormBase, "_num_features", "scale", 0, 1),
-    (nn.GroupNorm, "_num_channels", "weight", 0, 1),
-    (nn.PReLU, "_num_parameters", "_weight", 0, 1),
-    *((cell, "input_size", "weight_ih", 1, 1) for cell in _CELLS),
-    (RNNBase, "input_size", "weight_ih_l0", 1, 1),
-    # rows of each gate, and not columns: of an LSTM with projection these are the projected units
-    *((cell, "hidden_size", "weight_ih", 0, gates) for cell, gates in _CELLS.items()),
-    *((layer, "hidden_size", "weight_ih_l0", 0, gates) for layer, gates in _RECURRENT.items()),
-)
-_REMEMBERED = ("_groups", "_num_groups", "_in_channels", "_out_channels", *sorted({row[1] for row in _SIZES}))
 
 
 def apply_plan(model: nn.Layer, plan: Plan, optimizer: Optimizer | None = None) -> None:
@@ -89,7 +73,7 @@ def cut(model: nn.Layer, cuts: Iterable[Cut], optimizer: Optimizer | None = None
         _assign(tensor, value)
     for layer, attribute, count in groups:
         setattr(layer, attribute, count)
-    _match_layers(model)
+    match_layers(model)
     for repeat in follow:
         repeat()
     setattr(model, _MARK, bool(values))
@@ -128,12 +112,7 @@ class Backup:
         self._model = model
         self._marked = is_pruned(model)
         self._values = [(tensor, tensor.numpy()) for tensor in tensors]
-        self._attributes = [
-            (layer, name, vars(layer)[name])
-            for layer in model.sublayers(include_self=True)
-            for name in _REMEMBERED
-            if name in vars(layer)
-        ]
+        self._attributes = layer_sizes(model)
         self._attributes += [(size.layer, size.name, size.value) for size in repeated_sizes(model)]
         self._attributes += [(size.layer, *named) for size in head_sizes(model) for named in size.names.items()]
         self._inventory = None if optimizer is None else Inventory(optimizer)
@@ -241,22 +220,3 @@ def _groups_after(model: nn.Layer, kept: Mapping[int, _Kept]) -> list[tuple[nn.L
             )
         found.append((layer, attribute, len(left)))
     return found
-
-
-def _match_layers(model: nn.Layer) -> None:
-    """Set the layers' shape attributes to the shapes of their tensors."""
-    for layer in model.sublayers(include_self=True):
-        if isinstance(layer, _ConvNd):
-            _match_convolution(layer)
-        for kind, attribute, name, axis, entries in _SIZES:
-            tensor = getattr(layer, name, None) if isinstance(layer, kind) else None
-            if tensor is not None:
-                setattr(layer, attribute, tensor.shape[axis] // entries)
-
-
-def _match_convolution(layer: _ConvNd) -> None:
-    first, second = layer.weight.shape[:2]
-    if isinstance(layer, (nn.Conv1DTranspose, nn.Conv2DTranspose, nn.Conv3DTranspose)):
-        layer._in_channels, layer._out_channels = first, second * layer._groups
-    else:
-        layer._out_channels, layer._in_channels = first, second * layer._groups

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocrslim.models.weight_names import layers
+from ocrslim.models.weights.names import layers
 
 
 def as_itself(*names):

@@ -8,8 +8,8 @@ import numpy as np
 
 from ocrslim.errors import LoweringError
 from ocrslim.graph import Op, Value
+from ocrslim.inference.compiler.conversion.passed import passed, whole
 from ocrslim.inference.compiler.ir import CONSTANT, Id, Step
-from ocrslim.inference.compiler.passed import whole
 
 
 class Values:
@@ -21,19 +21,29 @@ class Values:
         constants: values that are known before the network runs; float64 or int64.
         lists: values of each list.
         names: value -> the same value by another name.
+        groups: groups of a convolution by its weight's key, where they differ from the traced ones.
+        stacked: what a list was stacked to -> its values.
+        zeros: values that are zeros, of a computed shape.
     """
 
-    def __init__(self, arrays: Mapping[str, np.ndarray]):
-        """`arrays`: parameters and buffers by state-dict key."""
+    def __init__(self, arrays: Mapping[str, np.ndarray], groups: Mapping[str, int]):
         self.arrays = arrays
-        self.parameters: dict[Id, np.ndarray] = {}  # as they are
+        self.groups = groups
+        self.parameters: dict[Id, np.ndarray] = {}
         self.constants: dict[Id, np.ndarray] = {}
-        self._written: set[Id] = set()  # parameters and constants that have a step
         self.lists: dict[Id, list[Id]] = {}
-        self.names: dict[Id, Id] = {}  # value -> the same value by another name
+        self.names: dict[Id, Id] = {}
+        self.stacked: dict[Id, list[Id]] = {}
+        self.zeros: set[Id] = set()
+        self._written: set[Id] = set()  # parameters and constants that have a step
+
+    def note_parameters(self, op: Op) -> None:
+        """Take note of the parameters that an operator uses."""
+        met = {value.id: self.arrays.get(value.parameter) for value in op.values() if value.parameter is not None}
+        self.parameters.update((key, array) for key, array in met.items() if array is not None)
 
     def constant(self, value: Value) -> np.ndarray | None:
-        """Facts about a value before the network runs."""
+        """Return a value that is known before the network runs; None for others."""
         if value.parameter is not None:
             return self.arrays[value.parameter].astype(np.float64)
         return self.constants.get(value.id)
@@ -66,6 +76,15 @@ class Values:
         """`assign_value`: a constant in the code."""
         values = np.array(op.attributes["values"], np.int64 if whole(op) else np.float64)
         self.constants[op.outputs[0].id] = values.reshape(op.ints("shape"))
+
+    def remember_zeros(self, op: Op) -> Step:
+        """`full_with_tensor`: a constant of a computed shape."""
+        if op.attributes["value"] == 0:
+            self.zeros.add(op.outputs[0].id)
+        return passed(op, self.lists)
+
+    def skip(self, op: Op) -> None:
+        """`data`: an input of the network."""
 
     def reshape_constant(self, op: Op, constant: np.ndarray) -> None:
         traced, shape = op["x"].shape, op.ints("shape")

@@ -8,6 +8,7 @@ import numpy as np
 
 from ocrslim.errors import LoweringError
 from ocrslim.graph import Op
+from ocrslim.inference.compiler.conversion.values import Values
 from ocrslim.inference.compiler.ir import Id, Step
 
 _RESULTS = {"LSTM": ("Out", "DropoutState", "State", "State", "Reserve")}
@@ -15,16 +16,30 @@ _OTHERS = ("Out", "DropoutState", "State", "Reserve")
 _SEQUENCE_FIRST = 1  # axis of the batch in the input and in the state
 
 
-def recurrent(op: Op, states: Sequence[Id], weights: Sequence[Id], arrays: Mapping[Id, np.ndarray]) -> list[Step]:
+def recurrent(values: Values, op: Op) -> list[Step]:
+    """Return the steps of a recurrent layer, from zeros on or from given states.
+
+    Raises:
+        LoweringError: its weights are computed, or its sequences have several lengths.
+    """
+    states, weights = values.lists[op["pre_state"].id], values.lists[op["weight_list"].id]
+    for place in weights:
+        if place not in values.parameters:
+            raise LoweringError(f"{op}: computed weights are not known to the runtime")
+    steps = _steps(op, [] if values.zeros.issuperset(states) else states, weights, values.parameters)
+    lists = [one for one in op.outputs if one.shape is None]
+    places = [place for place, slot in enumerate(steps[-1].results) if slot == "State"]
+    values.lists.update((one.id, [steps[-1].others[place - 1] for place in places]) for one in lists)
+    return steps
+
+
+def _steps(op: Op, states: Sequence[Id], weights: Sequence[Id], arrays: Mapping[Id, np.ndarray]) -> list[Step]:
     """Return the steps of a recurrent layer.
 
     Args:
         states: hidden state, and cell state of an LSTM, to start with; empty for zeros.
         weights: all weights, then all biases, as Paddle orders them: those of the input and of the state in turns.
         arrays: their values, which give the sizes: the trace has those of the unpruned network.
-
-    Raises:
-        LoweringError: sequences of several lengths.
     """
     if op.inputs.get("sequence_length") is not None:
         raise LoweringError(f"{op}: sequences of several lengths are not known to the runtime")

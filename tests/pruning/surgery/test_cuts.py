@@ -12,7 +12,7 @@ from paddle import nn
 from ocrslim.errors import PlanError
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.plan import Cut, Plan
-from ocrslim.pruning.surgery import apply_plan, cut, pruned
+from ocrslim.pruning.surgery.cutting import apply_plan, cut, pruned
 
 HALF = (0, 2, 5)
 

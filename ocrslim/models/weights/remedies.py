@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ocrslim.formats import CHECKPOINT, Arrays, WeightFile
+from ocrslim.models.weights.matching import BACKBONE
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 _CONFIG = "use the configuration that these weights were trained with"
-_BACKBONE = "backbone."
 _CLASSES = 1000  # of ImageNet
 _NORMS = (".w_2", "._variance")  # a batch norm's variance, by Paddle's parameter name and by a state dict's key
 # marks of the networks of the shipped configurations: a key of the neck, its width, whether there is squeeze-excite
@@ -42,8 +42,8 @@ def _is_backbone(arrays: Arrays, shapes: Shapes) -> bool:
     """Tell whether the arrays are a backbone's or a classifier's: none of neck and head."""
     if not arrays or any(key.startswith(("neck.", "head.")) and key in shapes for key in arrays):
         return False
-    inner = {key.removeprefix(_BACKBONE) for key in shapes if key.startswith(_BACKBONE)}
-    ours = sum(key.removeprefix(_BACKBONE) in inner for key in arrays)
+    inner = {key.removeprefix(BACKBONE) for key in shapes if key.startswith(BACKBONE)}
+    ours = sum(key.removeprefix(BACKBONE) in inner for key in arrays)
     return ours > len(inner) / 4 or any(array.shape and array.shape[-1] == _CLASSES for array in arrays.values())
 
 

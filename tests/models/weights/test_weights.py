@@ -17,15 +17,15 @@ import paddle
 import pytest
 
 from ocrslim.errors import ArtifactError, WeightsError
-from ocrslim.models.factory import build_model
-from ocrslim.models.weights import (
+from ocrslim.formats import resolve_checkpoint
+from ocrslim.models import (
     init_backbone,
     load_weights,
     read_weights,
-    resolve_checkpoint,
     save_checkpoint,
     state_arrays,
 )
+from ocrslim.models.factory import build_model
 
 
 def _detector(neck, **backbone):

@@ -17,7 +17,7 @@ from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.plan import Cut, Plan, combine
 from ocrslim.pruning.refit import refitting
 from ocrslim.pruning.refit.refitting import refit_layers
-from ocrslim.pruning.surgery import apply_plan, named_tensors
+from ocrslim.pruning.surgery.cutting import apply_plan, named_tensors
 
 SHAPE = (1, 3, 8, 8)
 

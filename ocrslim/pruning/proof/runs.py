@@ -13,8 +13,8 @@ from paddle import Tensor, nn
 from paddle.nn.layer.rnn import RNNBase
 
 from ocrslim.graph import as_it_was, deployed
-from ocrslim.pruning.optimizer_state import assign
-from ocrslim.pruning.surgery import named_tensors
+from ocrslim.pruning.surgery.cutting import named_tensors
+from ocrslim.pruning.surgery.optimizer_state import assign
 from ocrslim.utils import postponed
 
 ROUNDING = 2e-6  # relative to the inputs, to measure how the network magnifies it

@@ -11,8 +11,8 @@ from paddle import nn
 from ocrslim.graph import deployed
 from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.plan import Cut, Plan, combine
-from ocrslim.pruning.repeated_sizes import repeated_sizes
-from ocrslim.pruning.surgery import cut, pruned
+from ocrslim.pruning.surgery.cutting import cut, pruned
+from ocrslim.pruning.surgery.repeated_sizes import repeated_sizes
 
 SHAPE = (1, 3, 8, 8)
 

@@ -9,13 +9,13 @@ from oracle import silenced
 from slow import quick
 
 from ocrslim.errors import PlanError
+from ocrslim.models import state_arrays
 from ocrslim.models.factory import build_model
-from ocrslim.models.weights import state_arrays
 from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.cost import measure_cost
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.surgery import apply_plan, cut_arrays, pruned
+from ocrslim.pruning.surgery.cutting import apply_plan, cut_arrays, pruned
 
 MV3 = {"name": "MobileNetV3", "scale": 0.5, "model_name": "large"}
 DETECTORS = {

@@ -1,0 +1,1 @@
+"""Conversion of a traced program to the steps of the intermediate representation."""

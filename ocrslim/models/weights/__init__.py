@@ -1,0 +1,1 @@
+"""Weights of a network: read, matched with its keys, and saved."""

@@ -1,0 +1,1 @@
+"""Proof of channel groups: networks run pruned, and compared with themselves."""

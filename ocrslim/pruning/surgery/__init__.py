@@ -1,0 +1,1 @@
+"""Surgery: a network, and an optimizer of it, cut by a plan and restored."""
