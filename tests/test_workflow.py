@@ -8,11 +8,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from sensitivity_case import images_once
+from waiting import PATIENCE, wait_until
 
 from ocrslim.formats.sensitivity_table import read_sensitivities
 
@@ -33,7 +33,7 @@ def command(stage):
 
 
 def run(words, **options):
-    return subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=1200, **options)
+    return subprocess.run([str(w) for w in words], capture_output=True, text=True, timeout=PATIENCE, **options)
 
 
 def result_of(done):
@@ -158,13 +158,6 @@ def processes_in(folder):
     return found
 
 
-def wait_until(condition, seconds=200):
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    assert condition()
-
-
 WAYS = {
     "killed": lambda process: process.kill(),
     "ctrl-c": lambda process: os.killpg(process.pid, signal.SIGINT),
@@ -183,9 +176,9 @@ def ended(words, folder, end):
     process = subprocess.Popen(
         words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    wait_until(lambda: process.poll() is not None or lines_in(journal) >= enough)
+    assert wait_until(lambda: process.poll() is not None or lines_in(journal) >= enough)
     end(process)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=PATIENCE)
     return process.returncode, stderr
 
 
@@ -196,7 +189,7 @@ def test_however_an_analysis_ends_the_next_goes_on_to_the_same_file(workflow, re
     out = tmp_path / "out"
     for way, end in WAYS.items():
         status, stderr = ended(words, tmp_path, end)
-        wait_until(lambda: not processes_in(tmp_path), 60)
+        assert wait_until(lambda: not processes_in(tmp_path))
         if way != "killed":
             assert status == 130, stderr
             assert "continues where it was" in stderr and "Traceback" not in stderr

@@ -17,6 +17,7 @@ import yaml
 from checkout import require_zoo
 from fitted import fit_classes, say_text_everywhere, write_glyphs
 from lines import DIGITS
+from waiting import PATIENCE
 
 from ocrslim.config import load_config
 from ocrslim.data import EvalSet, scan_evaluation
@@ -214,7 +215,7 @@ def write_weights(case: Case, path: Path, target: Path) -> None:
 def run_script(stage: int, config: Path, changes: list[str], folder: Path) -> dict[str, Any]:
     script = REPO / "deploy/slim/prune" / SCRIPTS[stage]
     words = [sys.executable, str(script), "-c", str(config), "--json", "-o", *changes]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {**found, "said": done.stderr}

@@ -181,8 +181,9 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     source = _use_source(preview, schema, check)
     tree = check.configuration(tree)
     if not problems:
-        problems += [f"{path}: {fault}" for fault in task.complete(tree)]
-        unknown = section_faults(_from_source(tree, source)) if source else []
+        incomplete = task.complete(tree)
+        problems += [f"{path}: {fault}" for fault in incomplete]
+        unknown = section_faults(_from_source(tree, source), complete=not incomplete) if source else []
         problems += [f"{check.origins.place(key)}: {fault}" for key, fault in unknown]
     if problems:
         raise ConfigError(_few(problems))

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import paddle
+
+from ocrslim.errors import GraphError, OcrSlimError
 from ocrslim.ppocr import base_model, building, network_arguments
 from ocrslim.tasks import Task
+from ocrslim.utils import cause_of
 
 if TYPE_CHECKING:
     from paddle import Tensor
@@ -26,6 +30,25 @@ class PaddleNetwork(_BaseModel):
         super().__init__(arguments)
         self.task = task
         self._evaluated: tuple[str, ...] = getattr(task, "evaluated", ())
+
+    def __call__(self, x: Tensor, *labels: Any, **named: Any) -> Any:
+        """Run `forward`.
+
+        Raises:
+            GraphError: PaddleOCR's code fails on such an input, such as one of another size than it fixes.
+        """
+        try:
+            return super().__call__(x, *labels, **named)
+        except (MemoryError, OcrSlimError):
+            raise
+        except Exception as error:  # whatever its code raises
+            if not paddle.in_dynamic_mode():  # a trace tells its own causes
+                raise
+            raise GraphError(
+                f"Architecture: the network cannot be run on an input of shape {list(x.shape)} "
+                f"({type(error).__name__}: {cause_of(error)}): give it the size that it is made for, in the "
+                "transforms of the configuration"
+            ) from error
 
     def forward(self, x: Tensor, data: Any = None) -> Any:
         """Images [N, C, H, W] and, where the head needs them to train, labels -> what the head returns.

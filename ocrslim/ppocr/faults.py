@@ -16,12 +16,13 @@ _MOST_NAMED = 12
 _OTHERS = ("Loss", "PostProcess", "Metric")
 
 
-def section_faults(tree: Mapping[str, Any], folder: Path | None = None) -> list[Fault]:
+def section_faults(tree: Mapping[str, Any], folder: Path | None = None, complete: bool = True) -> list[Fault]:
     """List what PaddleOCR's code cannot build of a configuration.
 
     Args:
         tree: its sections; those that are missing are not looked for.
         folder: holds the package `ppocr`; by default that of the copy in use. Without one there are no faults.
+        complete: whether arguments that are missing are faults.
     """
     folder = folder or code_folder()
     if folder is None:
@@ -34,7 +35,7 @@ def section_faults(tree: Mapping[str, Any], folder: Path | None = None) -> list[
         fault
         for key, (kind, section) in sections.items()
         if isinstance(section, Mapping)
-        for fault in _faults(catalogue, folder, key, kind, section)
+        for fault in _faults(catalogue, folder, key, kind, section, complete)
     ]
 
 
@@ -47,7 +48,9 @@ def transform_fault(name: str, model_type: str) -> str | None:
     return f"unknown transform {shortened(name)!r}, expected one that {folder} has: {_nearest(name, names)}"
 
 
-def _faults(catalogue: Catalogue, folder: Path, key: str, kind: str, section: Mapping[str, Any]) -> Iterator[Fault]:
+def _faults(
+    catalogue: Catalogue, folder: Path, key: str, kind: str, section: Mapping[str, Any], complete: bool
+) -> Iterator[Fault]:
     name, names = section.get("name"), catalogue.names(kind)
     if not names or name == "None":  # how PaddleOCR writes that there is no post-processing
         return
@@ -58,7 +61,7 @@ def _faults(catalogue: Catalogue, folder: Path, key: str, kind: str, section: Ma
     signature = catalogue.signature(kind, str(name))
     # post-processing gets the section Global as well, a part of a network the channels in front of it
     missing = [each for each in signature.required if kind in PARTS and each not in (*section, "in_channels")]
-    if missing:
+    if missing and complete:
         yield key, f"{name} lacks {', '.join(missing)}, expected a value for each"
     for argument in section:
         if argument != "name" and not signature.open and argument not in signature.arguments:

@@ -12,6 +12,9 @@ with quietly():
     from ppocr.data import imaug
     from ppocr.data.imaug import create_operators, transform
     from ppocr.postprocess import build_post_process
+    from ppocr.utils.logging import get_logger
     from ppocr.utils.utility import alpha_to_color
+
+    get_logger()  # which sets its handlers up when it is first called, and not again
 
 __all__ = ["alpha_to_color", "build_post_process", "create_operators", "imaug", "transform"]

@@ -12,12 +12,30 @@ from contextlib import contextmanager, redirect_stdout
 import numpy as np
 
 
+class _Once(logging.Filter):
+    """Lets each message through once: some are of the dictionary, which every transform that reads it tells about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        new = message not in self._seen
+        self._seen.add(message)
+        return new
+
+
+_ONCE = _Once()
+
+
 @contextmanager
 def quietly() -> Iterator[None]:
     """Undo what an import of `ppocr` or `paddleocr` does on the way.
 
     It gives its logger a handler on standard output at level DEBUG, silences every warning, changes NumPy's error state
-    and prints which parts it does without. Only `ppocr`'s later warnings remain, on whatever handlers the program has.
+    and prints which parts it does without. Only `ppocr`'s later warnings remain, each once, on whatever handlers the
+    program has.
     """
     import paddle  # noqa: F401  its own loggers are its own affair, so before the lines below
 
@@ -34,3 +52,4 @@ def quietly() -> Iterator[None]:
         logger.handlers.clear()
         logger.setLevel(logging.WARNING)
         logger.propagate = True
+        logger.addFilter(_ONCE)

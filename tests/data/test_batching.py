@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from small_dataset import TRAIN, data, filled, message, rectangle, text
+from waiting import PATIENCE
 
 from ocrslim.data.eval_set import scan, train_loader
 from ocrslim.errors import ConfigError, DataError
@@ -255,6 +256,6 @@ def test_no_worker_survives(filled, repo, how):
     else:
         process.kill()
     # returns when the last process that holds the pipes has ended
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == (130 if how == signal.SIGINT else -9), errors.decode()
     assert b"Traceback" not in errors

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from small_dataset import EVAL, data, filled, message, rectangle, spoil
+from waiting import PATIENCE
 
 from ocrslim.data.eval_set import EvalSet, scan
 from ocrslim.data.preprocess import Preprocessor
@@ -125,7 +126,7 @@ assert not logging.getLogger("ppocr").handlers and logging.getLogger("ppocr").le
 
 
 def test_importing_paddleocr_leaves_no_trace(repo):
-    done = subprocess.run([sys.executable, "-c", QUIET], cwd=repo, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", QUIET], cwd=repo, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "" and "DEBUG" not in done.stderr
 

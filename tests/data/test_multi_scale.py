@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from lines import numbers, own_networks, recogniser, write_lines, write_tree
+from waiting import PATIENCE
 
 from ocrslim.config import load_config
 from ocrslim.data import scan, train_loader
@@ -83,7 +84,7 @@ def test_batches_have_the_sizes_of_paddleocrs():
     if package is None:
         pytest.skip("unstructured-paddleocr is not installed")
     command = [sys.executable, "-W", "ignore", "-c", THEIRS, package.submodule_search_locations[0]]
-    done = subprocess.run(command, input=json.dumps(SAMPLER), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, input=json.dumps(SAMPLER), capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     theirs = Counter(
         (width, height, len(batch)) for batch in json.loads(done.stdout.splitlines()[-1]) for width, height in batch[:1]

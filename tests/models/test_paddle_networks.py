@@ -13,7 +13,7 @@ import pytest
 from checkout import require_zoo
 from oracle import randomise
 
-from ocrslim.errors import ConfigError, WeightsError
+from ocrslim.errors import ConfigError, GraphError, WeightsError
 from ocrslim.export.formats.paddle import save_inference
 from ocrslim.models import OcrModel, build_model, load_weights, output_of, save_checkpoint, state_arrays
 from ocrslim.tasks import task_of
@@ -50,12 +50,27 @@ BUILT_IN = {
     "Neck": {"name": "DBFPN", "out_channels": 32},
     "Head": {"name": "DBHead", "k": 50},
 }
+VIT = {
+    **{"model_type": "rec", "algorithm": "ViTSTR", "in_channels": 1, "Transform": None},
+    "Backbone": {"name": "ViTSTR", "img_size": [32, 32], "patch_size": [16, 16], "scale": "tiny"},
+    "Neck": {"name": "SequenceEncoder", "encoder_type": "reshape"},
+    "Head": {"name": "CTCHead", "out_channels": 12},
+}
 ALL = {"ResNet": RESNET, "PP-LCNetV3": LCNET, "PFHeadLocal": LOCAL, "EAST": EAST}
 
 
 @pytest.fixture(autouse=True)
 def _zoo():
     require_zoo()
+
+
+def test_an_image_of_another_size_than_the_network_fixes_is_one_line():
+    model = build_model(VIT)
+    model.eval()
+    with pytest.raises(
+        GraphError, match=r"input of shape \[1, 1, 32, 48\] \(AssertionError: .*32\*32.*\): give it the size"
+    ):
+        model(paddle.zeros([1, 1, 32, 48]))
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -120,3 +120,9 @@ def test_code_that_compiles_is_to_run_inside_the_checkout(checkout):  # noqa: F8
         raise RuntimeError("Failed to run command: build")
     with pytest.raises(ConfigError, match="RuntimeError: no such layer$"), building("Architecture"):
         raise RuntimeError("no such layer")
+
+
+def test_arguments_that_are_filled_in_later_are_no_faults(checkout):  # noqa: F811
+    faulty = {"Architecture": {**ARCHITECTURE, "Neck": {"name": "Pyramid"}}, "Metric": {"name": "RecMetric"}}
+    assert [key for key, _ in section_faults(faulty, checkout)] == ["Architecture.Neck", "Metric.name"]
+    assert [key for key, _ in section_faults(faulty, checkout, complete=False)] == ["Metric.name"]

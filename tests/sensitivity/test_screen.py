@@ -11,6 +11,7 @@ import time
 
 import pytest
 from slow import quick
+from waiting import PATIENCE
 
 SCRIPT = """
 import logging, sys, time
@@ -68,7 +69,7 @@ class Tmux:
         return self.call("capture-pane", "-p", "-J", "-S", str(-history)).rstrip().splitlines()
 
     def wait(self, pattern):
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while not re.search(pattern, "\n".join(self.lines())):
             assert time.monotonic() < deadline, "\n".join([f"not seen: {pattern}", *self.lines()])
             time.sleep(0.1)

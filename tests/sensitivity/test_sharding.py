@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from sensitivity_case import GROUPS, PLAIN, PUBLIC, RATIOS, analyse_at, entries, images_once, problem, undisturbed
+from waiting import PATIENCE
 
 from ocrslim import commands
 from ocrslim.cli import main
@@ -240,7 +241,7 @@ def test_the_launcher_loses_a_rank_and_the_same_command_completes_the_file(
     while launcher.poll() is None and journal.read_bytes().count(b"\n") < 3:  # header, unpruned network, a point
         time.sleep(0.005)
     os.kill(lost, signal.SIGKILL)
-    launcher.communicate(timeout=120)
+    launcher.communicate(timeout=PATIENCE)
     assert launcher.returncode != 0
     kept = images_once(tmp_path / "out", 4)
     lines = (tmp_path / "out/sen.rank1.jsonl").read_text().splitlines()[2:]
@@ -248,7 +249,7 @@ def test_the_launcher_loses_a_rank_and_the_same_command_completes_the_file(
     assert known and known <= set(kept), "what the lost rank measured is there"
 
     again = launch(repo, tmp_path, options)
-    said, _ = again.communicate(timeout=180)
+    said, _ = again.communicate(timeout=PATIENCE)
     logs = "".join(path.read_text() for path in (tmp_path / "log").glob("workerlog.*"))
     assert again.returncode == 0, said + logs
     whole = undisturbed.measured.folder / "sen.pickle"

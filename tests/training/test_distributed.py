@@ -9,13 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import waiting
 from training import EPOCHS, STEPS, Batches, assert_same, images, make_config, run, tiny, weights
 
 from ocrslim.data.batching import _batches
@@ -119,7 +119,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tests = str(Path(__file__).parents[1])
     (folder / "runs.py").write_text(RUNS.format(tests=tests, folder=str(folder), runs=RUNS_OF))
     launcher = start(folder, "runs.py")
-    said, _ = launcher.communicate(timeout=120)
+    said, _ = launcher.communicate(timeout=waiting.PATIENCE)
     assert launcher.returncode == 0, said + logs(folder)
     return folder
 
@@ -302,12 +302,8 @@ def wait_until_said(folder: Path, words: str, launcher: subprocess.Popen) -> Non
 
 
 def wait_until(holds: Callable[[], bool], folder: Path, launcher: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 120
-    while launcher.poll() is None and time.monotonic() < deadline:
-        if holds():
-            return
-        time.sleep(0.02)
-    pytest.fail(f"waited in vain: {logs(folder)}")
+    if not waiting.wait_until(holds, while_=lambda: launcher.poll() is None):
+        pytest.fail(f"waited in vain: {logs(folder)}")
 
 
 @contextlib.contextmanager
@@ -338,7 +334,7 @@ def test_killed_then_stopped_then_resumed_ends_with_the_same_bits(images: Path, 
     for folder in (whole, parts):
         folder.mkdir()
     undisturbed = train(images, whole)
-    said, _ = undisturbed.communicate(timeout=120)
+    said, _ = undisturbed.communicate(timeout=waiting.PATIENCE)
     assert undisturbed.returncode == 0, said + logs(whole)
     assert logs(whole).count('"checkpoint"') == 1  # one rank says what came out
 
@@ -347,19 +343,19 @@ def test_killed_then_stopped_then_resumed_ends_with_the_same_bits(images: Path, 
     with asleep(killed):  # or it may end rank 0 before that has noticed
         os.kill(rank_process(killed, 1), signal.SIGKILL)
         wait_until_said(parts, "rank 1 of this training has ended", killed)
-    killed.communicate(timeout=60)
+    killed.communicate(timeout=waiting.PATIENCE)
     assert killed.returncode != 0
     assert load_state(parts / "out" / "latest.pdopt").progress.step >= 5
 
     stopped = train(images, parts)
     wait_for(parts, 10, stopped)
     stopped.terminate()
-    said, _ = stopped.communicate(timeout=60)
+    said, _ = stopped.communicate(timeout=waiting.PATIENCE)
     assert stopped.returncode != 0 and "interrupted: the same command continues" in logs(parts) + said
     assert 10 <= load_state(parts / "out" / "latest.pdopt").progress.step < 16
 
     resumed = train(images, parts)
-    said, _ = resumed.communicate(timeout=120)
+    said, _ = resumed.communicate(timeout=waiting.PATIENCE)
     assert resumed.returncode == 0, said + logs(parts)
     there, here = (load_state(folder / "out" / "latest.pdopt") for folder in (whole, parts))
     assert here.progress.finished and here.progress.history == there.progress.history

@@ -30,6 +30,7 @@ from training import (
     tiny,
     weights,
 )
+from waiting import PATIENCE, wait_until
 
 from ocrslim.config.config import Config
 from ocrslim.data.eval_set import scan
@@ -195,17 +196,18 @@ def in_subprocess(images: Path, out: Path, slow: bool = True) -> Iterator[subpro
     """A run of 2000 steps in a process of its own, once it has done some."""
     process = subprocess.Popen(script(images, out, slow=slow), stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and process.poll() is None:
-            with contextlib.suppress(FileNotFoundError, ValueError):
-                if json.loads((out / "latest.json").read_text())["global_step"] >= 5:
-                    break
-            time.sleep(0.05)
-        assert process.poll() is None
+        assert wait_until(lambda: _steps_of(out) >= 5, while_=lambda: process.poll() is None)
         yield process
     finally:
         process.kill()
         process.wait()
+
+
+def _steps_of(out: Path) -> int:
+    """Steps that a run has saved."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return json.loads((out / "latest.json").read_text())["global_step"]
+    return 0
 
 
 @pytest.mark.slow
@@ -231,7 +233,7 @@ def test_signals_save_and_stop(images: Path, tmp_path: Path, number: signal.Sign
     out = tmp_path / "out"
     with in_subprocess(images, out) as process:
         process.send_signal(number)
-        assert process.wait(timeout=30) == 130
+        assert process.wait(timeout=PATIENCE) == 130
     assert load_state(out / "latest.pdopt").progress.step >= 5
 
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE
 
 from ocrslim.utils import paddle_setup as startup
 
@@ -92,7 +93,7 @@ print(faults() - before)
 def test_in_training_memory_is_kept_and_not_asked_for_again(stage: str, tunables: str, kept: bool) -> None:
     environment = {**os.environ, "GLIBC_TUNABLES": tunables}
     command = [sys.executable, "-W", "ignore", "-c", _FAULTS, stage]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=True)
     pages = int(done.stdout.split()[-1])
     assert pages < 100 if kept else pages > 10_000
 

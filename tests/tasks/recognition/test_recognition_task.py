@@ -8,6 +8,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from checkout import require_zoo
 from lines import HEIGHT, LineHead, LineNeck, LineNet, numbers, own_networks, recogniser, write_lines, write_tree
 
 from ocrslim.config import load_config
@@ -45,6 +46,13 @@ def test_the_head_has_the_dictionarys_classes(config):
 def test_a_dictionary_that_is_missing_is_named_with_the_configuration(config):
     with pytest.raises(ConfigError, match=r"rec.yml: Global.character_dict_path: gone.txt not found; looked in the"):
         config("Global.character_dict_path=gone.txt")
+
+
+def test_a_dictionary_that_is_missing_is_the_only_fault(repo):
+    require_zoo()
+    with pytest.raises(ConfigError) as caught:
+        load_config(repo / "configs/rec/PP-OCRv3/PP-OCRv3_mobile_rec.yml", ["Global.character_dict_path=gone.txt"])
+    assert len(caught.value.problems) == 1
 
 
 def test_a_network_for_another_dictionary_is_refused_with_both_numbers(config):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import PATIENCE
 
 from ocrslim.tasks import task_of
 from ocrslim.tasks.recognition.metric import TextMetric
@@ -59,7 +60,7 @@ def test_scores_are_those_of_paddleocr_on_500_texts():
         pytest.skip("unstructured-paddleocr is not installed")
     pairs = pairs_of_texts(500)
     command = [sys.executable, "-W", "ignore", "-c", THEIRS, str(Path(package.origin).parent)]
-    done = subprocess.run(command, input=json.dumps(pairs), capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, input=json.dumps(pairs), capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     for options, theirs in zip(OPTIONS, json.loads(done.stdout.splitlines()[-1])):
         assert scores(pairs, options) == pytest.approx(theirs, abs=1e-6), options
