@@ -58,14 +58,14 @@ class PirProgram:
         return PirProgram(_only_block(_entry(tree, "program")), tree)
 
     def parameters(self) -> dict[str, Shape]:
-        """Return the shapes of the parameters, by name.
+        """Return the shapes of the parameters that have values in the file beside, by name.
 
         Raises:
             FormatFault: one is damaged.
         """
         found = {}
         for operation in self.operations:
-            if _entry(operation, "#") == _PARAMETER:
+            if _entry(operation, "#") == _PARAMETER and _is_kept(operation):
                 name = _parameter_name(operation)
                 found[name] = known_shape(name, _tensor(name, _entry(_entry(operation, "O"), "TT"))[1])
         return found
@@ -113,6 +113,12 @@ def _only_block(program: Any) -> list[Any]:
     if len(blocks) != 1:
         raise FormatFault(f"it has {len(regions)} regions and {len(blocks)} blocks, expected one of each")
     return _list(_entry(blocks[0], "ops"), "operations")
+
+
+def _is_kept(operation: Any) -> bool:
+    """Tell whether a parameter is saved; the state of a recurrent layer's dropout, for one, is not."""
+    flags = _list(operation.get("OA", [1]), "flags")  # saved, fixed, trainable
+    return not flags or flags[0] != 0
 
 
 def _parameter_name(operation: Any) -> str:

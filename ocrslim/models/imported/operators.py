@@ -192,7 +192,7 @@ def _full_with_tensor(op: Op, given: Arguments) -> Any:
 
 @_operator("shape", "shape64")
 def _shape(op: Op, given: Arguments) -> Any:
-    return paddle.shape(_first(given))
+    return paddle.shape(_first(given)).astype("int64" if op.name == "shape64" else "int32")
 
 
 @_operator("reshape")
@@ -382,3 +382,20 @@ def _group_norm(op: Op, given: Arguments) -> Any:
     return F.group_norm(
         given["x"], int(op.attributes["groups"]), float(op.attributes["epsilon"]), given.get("scale"), given.get("bias")
     )
+
+
+# -- sequences --------------------------------------------------------------------------------------------------------
+
+
+@_operator("rnn")
+def _recur(op: Op, given: Arguments) -> Any:
+    """An LSTM, GRU or simple RNN, without dropout between its layers; the weights say how large it is."""
+    weights = given["weight_list"]
+    sizes = (int(weights[0].shape[1]), int(weights[1].shape[1]), int(op.attributes["num_layers"]))
+    kind = (bool(op.attributes["is_bidirec"]), *sizes, str(op.attributes["mode"]))
+    chance = paddle.zeros([1], "uint8")
+    forward_only = not paddle.is_grad_enabled()
+    out, _, states = paddle._C_ops.rnn(
+        given["x"], given["pre_state"], weights, given.get("sequence_length"), chance, 0.0, *kind, 0, forward_only
+    )
+    return [out, chance, states]
