@@ -40,8 +40,14 @@ def read_inference_folder(source: str | Path) -> Imported:
     weights = read_weight_file(path)
     require_finite(weights)
     program = _pir_program(path)  # its block does not keep it alive
-    ops = list(PirReader({name: name for name in weights.arrays}).ops(program.global_block()))
-    return _imported(_complete(path, ops), weights.arrays)
+    try:
+        ops = list(PirReader({name: name for name in weights.arrays}).ops(program.global_block()))
+        return _imported(_complete(path, ops), weights.arrays)
+    except (KeyError, IndexError, StopIteration, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: an operator is not as Paddle makes it ({type(error).__name__}: {last_line(error)}): export it "
+            "again"
+        ) from None
 
 
 def _checked(path: Path) -> None:

@@ -55,11 +55,19 @@ class ImportedNetwork(nn.Layer):
             GraphError: an operator is not known here, or not in this form; or a tensor is of half precision.
         """
         super().__init__()
-        _require_known(imported)
         self.file_names: dict[str, str] = {}
         self._keys: dict[str, str] = {}  # name in the file -> state-dict key
         self._names: dict[Any, str] = {}  # layers, by what tells them apart
-        self._plan(with_free_shapes(imported.program), imported.arrays)
+        try:
+            program = with_free_shapes(imported.program)
+            layers = find_layers(program)
+            _require_known(imported, program, layers)
+            self._plan(program, layers, imported.arrays)
+        except (KeyError, IndexError, TypeError, ValueError) as error:  # of operators that lack something
+            raise GraphError(
+                f"an operator of the network is not as Paddle makes it ({type(error).__name__}: {last_line(error)}): "
+                "export it again"
+            ) from error
         del self._names
 
     def forward(self, x: Tensor) -> Any:
@@ -90,9 +98,8 @@ class ImportedNetwork(nn.Layer):
 
     # -- setting up --------------------------------------------------------------------------------------------------
 
-    def _plan(self, program: Program, arrays: Mapping[str, np.ndarray]) -> None:
+    def _plan(self, program: Program, layers: Mapping[int, LayerOp], arrays: Mapping[str, np.ndarray]) -> None:
         """Make the layers, parameters and steps."""
-        layers = find_layers(program)
         absorbed = {place for layer in layers.values() for place in layer.absorbed}
         steps = []
         for place, op in enumerate(program.ops):
@@ -202,20 +209,17 @@ class ImportedNetwork(nn.Layer):
             )
 
 
-def _require_known(imported: Imported) -> None:
+def _require_known(imported: Imported, program: Program, layers: Mapping[int, LayerOp]) -> None:
     """Refuse what cannot be run, before anything is."""
-    ops = imported.program.ops
-    if len(imported.program.inputs) != 1:
+    if len(program.inputs) != 1:
         raise GraphError(
-            f"the network has {len(imported.program.inputs)} inputs ({', '.join(imported.input_names)}), expected one "
-            "image"
+            f"the network has {len(program.inputs)} inputs ({', '.join(imported.input_names)}), expected one image"
         )
-    layers = find_layers(imported.program)
-    for place, op in enumerate(ops):
+    for place, op in enumerate(program.ops):
         if place not in layers and op.name not in FUNCTIONS:
             raise GraphError(
-                f"operator {place + 1} of {len(ops)}, {op}, is not known to ocrslim, so the network cannot be run; "
-                f"known are {', '.join(sorted(FUNCTIONS))}"
+                f"operator {place + 1} of {len(program.ops)}, {op}, is not known to ocrslim, so the network cannot be "
+                f"run; known are {', '.join(sorted(FUNCTIONS))}"
             )
     for name, array in imported.arrays.items():
         if array.dtype.kind == "f" and array.dtype.itemsize < 4:
