@@ -88,7 +88,10 @@ class PirProgram:
             defined |= set(_made(name, operation, defined))
             outputs += kind == _OUTPUT
             if kind == _INPUT:
-                inputs.append(_entry(_entry(operation, "O")[0], "TT"))
+                made = _list(_entry(operation, "O"), "values")
+                if len(made) != 1:
+                    raise FormatFault(f"{name} makes {len(made)} values, expected one")
+                inputs.append(_entry(made[0], "TT"))
         if len(inputs) != 1 or not outputs:
             raise FormatFault(f"it has {len(inputs)} inputs and {outputs} outputs, expected one image and its map")
         data_type, dims = _tensor("input", inputs[0])

@@ -35,7 +35,8 @@ def recurrent(op: Op, coupling: Coupling) -> None:
         coupling.couple(np.tile(units, rows.size // units.size), rows)
     coupling.fix(units, op)
     coupling.set(op.outputs[0], op.outputs[0].rank - 1, made)
-    _states(op, coupling, units, coupling.items(op["pre_state"]))
+    first = op.inputs.get("pre_state")  # zeros without
+    _states(op, coupling, units, [] if first is None else coupling.items(first))
 
 
 def _states(op: Op, coupling: Coupling, units: np.ndarray, first: Sequence[Value]) -> None:
