@@ -127,7 +127,8 @@ class _Converter(Values):
 
     def recur(self, op: Op) -> list[Step]:
         """Return a recurrent layer, from zeros on or from given states."""
-        states, weights = self.lists[op["pre_state"].id], self.lists[op["weight_list"].id]
+        first, weights = op.inputs.get("pre_state"), self.lists[op["weight_list"].id]
+        states = [] if first is None else self.lists[first.id]
         for place in weights:
             if place not in self.parameters:
                 raise LoweringError(f"{op}: computed weights are not known to the runtime")
