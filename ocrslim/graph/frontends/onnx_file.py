@@ -42,8 +42,9 @@ def read_onnx_file(source: str | Path, input_shape: Sequence[int]) -> Imported:
 
 
 def _converted(model: OnnxModel, input_shape: Sequence[int]) -> tuple[Network, Program]:
+    sizes = sizes_at(model, input_shape)  # first: it checks the nodes
     nodes, names = nodes_of(model.nodes, model.constants)
-    network = Network(model, sizes_at(model, input_shape), names)
+    network = Network(model, sizes, names)
     for node in nodes:
         network.add(node)
     try:
