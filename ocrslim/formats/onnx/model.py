@@ -52,13 +52,15 @@ class OnnxModel:
         """Return `wanted`, the shape of an image, if the file takes it.
 
         Raises:
-            FormatFault: the file fixes another size.
+            FormatFault: it is no shape of an image, or the file fixes another size.
         """
+        if len(wanted) != 4 or not all(isinstance(size, int) and size > 0 for size in wanted):
+            raise FormatFault(f"an image of shape {list(wanted)} was asked for, expected positive sizes [N, C, H, W]")
         for name, size, fixed in zip(("batch", "channels", "height", "width"), wanted, self.input_sizes):
             if fixed not in (-1, size):
                 raise FormatFault(
-                    f"it fixes the {name} of its input at {fixed}, asked for was {size}: give the input size "
-                    f"{[one if one != -1 else 'any' for one in self.input_sizes]}"
+                    f"it fixes the {name} of its input at {fixed}, asked for was {size}: give an input size "
+                    f"{list(self.input_sizes)} (-1: any)"
                 )
         return tuple(wanted)
 
