@@ -75,7 +75,20 @@ class Classifier(nn.Layer):
         return F.softmax(self.last(x.reshape([x.shape[0], 8])), 1)
 
 
-NETWORKS = {network.__name__: network for network in (Detector, Recogniser, Classifier)}
+class Recurrent(nn.Layer):
+    """Older recognisers: recurrent layers over a sequence, whose first state names their size."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2D(3, 6, 3, stride=2, padding=1), nn.Linear(16, 5)
+        self.lstm = nn.LSTM(6, 8, num_layers=2, direction="bidirectional")
+
+    def forward(self, x):
+        x = F.adaptive_avg_pool2d(F.relu(self.conv(x)), [1, 24]).squeeze(2).transpose([0, 2, 1])
+        return F.softmax(self.last(self.lstm(x)[0]), 2)
+
+
+NETWORKS = {network.__name__: network for network in (Detector, Recogniser, Classifier, Recurrent)}
 
 
 def exported(network: type[nn.Layer], folder: Path, kind: str) -> Path:

@@ -186,6 +186,10 @@ def _conv(operations):
     return next(operation for operation in operations if operation["#"] == "1.conv2d")
 
 
+def _input(operations: list[dict]) -> dict:
+    return next(operation for operation in operations if operation["#"] == "1.data")
+
+
 PIR = {
     "a value that nothing makes": (lambda ops: _conv(ops)["I"][0].update({"%": 999}), "the value 999, which nothing"),
     "a value twice": (lambda ops: _conv(ops)["O"][0].update({"%": 1}), "there already"),
@@ -204,6 +208,7 @@ PIR = {
     "a size that is no number": (lambda ops: _conv(ops)["O"][0]["TT"]["D"].__setitem__(1, [None]), "the size None"),
     "no operations": (lambda ops: ops.clear(), "0 inputs and 0 outputs"),
     "an operation that is none": (lambda ops: ops.append(7), "lacks '#'"),
+    "an input of no value": (lambda ops: _input(ops)["O"].clear(), "makes 0 values"),
 }
 
 

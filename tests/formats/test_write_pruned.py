@@ -68,7 +68,7 @@ def test_operators_names_and_attributes_stay(case, tmp_path):
     before, after = (_outline(one / program.name) for one in (folder, pruned))
     assert [name for name, _ in before] == [name for name, _ in after]
     changed = {key for (_, old), (_, new) in zip(before, after) for key in old if old[key] != new[key]}
-    assert changed <= {"groups", "shape", "value", "str_value"}
+    assert changed <= {"groups", "shape", "value", "str_value", "input_size", "hidden_size"}
 
 
 def _outline(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -92,6 +93,16 @@ def test_weights_that_are_no_numbers_are_refused(copied):
     arrays[min(arrays)] = np.full_like(arrays[min(arrays)], np.nan)
     (copied / "inference.pdiparams").write_bytes(write_tensors(arrays))
     _refused(copied, min(arrays), "NaN")
+
+
+def test_an_operator_that_lacks_something_is_refused(tmp_path):
+    folder = exported(Detector, tmp_path, "pir")
+    program = json.loads((folder / "inference.json").read_text())
+    (block,) = program["program"]["regions"][0]["blocks"]
+    constant = next(op for op in block["ops"] if op["#"] == "1.full_int_array")
+    constant["A"] = [attribute for attribute in constant["A"] if attribute["N"] != "value"]
+    (folder / "inference.json").write_text(json.dumps(program))
+    _refused(folder, "inference.json", "not as Paddle makes it")
 
 
 class _TwoInputs(nn.Layer):

@@ -17,7 +17,7 @@ _BOTH = """
     leaky_relu less_equal less_than linear_interp linspace log logical_and logical_not logical_or logical_xor
     log_softmax logsigmoid matmul max_pool2d_with_index mean meshgrid mish nearest_interp norm not_equal p_norm pad
     pad3d pixel_shuffle pixel_unshuffle pool2d pool3d pow prelu quantize_linear reciprocal relu relu6
-    repeat_interleave reshape roll round rsqrt scale selu shape shape64 sigmoid sign silu sin slice softmax softplus
+    repeat_interleave reshape rnn roll round rsqrt scale selu shape shape64 sigmoid sign silu sin slice softmax softplus
     softsign split sqrt square squeeze stack strided_slice sum swish tan tanh temporal_shift tile transpose
     tril_triu unbind unfold unsqueeze unstack where
 """

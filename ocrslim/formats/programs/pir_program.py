@@ -58,14 +58,14 @@ class PirProgram:
         return PirProgram(_only_block(_entry(tree, "program")), tree)
 
     def parameters(self) -> dict[str, Shape]:
-        """Return the shapes of the parameters, by name.
+        """Return the shapes of the parameters that have values in the file beside, by name.
 
         Raises:
             FormatFault: one is damaged.
         """
         found = {}
         for operation in self.operations:
-            if _entry(operation, "#") == _PARAMETER:
+            if _entry(operation, "#") == _PARAMETER and _is_kept(operation):
                 name = _parameter_name(operation)
                 found[name] = known_shape(name, _tensor(name, _entry(_entry(operation, "O"), "TT"))[1])
         return found
@@ -88,7 +88,10 @@ class PirProgram:
             defined |= set(_made(name, operation, defined))
             outputs += kind == _OUTPUT
             if kind == _INPUT:
-                inputs.append(_entry(_entry(operation, "O")[0], "TT"))
+                made = _list(_entry(operation, "O"), "values")
+                if len(made) != 1:
+                    raise FormatFault(f"{name} makes {len(made)} values, expected one")
+                inputs.append(_entry(made[0], "TT"))
         if len(inputs) != 1 or not outputs:
             raise FormatFault(f"it has {len(inputs)} inputs and {outputs} outputs, expected one image and its map")
         data_type, dims = _tensor("input", inputs[0])
@@ -113,6 +116,12 @@ def _only_block(program: Any) -> list[Any]:
     if len(blocks) != 1:
         raise FormatFault(f"it has {len(regions)} regions and {len(blocks)} blocks, expected one of each")
     return _list(_entry(blocks[0], "ops"), "operations")
+
+
+def _is_kept(operation: Any) -> bool:
+    """Tell whether a parameter is saved; the state of a recurrent layer's dropout, for one, is not."""
+    flags = _list(operation.get("OA", [1]), "flags")  # saved, fixed, trainable
+    return not flags or flags[0] != 0
 
 
 def _parameter_name(operation: Any) -> str:

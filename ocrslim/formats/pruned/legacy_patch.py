@@ -71,6 +71,8 @@ class _Patch:
             _attribute(operation, "groups").i = groups[weight]
         if operation.type in _RESHAPES:
             self._free(operation, inputs)
+        elif operation.type == "rnn":
+            self._resize(operation, inputs)
 
     def _free(self, operation: Any, inputs: Mapping[str, Sequence[str]]) -> None:
         """Let the shape that `operation` makes follow the channels."""
@@ -85,6 +87,19 @@ class _Patch:
             sizes = free_channels(before, list(attribute.ints))
             del attribute.ints[:]
             attribute.ints.extend(size for size in sizes if size is not None)
+
+    def _resize(self, operation: Any, inputs: Mapping[str, Sequence[str]]) -> None:
+        """Let a recurrent layer's sizes be those of its weights, also that of its first states."""
+        (_, read), (_, units) = (_dims(self._variables[name]) for name in inputs["WeightList"][:2])
+        before = _attribute(operation, "hidden_size").i
+        _attribute(operation, "input_size").i, _attribute(operation, "hidden_size").i = read, units
+        for state in inputs["PreState"] if units != before else ():
+            slots = {slot.parameter: slot.arguments for slot in self._makers[state].inputs}
+            sizes = slots.get("ShapeTensorList", [])
+            if not sizes or self._number(sizes[-1]) != before:
+                raise FormatFault("the size of its first state is not that of a recurrent layer")
+            self._set_number(sizes[-1], units)
+            self.behind.add(state)
 
     def _number(self, name: str) -> int | None:
         """Return the constant of one entry that is called `name`; None for a computed value."""

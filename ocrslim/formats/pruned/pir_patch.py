@@ -77,10 +77,14 @@ class _Patch:
         if kind in (*_CONVOLUTIONS, *_TRANSPOSED) and (name := self._names.get(read[1])) in groups:
             _attribute(operation, "groups")["D"] = groups[name or ""]
         sizes = self._free(read) if kind == "1.reshape" else None
+        if kind == "1.rnn":
+            self._resize(operation)
         for place, (value, described) in enumerate(_made(operation)):
             self._behind.add(value)
             self._now[value] = self._shape(operation, place, sizes)
             _set_dims(described, self._now[value])
+        if kind == "0.combine":
+            self._set_parts(operation)
 
     # -- shapes of values --------------------------------------------------------------------------------------------
 
@@ -119,17 +123,45 @@ class _Patch:
             sizes = free_channels(self._before[read[0]], numbers)
             self._set_numbers(read[1:2], entries, numbers, sizes)
             return sizes
-        if maker["#"] == "1.stack":
-            maker = self._makers[_read(maker)[0]]
-        if maker["#"] != "0.combine":
+        parts = self._items(read[1])
+        if not parts:
             return None
-        parts = _read(maker)
         fulls = [self._makers[part] if self._makers[part]["#"] == "1.full" else None for part in parts]
         values = [None if full is None else _attribute(full, "value") for full in fulls]
         numbers = [None if value is None else int(value["D"]) for value in values]
         sizes = free_channels(self._before[read[0]], numbers)
         self._set_numbers(parts, values, numbers, sizes)
         return sizes
+
+    def _items(self, value: int) -> list[int]:
+        """Return the values that a shape is put together from; none where it is computed in another way."""
+        maker = self._makers[value]
+        if maker["#"] == "1.stack":
+            maker = self._makers[_read(maker)[0]]
+        return _read(maker) if maker["#"] == "0.combine" else []
+
+    def _resize(self, operation: Operation) -> None:
+        """Let a recurrent layer's sizes be those of its weights, also that of its first states."""
+        _, states, weights, *_ = _read(operation)
+        (_, read), (_, units) = (self._now[value] for value in self._items(weights)[:2])
+        before = _attribute(operation, "hidden_size")["D"]
+        _attribute(operation, "input_size")["D"], _attribute(operation, "hidden_size")["D"] = read, units
+        for state in self._items(states) if units != before else ():
+            maker = self._makers[state]
+            sizes = self._items(_read(maker)[1]) if maker["#"] == "1.full_with_tensor" else []
+            size = self._makers[sizes[-1]] if sizes else {"#": ""}
+            if size["#"] != "1.full" or int(_attribute(size, "value")["D"]) != before:
+                raise FormatFault("the size of its first state is not that of a recurrent layer")
+            self._set_numbers(sizes[-1:], [_attribute(size, "value")], [before], [units])
+            self._now[state] = (*self._before[state][:-1], units)
+            for value, described in _made(maker):
+                _set_dims(described, self._now[value])
+        self._set_parts(self._makers[states])
+
+    def _set_parts(self, combine: Operation) -> None:
+        """Let the types in a list be those of its values."""
+        for value, described in zip(_read(combine), combine["O"][0]["TT"]["D"]):
+            _set_dims(described, self._now[value])
 
     def _set_numbers(
         self,

@@ -27,7 +27,8 @@ def write_pruned(
 ) -> Path:
     """Write the inference model `source` with other arrays into the folder `target`; return its program's path.
 
-    Operators, names, attributes and the format are those of `source`.
+    Operators, names, attributes and the format are those of `source`. Each file appears complete or not at all, the
+    program last; for both at once, write into a new folder and rename that.
 
     Args:
         source: a folder, or one of its files.

@@ -6,7 +6,8 @@ shapes that do not depend on the size of the image. The weights are read without
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ocrslim.graph.program import Op, Program
 from ocrslim.utils import last_line, postponed
 
 _INPUTS, _OUTPUTS = ("feed", "data"), "fetch"
+_STATE = "dropout_state_in"  # of a recurrent layer
 
 
 def read_inference_folder(source: str | Path) -> Imported:
@@ -37,7 +39,15 @@ def read_inference_folder(source: str | Path) -> Imported:
     _checked(path)
     weights = read_weight_file(path)
     require_finite(weights)
-    return _imported(_pir_program(path), weights.arrays)
+    program = _pir_program(path)  # its block does not keep it alive
+    try:
+        ops = list(PirReader({name: name for name in weights.arrays}).ops(program.global_block()))
+        return _imported(_complete(path, ops), weights.arrays)
+    except (KeyError, IndexError, StopIteration, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: an operator is not as Paddle makes it ({type(error).__name__}: {last_line(error)}): export it "
+            "again"
+        ) from None
 
 
 def _checked(path: Path) -> None:
@@ -65,16 +75,33 @@ def _pir_program(path: Path) -> Any:
             ) from None
 
 
-def _imported(program: Any, arrays: Mapping[str, np.ndarray]) -> Imported:
-    """Read the operators; what feeds and fetches becomes the program's inputs and outputs."""
-    ops = list(PirReader({name: name for name in arrays}).ops(program.global_block()))
+def _complete(path: Path, ops: Sequence[Op]) -> list[Op]:
+    """Return the operators without the states of dropout, parameters that no file holds.
+
+    Raises:
+        WeightsError: another parameter is missing.
+    """
+    made = {value.id for op in ops for value in op.outputs}
+    found = []
+    for op in ops:
+        lacks = [name for name, one in op.inputs.items() if one and one.parameter is None and one.id not in made]
+        if lacks not in ([], [_STATE]):
+            raise WeightsError(
+                f"{path}: its {op} reads a parameter ({lacks[0]}) that {path.stem}.pdiparams lacks: export it again"
+            )
+        found.append(replace(op, inputs={**op.inputs, **dict.fromkeys(lacks)}))
+    return found
+
+
+def _imported(ops: Sequence[Op], arrays: Mapping[str, np.ndarray]) -> Imported:
+    """Return the network; what feeds and fetches becomes the program's inputs and outputs."""
     feeds = sorted((op for op in ops if op.name in _INPUTS), key=_column)
     fetches = sorted((op for op in ops if op.name == _OUTPUTS), key=_column)
     inner = [op for op in ops if op.name not in (*_INPUTS, _OUTPUTS)]
     used = {value.parameter for op in inner for value in op.values() if value.parameter is not None}
     return Imported(
         Program(inner, [op.outputs[0] for op in feeds], [next(op.values()) for op in fetches]),
-        {name: arrays[name] for name in arrays if name in used},
+        {name: array for name, array in arrays.items() if name in used},
         [str(op.attributes["name"]) for op in feeds],
         [str(op.attributes["name"]) for op in fetches],
     )

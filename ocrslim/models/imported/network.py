@@ -52,14 +52,22 @@ class ImportedNetwork(nn.Layer):
     def __init__(self, imported: Imported):
         """
         Raises:
-            GraphError: an operator is not known here, or not in this form; or a tensor is of half precision.
+            GraphError: an operator is not known here, or not in this form; or a tensor is of another precision.
         """
         super().__init__()
-        _require_known(imported)
         self.file_names: dict[str, str] = {}
         self._keys: dict[str, str] = {}  # name in the file -> state-dict key
         self._names: dict[Any, str] = {}  # layers, by what tells them apart
-        self._plan(with_free_shapes(imported.program), imported.arrays)
+        try:
+            program = with_free_shapes(imported.program)
+            layers = find_layers(program)
+            _require_known(imported, program, layers)
+            self._plan(program, layers, imported.arrays)
+        except (KeyError, IndexError, TypeError, ValueError) as error:  # of operators that lack something
+            raise GraphError(
+                f"an operator of the network is not as Paddle makes it ({type(error).__name__}: {last_line(error)}): "
+                "export it again"
+            ) from error
         del self._names
 
     def forward(self, x: Tensor) -> Any:
@@ -90,24 +98,22 @@ class ImportedNetwork(nn.Layer):
 
     # -- setting up --------------------------------------------------------------------------------------------------
 
-    def _plan(self, program: Program, arrays: Mapping[str, np.ndarray]) -> None:
+    def _plan(self, program: Program, layers: Mapping[int, LayerOp], arrays: Mapping[str, np.ndarray]) -> None:
         """Make the layers, parameters and steps."""
-        layers = find_layers(program)
         absorbed = {place for layer in layers.values() for place in layer.absorbed}
-        steps = []
+        names = {place: self._add_layer(layer, arrays) for place, layer in layers.items()}
         for place, op in enumerate(program.ops):
-            if place in layers:
-                name = self._add_layer(layers[place], arrays)
-                steps.append(_Step(op, name, [[value.id for value in layers[place].made]]))
-            elif place not in absorbed:
+            if place not in names and place not in absorbed:
                 self._add_parameters(op, arrays)
+        ops = [self._renamed(op, names.get(place)) for place, op in enumerate(program.ops)]
+        self.program = replace(program, ops=ops)
+        steps = []
+        for place, op in enumerate(ops):
+            if place in layers:
+                steps.append(_Step(op, names[place], [[value.id for value in layers[place].made]]))
+            elif place not in absorbed:
                 steps.append(_Step(op, "", [[value.id] for value in op.outputs]))
-        kinds = {place: type(self._sub_layers[step.layer]).__name__ for place, step in enumerate(steps) if step.layer}
-        named = {id(steps[place].op): kind for place, kind in kinds.items()}
-        ops = [self._renamed(op, named.get(id(op), op.layer)) for op in program.ops]
-        of = {id(old): new for old, new in zip(program.ops, ops)}
-        self.program = Program(ops, program.inputs, program.outputs)
-        self._steps = _forgetting([replace(step, op=of[id(step.op)]) for step in steps], program.outputs)
+        self._steps = _forgetting(steps, program.outputs)
 
     def _add_layer(self, layer: LayerOp, arrays: Mapping[str, np.ndarray]) -> str:
         """Make the layer, unless it is there already; return its name."""
@@ -134,7 +140,7 @@ class ImportedNetwork(nn.Layer):
             array, name = _readable(arrays[value.parameter]), self._free_name(attribute_name(value.parameter))
             if array.dtype.kind == "f":
                 parameter = self.create_parameter(list(array.shape), dtype="float32")
-                parameter.set_value(array.astype(np.float32))
+                parameter.set_value(array)
                 self.add_parameter(name, parameter)
             else:
                 self.register_buffer(name, paddle.to_tensor(array))
@@ -152,10 +158,10 @@ class ImportedNetwork(nn.Layer):
             free = f"{name}_{number}"
         return free
 
-    def _renamed(self, op: Op, layer: str) -> Op:
-        """Return the operator with parameters by their keys, and as a part of a layer of the class `layer`."""
+    def _renamed(self, op: Op, layer: str | None) -> Op:
+        """Return the operator with parameters by their keys, and as a part of the layer of that name."""
         inputs = {argument: None if value is None else self._keyed(value) for argument, value in op.inputs.items()}
-        return replace(op, inputs=inputs, layer=layer)
+        return replace(op, inputs=inputs, layer=type(self._sub_layers[layer]).__name__ if layer else op.layer)
 
     def _keyed(self, value: Value) -> Value:
         return value if value.parameter is None else replace(value, parameter=self._keys[value.parameter])
@@ -202,23 +208,20 @@ class ImportedNetwork(nn.Layer):
             )
 
 
-def _require_known(imported: Imported) -> None:
+def _require_known(imported: Imported, program: Program, layers: Mapping[int, LayerOp]) -> None:
     """Refuse what cannot be run, before anything is."""
-    ops = imported.program.ops
-    if len(imported.program.inputs) != 1:
+    if len(program.inputs) != 1:
         raise GraphError(
-            f"the network has {len(imported.program.inputs)} inputs ({', '.join(imported.input_names)}), expected one "
-            "image"
+            f"the network has {len(program.inputs)} inputs ({', '.join(imported.input_names)}), expected one image"
         )
-    layers = find_layers(imported.program)
-    for place, op in enumerate(ops):
+    for place, op in enumerate(program.ops):
         if place not in layers and op.name not in FUNCTIONS:
             raise GraphError(
-                f"operator {place + 1} of {len(ops)}, {op}, is not known to ocrslim, so the network cannot be run; "
-                f"known are {', '.join(sorted(FUNCTIONS))}"
+                f"operator {place + 1} of {len(program.ops)}, {op}, is not known to ocrslim, so the network cannot be "
+                f"run; known are {', '.join(sorted(FUNCTIONS))}"
             )
     for name, array in imported.arrays.items():
-        if array.dtype.kind == "f" and array.dtype.itemsize < 4:
+        if array.dtype.kind == "f" and array.dtype != np.float32:
             raise GraphError(f"{name} is {array.dtype}, expected float32: prune the network before it is converted")
 
 

@@ -9,16 +9,22 @@ from typing import Any
 from ocrslim.formats import free_channels
 from ocrslim.graph import Op, Program, Value
 
+_CONSTANTS = ("full", "full_with_tensor", "full_batch_size_like")
+
 
 def with_free_shapes(program: Program) -> Program:
     """Return the same program with as few numbers in its shapes as can be (`free_channels`).
 
-    Operators that nothing needs any more, such as those that read the size of a batch, are left out.
+    Recurrent layers whose first state is zeros, of a size that the file names, have none. Operators that nothing needs
+    any more, such as those that read the size of a batch, are left out.
     """
     lists: dict[Any, Sequence[Value]] = {}
     numbers: dict[Any, int] = {}
+    zeros: set[Any] = set()
     ops = []
     for op in program.ops:
+        if op.name in _CONSTANTS and op.attributes.get("value") == 0:
+            zeros.add(op.outputs[0].id)
         if op.name == "combine":
             lists[op.outputs[0].id] = list(op.values())
         elif op.name == "stack" and op["x"].id in lists:
@@ -30,6 +36,8 @@ def with_free_shapes(program: Program) -> Program:
             items = lists.get(shape.id) if shape is not None else None
             computed = None if items is None else [numbers.get(item.id) for item in items]
             op = _reshape(op, op.ints("shape") if "shape" in op.attributes else computed)
+        elif op.name == "rnn" and zeros.issuperset(value.id for value in lists.get(op["pre_state"].id, ())):
+            op = replace(op, inputs={**op.inputs, "pre_state": None})
         ops.append(op)
     return replace(program, ops=_needed(ops, program.outputs))
 
