@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import Tensor, nn
+from paddle.nn.layer.conv import _ConvNd
 
 from ocrslim.errors import GraphError
 from ocrslim.graph import Imported, Op, Program, Value, as_it_was
@@ -95,6 +96,21 @@ class ImportedNetwork(nn.Layer):
                     "that it takes, such as a multiple of 32"
                 ) from error
         return _with_shapes(self.program, shapes)
+
+    def file_state(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
+        """Return what writes the network back into its file (`ocrslim.formats.write_pruned`), cut or trained as it is.
+
+        Returns:
+            all arrays, and the number of groups of each convolution by its weight; by their names in the file.
+        """
+        state = self.state_dict()
+        arrays = {name: state[key].numpy() for key, name in self.file_names.items()}
+        groups = {
+            self.file_names[key]: layer._groups
+            for name, layer in self.named_sublayers()
+            if isinstance(layer, _ConvNd) and (key := f"{name}.weight") in self.file_names
+        }
+        return arrays, groups
 
     # -- setting up --------------------------------------------------------------------------------------------------
 
