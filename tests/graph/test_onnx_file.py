@@ -397,6 +397,33 @@ def test_damaged_files_are_refused_in_one_line(tmp_path):
             assert "\n" not in str(refusal)
 
 
+BROKEN = {
+    # ONNX's own inference ends the process on this one
+    "rank": ((node("ConvTranspose", "w b", "y"),), {**W, "b": weights(4)}, "a window that does not fit a map"),
+    "arity": ((node("Relu", "x x", "y"),), {}, "\\(Relu\\) is damaged: .*input size 2 not in range"),
+    "attribute": ((node("Relu", "x", "y", axis=1),), {}, "Unrecognized attribute: axis"),
+    "type": ((node("Nothing", "x", "y"),), {}, "operators that ONNX does not have in opset 13 \\(Nothing x1\\)"),
+    "text": ((node("Resize", "x - s", "y", mode=b"\xff"),), UP, "a name in it is no text"),
+    "output": ((node("Identity", "w", "y"),), W, "an output that no operator computes"),
+    "nan": ((conv(),), {"w": np.full((8, 3, 3, 3), np.nan, np.float32)}, "w holds 216 NaN or infinite values of 216"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_operators_are_refused_in_one_line(tmp_path, name):
+    nodes, tensors, message = BROKEN[name]
+    file = saved(tmp_path / "m.onnx", onnx_model(*nodes, tensors=tensors))
+    with pytest.raises(WeightsError, match=message) as refusal:
+        read_onnx_file(file, SHAPE)
+    assert str(refusal.value).startswith(f"{file}: ") and "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 48), (1, 3, 0, 48)])
+def test_only_shapes_of_images_are_taken(tmp_path, shape):
+    with pytest.raises(WeightsError, match="expected positive sizes \\[N, C, H, W\\]"):
+        read_onnx_file(saved(tmp_path / "m.onnx", plain()), shape)
+
+
 def test_numbers_of_a_hostile_file_are_not_computed_beyond_bounds(tmp_path):
     nodes = (node("Tile", "one many", "huge"), node("ReduceSum", "huge", "s", keepdims=0), node("Add", "x s", "y"))
     tensors = {"one": np.ones((1, 1), np.float32), "many": numbers(40_000, 40_000)}

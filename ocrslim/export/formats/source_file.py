@@ -6,12 +6,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ocrslim.export.formats.paddle import LEGACY, PIR
 from ocrslim.formats import ONNX_SUFFIX, find_program, write_pruned, write_pruned_onnx
 from ocrslim.inference import LEGACY_MODEL, PARAMS_FILE, PIR_MODEL
-from ocrslim.models import ImportedNetwork, state_arrays
+from ocrslim.models import ImportedNetwork
 
 ONNX = "onnx"
 SETTINGS = "inference.yml"
@@ -31,7 +29,7 @@ def write_back(model: ImportedNetwork, program: Path, folder: Path, input_shape:
         WeightsError: the file is missing or damaged.
         PlanError: it is of another network.
     """
-    arrays, groups = _tensors(model), _groups(model)
+    arrays, groups = model.file_state()
     if program.suffix == ONNX_SUFFIX:
         write_pruned_onnx(program, folder / program.name, arrays, groups, input_shape)
         kind, home = ONNX, program.parent
@@ -43,14 +41,3 @@ def write_back(model: ImportedNetwork, program: Path, folder: Path, input_shape:
     if (home / SETTINGS).is_file():
         shutil.copyfile(home / SETTINGS, folder / SETTINGS)
     return kind
-
-
-def _tensors(model: ImportedNetwork) -> dict[str, np.ndarray]:
-    """Return all tensors by their names in the file."""
-    return {model.file_names[key]: array for key, array in state_arrays(model).items()}
-
-
-def _groups(model: ImportedNetwork) -> dict[str, int]:
-    """Return the groups of the grouped convolutions, by the name of their weight."""
-    layers = {f"{name}.weight": getattr(layer, "_groups", 1) for name, layer in model.named_sublayers()}
-    return {model.file_names[key]: groups for key, groups in layers.items() if groups > 1}

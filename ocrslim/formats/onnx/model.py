@@ -52,13 +52,15 @@ class OnnxModel:
         """Return `wanted`, the shape of an image, if the file takes it.
 
         Raises:
-            FormatFault: the file fixes another size.
+            FormatFault: it is no shape of an image, or the file fixes another size.
         """
+        if len(wanted) != 4 or not all(isinstance(size, int) and size > 0 for size in wanted):
+            raise FormatFault(f"an image of shape {list(wanted)} was asked for, expected positive sizes [N, C, H, W]")
         for name, size, fixed in zip(("batch", "channels", "height", "width"), wanted, self.input_sizes):
             if fixed not in (-1, size):
                 raise FormatFault(
-                    f"it fixes the {name} of its input at {fixed}, asked for was {size}: give the input size "
-                    f"{[one if one != -1 else 'any' for one in self.input_sizes]}"
+                    f"it fixes the {name} of its input at {fixed}, asked for was {size}: give an input size "
+                    f"{list(self.input_sizes)} (-1: any)"
                 )
         return tuple(wanted)
 
@@ -92,7 +94,7 @@ def read_onnx_model(data: bytes) -> OnnxModel:
         raise FormatFault("it holds no network, expected operators")
     _require_text(proto.graph)
     opset = _opset(proto)
-    _check_operators(proto.graph.node)
+    _check_operators(proto.graph.node, opset)
     if proto.graph.sparse_initializer:
         raise FormatFault("it has sparse arrays, expected dense ones")
     constants = arrays_of(proto.graph)
@@ -108,11 +110,20 @@ def _require_text(graph: Any) -> None:
     """Require that all names are text; protobuf gives what is none as bytes."""
     for node in graph.node:
         named = (node.op_type, node.domain, node.name, *node.input, *node.output, *(one.name for one in node.attribute))
-        if not all(isinstance(name, str) for name in named):
+        if not all(isinstance(name, str) for name in named) or not all(map(_is_text, node.attribute)):
             raise FormatFault("it is damaged: a name in it is no text")
     for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
         if not isinstance(value.name, str):
             raise FormatFault("it is damaged: a name in it is no text")
+
+
+def _is_text(attribute: Any) -> bool:
+    """Tell whether the text of an attribute, if it has one, is text."""
+    try:
+        attribute.s.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _opset(proto: Any) -> int:
@@ -125,13 +136,18 @@ def _opset(proto: Any) -> int:
     return int(found[0])
 
 
-def _check_operators(nodes: Sequence[Any]) -> None:
+def _check_operators(nodes: Sequence[Any], opset: int) -> None:
+    from onnx import defs
+
     own = counted(f"{node.domain}.{node.op_type}" for node in nodes if node.domain not in _OWN_DOMAINS)
     if own:
         raise FormatFault(f"it has operators of other makers ({own}), expected those of ONNX alone")
     quantised = counted(node.op_type for node in nodes if node.op_type.startswith(_QUANTISED))
     if quantised:
         raise FormatFault(f"it is quantised ({quantised}): prune the model in float32 and quantise that")
+    unknown = counted(node.op_type for node in nodes if not defs.has(node.op_type, opset, ""))
+    if unknown:
+        raise FormatFault(f"it has operators that ONNX does not have in opset {opset} ({unknown})")
     flow = counted(node.op_type for node in nodes if node.op_type in _CONTROL_FLOW)
     if flow:
         raise FormatFault(f"it has control flow ({flow}), which is not run: export it without")

@@ -164,8 +164,8 @@ def _bound(cut: _Cut, bound: int, axis: int) -> int:
 
 def _set_units(node: Any, units: int) -> None:
     """Let an LSTM have other units; its first states, which are zeros in what is read here, are left out then."""
-    size = next(one for one in node.attribute if one.name == "hidden_size")
-    if size.i != units:
+    size = next((one for one in node.attribute if one.name == "hidden_size"), None)
+    if size is not None and size.i != units:
         size.i = units
         for place in range(5, min(7, len(node.input))):
             node.input[place] = ""

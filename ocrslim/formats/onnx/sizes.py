@@ -16,8 +16,9 @@ import numpy as np
 
 from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.onnx.model import OnnxModel
+from ocrslim.formats.onnx.soundness import Soundness, place_of
 from ocrslim.formats.programs.tensor_shapes import Shape, known_shape
-from ocrslim.utils import cause_of, printable
+from ocrslim.utils import cause_of
 
 MOST_NUMBERS = 1 << 16  # of a value that is computed here
 _FIRST_CODE, _CODES_EACH = 1 << 20, 16  # exact also in float32
@@ -132,6 +133,7 @@ class SizeWalk:
         from onnx import helper
 
         self._opset = model.opset
+        self._soundness = Soundness(model.opset, model.proto.ir_version)
         self._imports = [helper.make_opsetid("", model.opset)]
         self.shapes: dict[str, Shape] = {model.input_name: model.input_shape(input_shape)}
         self.kinds: dict[str, int] = {model.input_name: 1}
@@ -153,7 +155,8 @@ class SizeWalk:
 
     def visit(self, node: Any) -> None:
         """Find the sizes of what one node makes, and its numbers where they can be known."""
-        place = f"node {printable(node.name or node.output[0])} ({node.op_type})"
+        place = place_of(node)
+        self._soundness.require(node, self.shapes)
         try:
             types = self._infer(node)
         except Exception as error:  # of ONNX's own inference

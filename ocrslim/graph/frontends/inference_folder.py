@@ -45,7 +45,7 @@ def read_inference_folder(source: str | Path) -> Imported:
         return _imported(_complete(path, ops), weights.arrays)
     except (KeyError, IndexError, StopIteration, TypeError, ValueError) as error:
         raise WeightsError(
-            f"{path}: an operator is not as Paddle makes it ({type(error).__name__}: {last_line(error)}): export it "
+            f"{path}: an operator is not as Paddle makes it ({type(error).__name__}: {cause_of(error)}): export it "
             "again"
         ) from None
 

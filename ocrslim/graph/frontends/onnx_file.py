@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ocrslim.errors import WeightsError
-from ocrslim.formats import FormatFault, OnnxModel, counted, open_onnx, sizes_at
+from ocrslim.formats import FormatFault, OnnxModel, WeightFile, counted, open_onnx, require_finite, sizes_at
+from ocrslim.graph.depth import WEIGHTS
 from ocrslim.graph.frontends.imported import Imported
 from ocrslim.graph.frontends.onnx import elementwise, layers, recurrent, resize, shapes  # noqa: F401  (registration)
 from ocrslim.graph.frontends.onnx.network import UNKNOWN, FormError, Network
@@ -30,7 +31,7 @@ def read_onnx_file(source: str | Path, input_shape: Sequence[int]) -> Imported:
 
     Raises:
         WeightsError: the file is missing or damaged; it holds operators that are not known here, or what else
-            `ocrslim.formats` does not read; the network does not take such an image.
+            `ocrslim.formats` does not read; the network does not take such an image; weights are not finite.
     """
     model = open_onnx(source)
     try:
@@ -38,12 +39,20 @@ def read_onnx_file(source: str | Path, input_shape: Sequence[int]) -> Imported:
     except FormatFault as fault:
         raise WeightsError(f"{source}: {fault}") from None
     arrays = {key: model.constants[name] for key, name in network.parameters(program.ops).items()}
+    require_finite(WeightFile(Path(source), "onnx", {key: arrays[key] for key in _layer_tensors(program)}))
     return Imported(_with_free_sizes(model, program, input_shape), arrays, [model.input_name], model.output_names)
 
 
+def _layer_tensors(program: Program) -> list[str]:
+    """Return the parameters of layers; others, such as a mask of -inf, need not be finite."""
+    holders = (op for op in program.ops if op.name in WEIGHTS or op.name.endswith("norm"))
+    return [value.parameter for op in holders for value in op.values() if value.parameter is not None]
+
+
 def _converted(model: OnnxModel, input_shape: Sequence[int]) -> tuple[Network, Program]:
+    sizes = sizes_at(model, input_shape)  # first: it checks the nodes
     nodes, names = nodes_of(model.nodes, model.constants)
-    network = Network(model, sizes_at(model, input_shape), names)
+    network = Network(model, sizes, names)
     for node in nodes:
         network.add(node)
     try:

@@ -71,7 +71,7 @@ class ImportedNetwork(nn.Layer):
             self._plan(program, layers, imported.arrays)
         except (KeyError, IndexError, TypeError, ValueError) as error:  # of operators that lack something
             raise GraphError(
-                f"an operator of the network is not as Paddle makes it ({type(error).__name__}: {last_line(error)}): "
+                f"an operator of the network is not as Paddle makes it ({type(error).__name__}: {cause_of(error)}): "
                 "export it again"
             ) from error
         del self._names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,10 +36,15 @@ def with_free_shapes(program: Program) -> Program:
             items = lists.get(shape.id) if shape is not None else None
             computed = None if items is None else [numbers.get(item.id) for item in items]
             op = _reshape(op, op.ints("shape") if "shape" in op.attributes else computed)
-        elif op.name == "rnn" and zeros.issuperset(value.id for value in lists.get(op["pre_state"].id, ())):
+        elif op.name == "rnn" and op.inputs.get("pre_state") is not None and _all_in(zeros, lists, op["pre_state"]):
             op = replace(op, inputs={**op.inputs, "pre_state": None})
         ops.append(op)
     return replace(program, ops=_needed(ops, program.outputs))
+
+
+def _all_in(known: set[Any], lists: Mapping[Any, Sequence[Value]], value: Value) -> bool:
+    """Tell whether all values in a list are known ones."""
+    return known.issuperset(one.id for one in lists.get(value.id, ()))
 
 
 def _reshape(op: Op, wanted: Sequence[int | None] | None) -> Op:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
@@ -12,6 +13,8 @@ import numpy as np
 from ocrslim.formats import Folding, OnnxModel, Sizes, copy_name
 from ocrslim.graph.frontends.onnx.node import Node
 from ocrslim.graph.program import Op, Value
+
+logger = logging.getLogger(__name__)
 
 Shape = tuple[int, ...]
 Made = Union[Value, Sequence[Value]]
@@ -65,6 +68,11 @@ class Network:
             made = self.unknown(node, node.kind) if function is None else function(node, self)
         except FormError as form:
             made = self.unknown(node, str(form))
+        except MemoryError:
+            raise
+        except Exception:  # a form that the converter does not foresee
+            logger.debug("converter of %s failed", node.kind, exc_info=True)
+            made = self.unknown(node, f"{node.kind} in a form that is not foreseen")
         values = [made] if isinstance(made, Value) else made
         self._values.update((name, value) for name, value in zip(node.outputs, values) if name)
 

@@ -170,7 +170,7 @@ class _Chains:
 
     def _scaled(self, node: Node, factor: float) -> str | None:
         """Return what `node` multiplies by `factor`, or divides by its inverse."""
-        if node.kind == "Div":
+        if node.kind == "Div" and len(node.inputs) == 2:
             number = self._number(node.inputs[1])
             return node.inputs[0] if number is not None and isclose(number, 1 / factor, rel_tol=1e-5) else None
         for one, other in self._pairs(node, "Mul"):
