@@ -125,7 +125,25 @@ def _import_weights(config: Config, arguments: Namespace) -> Result:
 
 
 def _prune_arguments(parser: ArgumentParser) -> None:
+    _model_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="print the plan and its costs; change and write nothing")
+
+
+def _model_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="an inference folder, an ONNX file, or a checkpoint beside its config.yml, in place of -c; before -o",
+    )
+    parser.add_argument("--task", help="what MODEL is for where no inference.yml beside it says: det, rec or cls")
+    parser.add_argument("--images", metavar="DIR", help="images without labels, to prune and to score by")
+
+
+def _model_configuration(arguments: Namespace) -> Config:
+    from ocrslim.cli.model_argument import model_configuration
+
+    return model_configuration(arguments)
 
 
 def _predict_arguments(parser: ArgumentParser) -> None:
@@ -174,6 +192,9 @@ COMMANDS: dict[str, Command] = {
         data_sets=("Eval",),
         reads_weights=True,
         resumable=True,
+        add_arguments=_model_arguments,
+        configure=_model_configuration,
+        needs_config=False,
     ),
     "prune": Command(
         "prune by sen.pickle and fine-tune -> best_accuracy.pdparams",
@@ -196,6 +217,8 @@ COMMANDS: dict[str, Command] = {
         trains=True,
         reads_weights=True,
         resumable=True,
+        configure=_model_configuration,
+        needs_config=False,
     ),
     "export": Command(
         "export a checkpoint and prove the result -> an inference folder",
@@ -215,6 +238,9 @@ COMMANDS: dict[str, Command] = {
         _export,
         data_sets=("Eval",),
         reads_weights=True,
+        add_arguments=_model_arguments,
+        configure=_model_configuration,
+        needs_config=False,
     ),
     "train": Command(
         "train or fine-tune without pruning",
@@ -242,6 +268,9 @@ COMMANDS: dict[str, Command] = {
         _eval,
         data_sets=("Eval",),
         reads_weights=True,
+        add_arguments=_model_arguments,
+        configure=_model_configuration,
+        needs_config=False,
     ),
     "predict": Command(
         "find or read text in images, draw it, write it as JSON",
@@ -281,6 +310,9 @@ COMMANDS: dict[str, Command] = {
             "for a program: one JSON object on the last line": f"{_CONFIG} --json",
         },
         _groups,
+        add_arguments=_model_arguments,
+        configure=_model_configuration,
+        needs_config=False,
     ),
     "config": Command(
         "print the resolved configuration, with where each value comes from",

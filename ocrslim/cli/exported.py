@@ -54,8 +54,26 @@ def load_exported(folder: Path, overrides: Sequence[str] = ()) -> Config:
             config.require_transforms("Eval")
             config.require("PostProcess")
         except ConfigError as error:
-            raise ConfigError([_of_file(line, copy, path) for line in error.problems]) from None
+            raise ConfigError([of_file(line, copy, path) for line in error.problems]) from None
     return dataclasses.replace(config, path=path)
+
+
+def settings_beside(model: Path) -> Path | None:
+    """Return the `inference.yml` of an exported folder or of a file; None where there is none."""
+    path = (model if model.is_dir() else model.parent) / SETTINGS
+    return path if path.is_file() else None
+
+
+def exported_sections(path: Path) -> dict[str, Any]:
+    """Return the sections of a configuration of unlabelled images, from an `inference.yml`.
+
+    Raises:
+        ConfigError: it is wrong; by its own keys.
+    """
+    found = _as_configuration(_read(path.parent), path)
+    dataset = found["Eval"]["dataset"]
+    del dataset["label_file_list"]
+    return {**found, "Train": {"dataset": dataset}}
 
 
 def _read(folder: Path) -> dict[str, Any]:
@@ -89,7 +107,7 @@ def _as_configuration(settings: dict[str, Any], path: Path) -> dict[str, Any]:
     return {"Eval": {"dataset": {"name": "SimpleDataSet", **data}}, "PostProcess": settings["PostProcess"]}
 
 
-def _of_file(line: str, copy: Path, path: Path) -> str:
+def of_file(line: str, copy: Path, path: Path) -> str:
     """A fault of the copy as one of the file that it was made from, by that one's keys."""
     return line.replace(f"{copy}: {_TRANSFORMS}", f"{path}: {_THEIR_TRANSFORMS}").replace(str(copy), str(path))
 

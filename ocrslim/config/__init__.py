@@ -2,6 +2,16 @@
 
 from ocrslim.config.commented import listing
 from ocrslim.config.config import Config, load_config
+from ocrslim.config.imported import kind_of
 from ocrslim.config.schema import MIN_RECOVER_IMAGES, Criterion, GroupScore, PruneOptions
 
-__all__ = ["MIN_RECOVER_IMAGES", "Config", "Criterion", "GroupScore", "PruneOptions", "listing", "load_config"]
+__all__ = [
+    "MIN_RECOVER_IMAGES",
+    "Config",
+    "Criterion",
+    "GroupScore",
+    "PruneOptions",
+    "kind_of",
+    "listing",
+    "load_config",
+]

@@ -64,7 +64,7 @@ def imported_architecture(tree: Mapping[str, Any]) -> dict[str, Any] | None:
         program, known = _program_of_weights(tree)
     if not isinstance(program, str):
         return None
-    kind = architecture.get("model_type") or known.get("model_type") or _kind(tree)
+    kind = architecture.get("model_type") or known.get("model_type") or kind_of(tree)
     if kind is None:
         raise ConfigError(
             f"{PROGRAM}: {program}: nothing says what kind of model it is, expected PostProcess.name, or "

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 FOLDER = "predicted_labels"  # in Global.save_model_dir
 MODES = ("Train", "Eval")
 _MADE_OF = ".json"
+_EVALUATED, _FEWEST = 3, 3  # one image in three; of fewer images both data sets have all
 
 
 def with_predicted_labels(config: Config, *modes: str) -> Config:
@@ -46,26 +47,33 @@ def with_predicted_labels(config: Config, *modes: str) -> Config:
     changes = {}
     for mode in unlabelled:
         file = folder / f"{mode.lower()}.txt"
-        _predict(config, mode, file)
+        _predict(config, mode, _images(config, mode), file)
         changes[f"{mode}.dataset.label_file_list"] = [str(file)]
     return config.changed(changes)
+
+
+def _images(config: Config, mode: str) -> list[Path]:
+    """Return the images of a data set; of a folder that serves both, without labels, a third is for evaluation."""
+    folders = {each: config.get(f"{each}.dataset.data_dir") for each in MODES}
+    paths = image_paths(Path(str(folders[mode])), f"{mode}.dataset.data_dir")
+    if folders["Train"] != folders["Eval"] or any(_named(config, each) for each in MODES) or len(paths) < _FEWEST:
+        return paths
+    return [path for place, path in enumerate(paths) if (place % _EVALUATED == 0) == (mode == "Eval")]
 
 
 def _named(config: Config, mode: str) -> bool:
     return bool(config.get(f"{mode}.dataset.label_file_list"))
 
 
-def _predict(config: Config, mode: str, file: Path) -> None:
+def _predict(config: Config, mode: str, paths: list[Path], file: Path) -> None:
     """Write the label file, unless it is there already."""
-    images = Path(str(config.get(f"{mode}.dataset.data_dir")))
-    paths = image_paths(images, f"{mode}.dataset.data_dir")
     made_of = {"labels": _identity(config, paths)}
     if file.is_file() and _recorded(file) == made_of:
         return
     lines = list(_lines(config, mode, paths))
     if not lines:
         raise DataError(
-            f"{mode}.dataset.data_dir {images}: the unpruned network finds nothing in {len(paths)} images: expected "
+            f"{mode}.dataset.data_dir {paths[0].parent}: the unpruned network finds nothing in {len(paths)} images: expected "
             f"images of its kind, or labels: name them in {mode}.dataset.label_file_list"
         )
     write_text(file, "".join(lines))

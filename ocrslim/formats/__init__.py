@@ -2,7 +2,7 @@
 
 from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.onnx.folding import Folding
-from ocrslim.formats.onnx.model import OnnxModel, counted, open_onnx
+from ocrslim.formats.onnx.model import OnnxModel, counted, onnx_metadata, open_onnx
 from ocrslim.formats.onnx.sizes import Sizes, reshape_target, sizes_at
 from ocrslim.formats.onnx.tensors import copy_name
 from ocrslim.formats.onnx.writer import write_pruned_onnx
@@ -39,6 +39,7 @@ __all__ = [
     "free_channels",
     "is_exported",
     "not_finite",
+    "onnx_metadata",
     "open_onnx",
     "read_pickle",
     "read_sensitivities",

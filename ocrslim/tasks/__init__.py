@@ -11,6 +11,7 @@ from ocrslim.tasks.schema import TaskSchema
 from ocrslim.tasks.sections import MultiScaleSampler
 from ocrslim.tasks.values import (
     Counts,
+    Defaults,
     Distilled,
     Label,
     Losses,
@@ -32,6 +33,7 @@ __all__ = [
     "SCALES",
     "Counts",
     "DataTask",
+    "Defaults",
     "Distilled",
     "Label",
     "Losses",

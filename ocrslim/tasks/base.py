@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from ocrslim.tasks.data_task import DataTask
 from ocrslim.tasks.schema import TaskSchema
 from ocrslim.tasks.values import (
     Counts,
+    Defaults,
     Distilled,
     Losses,
     PostProcess,
@@ -45,6 +47,7 @@ class Task(DataTask):
         export_name: `Global.model_name` of an export where none is set; PaddleOCR 3 refuses names it does not know.
         metrics: scores and how they follow from counts; the first one is the default of `Metric.main_indicator`.
         count_names: what is counted of each image: `gt`, things to find; `pred`, things found; then what agrees.
+        defaults: how a model is run where nothing but its task is known.
         predictions_file: name of the file that predictions for people are written to.
     """
 
@@ -58,6 +61,7 @@ class Task(DataTask):
     export_name: ClassVar[str]
     metrics: ClassVar[Mapping[str, Ratio]]
     count_names: ClassVar[tuple[str, ...]] = ("gt", "pred", "matched")
+    defaults: ClassVar[Defaults]
     predictions_file: ClassVar[str] = "boxes.json"
 
     @property
@@ -74,6 +78,14 @@ class Task(DataTask):
             tree: the file, not checked yet: any part of it may be missing or wrong.
         """
         return self.schema
+
+    def settings_of_model(self, files: Sequence[Path]) -> dict[str, Any]:
+        """Return entries of the section `Global` that a model's own files give, such as a dictionary.
+
+        Args:
+            files: the model, where it is one file, and its `inference.yml`, where it has one.
+        """
+        return {}
 
     def complete(self, tree: dict[str, Any]) -> list[str]:
         """Fill in what a checked configuration leaves to other parts of it, such as the number of classes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Union
 
@@ -90,6 +90,21 @@ class Ratio(NamedTuple):
     pred: float
     gt: float
     column: int = 2
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """How to run a model of which only the task is known.
+
+    Attributes:
+        transforms: of images with their labels.
+        post_process: section `PostProcess`.
+        settings: of the section `Global`.
+    """
+
+    transforms: Sequence[Mapping[str, Any]]
+    post_process: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,24 @@ def open_onnx(source: str | Path) -> OnnxModel:
         raise WeightsError(f"{path}: {fault}") from None
 
 
+def onnx_metadata(source: str | Path) -> dict[str, str]:
+    """Return what an ONNX file says of itself, by names that its maker chose.
+
+    Raises:
+        WeightsError: it is missing or damaged.
+    """
+    import onnx
+
+    path = Path(source)
+    try:
+        proto: Any = parse_message(onnx.ModelProto, read_file(existing_file(path), MOST_BYTES))
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except FormatFault as fault:
+        raise WeightsError(f"{path}: {fault}") from None
+    return {str(entry.key): str(entry.value) for entry in proto.metadata_props}
+
+
 def read_onnx_model(data: bytes) -> OnnxModel:
     """Read the bytes of an ONNX file.
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from ocrslim.schema import ABSENT, OpenSection, Section, Text
 from ocrslim.tasks.input_shape import RESIZES
 from ocrslim.tasks.sections import line_schema
+from ocrslim.tasks.values import Defaults
 
 _NEEDED = ("DecodeImage", "ClsLabelEncode", "KeepKeys")
 
@@ -34,3 +35,13 @@ def dataset_faults(dataset: Mapping[str, Any], mode: str) -> list[tuple[str, str
 
 
 CLASSIFICATION = line_schema(Architecture, ClsMetric, "ClsResizeImg", dataset_faults)
+
+DEFAULTS = Defaults(
+    transforms=(
+        {"DecodeImage": {"img_mode": "BGR", "channel_first": False}},
+        {"ClsLabelEncode": None},
+        {"ClsResizeImg": {"image_shape": [3, 48, 192]}},
+        {"KeepKeys": {"keep_keys": ["image", "label"]}},
+    ),
+    post_process={"name": "ClsPostProcess"},
+)

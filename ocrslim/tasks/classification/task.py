@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 
 from ocrslim.errors import WeightsError
-from ocrslim.tasks.classification.schema import CLASSIFICATION
+from ocrslim.tasks.classification.schema import CLASSIFICATION, DEFAULTS
 from ocrslim.tasks.drawing import with_caption
 from ocrslim.tasks.input_shape import InputShape
 from ocrslim.tasks.line_task import LineTask, other_classes
@@ -35,6 +35,7 @@ class Classification(LineTask):
     model_type = "cls"
     title = "image classification"
     schema = CLASSIFICATION
+    defaults = DEFAULTS
     usual = InputShape(3, 48, 192)
     export_name = "PP-LCNet_x0_25_textline_ori"
     metrics: ClassVar[Mapping[str, Ratio]] = {"acc": Ratio(1, 0, 1)}

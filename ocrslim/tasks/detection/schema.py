@@ -24,6 +24,7 @@ from ocrslim.schema import (
 from ocrslim.tasks.detection.operators import EXCLUSIVE, OPERATORS
 from ocrslim.tasks.detection.pipeline import copy_paste_faults, pipeline_faults
 from ocrslim.tasks.schema import TaskSchema
+from ocrslim.tasks.values import Defaults
 
 SCALES = (0.35, 0.5, 0.75, 1.0, 1.25)
 NECK_STEP = 16  # a quarter of the neck's channels for each of the four levels, a quarter of those in its attention
@@ -129,4 +130,23 @@ DETECTION = TaskSchema(
     transforms=OPERATORS,
     dataset_faults=dataset_faults,
     exclusive=EXCLUSIVE,
+)
+
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
+DEFAULTS = Defaults(
+    transforms=(
+        {"DecodeImage": {"img_mode": "BGR", "channel_first": False}},
+        {"DetLabelEncode": None},
+        {"DetResizeForTest": {"limit_side_len": 960, "limit_type": "max"}},
+        {"NormalizeImage": {"scale": "1./255.", "mean": list(_MEAN), "std": list(_DEVIATION), "order": "hwc"}},
+        {"ToCHWImage": None},
+        {"KeepKeys": {"keep_keys": ["image", "shape", "polys", "ignore_tags"]}},
+    ),
+    post_process={
+        "name": "DBPostProcess",
+        "thresh": 0.3,
+        "box_thresh": 0.6,
+        "max_candidates": 1000,
+        "unclip_ratio": 1.5,
+    },
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from ocrslim.tasks.base import Task
 from ocrslim.tasks.detection import label_faults, labels, metric, open_schema, transforms
-from ocrslim.tasks.detection.schema import DETECTION
+from ocrslim.tasks.detection.schema import DEFAULTS, DETECTION
 from ocrslim.tasks.schema import TaskSchema
 from ocrslim.tasks.values import Counts, Distilled, Label, Losses, Operator, PostProcess, Ratio, Sample, Size
 
@@ -33,6 +33,7 @@ class Detection(Task):
     probe_shape = (1, 3, 64, 96)
     free_shape = (-1, 3, -1, -1)
     training_only: ClassVar[tuple[str, ...]] = ("head.thresh.",)
+    defaults = DEFAULTS
     documented_names = True
     export_name = "PP-OCRv3_mobile_det"
     metrics: ClassVar[Mapping[str, Ratio]] = {

@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ocrslim.errors import ConfigError
+import yaml
+
+from ocrslim.errors import ConfigError, WeightsError
+from ocrslim.formats import ONNX_SUFFIX, onnx_metadata
 from ocrslim.ppocr import used_source
-from ocrslim.utils import MIB, read_file
+from ocrslim.utils import MIB, hash_value, read_file, write_text
 
 KEY = "Global.character_dict_path"
 _ALONE = tuple("0123456789abcdefghijklmnopqrstuvwxyz")  # PaddleOCR's characters where no dictionary is named
 _MOST_BYTES = 16 * MIB
+MODELS = (".onnx", ".yml", ".yaml")  # files that bring a dictionary along beside other things
 # Classes beside the characters, such as the blank of CTC and the begin and end of a sequence, by PaddleOCR's decoder.
 SPECIAL = {
     "CTCLabelDecode": 1,
@@ -85,9 +91,19 @@ def dictionary_file(settings: Mapping[str, Any]) -> Path | None:
 
 
 def resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the section `Global` with the dictionary's path as PaddleOCR's code can open it."""
+    """Return the section `Global` with the dictionary's path as PaddleOCR's code can open it: that of a text file."""
     file = dictionary_file(settings)
+    if file is not None and file.suffix in MODELS:
+        file = _as_text(file)
     return {**settings, "character_dict_path": None if file is None else str(file)}
+
+
+def has_dictionary(file: Path) -> bool:
+    """Tell whether an ONNX file or an `inference.yml` brings a dictionary along."""
+    try:
+        return bool(_of_model(file))
+    except ConfigError:
+        return False
 
 
 def class_count(settings: Mapping[str, Any], decoder: str) -> int:
@@ -118,6 +134,8 @@ def _folders(settings: Mapping[str, Any]) -> Iterator[Path]:
 @functools.lru_cache(8)
 def _read(file: Path, _changed: int, _size: int) -> tuple[str, ...]:
     """Return the lines of a dictionary; the other arguments are the file's, so that a new one is read anew."""
+    if file.suffix in MODELS:
+        return tuple(_of_model(file))
     try:
         text = read_file(file, _MOST_BYTES).decode("utf-8")
     except OSError as error:
@@ -131,3 +149,34 @@ def _read(file: Path, _changed: int, _size: int) -> tuple[str, ...]:
     if not lines:
         raise ConfigError(f"{KEY}: {file} is empty, expected one character a line")
     return tuple(lines)
+
+
+def _of_model(file: Path) -> list[str]:
+    """Return the characters that an ONNX file (as RapidOCR makes them) or an `inference.yml` brings along."""
+    found: Any = None
+    try:
+        if file.suffix == ONNX_SUFFIX:
+            found = onnx_metadata(file).get("character", "").split("\n")
+        else:
+            settings = yaml.safe_load(read_file(file, _MOST_BYTES))
+            found = settings["PostProcess"]["character_dict"]
+    except WeightsError as error:
+        raise ConfigError(f"{KEY}: {error}") from None
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        found = None
+    characters = [str(one) for one in found] if isinstance(found, list) else []
+    characters = characters[:-1] if characters[-1:] == [""] else characters
+    if not characters:
+        raise ConfigError(f"{KEY}: {file} brings no dictionary along: name a text file, one character a line")
+    return characters
+
+
+def _as_text(file: Path) -> Path:
+    """Return a text file with the dictionary of a model, in the folder of temporary files."""
+    text = "\n".join(_of_model(file)) + "\n"
+    folder = Path(tempfile.gettempdir()) / f"ocrslim-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"dictionary-{hash_value(text)[:16]}.txt"
+    if not path.is_file():
+        write_text(path, text)
+    return path

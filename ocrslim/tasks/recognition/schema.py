@@ -6,6 +6,7 @@ from typing import Any, Literal
 from ocrslim.schema import ABSENT, Flag, OpenSection, Section, Text
 from ocrslim.tasks.input_shape import RESIZES
 from ocrslim.tasks.sections import line_schema
+from ocrslim.tasks.values import Defaults
 
 
 class Architecture(OpenSection):
@@ -56,3 +57,14 @@ def _misplaced(named: Sequence[tuple[str, Mapping[str, Any]]], mode: str) -> lis
 
 
 RECOGNITION = line_schema(Architecture, RecMetric, "RecResizeImg", dataset_faults)
+
+DEFAULTS = Defaults(
+    transforms=(
+        {"DecodeImage": {"img_mode": "BGR", "channel_first": False}},
+        {"CTCLabelEncode": None},
+        {"RecResizeImg": {"image_shape": [3, 48, 320], "eval_mode": True}},
+        {"KeepKeys": {"keep_keys": ["image", "label", "length"]}},
+    ),
+    post_process={"name": "CTCLabelDecode"},
+    settings={"use_space_char": True},
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -13,11 +14,11 @@ from ocrslim.tasks.drawing import with_caption
 from ocrslim.tasks.input_shape import InputShape
 from ocrslim.tasks.line_task import LineTask, other_classes
 from ocrslim.tasks.recognition import classes, label_faults, labels
-from ocrslim.tasks.recognition.dictionary import characters_of, class_count, resolved
+from ocrslim.tasks.recognition.dictionary import characters_of, class_count, has_dictionary, resolved
 from ocrslim.tasks.recognition.metric import TextCounts, TextMetric
 from ocrslim.tasks.recognition.pixels import calibrated
 from ocrslim.tasks.recognition.probe import labels_of, probe_text
-from ocrslim.tasks.recognition.schema import RECOGNITION
+from ocrslim.tasks.recognition.schema import DEFAULTS, RECOGNITION
 from ocrslim.tasks.recognition.setting import Setting, setting_of
 from ocrslim.tasks.recognition.text_code import TextDecoder
 from ocrslim.tasks.values import (
@@ -62,6 +63,7 @@ class Recognition(LineTask):
     model_type = "rec"
     title = "text recognition"
     schema = RECOGNITION
+    defaults = DEFAULTS
     usual = InputShape(3, 48, 320, free=True)
     training_only = ("head.sar_head.", "head.gtc_head.", "head.before_gtc.")  # of MultiHead
     export_name = "PP-OCRv4_mobile_rec"
@@ -96,6 +98,11 @@ class Recognition(LineTask):
             except ConfigError as error:
                 problems += error.problems
         return problems
+
+    def settings_of_model(self, files: Sequence[Path]) -> dict[str, Any]:
+        """Return the dictionary that a model brings along."""
+        found = next((file for file in files if has_dictionary(file)), None)
+        return {} if found is None else {"character_dict_path": str(found)}
 
     def configured(self, tree: Mapping[str, Any]) -> Recognition:
         task = self.shaped(tree)
