@@ -1,4 +1,4 @@
-"""The configuration of a command that is given a model: from `-c`, from what lies beside the model, or from its task."""
+"""The configuration of a command that is given a model: from `-c`, from beside the model, or from its task."""
 
 from __future__ import annotations
 

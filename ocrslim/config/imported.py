@@ -96,8 +96,8 @@ def _program_of_weights(tree: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]
     return (known.get("program"), known) if isinstance(known, Mapping) else (None, {})
 
 
-def _kind(tree: Mapping[str, Any]) -> str | None:
-    """Tell the kind of a model by its post-processing."""
+def kind_of(tree: Mapping[str, Any]) -> str | None:
+    """Return the `model_type` of a model by its post-processing; None where that does not say."""
     name = str(lookup(tree, "PostProcess.name") or "")
     if "LabelDecode" in name:
         return "rec"

@@ -73,8 +73,8 @@ def _predict(config: Config, mode: str, paths: list[Path], file: Path) -> None:
     lines = list(_lines(config, mode, paths))
     if not lines:
         raise DataError(
-            f"{mode}.dataset.data_dir {paths[0].parent}: the unpruned network finds nothing in {len(paths)} images: expected "
-            f"images of its kind, or labels: name them in {mode}.dataset.label_file_list"
+            f"{mode}.dataset.data_dir {paths[0].parent}: the unpruned network finds nothing in {len(paths)} images: "
+            f"expected images of its kind, or labels: name them in {mode}.dataset.label_file_list"
         )
     write_text(file, "".join(lines))
     write_json(file.with_suffix(_MADE_OF), made_of)
