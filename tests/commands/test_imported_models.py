@@ -1,0 +1,129 @@
+"""Models without their code, through the commands: pruned without training and labels, and written back as they came."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import paddle
+import pytest
+import yaml
+from file_networks import Detector
+from onnx_models import node, onnx_model, saved, weights
+from oracle import randomise
+from small_export import FORMATS, export
+
+from ocrslim.cli import main
+
+SMALL = "Eval.dataset.transforms.DetResizeForTest={image_shape: [64, 96]}"
+PRUNE = ("Prune.criterion=reconstruction", "Prune.target={macs: 0.2}", "Prune.skip_first=0", "Prune.recover_images=4")
+
+
+def paddle_model(folder: Path, kind: str) -> Path:
+    paddle.seed(3)
+    model = Detector()
+    randomise(model)
+    return export(model, folder, legacy=kind == "legacy")
+
+
+def onnx_file(path: Path) -> Path:
+    tensors = {"a": weights(8, 3, 3, 3), "b": weights(8, 8, 3, 3, seed=1), "c": weights(1, 8, 1, 1, seed=2)}
+    ops = (
+        node("Conv", "x a", "1", pads=[1] * 4, kernel_shape=[3, 3]),
+        node("Relu", "1", "2"),
+        node("Conv", "2 b", "3", pads=[1] * 4, kernel_shape=[3, 3]),
+        node("Relu", "3", "4"),
+        node("Conv", "4 c", "5", kernel_shape=[1, 1]),
+        node("Sigmoid", "5", "y"),
+    )
+    return saved(path, onnx_model(*ops, tensors=tensors))
+
+
+def source(folder: Path, kind: str) -> Path:
+    folder.mkdir()
+    return onnx_file(folder / "det.onnx") if kind == "onnx" else paddle_model(folder / "det", kind)
+
+
+@pytest.fixture
+def images(tmp_path) -> Path:
+    rng, folder = np.random.default_rng(0), tmp_path / "images"
+    folder.mkdir()
+    for number in range(12):
+        cv2.imwrite(str(folder / f"{number:02}.png"), rng.integers(0, 256, (64, 96, 3), dtype=np.uint8))
+    return folder
+
+
+def answer(capsys) -> dict:
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+@pytest.mark.parametrize("kind", [*FORMATS, "onnx"])
+def test_a_file_is_pruned_without_training_and_written_back_as_it_came(kind, images, tmp_path, capsys):
+    model, out, exported = source(tmp_path / "model", kind), tmp_path / "out", tmp_path / "exported"
+    words = ["--json", "-o", SMALL, f"Global.save_model_dir={out}"]
+    assert main(["prune", str(model), "--task", "det", "--images", str(images), *words, *PRUNE]) == 0
+    before, after = answer(capsys)["macs"]
+    assert 0.7 * before < after <= 0.8 * before
+    assert (out / "predicted_labels/eval.txt").read_text().count("\n") == 4  # a third of the images
+    assert main(["export", str(out / "best_accuracy"), "--json", "-o", f"Global.save_inference_dir={exported}"]) == 0
+    result = answer(capsys)
+    assert result["format"] == kind and max(result["max_difference"].values()) <= 1e-4
+    if kind == "onnx":
+        found = onnx.load(exported / "det.onnx")
+        assert [op.op_type for op in found.graph.node] == [op.op_type for op in onnx.load(model).graph.node]
+        assert sum(len(one.raw_data) for one in found.graph.initializer) < 4 * (8 * 27 + 8 * 72 + 8)
+    scored = ["eval", str(model), "--task", "det", "-o", SMALL, f"Eval.dataset.data_dir={images}"]
+    assert main([*scored, f"Eval.dataset.label_file_list=[{out}/predicted_labels/eval.txt]", "--json"]) == 0
+    assert answer(capsys)["hmean"] == 1  # of the unpruned network, by what it finds itself
+
+
+def test_a_settings_file_beside_the_model_says_how_it_is_run(images, tmp_path, capsys):
+    model = source(tmp_path / "model", FORMATS[0])
+    transforms = [
+        {"DecodeImage": {"img_mode": "BGR", "channel_first": False}},
+        {"DetLabelEncode": None},
+        {"DetResizeForTest": {"image_shape": [64, 96]}},
+        {"ToCHWImage": None},
+        {"KeepKeys": {"keep_keys": ["image", "shape", "polys", "ignore_tags"]}},
+    ]
+    settings = {"PreProcess": {"transform_ops": transforms}, "PostProcess": {"name": "DBPostProcess"}}
+    assert main(["groups", str(model)]) == 2
+    assert "name its task with --task (det" in capsys.readouterr().err
+    (model / "inference.yml").write_text(yaml.safe_dump(settings))
+    assert main(["groups", str(model), "--json"]) == 0
+    assert answer(capsys)["prunable_macs_share"] > 0.5
+
+
+def test_a_file_that_changed_is_not_taken_for_the_one_that_was_pruned(images, tmp_path, capsys):
+    model, out = source(tmp_path / "model", "onnx"), tmp_path / "out"
+    words = ["-o", SMALL, f"Global.save_model_dir={out}", *PRUNE]
+    assert main(["prune", str(model), "--task", "det", "--images", str(images), *words]) == 0
+    (tmp_path / "moved").mkdir()
+    moved = model.rename(tmp_path / "moved/det.onnx")
+    there = ["export", str(out / "best_accuracy"), "-o", f"Global.save_inference_dir={tmp_path}/exported"]
+    assert main(there) == 2
+    assert "Architecture.program" in capsys.readouterr().err
+    assert main([*there, f"Architecture.program={moved}"]) == 0
+    changed = onnx.load(moved)
+    changed.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weights(8, 3, 3, 3, seed=9), "a"))
+    saved(moved, changed)
+    assert main([*there, f"Architecture.program={moved}"]) == 2
+    assert "is not the file it was" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["prune", "gone.onnx", "--task", "det"], "gone.onnx: not found"),
+        (["prune"], "-c/--config FILE, or MODEL"),
+        (["groups", "gone.onnx", "--task", "ocr"], "'ocr' is not supported: expected 'det'"),
+    ],
+)
+def test_a_model_that_cannot_be_read_is_one_line(words, message, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("error:") == 1
