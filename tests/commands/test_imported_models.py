@@ -1,4 +1,4 @@
-"""Models without their code, through the commands: pruned without training and labels, and written back as they came."""
+"""Models without their code, through the commands: pruned without training and labels, written back as they came."""
 
 from __future__ import annotations
 
