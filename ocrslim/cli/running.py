@@ -72,6 +72,8 @@ def _prepared(command: Command, config: Config, trains: bool) -> Config:
 
     use_device(bool(config.get("Global.use_gpu")))
     for mode in command.data_sets:
+        if mode == "Train" and not config.get("Global.epoch_num", 1):
+            continue  # whose images are only refitted on, by the transforms of Eval
         if config.get(f"{mode}.dataset.transforms"):
             config.require_transforms(mode)
             build_operators(config, mode)
