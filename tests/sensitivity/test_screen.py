@@ -11,7 +11,7 @@ import time
 
 import pytest
 from slow import quick
-from waiting import PATIENCE
+from waiting import wait_until
 
 SCRIPT = """
 import logging, sys, time
@@ -69,10 +69,8 @@ class Tmux:
         return self.call("capture-pane", "-p", "-J", "-S", str(-history)).rstrip().splitlines()
 
     def wait(self, pattern):
-        deadline = time.monotonic() + PATIENCE
-        while not re.search(pattern, "\n".join(self.lines())):
-            assert time.monotonic() < deadline, "\n".join([f"not seen: {pattern}", *self.lines()])
-            time.sleep(0.1)
+        seen = wait_until(lambda: re.search(pattern, "\n".join(self.lines())) is not None)
+        assert seen, "\n".join([f"not seen: {pattern}", *self.lines()])
         return self.lines()
 
 
