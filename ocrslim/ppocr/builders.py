@@ -14,7 +14,7 @@ from ocrslim.ppocr.catalogue import PARTS, Catalogue
 from ocrslim.ppocr.faults import section_faults
 from ocrslim.ppocr.lent_names import lend_names
 from ocrslim.ppocr.quiet import quietly
-from ocrslim.ppocr.source import code_folder, find_source, use_source, used_source
+from ocrslim.ppocr.source import code_folder, find_source, import_fault, use_source, used_source
 from ocrslim.utils import cause_of
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ def building(what: str) -> Iterator[None]:
             yield
     except ConfigError:
         raise
+    except ImportError as error:
+        raise ConfigError(f"{what}: {import_fault(error)}") from error
     except Exception as error:  # some raise just that
         raise ConfigError(f"{what}: PaddleOCR's code in {_folder()} refuses it: {_reason(error)}") from error
     finally:
@@ -137,15 +139,14 @@ def _built(package: str, builder: str, key: str, section: Mapping[str, Any]) -> 
 
 def _imported(module: str) -> Any:
     """Import a part of PaddleOCR's training side."""
-    folder = _folder()
+    _folder()
     try:
         with quietly():
             found = importlib.import_module(f"ppocr.{module}")
             lend_names(module.partition(".")[0])
             return found
     except ImportError as error:
-        missing = f"pip install {error.name}" if error.name and not error.name.startswith("ppocr") else "update it"
-        raise ConfigError(f"PaddleOCR's code in {folder} cannot be imported: {cause_of(error)}: {missing}") from error
+        raise ConfigError(import_fault(error)) from error
 
 
 def _folder() -> Path:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocrslim.errors import ConfigError
+from ocrslim.utils import cause_of
 
 _TRAINING_SIDE = "ppocr/modeling/architectures/__init__.py"
 _PACKAGE = "unstructured_paddleocr"
@@ -124,6 +125,18 @@ def used_source() -> Path | None:
 def code_folder() -> Path | None:
     """Return the folder of the `ppocr` that is used: one with a training side, else the wheel's; None without any."""
     return used_source() or imported_from() or _folder_of(_WHEEL)
+
+
+def import_fault(error: ImportError) -> str:
+    """Say why PaddleOCR's code in use cannot be imported, and what to do: a line."""
+    package = (error.name or "").partition(".")[0]
+    if package == "paddle":
+        advice = "it is older than this Paddle: use a newer checkout"
+    elif package and package != "ppocr":
+        advice = f"pip install {package}"
+    else:
+        advice = "update it"
+    return f"PaddleOCR's code in {code_folder()} cannot be imported: {cause_of(error)}: {advice}"
 
 
 def _has_training_side(folder: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -126,3 +127,17 @@ def test_arguments_that_are_filled_in_later_are_no_faults(checkout):  # noqa: F8
     faulty = {"Architecture": {**ARCHITECTURE, "Neck": {"name": "Pyramid"}}, "Metric": {"name": "RecMetric"}}
     assert [key for key, _ in section_faults(faulty, checkout)] == ["Architecture.Neck", "Metric.name"]
     assert [key for key, _ in section_faults(faulty, checkout, complete=False)] == ["Metric.name"]
+
+
+@pytest.mark.parametrize(
+    ("module", "advice"),
+    [
+        ("paddle.fluid", "it is older than this Paddle: use a newer checkout"),
+        ("no_such.part", "pip install no_such"),
+        ("ppocr.no_such", "update it"),
+    ],
+)
+def test_a_checkout_of_another_age_is_told_from_a_missing_package(module, advice, checkout):  # noqa: F811
+    told = f"^Architecture: PaddleOCR's code in .*No module named .*: {advice}$"
+    with pytest.raises(ConfigError, match=told), building("Architecture"):
+        importlib.import_module(module)
