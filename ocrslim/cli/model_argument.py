@@ -89,10 +89,9 @@ def _of_exported(model: Path, task: str | None, overrides: Sequence[str]) -> Con
 
 
 def _of_task(defaults: Defaults) -> dict[str, Any]:
-    dataset = {"name": "SimpleDataSet", "data_dir": "./train_data", "transforms": list(defaults.transforms)}
-    return {
-        "Global": dict(defaults.settings),
-        "PostProcess": dict(defaults.post_process),
-        "Train": {"dataset": dataset},
-        "Eval": {"dataset": dataset},
+    transforms = {"Train": defaults.training, "Eval": defaults.transforms}
+    data = {
+        mode: {"dataset": {"name": "SimpleDataSet", "data_dir": "./train_data", "transforms": list(listed)}}
+        for mode, listed in transforms.items()
     }
+    return {"Global": dict(defaults.settings), "PostProcess": dict(defaults.post_process), **data}

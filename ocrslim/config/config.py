@@ -103,11 +103,11 @@ class Config:
         return self.tree["Global"]["overwrite"]
 
     def changed(self, values: Mapping[str, Any]) -> Config:
-        """Return a copy with other values, by dotted keys of sections that exist; they are not checked."""
+        """Return a copy with other values, by sections or dotted keys of sections that exist; they are not checked."""
         tree = copy.deepcopy(self.tree)
         for key, value in values.items():
             *sections, name = key.split(".")
-            lookup(tree, ".".join(sections))[name] = value
+            (lookup(tree, ".".join(sections)) if sections else tree)[name] = copy.deepcopy(value)
         return replace(self, tree=tree)
 
     def require(self, *keys: str) -> None:

@@ -1,0 +1,52 @@
+"""Settings of a training whose configuration leaves them out, as one that is made of a model's name does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ocrslim.config import Config, is_imported
+from ocrslim.data import names_labels
+from ocrslim.training.span import epochs_of
+
+# Few batch norms are left in an exported network to forgive a step that is too long: small ones, that begin smaller.
+_OPTIMIZER = {
+    "name": "Adam",
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "clip_norm_global": 5.0,
+    "lr": {"name": "Cosine", "learning_rate": 0.0003, "warmup_epoch": 1},
+}
+
+
+def with_training_settings(config: Config) -> Config:
+    """Return the configuration with what a training needs and anyone may leave out.
+
+    That is the section `Optimizer`, the size of a batch and, where there are labels, the section `Loss`: of a training
+    without labels, or of a network that comes from a file. Other configurations are returned as they are, as those of
+    PaddleOCR always say.
+    """
+    if not epochs_of(config) or not config.get("Train.dataset"):
+        return config
+    labelled = names_labels(config, "Train")
+    if labelled and not is_imported(config.tree):
+        return config
+    defaults = config.task.defaults
+    loader = {"shuffle": True, "drop_last": False, "batch_size_per_card": defaults.batch_size, "num_workers": 0}
+    settings: dict[str, Any] = {"Optimizer": _OPTIMIZER, "Train.loader": loader}
+    if labelled:
+        settings["Loss"] = dict(defaults.loss)
+    return config.changed({key: value for key, value in settings.items() if not config.get(key)})
+
+
+def require_training_sections(config: Config) -> None:
+    """Demand what a training needs, or a refit where there are no epochs.
+
+    Raises:
+        ConfigError: it is missing.
+    """
+    if not epochs_of(config):
+        config.require("Train.dataset")
+    elif names_labels(config, "Train"):
+        config.require("Train", "Loss", "Optimizer")
+    else:
+        config.require("Train.dataset", "Train.loader", "Optimizer")
