@@ -77,8 +77,8 @@ class LabelledSet:
 
     def summary(self) -> str:
         """Return one line for the user: what is there, what was left out."""
-        labels = self.task.describe(self.samples) if self.labelled else "without labels"
-        text = f"{self.mode}: {_number_of_images(self.samples)}, {labels}"
+        labels = f", {self.task.describe(self.samples)}" if self.labelled else " without labels"
+        text = f"{self.mode}: {_number_of_images(self.samples)}{labels}"
         if any(share < 1 for share in self.shares):
             text += f"; each epoch draws {len(self.of_epoch(0, 0))} of the images anew (ratio_list)"
         if self.tiny:

@@ -103,6 +103,8 @@ class Defaults:
         loss: section `Loss`.
         batch_size: images to a step.
         settings: of the section `Global`.
+        optimizer: section `Optimizer`. Few batch norms are left in an exported network to forgive a step that is too
+            long: steps are small, begin smaller, and are clipped.
     """
 
     transforms: Sequence[Mapping[str, Any]]
@@ -111,6 +113,20 @@ class Defaults:
     loss: Mapping[str, Any]
     batch_size: int
     settings: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "name": "Adam",
+            "beta1": 0.9,
+            "beta2": 0.999,
+            "clip_norm_global": 5.0,
+            "lr": {"name": "Cosine", "learning_rate": 0.0003, "warmup_epoch": 0.1},
+        }
+    )
+
+    @property
+    def loader(self) -> dict[str, Any]:
+        """The section `Train.loader`."""
+        return {"shuffle": True, "drop_last": False, "batch_size_per_card": self.batch_size, "num_workers": 0}
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,6 @@ from ocrslim.config import Config, is_imported
 from ocrslim.data import names_labels
 from ocrslim.training.span import epochs_of
 
-# Few batch norms are left in an exported network to forgive a step that is too long: small ones, that begin smaller.
-_OPTIMIZER = {
-    "name": "Adam",
-    "beta1": 0.9,
-    "beta2": 0.999,
-    "clip_norm_global": 5.0,
-    "lr": {"name": "Cosine", "learning_rate": 0.0003, "warmup_epoch": 1},
-}
-
 
 def with_training_settings(config: Config) -> Config:
     """Return the configuration with what a training needs and anyone may leave out.
@@ -31,8 +22,7 @@ def with_training_settings(config: Config) -> Config:
     if labelled and not is_imported(config.tree):
         return config
     defaults = config.task.defaults
-    loader = {"shuffle": True, "drop_last": False, "batch_size_per_card": defaults.batch_size, "num_workers": 0}
-    settings: dict[str, Any] = {"Optimizer": _OPTIMIZER, "Train.loader": loader}
+    settings: dict[str, Any] = {"Optimizer": dict(defaults.optimizer), "Train.loader": defaults.loader}
     if labelled:
         settings["Loss"] = dict(defaults.loss)
     return config.changed({key: value for key, value in settings.items() if not config.get(key)})

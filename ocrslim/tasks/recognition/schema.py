@@ -68,5 +68,5 @@ DEFAULTS = Defaults(
     training=(_DECODED, {"RecAug": None}, _ENCODED, {"RecResizeImg": {"image_shape": _SHAPE}}, _KEPT),
     loss={"name": "CTCLoss"},
     batch_size=16,
-    settings={"use_space_char": True},
+    settings={"use_space_char": True, "max_text_length": 25},
 )
