@@ -174,6 +174,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     architecture = imported_architecture(preview)
     if architecture is not None:
         tree["Architecture"] = preview["Architecture"] = architecture
+        parsed = [override for override in parsed if override.key != "Architecture"]  # which cleared it
     task = _task(lookup(preview, MODEL_TYPE))
     schema = task.schema_of(preview)
     schema = schema if architecture is None else imported_schema(schema)

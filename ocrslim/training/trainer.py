@@ -206,8 +206,8 @@ def _announce(job: TrainingJob) -> None:
         logger.info("Train: no labels are named: the network learns what the unpruned one makes of the images")
     if isinstance(job.model, ImportedNetwork):
         norms, convolutions = job.model.norms
-        goes = f"{norms} batch norms are left and train" if norms else "no batch norm is left: it trains without"
-        logger.info("%s: beside %d convolutions %s", job.config.get(PROGRAM), convolutions, goes)
+        goes = f"batch norms left to train: {norms}" if norms else "no batch norm is left: it trains without"
+        logger.info("%s: %d convolutions, %s", job.config.get(PROGRAM), convolutions, goes)
 
 
 def _steps_per_epoch(job: TrainingJob) -> int:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from small_export import FORMATS
 from test_imported_models import PRUNE, SMALL, answer, images, source
 from training import Stop, assert_same, weights
 
-from ocrslim.cli import main
+from ocrslim.cli import main, run_script
 from ocrslim.training.trainer import Trainer
 
 __all__ = ["images"]  # a fixture
@@ -37,14 +38,12 @@ def prune(model: Path, images: Path, out: Path, *options: str) -> int:
 
 
 @pytest.mark.parametrize("kind", [*FORMATS, "onnx"])
-def test_without_labels_it_learns_from_the_unpruned_network(kind, images, tmp_path, capsys):
+def test_without_labels_it_learns_from_the_unpruned_network(kind, images, tmp_path, capsys, caplog):
     out, exported = tmp_path / "out", tmp_path / "exported"
     assert prune(source(tmp_path / "model", kind), images, out, *TRAIN) == 0
-    said = capsys.readouterr()
-    result = json.loads(said.out.splitlines()[-1])
-    assert "no labels are named: the network learns what the unpruned one makes" in said.err
-    norms = "no batch norm is left" if kind == "onnx" else "1 batch norms are left and train"
-    assert norms in said.err
+    result = answer(capsys)
+    assert "no labels are named: the network learns what the unpruned one makes" in caplog.text
+    assert ("no batch norm is left" if kind == "onnx" else "batch norms left to train: 1") in caplog.text
     steps = [entry["step"] for entry in result["history"]]
     assert steps == [0, 4, 8]  # of eight images, the others are scored on; after each epoch
     assert result["best"]["hmean"] == max(entry["hmean"] for entry in result["history"])
@@ -97,16 +96,15 @@ def test_a_pruned_checkpoint_trains_on_by_the_file_it_was_cut_out_of(model, imag
     assert "there is no unpruned network to learn from" in capsys.readouterr().err
 
 
-def test_with_labels_the_loss_of_the_task_counts(model, images, tmp_path, capsys):
+def test_with_labels_the_loss_of_the_task_counts(model, images, tmp_path, capsys, caplog):
     out, labels = tmp_path / "out", tmp_path / "labels.txt"
     box = [{"transcription": "text", "points": [[8, 8], [80, 8], [80, 40], [8, 40]]}]
     labels.write_text("".join(f"{number:02}.png\t{json.dumps(box)}\n" for number in range(1, 12)))
     size = "Train.dataset.transforms.EastRandomCropData.size=[64, 64]"
     assert prune(model, images, out, *TRAIN, f"Train.dataset.label_file_list=[{labels}]", size) == 0
-    said = capsys.readouterr()
-    assert "its shrink map is trained alone" in said.err
-    assert "no labels are named: the network" not in said.err
-    assert json.loads(said.out.splitlines()[-1])["last"]["loss"] > 0
+    assert "its shrink map is trained alone" in caplog.text
+    assert "no labels are named: the network" not in caplog.text
+    assert answer(capsys)["last"]["loss"] > 0
     text = (out / "predicted_labels/eval.txt").read_text()
     assert [line.partition("\t")[0] for line in text.splitlines()] == ["00.png"], "held out from the training"
 
@@ -115,3 +113,27 @@ def test_nothing_to_learn_from_is_one_line(model, images, tmp_path, capsys):
     assert prune(model, images, tmp_path / "out", *TRAIN, "Prune.distill={maps: 0, features: 0}") == 2
     said = capsys.readouterr().err
     assert "nothing is compared with the unpruned network" in said and said.count("error:") == 1
+
+
+def test_a_configuration_needs_no_loss_and_no_optimizer_for_that(model, images, tmp_path, capsys):
+    transforms = [
+        {"DecodeImage": {"img_mode": "BGR", "channel_first": False}},
+        {"DetLabelEncode": None},
+        {"DetResizeForTest": {"image_shape": [64, 96]}},
+        {"ToCHWImage": None},
+        {"KeepKeys": {"keep_keys": ["image", "shape", "polys", "ignore_tags"]}},
+    ]
+    dataset = {"name": "SimpleDataSet", "data_dir": str(images), "transforms": transforms}
+    tree = {
+        "Global": {"epoch_num": 1, "save_model_dir": str(tmp_path / "out"), "pretrained_model": str(model)},
+        "PostProcess": {"name": "DBPostProcess"},
+        "Train": {"dataset": dataset},
+        "Eval": {"dataset": dataset},
+    }
+    path = tmp_path / "config.yml"
+    path.write_text(yaml.safe_dump(tree))
+    assert run_script("prune", ["-c", str(path), "--json", "-o", *PRUNE]) == 0
+    assert answer(capsys)["last"]["step"] == 2  # of eight images, four at a time
+    saved = yaml.safe_load((tmp_path / "out/config.yml").read_text())
+    assert saved["Optimizer"]["name"] == "Adam" and "Loss" not in saved
+    assert "label_file_list" not in saved["Train"]["dataset"]
