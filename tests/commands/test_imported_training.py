@@ -100,8 +100,10 @@ def test_with_labels_the_loss_of_the_task_counts(model, images, tmp_path, capsys
     out, labels = tmp_path / "out", tmp_path / "labels.txt"
     box = [{"transcription": "text", "points": [[8, 8], [80, 8], [80, 40], [8, 40]]}]
     labels.write_text("".join(f"{number:02}.png\t{json.dumps(box)}\n" for number in range(1, 12)))
+    folders = [f"{mode}.dataset.data_dir={images}" for mode in ("Train", "Eval")]
     size = "Train.dataset.transforms.EastRandomCropData.size=[64, 64]"
-    assert prune(model, images, out, *TRAIN, f"Train.dataset.label_file_list=[{labels}]", size) == 0
+    words = ["prune", str(model), "--task", "det", "--json", "-o", SMALL, *PRUNE, *TRAIN, *folders, size]
+    assert main([*words, f"Train.dataset.label_file_list=[{labels}]", f"Global.save_model_dir={out}"]) == 0
     assert "its shrink map is trained alone" in caplog.text
     assert "no labels are named: the network" not in caplog.text
     assert answer(capsys)["last"]["loss"] > 0
