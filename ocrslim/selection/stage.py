@@ -33,7 +33,7 @@ from ocrslim.training import (
     check_source,
     epochs_of,
     fit,
-    require_training_sections,
+    training_sections,
     wants_event_log,
     with_training_settings,
 )
@@ -86,7 +86,6 @@ def prune_and_train(
         TrainingError: the folder holds another run, or training diverged.
     """
     wants_event_log(config)
-    config.require("Architecture", "Eval", "PostProcess")
     config = _ready_to_train(config)
     require_patterns(config)
     check_source(config)
@@ -122,9 +121,9 @@ def _run(config: Config, ranks: Ranks, given: Choice | None, on_choice: Callable
 
 
 def _ready_to_train(config: Config) -> Config:
-    """Return the configuration with all settings of its training; raise `ConfigError` where one is missing."""
+    """Return the configuration with all settings of its training; raise `ConfigError` where something is missing."""
     config = with_training_settings(config)
-    require_training_sections(config)
+    config.require("Architecture", "Eval", "PostProcess", *training_sections(config))
     return config
 
 

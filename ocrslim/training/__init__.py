@@ -7,7 +7,7 @@ from ocrslim.training.distillation import Distillation, build_distillation
 from ocrslim.training.fitting import FitResult, fit
 from ocrslim.training.job import TrainingJob
 from ocrslim.training.monitoring.visualdl import wants_event_log
-from ocrslim.training.settings import require_training_sections, with_training_settings
+from ocrslim.training.settings import training_sections, with_training_settings
 from ocrslim.training.span import epochs_of
 from ocrslim.training.stage import train
 
@@ -22,8 +22,8 @@ __all__ = [
     "check_source",
     "epochs_of",
     "fit",
-    "require_training_sections",
     "train",
+    "training_sections",
     "wants_event_log",
     "with_training_settings",
 ]

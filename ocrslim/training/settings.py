@@ -28,15 +28,10 @@ def with_training_settings(config: Config) -> Config:
     return config.changed({key: value for key, value in settings.items() if not config.get(key)})
 
 
-def require_training_sections(config: Config) -> None:
-    """Demand what a training needs, or a refit where there are no epochs.
-
-    Raises:
-        ConfigError: it is missing.
-    """
+def training_sections(config: Config) -> tuple[str, ...]:
+    """Return what a training needs of its configuration, or a refit where there are no epochs, for `Config.require`."""
     if not epochs_of(config):
-        config.require("Train.dataset")
-    elif names_labels(config, "Train"):
-        config.require("Train", "Loss", "Optimizer")
-    else:
-        config.require("Train.dataset", "Train.loader", "Optimizer")
+        return ("Train.dataset",)
+    if names_labels(config, "Train"):
+        return ("Train", "Loss", "Optimizer")
+    return ("Train.dataset", "Train.loader", "Optimizer")

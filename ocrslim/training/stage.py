@@ -17,7 +17,7 @@ from ocrslim.training.distillation import Distillation, build_distillation
 from ocrslim.training.fitting import FitResult, fit
 from ocrslim.training.job import TrainingJob
 from ocrslim.training.monitoring.visualdl import wants_event_log
-from ocrslim.training.settings import require_training_sections, with_training_settings
+from ocrslim.training.settings import training_sections, with_training_settings
 from ocrslim.training.span import epochs_of
 from ocrslim.utils import check_writable, hash_arrays, join_launch
 
@@ -36,9 +36,8 @@ def train(config: Config) -> FitResult:
         TrainingError: the folder holds another run, or training diverged.
     """
     wants_event_log(config)
-    config.require("Architecture", "Eval", "PostProcess")
     config = with_training_settings(config)
-    require_training_sections(config)
+    config.require("Architecture", "Eval", "PostProcess", *training_sections(config))
     check_source(config)
     if not epochs_of(config):
         raise ConfigError(

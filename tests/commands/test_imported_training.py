@@ -13,6 +13,7 @@ from test_imported_models import PRUNE, SMALL, answer, images, source
 from training import Stop, assert_same, weights
 
 from ocrslim.cli import main, run_script
+from ocrslim.config import load_config
 from ocrslim.training.trainer import Trainer
 
 __all__ = ["images"]  # a fixture
@@ -139,3 +140,10 @@ def test_a_configuration_needs_no_loss_and_no_optimizer_for_that(model, images, 
     saved = yaml.safe_load((tmp_path / "out/config.yml").read_text())
     assert saved["Optimizer"]["name"] == "Adam" and "Loss" not in saved
     assert "label_file_list" not in saved["Train"]["dataset"]
+
+
+def test_a_configuration_of_another_network_serves_a_file_once_it_is_cleared(model):
+    shipped = Path(__file__).resolve().parents[2] / "configs/det/det_mv3_db.yml"
+    config = load_config(shipped, ["Architecture=", f"Global.pretrained_model={model}"])
+    assert config.get("Architecture.program") == str(model)
+    assert config.section("Loss")["name"] == "DBLoss"  # which works on what the file returns
