@@ -253,6 +253,9 @@ COMMANDS: dict[str, Command] = {
         data_sets=("Train", "Eval"),
         trains=True,
         resumable=True,
+        add_arguments=_model_arguments,
+        configure=_model_configuration,
+        needs_config=False,
     ),
     "eval": Command(
         "score a checkpoint or an exported folder",

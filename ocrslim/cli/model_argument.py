@@ -33,7 +33,8 @@ def model_configuration(arguments: Namespace) -> Config:
             "the following arguments are required: -c/--config FILE, or MODEL, an inference folder or an ONNX file"
         )
     if arguments.images is not None:
-        overrides += [f"{mode}.dataset.data_dir={arguments.images}" for mode in ("Train", "Eval")]
+        images = [f"{mode}.dataset.data_dir={arguments.images}" for mode in ("Train", "Eval")]
+        overrides = [*images, *overrides]  # of one key, the last counts
     if model is not None and any(word.startswith((f"{_WEIGHTS}=", "Global.pretrain_weights=")) for word in overrides):
         raise ConfigError(f"{model}: -o {_WEIGHTS} names a model as well: keep one of the two")
     if path is None and _is_checkpoint(model):
@@ -71,6 +72,8 @@ def _of_exported(model: Path, task: str | None, overrides: Sequence[str]) -> Con
     kind = task or kind_of(sections)
     if kind is not None:
         sections["Architecture"] = {"model_type": kind}
+        sections["Optimizer"] = task_of(kind).defaults.optimizer  # here, so that -o changes parts of it
+        sections["Train"]["loader"] = task_of(kind).defaults.loader
     files = [each for each in (model, path) if each is not None and each.is_file()]
     settings = {
         **{"use_gpu": False, "epoch_num": 0, "save_model_dir": f"./output/{model.stem}"},
@@ -89,10 +92,9 @@ def _of_exported(model: Path, task: str | None, overrides: Sequence[str]) -> Con
 
 
 def _of_task(defaults: Defaults) -> dict[str, Any]:
-    dataset = {"name": "SimpleDataSet", "data_dir": "./train_data", "transforms": list(defaults.transforms)}
-    return {
-        "Global": dict(defaults.settings),
-        "PostProcess": dict(defaults.post_process),
-        "Train": {"dataset": dataset},
-        "Eval": {"dataset": dataset},
+    transforms = {"Train": defaults.training, "Eval": defaults.transforms}
+    data = {
+        mode: {"dataset": {"name": "SimpleDataSet", "data_dir": "./train_data", "transforms": list(listed)}}
+        for mode, listed in transforms.items()
     }
+    return {"Global": dict(defaults.settings), "PostProcess": dict(defaults.post_process), **data}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_TRAINING_LABELS = "Train.dataset.label_file_list"
 _PATHS = {"config", "model", "images", "out", "sources", "source", "destination"}  # arguments
 
 
@@ -72,8 +73,8 @@ def _prepared(command: Command, config: Config, trains: bool) -> Config:
 
     use_device(bool(config.get("Global.use_gpu")))
     for mode in command.data_sets:
-        if mode == "Train" and not config.get("Global.epoch_num", 1):
-            continue  # whose images are only refitted on, by the transforms of Eval
+        if mode == "Train" and not (config.get("Global.epoch_num", 1) and config.get(_TRAINING_LABELS)):
+            continue  # whose images are refitted on, or learnt from without labels, by the transforms of Eval
         if config.get(f"{mode}.dataset.transforms"):
             config.require_transforms(mode)
             build_operators(config, mode)

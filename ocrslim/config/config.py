@@ -103,11 +103,11 @@ class Config:
         return self.tree["Global"]["overwrite"]
 
     def changed(self, values: Mapping[str, Any]) -> Config:
-        """Return a copy with other values, by dotted keys of sections that exist; they are not checked."""
+        """Return a copy with other values, by sections or dotted keys of sections that exist; they are not checked."""
         tree = copy.deepcopy(self.tree)
         for key, value in values.items():
             *sections, name = key.split(".")
-            lookup(tree, ".".join(sections))[name] = value
+            (lookup(tree, ".".join(sections)) if sections else tree)[name] = copy.deepcopy(value)
         return replace(self, tree=tree)
 
     def require(self, *keys: str) -> None:
@@ -174,6 +174,7 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     architecture = imported_architecture(preview)
     if architecture is not None:
         tree["Architecture"] = preview["Architecture"] = architecture
+        parsed = [override for override in parsed if override.key != "Architecture"]  # which cleared it
     task = _task(lookup(preview, MODEL_TYPE))
     schema = task.schema_of(preview)
     schema = schema if architecture is None else imported_schema(schema)

@@ -7,6 +7,7 @@ from ocrslim.data.input_memory import NetworkMemory
 from ocrslim.data.preprocess import Preprocessor
 from ocrslim.data.synthetic import render_dataset
 from ocrslim.data.transforms import build_operators
+from ocrslim.data.unlabelled import image_paths, names_labels, unlabelled_images
 
 __all__ = [
     "EvalSet",
@@ -14,9 +15,12 @@ __all__ = [
     "NetworkMemory",
     "Preprocessor",
     "build_operators",
+    "image_paths",
+    "names_labels",
     "render_dataset",
     "scan",
     "scan_both",
     "scan_evaluation",
     "train_loader",
+    "unlabelled_images",
 ]

@@ -26,6 +26,7 @@ from ocrslim.data.image_files import ImageError
 from ocrslim.data.multi_scale import Batch, multi_scale_batches
 from ocrslim.data.samples import CACHED, SampleImages, ignores_orientation
 from ocrslim.data.transforms import TransformError, build_operators, run, seeded
+from ocrslim.data.unlabelled import unlabelled_operators
 from ocrslim.errors import ConfigError, DataError, TrainingError
 from ocrslim.tasks import Operator, Size
 from ocrslim.utils import launched, postponed
@@ -164,10 +165,7 @@ class _TrainSet:
 
     def __init__(self, config: Config, labelled: LabelledSet, chosen: list[int], epoch: int):
         """`chosen`: indices of the samples that take part in this epoch."""
-        named = build_operators(config, "Train")
-        if named[-1][0] != "KeepKeys":
-            raise ConfigError("Train.dataset.transforms: must end with KeepKeys, which names the loader's tensors")
-        operators = config.task.training_operators(named)
+        operators = _operators(config, labelled)
         self._samples, self._chosen = labelled.samples, chosen
         self._operators = operators
         self._calm = config.task.without_chance(operators)
@@ -217,6 +215,16 @@ class _TrainSet:
         if size not in self._sized:
             self._sized[size] = self._task.resize_to(size)
         return [*operators[:-1], self._sized[size], operators[-1]]
+
+
+def _operators(config: Config, labelled: LabelledSet) -> list[Operator]:
+    """Return the operators of a training in the order in which they run; the last one makes what a batch has."""
+    if not labelled.labelled:
+        return unlabelled_operators(config, sized=bool(config.section("Train.sampler")))
+    named = build_operators(config, "Train")
+    if named[-1][0] != "KeepKeys":
+        raise ConfigError("Train.dataset.transforms: must end with KeepKeys, which names the loader's tensors")
+    return config.task.training_operators(named)
 
 
 def _epoch_batches(

@@ -18,6 +18,7 @@ from ocrslim.config import Config
 from ocrslim.data.image_files import ImageError, decode_image, read_image
 from ocrslim.data.label_files import read_labels, shares
 from ocrslim.data.samples import ignores_orientation, part_size
+from ocrslim.data.unlabelled import MODES, names_labels, unlabelled_samples
 from ocrslim.errors import DataError
 from ocrslim.tasks import DataTask, Sample, Task
 from ocrslim.utils import hash_bytes, hash_value, listed, progress_bar, shortened
@@ -37,6 +38,7 @@ class LabelledSet:
         left_out: names of unreadable images, each with the reason.
         empty: names of training images without anything to learn.
         tiny: items too small to count, those of empty images among them.
+        labelled: whether the samples have labels; without, they are for learning from another network, and for refits.
         shares: of each label file, the fraction that an epoch of training reads.
         remarks: probable faults in the labels, a line each.
     """
@@ -48,6 +50,7 @@ class LabelledSet:
     left_out: tuple[str, ...] = ()
     empty: tuple[str, ...] = ()
     tiny: int = 0
+    labelled: bool = True
     shares: tuple[float, ...] = ()
     remarks: tuple[str, ...] = ()
 
@@ -74,7 +77,8 @@ class LabelledSet:
 
     def summary(self) -> str:
         """Return one line for the user: what is there, what was left out."""
-        text = f"{self.mode}: {_number_of_images(self.samples)}, {self.task.describe(self.samples)}"
+        labels = f", {self.task.describe(self.samples)}" if self.labelled else " without labels"
+        text = f"{self.mode}: {_number_of_images(self.samples)}{labels}"
         if any(share < 1 for share in self.shares):
             text += f"; each epoch draws {len(self.of_epoch(0, 0))} of the images anew (ratio_list)"
         if self.tiny:
@@ -96,18 +100,23 @@ class LabelledSet:
 def scan(config: Config, mode: str) -> LabelledSet:
     """Read the label files of `mode` ('Train' or 'Eval') and decode every image once.
 
+    Of a training that names no labels, these are the images in its folder (`unlabelled_images`).
+
     Raises:
         ConfigError: the section `<mode>.dataset` is missing.
         DataError: a folder, file or line is missing or broken, more than 1 % of the images are, or most of the boxes
             cannot be right.
     """
-    config.require(f"{mode}.dataset", f"{mode}.dataset.label_file_list")
+    config.require(f"{mode}.dataset")
+    if mode == "Train" and not names_labels(config, mode):
+        return _scan_unlabelled(config, mode)
+    config.require(f"{mode}.dataset.label_file_list")
     dataset = config.section(f"{mode}.dataset")
     task = config.task
     samples = read_labels(dataset, mode, config.seed, task)
     ignore_orientation = ignores_orientation(dataset["transforms"])
     scanned, checks = [], []
-    for found in _in_threads(lambda group: _scan_image(group, task, ignore_orientation), _by_image(samples), mode):
+    for found in _in_threads(lambda group: _scan_image(group, ignore_orientation, task), _by_image(samples), mode):
         for sample, check in found:
             scanned.append(sample)
             checks += [] if check is None else [check]
@@ -128,10 +137,32 @@ def scan(config: Config, mode: str) -> LabelledSet:
         )
     portions = tuple(shares(dataset)) if mode == "Train" else ()
     transforms = tuple(dataset["transforms"])
-    labelled = LabelledSet(mode, task, readable, transforms, left_out, empty, tiny, portions, tuple(remarks))
+    labelled = LabelledSet(
+        *(mode, task, readable, transforms, left_out, empty, tiny), shares=portions, remarks=tuple(remarks)
+    )
     if not labelled.of_epoch(config.seed, 0):
         raise DataError(f"{mode}.dataset.ratio_list {dataset['ratio_list']}: leaves no image; raise it")
     return labelled
+
+
+def _scan_unlabelled(config: Config, mode: str) -> LabelledSet:
+    """Decode every image of a data set without labels; those that cannot be read are left out, however many."""
+    ignore_orientation = ignores_orientation(config.get("Eval.dataset.transforms") or [])
+    samples = [[sample] for sample in unlabelled_samples(config, mode)]
+    scanned = [
+        sample
+        for found in _in_threads(lambda group: _scan_image(group, ignore_orientation), samples, mode)
+        for sample, _ in found
+    ]
+    readable = tuple(sample for sample in scanned if sample.digest)
+    left_out = tuple(f"{shortened(sample.name, 100)}: {sample.fault}" for sample in scanned if not sample.digest)
+    if not readable:
+        raise DataError(
+            f"{mode}.dataset.data_dir {config.get(f'{mode}.dataset.data_dir')}: none of its images can be read: "
+            f"{_counted(left_out)}; put others there"
+        )
+    transforms = tuple(one for each in MODES for one in config.get(f"{each}.dataset.transforms") or ())
+    return LabelledSet(mode, config.task, readable, transforms, left_out, labelled=False)
 
 
 def _require_most(mode: str, dataset: Mapping[str, Any], count: int, left_out: Sequence[str]) -> None:
@@ -166,8 +197,14 @@ def _by_image(samples: Iterable[Sample]) -> list[list[Sample]]:
     return [[sample for _, sample in group] for _, group in groups]
 
 
-def _scan_image(group: Sequence[Sample], task: DataTask, ignore_orientation: bool) -> list[tuple[Sample, Any]]:
-    """Return the samples of an image with size and digest, or why they have none; and the check of each label."""
+def _scan_image(
+    group: Sequence[Sample], ignore_orientation: bool, task: DataTask | None = None
+) -> list[tuple[Sample, Any]]:
+    """Return the samples of an image with size and digest, or why they have none; and the check of each label.
+
+    Args:
+        task: checks labels; None where there are none.
+    """
     try:
         contents = [read_image(path) for path in (group[0].path, *group[0].others)]
         decoded, *_ = [decode_image(content, ignore_orientation) for content in contents]
@@ -177,7 +214,7 @@ def _scan_image(group: Sequence[Sample], task: DataTask, ignore_orientation: boo
     found = []
     for sample in group:
         whole = (decoded.pixels.shape[0], decoded.pixels.shape[1])
-        check = task.check_label(sample, whole, decoded.turned)
+        check = None if task is None else task.check_label(sample, whole, decoded.turned)
         size = part_size(sample.outline) if sample.outline else whole
         if math.prod(size) > max(MAX_PIXELS_OF_PART, math.prod(whole)):
             fault = f"a part of {size[1]}x{size[0]} pixels of an image of {whole[1]}x{whole[0]}"

@@ -13,15 +13,13 @@ import cv2
 import numpy as np
 
 from ocrslim.config import Config
-from ocrslim.data import NetworkMemory, Preprocessor
+from ocrslim.data import NetworkMemory, Preprocessor, image_paths
 from ocrslim.errors import DataError
 from ocrslim.evaluation.evaluator import post_processor
 from ocrslim.inference import Engine
 from ocrslim.utils import atomic_file, check_writable, progress_bar, write_json
 
 logger = logging.getLogger(__name__)
-
-IMAGE_SUFFIXES = set(".jpg .jpeg .png .bmp .tif .tiff .webp .gif .avif .jp2 .pbm .pgm .ppm".split())
 
 
 @dataclass(frozen=True)
@@ -77,27 +75,6 @@ def predict_images(engine: Engine, config: Config, images: Path, out: Path) -> P
     file = out / task.predictions_file
     write_json(file, {name: task.to_json(one) for name, one in predictions.items()})
     return Predictions(predictions, tuple(unreadable), file)
-
-
-def image_paths(images: Path, named_by: str) -> list[Path]:
-    """Return the images in a folder, or the one that is named.
-
-    Args:
-        named_by: option or key that names it, for messages.
-
-    Raises:
-        DataError: there are none.
-    """
-    if images.exists() and not images.is_dir():
-        return [images]
-    if not images.exists():
-        raise DataError(f"{named_by} {images}: not found; expected a folder of images, or one image")
-    paths = sorted(p for p in images.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
-    if not paths:
-        raise DataError(
-            f"{named_by} {images}: has no images; expected files with the endings {', '.join(sorted(IMAGE_SUFFIXES))}"
-        )
-    return paths
 
 
 def _as_text(path: Path) -> str:

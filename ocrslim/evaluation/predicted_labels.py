@@ -1,7 +1,7 @@
 """Labels for images that have none: what the unpruned network finds in them.
 
-Scores against such labels tell how far a pruned network agrees with the unpruned one, which scores 1. Training on them
-is pseudo-labelling (Lee, "Pseudo-Label", ICML 2013 workshop).
+Scores against such labels tell how far a pruned network agrees with the unpruned one, which scores 1. A training does
+not read them: the unpruned network's outputs say more than the labels that are made of them (`ocrslim.training`).
 """
 
 from __future__ import annotations
@@ -11,35 +11,34 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ocrslim.config import Config
-from ocrslim.data import NetworkMemory, Preprocessor
+from ocrslim.config import PROGRAM, Config
+from ocrslim.data import NetworkMemory, Preprocessor, names_labels, unlabelled_images
 from ocrslim.errors import ArtifactError, DataError
 from ocrslim.evaluation.engine_factory import open_engine
 from ocrslim.evaluation.evaluator import post_processor
-from ocrslim.evaluation.predict import image_paths
 from ocrslim.utils import check_writable, hash_value, progress_bar, read_json, write_json, write_text
 
 logger = logging.getLogger(__name__)
 
 FOLDER = "predicted_labels"  # in Global.save_model_dir
-MODES = ("Train", "Eval")
 _MADE_OF = ".json"
-_EVALUATED, _FEWEST = 3, 3  # one image in three; of fewer images both data sets have all
+_BY_LABELS = ("taylor",)
 
 
-def with_predicted_labels(config: Config, *modes: str) -> Config:
-    """Return the configuration with label files for those of its data sets, "Train" and "Eval", that name none.
+def with_predicted_labels(config: Config) -> Config:
+    """Return the configuration with a label file for the images to score on, if it names none.
 
-    The network runs on every image of `<mode>.dataset.data_dir`; what it finds is written to
-    `predicted_labels/<mode>.txt` in `Global.save_model_dir`. Labels of an earlier call for the same network and images
-    are used again.
+    The unpruned network runs on every image (`unlabelled_images`); what it finds is written to
+    `predicted_labels/eval.txt` in `Global.save_model_dir`. Labels of an earlier call for the same network and images
+    are used again. Where the criterion takes gradients of the loss by labels, the images to train on get some as well.
 
     Raises:
         DataError: a folder is missing, or has no image in which anything is found.
         WeightsError, ConfigError: the network cannot be loaded.
         ArtifactError: the labels cannot be written.
     """
-    unlabelled = [mode for mode in modes if config.get(f"{mode}.dataset") and not _named(config, mode)]
+    modes = ("Train", "Eval") if config.prune.criterion in _BY_LABELS else ("Eval",)
+    unlabelled = [mode for mode in modes if config.get(f"{mode}.dataset") and not names_labels(config, mode)]
     if not unlabelled:
         return config
     folder = check_writable(config.save_model_dir) / FOLDER
@@ -47,22 +46,15 @@ def with_predicted_labels(config: Config, *modes: str) -> Config:
     changes = {}
     for mode in unlabelled:
         file = folder / f"{mode.lower()}.txt"
-        _predict(config, mode, _images(config, mode), file)
+        _predict(_unpruned(config), mode, unlabelled_images(config, mode), file)
         changes[f"{mode}.dataset.label_file_list"] = [str(file)]
     return config.changed(changes)
 
 
-def _images(config: Config, mode: str) -> list[Path]:
-    """Return the images of a data set; of a folder that serves both, without labels, a third is for evaluation."""
-    folders = {each: config.get(f"{each}.dataset.data_dir") for each in MODES}
-    paths = image_paths(Path(str(folders[mode])), f"{mode}.dataset.data_dir")
-    if folders["Train"] != folders["Eval"] or any(_named(config, each) for each in MODES) or len(paths) < _FEWEST:
-        return paths
-    return [path for place, path in enumerate(paths) if (place % _EVALUATED == 0) == (mode == "Eval")]
-
-
-def _named(config: Config, mode: str) -> bool:
-    return bool(config.get(f"{mode}.dataset.label_file_list"))
+def _unpruned(config: Config) -> Config:
+    """Return the configuration of the unpruned network; of a checkpoint of an exported network that is the file."""
+    program = config.get(PROGRAM)
+    return config if program is None else config.changed({"Global.pretrained_model": program})
 
 
 def _predict(config: Config, mode: str, paths: list[Path], file: Path) -> None:

@@ -11,6 +11,7 @@ from ocrslim.graph.frontends.onnx_file import read_onnx_file
 from ocrslim.graph.frontends.training import Shape, TrainingForward
 from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Layer, Member
 from ocrslim.graph.program import Op, Program, Value
+from ocrslim.graph.tail import tail_readers, without_softmax
 
 __all__ = [
     "DEPTHWISE",
@@ -37,6 +38,8 @@ __all__ = [
     "read_inference_folder",
     "read_network",
     "read_onnx_file",
+    "tail_readers",
     "trace",
     "traced",
+    "without_softmax",
 ]

@@ -66,8 +66,9 @@ def calibration_inputs(config: Config, labelled: LabelledSet) -> list[np.ndarray
         DataError: fewer than `MIN_RECOVER_IMAGES` images, or one cannot be read.
     """
     if len(labelled) < MIN_RECOVER_IMAGES:
+        key = "label_file_list" if labelled.labelled else "data_dir"
         raise DataError(
-            f"Train.dataset.label_file_list: {len(labelled)} usable image{'s' * (len(labelled) != 1)} to refit layers "
+            f"Train.dataset.{key}: {len(labelled)} usable image{'s' * (len(labelled) != 1)} to refit layers "
             f"on, expected at least {MIN_RECOVER_IMAGES}, better 40: layers refitted on fewer overfit; name more "
             "images, or set Prune.recover to false and Prune.criterion to fpgm"
         )

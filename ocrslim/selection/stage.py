@@ -9,14 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from paddle import nn
-
 from ocrslim.config import Config
-from ocrslim.data import LabelledSet, scan_both
+from ocrslim.data import LabelledSet, names_labels, scan_both
 from ocrslim.evaluation import with_predicted_labels
 from ocrslim.formats import PLAN_SUFFIX
 from ocrslim.pruning import (
-    Plan,
     apply_plan,
     load_base_network,
     load_prunable_network,
@@ -29,14 +26,16 @@ from ocrslim.selection.iterative import early_rounds
 from ocrslim.sensitivity import unpruned_score
 from ocrslim.training import (
     Callback,
-    Distillation,
     FitResult,
     TrainingJob,
     TrainingStatus,
+    build_distillation,
     check_source,
     epochs_of,
     fit,
+    training_sections,
     wants_event_log,
+    with_training_settings,
 )
 from ocrslim.utils import Ranks, check_writable, join_launch
 
@@ -87,8 +86,7 @@ def prune_and_train(
         TrainingError: the folder holds another run, or training diverged.
     """
     wants_event_log(config)
-    training = ("Train", "Loss", "Optimizer") if epochs_of(config) else ("Train.dataset",)
-    config.require("Architecture", "Eval", "PostProcess", *training)
+    config = _ready_to_train(config)
     require_patterns(config)
     check_source(config)
     with join_launch() as ranks:
@@ -97,7 +95,7 @@ def prune_and_train(
 
 def _run(config: Config, ranks: Ranks, given: Choice | None, on_choice: Callable[[Choice], None]) -> PruneResult:
     folder = check_writable(config.save_model_dir) if ranks.first else config.save_model_dir
-    config = ranks.share(with_predicted_labels(config, "Train", "Eval") if ranks.first else None)
+    config = _ready_to_train(ranks.share(with_predicted_labels(config) if ranks.first else None))
     data, teacher = scan_both(config), load_base_network(config)
     scores = CandidateScores(config, teacher, data)
     last = early_rounds(config, data[0], scores)
@@ -113,13 +111,20 @@ def _run(config: Config, ranks: Ranks, given: Choice | None, on_choice: Callable
     apply_plan(network.model, choice.plan)
     distillation = None
     if epochs_of(config):
-        distillation = _distillation(config, teacher.model, network.model, plan.since(teacher.plan))
+        distillation = build_distillation(config, teacher.model, network.model, plan.since(teacher.plan))
     recovery = f"{config.prune.recover_images} images" if config.prune.recover else "none"
     settings = distillation.settings if distillation else "none"
     origin = {**choice.plan.origin, **last.origin, "recovery": recovery, "distillation": settings}
     job = TrainingJob(network.model, config, *data, plan, origin, distillation, ranks)
     result = fit(job, _RefitAtStart(job, scores, network.by_reconstruction))
     return PruneResult(choice, folder / f"best_accuracy{PLAN_SUFFIX}", result, last.before)
+
+
+def _ready_to_train(config: Config) -> Config:
+    """Return the configuration with all settings of its training; raise `ConfigError` where something is missing."""
+    config = with_training_settings(config)
+    config.require("Architecture", "Eval", "PostProcess", *training_sections(config))
+    return config
 
 
 def choose(config: Config) -> Choice:
@@ -135,8 +140,9 @@ def choose(config: Config) -> Choice:
     data: tuple[LabelledSet, LabelledSet] | None = None
     score = None
     if config.prune.target:
-        config.require("Train" if epochs_of(config) else "Train.dataset", "Eval", "PostProcess")
-        config = with_predicted_labels(config, "Train", "Eval")
+        by_labels = epochs_of(config) and names_labels(config, "Train")
+        config.require("Train" if by_labels else "Train.dataset", "Eval", "PostProcess")
+        config = with_predicted_labels(config)
         data = scan_both(config)
         score = partial(CandidateScores(config, load_base_network(config), data, keep=False).score, config)
     return choose_plan(load_prunable_network(config, data[0] if data else None), score)
@@ -163,15 +169,6 @@ class _RefitAtStart(Callback):
             self._fresh = False
             unpruned = self._scores.unpruned() if self._by_reconstruction else None
             _warn_of_collapse(self._job.config, status.evaluation.metrics, unpruned)
-
-
-def _distillation(config: Config, teacher: nn.Layer, student: nn.Layer, plan: Plan) -> Distillation | None:
-    """Distillation from the unpruned network to `student`; None if `Prune.distill` has no weight above 0."""
-    weights = dict(config.prune.distill)
-    fade, distilled = weights.pop("fade"), config.task.distilled(config.section("Loss"), teacher)
-    if distilled is None or not any(weights.values()):
-        return None
-    return Distillation(teacher, student, plan, weights, distilled, fade)
 
 
 def _warn_of_collapse(config: Config, scores: Mapping[str, float], unpruned: float | None) -> None:

@@ -43,7 +43,7 @@ def measure(config: Config) -> SensitivityResult:
     folder = check_writable(config.save_model_dir)
     if not config.overwrite:
         check_readable(folder, config.task)
-    config = with_predicted_labels(config, "Train", "Eval")
+    config = with_predicted_labels(config)
     settings = settings_of(config)
     with start_processes(settings) as processes:
         problem = problem_of(config)
@@ -61,7 +61,7 @@ def merge(config: Config, sources: Sequence[Path]) -> SensitivityResult:
     config.require(*_SECTIONS)
     require_patterns(config)
     folder = check_writable(config.save_model_dir)
-    config = with_predicted_labels(config, "Train", "Eval")
+    config = with_predicted_labels(config)
     tables = [read_sensitivities(source / TABLE) for source in sources]
     for source in (*sources, *(() if config.overwrite else (folder,))):
         check_readable(source, config.task)

@@ -32,6 +32,8 @@ from ocrslim.tasks.values import (
 if TYPE_CHECKING:
     from paddle import Tensor
 
+    from ocrslim.graph import Program, Value
+
 
 class Task(DataTask):
     """One kind of model.
@@ -113,9 +115,15 @@ class Task(DataTask):
 
         Args:
             result: a tensor; a tuple of several.
-            training: the mode in which it was run; exported networks return what inference reads, in training too.
+            training: the mode in which it was run; in training it is what inference reads, but without a softmax.
         """
         return result
+
+    def _counted(self, program: Program) -> Value:
+        """Return the output of an exported network that `output` chooses."""
+        outputs = tuple(program.outputs)
+        found: Value = self.output(self.of_exported(outputs if outputs[1:] else outputs[0], training=False))
+        return found
 
     def weights_fault(self, found: Shapes, expected: Shapes) -> str | None:
         """Say why weights do not fit a network, where the task's part of the configuration is the cause; else None.
@@ -220,7 +228,11 @@ class Task(DataTask):
     def loss(self, section: Mapping[str, Any]) -> Losses:
         """Build the loss of the section `Loss`: a function of `predictions` and a batch, giving scalars by name.
 
-        `loss` is the sum; a batch has the tensors that `KeepKeys` names.
+        `loss` is the sum; a batch has the tensors that `KeepKeys` names. The loss of a task that `configured` has made
+        for an exported network works on what that returns.
+
+        Raises:
+            ConfigError: there is no such loss, or an exported network lacks what it works on.
         """
 
     def distilled(self, section: Mapping[str, Any], model: Any = None) -> Distilled | None:
@@ -228,6 +240,6 @@ class Task(DataTask):
 
         Args:
             section: the section `Loss`.
-            model: the network; its layers decide which features there are.
+            model: the network; its layers decide which features there are, or its program, of an exported one.
         """
         return None

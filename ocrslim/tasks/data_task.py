@@ -119,6 +119,10 @@ class DataTask(ABC):
         """Height and width that an operator makes of an image, without making it; None where it leaves them alone."""
         return None
 
+    def augments_images(self, name: str) -> bool:
+        """Tell whether a transform changes images by chance, and needs nothing of their labels for it."""
+        return False
+
     def training_operators(self, named: Sequence[tuple[str, Operator]]) -> list[Operator]:
         """Return the operators of a training in the order in which they run."""
         return [operator for _, operator in named]

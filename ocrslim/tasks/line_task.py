@@ -13,6 +13,7 @@ from ocrslim.tasks.input_shape import InputShape, input_shape, resized_to
 from ocrslim.tasks.values import Operator, Shapes, Size
 
 _LAST = ("fc.bias", "fc2.bias", "generator.bias", "prediction.bias")  # of the layers that tell classes apart
+_JOINING = ("RecConAug",)  # of several images, and their labels
 LineTaskType = TypeVar("LineTaskType", bound="LineTask")
 
 
@@ -44,6 +45,9 @@ class LineTask(Task):
 
     def shape_of(self, data: Mapping[str, Any]) -> Any:
         return np.array(data["decoded"].shape[:2])
+
+    def augments_images(self, name: str) -> bool:
+        return augments(name) and name not in _JOINING
 
     def without_chance(self, operators: Sequence[Operator]) -> list[Operator]:
         return [operator for operator in operators if not augments(type(operator).__name__)]

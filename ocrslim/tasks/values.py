@@ -94,17 +94,39 @@ class Ratio(NamedTuple):
 
 @dataclass(frozen=True)
 class Defaults:
-    """How to run a model of which only the task is known.
+    """How to run and train a model of which only the task is known.
 
     Attributes:
         transforms: of images with their labels.
         post_process: section `PostProcess`.
+        training: transforms of a training.
+        loss: section `Loss`.
+        batch_size: images to a step.
         settings: of the section `Global`.
+        optimizer: section `Optimizer`. Few batch norms are left in an exported network to forgive a step that is too
+            long: steps are small, begin smaller, and are clipped.
     """
 
     transforms: Sequence[Mapping[str, Any]]
     post_process: Mapping[str, Any]
+    training: Sequence[Mapping[str, Any]]
+    loss: Mapping[str, Any]
+    batch_size: int
     settings: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: Mapping[str, Any] = field(
+        default_factory=lambda: {
+            "name": "Adam",
+            "beta1": 0.9,
+            "beta2": 0.999,
+            "clip_norm_global": 5.0,
+            "lr": {"name": "Cosine", "learning_rate": 0.0003, "warmup_epoch": 0.1},
+        }
+    )
+
+    @property
+    def loader(self) -> dict[str, Any]:
+        """The section `Train.loader`."""
+        return {"shuffle": True, "drop_last": False, "batch_size_per_card": self.batch_size, "num_workers": 0}
 
 
 @dataclass(frozen=True)
@@ -114,13 +136,14 @@ class Distilled:
     Attributes:
         features: name of the layer whose output is compared, such as "neck"; empty for what the reader's layer takes.
         reader: parameter and axis that read the channels of that output: a plan that cuts the output names them.
-            Channels are the second axis of the features, but the last one of what a linear layer takes.
+            Channels are the second axis of the features, but the last one of what a linear layer takes. None where
+            outputs alone are compared.
         loss: of the student's and the teacher's predictions, a scalar.
         factor: of that loss, so that with a weight of 1 it counts as much as its like in the loss by labels.
     """
 
     features: str
-    reader: tuple[str, int]
+    reader: tuple[str, int] | None
     loss: Callable[[Mapping[str, Any], Mapping[str, Any]], Tensor]
     factor: float = 1.0
 

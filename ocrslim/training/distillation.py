@@ -1,4 +1,4 @@
-"""Distillation: a pruned network learns from what it was before, beside its labels.
+"""Distillation: a pruned network learns from what it was before, beside its labels or in their place.
 
 Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network" (arXiv 1503.02531): the outputs of the
 teacher are soft labels. Romero et al., "FitNets" (arXiv 1412.6550, equation 3): so are its features, here those of
@@ -11,15 +11,21 @@ annealing): it leads a pruned network back to what it was, and would then hold i
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import paddle
 from paddle import Tensor, nn
 
-from ocrslim.errors import TrainingError
+from ocrslim.config import Config
+from ocrslim.data import names_labels
+from ocrslim.errors import ConfigError, TrainingError
 from ocrslim.pruning import Plan
 from ocrslim.tasks import Distilled, named_outputs
+
+logger = logging.getLogger(__name__)
 
 MAPS, FEATURES = "maps", "features"
 _EPS = 1e-6
@@ -67,7 +73,7 @@ class Distillation:
         return ", ".join(f"{name} {weight:g}" for name, weight in {**self.weights, "fade": self._fade}.items())
 
     def __enter__(self) -> Distillation:
-        if self.weights[FEATURES]:
+        if self.weights[FEATURES] and self._distilled.reader is not None:
             self._hook = _watch(self._student, self._distilled, self._remember)
         return self
 
@@ -108,12 +114,11 @@ class Distillation:
     def _ask_teacher(self, images: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
         """Run the teacher; return its predictions and features."""
         seen: list[Tensor] = []
-        hook = _watch(self._teacher, self._distilled, lambda _, features: seen.append(features))
-        try:
-            with paddle.no_grad():
-                result = self._teacher(images)
-        finally:
-            hook.remove()
+        with contextlib.ExitStack() as stack, paddle.no_grad():
+            if self._distilled.reader is not None:
+                hook = _watch(self._teacher, self._distilled, lambda _, features: seen.append(features))
+                stack.callback(hook.remove)
+            result = self._teacher(images)
         return named_outputs(result), seen[-1] if seen else None
 
     def _feature_loss(self, own: Tensor, features: Tensor) -> Tensor:
@@ -128,6 +133,37 @@ class Distillation:
         return feature_loss(own, features)
 
 
+def build_distillation(config: Config, teacher: nn.Layer, student: nn.Layer, plan: Plan | None) -> Distillation | None:
+    """Build the distillation of a training by `Prune.distill`; None if no weight there is above 0.
+
+    Without labels the teacher does not fade: there is nothing else to learn from.
+
+    Args:
+        teacher: the unpruned network.
+        student: the same network, pruned by `plan`.
+
+    Raises:
+        ConfigError: the training has no labels, and nothing to compare.
+        TrainingError: as `Distillation`.
+    """
+    weights = dict(config.prune.distill)
+    fade, distilled = weights.pop("fade"), config.task.distilled(config.section("Loss"), teacher)
+    labelled = names_labels(config, "Train")
+    outputs_alone = distilled is not None and distilled.reader is None
+    if distilled is None or not any(weights.values()) or (outputs_alone and not weights[MAPS]):
+        if labelled:
+            return None
+        raise ConfigError(
+            "Train.dataset.label_file_list: names no labels, and nothing is compared with the unpruned network: "
+            + ("name labels" if distilled is None else "raise Prune.distill.maps above 0, or name labels")
+        )
+    if outputs_alone and weights[FEATURES]:
+        logger.info(
+            "Prune.distill.features: no layer of this network is known to read its features: outputs alone count"
+        )
+    return Distillation(teacher, student, plan, weights, distilled, fade if labelled else 0.0)
+
+
 def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
     """Compute the squared distance of features [N, ...] over the teacher's squares; the mean over images."""
     axes = list(range(1, teacher.ndim))
@@ -137,7 +173,9 @@ def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 def channel_axis(distilled: Distilled, features: Tensor) -> int:
     """Return the axis of the channels: the second one, but the last one of what a linear layer reads."""
-    is_linear = distilled.reader[1] == 0  # its weight is [in, out], a convolution's [out, in, kh, kw]
+    is_linear = (
+        distilled.reader is not None and distilled.reader[1] == 0
+    )  # its weight is [in, out], a convolution's [out, in, kh, kw]
     return features.ndim - 1 if is_linear and not distilled.features else 1
 
 
@@ -145,7 +183,7 @@ def kept_features(plan: Plan | None, distilled: Distilled) -> Tensor | None:
     """Return the indices of the compared features' channels that `plan` leaves; None where it leaves them all."""
     cuts = {(cut.key, cut.axis): cut.keep for cut in (plan.cuts if plan is not None else ())}
     reader = distilled.reader
-    return paddle.to_tensor(cuts[reader], dtype="int64") if reader in cuts else None
+    return None if reader is None or reader not in cuts else paddle.to_tensor(cuts[reader], dtype="int64")
 
 
 def _watch(model: nn.Layer, distilled: Distilled, seen: Callable[[nn.Layer, Tensor], None]) -> Any:
@@ -153,12 +191,17 @@ def _watch(model: nn.Layer, distilled: Distilled, seen: Callable[[nn.Layer, Tens
     layers = dict(model.named_sublayers())
     if distilled.features:
         return layers[distilled.features].register_forward_post_hook(lambda layer, _, found: seen(layer, found))
-    reader = layers[distilled.reader[0].rpartition(".")[0]]
+    reader = layers[_reader(distilled).rpartition(".")[0]]
     return reader.register_forward_pre_hook(lambda layer, given: seen(layer, given[0]))
 
 
 def _place(distilled: Distilled) -> str:
-    return distilled.features or f"what {distilled.reader[0]} reads"
+    return distilled.features or f"what {_reader(distilled)} reads"
+
+
+def _reader(distilled: Distilled) -> str:
+    assert distilled.reader is not None  # who asks has looked
+    return distilled.reader[0]
 
 
 def _check_same(teacher: nn.Layer, student: nn.Layer) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable
 
 from paddle import Tensor
 
-from ocrslim.data import train_loader
+from ocrslim.config import PROGRAM
+from ocrslim.data import names_labels, train_loader
 from ocrslim.errors import TrainingError
+from ocrslim.models import ImportedNetwork
 from ocrslim.training.callbacks import Callback, Divergence, TrainingStatus
 from ocrslim.training.checkpointing.checkpoints import Checkpoints
 from ocrslim.training.checkpointing.run_folder import RunFolder
@@ -23,8 +26,10 @@ from ocrslim.training.optimization.amp import log_precision
 from ocrslim.training.optimization.divergence import check_losses, divergence_error
 from ocrslim.training.optimization.rollback import Rollback, exhausted
 from ocrslim.training.optimization.train_step import TrainStep
-from ocrslim.training.span import build_span, epochs_of
+from ocrslim.training.span import Span, build_span, epochs_of
 from ocrslim.training.stopping import StopRequests
+
+logger = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -45,6 +50,7 @@ class Trainer:
         self.train_step = TrainStep(job, span)
         self.rollback = Rollback(self.train_step)
         self.checkpoints = Checkpoints(folder, self.train_step, self.rollback, writes=job.ranks.first)
+        self._every = _evaluation_interval(job, span)
         self._stop = StopRequests(job.ranks)
         self._evaluator = Evaluator(job, folder, self.train_step.average, self._stop)
         self._callbacks = _own_callbacks(job, folder, self.checkpoints)
@@ -61,7 +67,7 @@ class Trainer:
             if self.status.progress.finished:
                 self.checkpoints.publish(self.status)
                 return
-            log_precision(self.job.config)
+            _announce(self.job)
             self.train_step.start()
             with self.job.distillation or contextlib.nullcontext():
                 self._train_to_the_end()
@@ -127,7 +133,7 @@ class Trainer:
 
     def _evaluate_if_due(self) -> None:
         """Evaluate before the first step, every so many steps, and after the last; keep the best weights."""
-        if not self.status.progress.due(self.job.config.get("Global.eval_batch_step")):
+        if not self.status.progress.due(self._every):
             return
         self.save()  # an evaluation can take minutes: a kill then must not cost the steps before it
         first = self.job.ranks.first
@@ -183,6 +189,25 @@ class Trainer:
     def _divergence_error(self, fault: str) -> TrainingError:
         rollbacks = self.status.progress.rollbacks
         return divergence_error(self.job.config, self.folder.path, self.status.position, rollbacks, fault)
+
+
+def _evaluation_interval(job: TrainingJob, span: Span) -> int | list[int] | None:
+    """Return `Global.eval_batch_step`; where it is left out and nobody knows how long to learn, an epoch."""
+    every: int | list[int] | None = job.config.get("Global.eval_batch_step")
+    return every if names_labels(job.config, "Train") else every or span.steps_per_epoch
+
+
+def _announce(job: TrainingJob) -> None:
+    """Log what is particular about a training."""
+    log_precision(job.config)
+    if not epochs_of(job.config):
+        return
+    if not names_labels(job.config, "Train"):
+        logger.info("Train: no labels are named: the network learns what the unpruned one makes of the images")
+    if isinstance(job.model, ImportedNetwork):
+        norms, convolutions = job.model.norms
+        goes = f"batch norms left to train: {norms}" if norms else "no batch norm is left: it trains without"
+        logger.info("%s: %d convolutions, %s", job.config.get(PROGRAM), convolutions, goes)
 
 
 def _steps_per_epoch(job: TrainingJob) -> int:

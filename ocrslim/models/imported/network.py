@@ -14,7 +14,7 @@ from paddle import Tensor, nn
 from paddle.nn.layer.conv import _ConvNd
 
 from ocrslim.errors import GraphError
-from ocrslim.graph import Imported, Op, Program, Value, as_it_was
+from ocrslim.graph import Imported, Op, Program, Value, as_it_was, without_softmax
 from ocrslim.models.imported.layers import LayerOp, attribute_name, build_layer, find_layers, settings_of
 from ocrslim.models.imported.operators import FUNCTIONS
 from ocrslim.models.imported.shapes import with_free_shapes
@@ -44,7 +44,8 @@ class ImportedNetwork(nn.Layer):
 
     The layers are attributes, called after the tensors in the file: of `conv2d_394.w_0` the state-dict key is
     `conv2d_394.weight`. Parameters that belong to no layer keep their name: `scale_3_w_0`. All of them train, and in
-    training mode batch norms use and update their statistics; dropout stays off, as the file has it.
+    training mode batch norms use and update their statistics; dropout stays off, as the file has it. A softmax at the
+    end is left out in training mode, as PaddleOCR's heads leave it out: losses take the logits in front of it.
 
     Attributes:
         program: what it runs; the `parameter` of a value is a state-dict key. Sizes that the file leaves open are -1.
@@ -78,7 +79,7 @@ class ImportedNetwork(nn.Layer):
 
     def forward(self, x: Tensor) -> Any:
         """Images [N, C, H, W] -> the output that the file has, a tuple of several; or what the task makes of it."""
-        found = self._run(x)
+        found = self._run(x, outputs=self._logits if self.training else self.program.outputs)
         result = found[0] if len(found) == 1 else tuple(found)
         return result if self.task is None else self.task.of_exported(result, self.training)
 
@@ -118,6 +119,14 @@ class ImportedNetwork(nn.Layer):
         }
         return arrays, groups
 
+    @property
+    def norms(self) -> tuple[int, int]:
+        """The number of batch norms and that of convolutions: most of the former are folded into the latter."""
+        layers = self.sublayers()
+        kinds = ((nn.BatchNorm1D, nn.BatchNorm2D, nn.BatchNorm3D), _ConvNd)
+        norms, convolutions = (sum(isinstance(layer, kind) for layer in layers) for kind in kinds)
+        return norms, convolutions
+
     # -- setting up --------------------------------------------------------------------------------------------------
 
     def _plan(self, program: Program, layers: Mapping[int, LayerOp], arrays: Mapping[str, np.ndarray]) -> None:
@@ -129,13 +138,14 @@ class ImportedNetwork(nn.Layer):
                 self._add_parameters(op, arrays)
         ops = [self._renamed(op, names.get(place)) for place, op in enumerate(program.ops)]
         self.program = replace(program, ops=ops)
+        self._logits = without_softmax(self.program)
         steps = []
         for place, op in enumerate(ops):
             if place in layers:
                 steps.append(_Step(op, names[place], [[value.id for value in layers[place].made]]))
             elif place not in absorbed:
                 steps.append(_Step(op, "", [[value.id] for value in op.outputs]))
-        self._steps = _forgetting(steps, program.outputs)
+        self._steps = _forgetting(steps, [*program.outputs, *self._logits])
 
     def _add_layer(self, layer: LayerOp, arrays: Mapping[str, np.ndarray]) -> str:
         """Make the layer, unless it is there already; return its name."""
@@ -191,8 +201,14 @@ class ImportedNetwork(nn.Layer):
     # -- running -----------------------------------------------------------------------------------------------------
 
     @paddle.jit.not_to_static  # a trace takes the operators, and has nothing to translate
-    def _run(self, x: Tensor, shapes: dict[Any, tuple[int, ...]] | None = None) -> list[Tensor]:
-        """Run the program; the shape of each value goes into `shapes`, if that is given."""
+    def _run(
+        self, x: Tensor, shapes: dict[Any, tuple[int, ...]] | None = None, outputs: Sequence[Value] = ()
+    ) -> list[Tensor]:
+        """Run the program and return `outputs`, by default its own.
+
+        Args:
+            shapes: takes the shape of each value, if it is given.
+        """
         values: dict[Any, Any] = {self.program.inputs[0].id: x}
         if shapes is not None:
             shapes[self.program.inputs[0].id] = tuple(x.shape)
@@ -203,7 +219,7 @@ class ImportedNetwork(nn.Layer):
                     shapes.update(dict.fromkeys(names, tuple(result.shape)))
             for name in step.forgets:
                 values.pop(name, None)
-        return [values[value.id] for value in self.program.outputs]
+        return [values[value.id] for value in outputs or self.program.outputs]
 
     def _results(self, step: _Step, values: Mapping[Any, Any]) -> Sequence[Any]:
         if step.layer:

@@ -36,12 +36,16 @@ def dataset_faults(dataset: Mapping[str, Any], mode: str) -> list[tuple[str, str
 
 CLASSIFICATION = line_schema(Architecture, ClsMetric, "ClsResizeImg", dataset_faults)
 
+_TRANSFORMS = (
+    {"DecodeImage": {"img_mode": "BGR", "channel_first": False}},
+    {"ClsLabelEncode": None},
+    {"ClsResizeImg": {"image_shape": [3, 48, 192]}},
+    {"KeepKeys": {"keep_keys": ["image", "label"]}},
+)
 DEFAULTS = Defaults(
-    transforms=(
-        {"DecodeImage": {"img_mode": "BGR", "channel_first": False}},
-        {"ClsLabelEncode": None},
-        {"ClsResizeImg": {"image_shape": [3, 48, 192]}},
-        {"KeepKeys": {"keep_keys": ["image", "label"]}},
-    ),
+    transforms=_TRANSFORMS,
     post_process={"name": "ClsPostProcess"},
+    training=_TRANSFORMS,
+    loss={"name": "ClsLoss"},
+    batch_size=32,
 )

@@ -47,10 +47,12 @@ class Classification(LineTask):
     def __init__(self) -> None:
         super().__init__()
         self._classes: tuple[str, ...] = _CLASSES
+        self._exported = False
 
     def configured(self, tree: Mapping[str, Any]) -> Classification:
         task = self.shaped(tree)
         task._classes = _classes_of(tree)
+        task._exported = "program" in (tree.get("Architecture") or {})
         return task
 
     def complete(self, tree: dict[str, Any]) -> list[str]:
@@ -161,9 +163,17 @@ class Classification(LineTask):
         }
 
     def distilled(self, section: Mapping[str, Any], model: Any = None) -> Distilled | None:
-        """Return the probabilities and the features that the last layer reads; None for a network without that one."""
+        """Return the probabilities and the features that the last layer reads; None for a network without that one.
+
+        Of an exported network without such a layer, the probabilities alone.
+        """
         from paddle import nn
 
+        from ocrslim.graph import tail_readers
+
+        if self._exported:
+            readers = tail_readers(model.program, self._counted(model.program))
+            return Distilled("", readers[0] if readers else None, self._divergence)
         layer = dict(model.named_sublayers()).get(_READER) if model is not None else None
         return Distilled("", (f"{_READER}.weight", 0), self._divergence) if isinstance(layer, nn.Linear) else None
 

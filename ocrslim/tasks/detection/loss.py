@@ -16,6 +16,7 @@ from paddle import Tensor, nn
 from ocrslim.errors import ConfigError
 
 LOSS_PARTS = ("loss_shrink_maps", "loss_threshold_maps", "loss_binary_maps")
+SHRINK_PARTS = ("loss_shrink_dice", "loss_shrink_bce")
 _MAIN_LOSSES = ("DiceLoss", "BCELoss")
 # PaddleOCR hands `eps` to the Dice and L1 terms only; the balancing keeps this one.
 _BALANCE_EPS = 1e-6
@@ -127,8 +128,8 @@ class DBLoss(nn.Layer):
         parts = dict(zip(LOSS_PARTS, (self.alpha * shrink, self.beta * threshold, binary)))
         return {"loss": sum(parts.values()), **parts}
 
-    def _shrink_loss(self, pred: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-        if self.main_loss_type == "DiceLoss":
+    def _shrink_loss(self, pred: Tensor, target: Tensor, mask: Tensor, kind: str = "") -> Tensor:
+        if (kind or self.main_loss_type) == "DiceLoss":
             if self.balance_loss:
                 return balanced_dice_loss(pred, target, mask, self.ohem_ratio)
             return dice_loss(pred, target, mask, _BALANCE_EPS)
@@ -138,8 +139,34 @@ class DBLoss(nn.Layer):
         return (F.binary_cross_entropy(pred, target, reduction="none") * mask).sum() / (mask.sum() + _BALANCE_EPS)
 
 
-def build_loss(options: Mapping[str, Any]) -> DBLoss:
+class ShrinkLoss(DBLoss):
+    """Loss of a detector without a threshold branch, as exported ones are: that of the shrink map alone.
+
+    Without thresholds there is no binary map either. Where that had its Dice loss, beside a cross-entropy of the shrink
+    map, the shrink map has both kinds here: Dice sees text however little of it there is, and the cross-entropy
+    separates it from the background. The configured kind has the weight `alpha`, the other one 1.
+    """
+
+    def forward(self, predictions: Mapping[str, Tensor], labels: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the loss and its two weighted parts, `loss_shrink_dice` and `loss_shrink_bce`, as scalars.
+
+        Args:
+            predictions: `{"maps": [N, 1 or more, H, W]}`: the shrink map first.
+            labels: as for `DBLoss`.
+        """
+        shrink_map, shrink_mask = labels[3:5]
+        parts = {}
+        for name, kind in zip(SHRINK_PARTS, _MAIN_LOSSES):
+            loss = self._shrink_loss(predictions["maps"][:, 0], shrink_map, shrink_mask, kind)
+            parts[name] = self.alpha * loss if kind == self.main_loss_type else loss
+        return {"loss": sum(parts.values()), **parts}
+
+
+def build_loss(options: Mapping[str, Any], kind: type[DBLoss] = DBLoss) -> DBLoss:
     """Build the loss that a `Loss` section describes.
+
+    Args:
+        kind: its class.
 
     Raises:
         ConfigError: another loss than `DBLoss`.
@@ -148,4 +175,4 @@ def build_loss(options: Mapping[str, Any]) -> DBLoss:
     name = options.pop("name", "DBLoss")
     if name != "DBLoss":
         raise ConfigError(f"Loss.name: {name!r}, expected DBLoss: it is the one loss ocrslim trains detectors with")
-    return DBLoss(**options)
+    return kind(**options)

@@ -133,13 +133,16 @@ DETECTION = TaskSchema(
 )
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's channels
+_DECODED = ({"DecodeImage": {"img_mode": "BGR", "channel_first": False}}, {"DetLabelEncode": None})
+_NORMALISED = (
+    {"NormalizeImage": {"scale": "1./255.", "mean": list(_MEAN), "std": list(_DEVIATION), "order": "hwc"}},
+    {"ToCHWImage": None},
+)
 DEFAULTS = Defaults(
     transforms=(
-        {"DecodeImage": {"img_mode": "BGR", "channel_first": False}},
-        {"DetLabelEncode": None},
+        *_DECODED,
         {"DetResizeForTest": {"limit_side_len": 960, "limit_type": "max"}},
-        {"NormalizeImage": {"scale": "1./255.", "mean": list(_MEAN), "std": list(_DEVIATION), "order": "hwc"}},
-        {"ToCHWImage": None},
+        *_NORMALISED,
         {"KeepKeys": {"keep_keys": ["image", "shape", "polys", "ignore_tags"]}},
     ),
     post_process={
@@ -149,4 +152,21 @@ DEFAULTS = Defaults(
         "max_candidates": 1000,
         "unclip_ratio": 1.5,
     },
+    training=(
+        *_DECODED,
+        {"EastRandomCropData": {"size": [640, 640], "max_tries": 50, "keep_ratio": True}},
+        {"MakeBorderMap": {"shrink_ratio": 0.4, "thresh_min": 0.3, "thresh_max": 0.7}},
+        {"MakeShrinkMap": {"shrink_ratio": 0.4, "min_text_size": 8}},
+        *_NORMALISED,
+        {"KeepKeys": {"keep_keys": ["image", "threshold_map", "threshold_mask", "shrink_map", "shrink_mask"]}},
+    ),
+    loss={
+        "name": "DBLoss",
+        "balance_loss": True,
+        "main_loss_type": "DiceLoss",
+        "alpha": 5,
+        "beta": 10,
+        "ohem_ratio": 3,
+    },
+    batch_size=4,
 )

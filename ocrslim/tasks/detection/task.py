@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -14,9 +15,12 @@ from ocrslim.tasks.detection.schema import DEFAULTS, DETECTION
 from ocrslim.tasks.schema import TaskSchema
 from ocrslim.tasks.values import Counts, Distilled, Label, Losses, Operator, PostProcess, Ratio, Sample, Size
 
+logger = logging.getLogger(__name__)
+
 BOX_COLOUR = (0, 90, 255)  # BGR
 CROP = 480  # pixels: refits on cut-outs of 320 left the receipts a point worse
 _PART = 160  # pixels
+_ALPHA = 5.0  # of the shrink map in DB's loss
 _STRIDE = 32  # the network halves an image five times
 # a stand-in for the boxes of an image without any, which PaddleOCR's encoder drops; it goes afterwards
 _SOME_TEXT = "text"  # of boxes that a network found
@@ -60,6 +64,8 @@ class Detection(Task):
     def configured(self, tree: Mapping[str, Any]) -> Task:
         """Return the task with the outputs of the network's head; of what is built in, the task as it is."""
         architecture = tree.get("Architecture") or {}
+        if "program" in architecture:
+            return ExportedDetection()
         named = (tree.get("Global") or {}).get("paddleocr")
         if named or open_schema.foreign_part(architecture):
             from ocrslim.tasks.detection.paddle_detector import paddle_detector
@@ -200,14 +206,32 @@ class Detection(Task):
 
     def distilled(self, section: Mapping[str, Any], model: Any = None) -> Distilled | None:
         """Return the neck's features and the shrink map; of the threshold branch nothing (see `distillation`)."""
-        from ocrslim.tasks.detection.distillation import map_loss
+        from ocrslim.tasks.detection.distillation import distilled
 
-        return Distilled(
-            "neck",
-            ("head.binarize.conv1.weight", 1),
-            lambda student, teacher: map_loss(student["maps"][:, 0], teacher["maps"][:, 0]),
-            float(section.get("alpha", 5.0)),
+        return distilled(float(section.get("alpha", _ALPHA)))
+
+
+class ExportedDetection(Detection):
+    """Detectors of the DB family as files have them: with the shrink map alone."""
+
+    def configured(self, tree: Mapping[str, Any]) -> Task:
+        return Detection().configured(tree)
+
+    def loss(self, section: Mapping[str, Any]) -> Losses:
+        from ocrslim.tasks.detection.loss import ShrinkLoss, build_loss
+
+        logger.info(
+            "Loss: the file has no threshold branch: its shrink map is trained alone, by Dice and cross-entropy (beta "
+            "means nothing)"
         )
+        return build_loss(section, ShrinkLoss)
+
+    def distilled(self, section: Mapping[str, Any], model: Any = None) -> Distilled | None:
+        """Return what the head reads, by the program, and the shrink map."""
+        from ocrslim.tasks.detection.distillation import distilled_of_program
+
+        alpha, program = float(section.get("alpha", _ALPHA)), model.program
+        return distilled_of_program(program, self._counted(program), alpha)
 
 
 def _span(centre: float, size: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from typing import Any
 import paddle.nn.functional as F
 from paddle import Tensor, nn
 
+from ocrslim.graph import Program, Value, tail_readers
 from ocrslim.tasks.recognition.loss import logits_of
 from ocrslim.tasks.values import Distilled
 
@@ -35,6 +36,15 @@ def distilled(model: nn.Layer) -> Distilled | None:
     layers = dict(model.named_sublayers())
     reader = next((name for name in _READERS if isinstance(layers.get(name), nn.Linear)), None)
     return None if reader is None else Distilled("", (f"{reader}.weight", 0), _loss)
+
+
+def distilled_of_program(program: Program, output: Value) -> Distilled:
+    """Return the parts of the distillation of an exported network, of which `output` has the probabilities.
+
+    The features are what its last layer reads; where none is found, the probabilities alone are compared.
+    """
+    readers = tail_readers(program, output)
+    return Distilled("", readers[0] if readers else None, _loss)
 
 
 def _loss(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> Tensor:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import paddle
 from paddle import Tensor, nn
 
+from ocrslim.errors import ConfigError
 from ocrslim.tasks.values import Losses
+
+logger = logging.getLogger(__name__)
 
 _ALONE = {"output"}  # predictions of a network with one output
 
@@ -62,6 +66,29 @@ def build_loss(section: Mapping[str, Any]) -> Losses:
         return dict(loss(given, list(batch)))
 
     return run
+
+
+def build_exported_loss(section: Mapping[str, Any]) -> Losses:
+    """Build the loss of a section `Loss` for an exported network, whose one output is that for CTC.
+
+    Of `MultiLoss` it is the part for CTC, with its weight; a batch has the lengths behind the second head's labels.
+
+    Raises:
+        ConfigError: another loss.
+    """
+    name = section.get("name")
+    if name == "CTCLoss":
+        return build_loss(section)
+    listed = [part for part in section.get("loss_config_list") or [] if "CTCLoss" in part]
+    if name != "MultiLoss" or not listed:
+        raise ConfigError(
+            f"Loss.name: found {name}, expected CTCLoss, or MultiLoss with it: an exported network has one output; "
+            "set -o 'Loss={name: CTCLoss}', or name no labels and let it learn from the unpruned network"
+        )
+    options = {**section, **(listed[0]["CTCLoss"] or {})}
+    ctc, weight = CTCLoss(bool(options.get("use_focal_loss", False))), float(section.get("weight_1", 1.0))
+    logger.info("Loss: the exported network has no second head: of %s the part for CTC is trained", name)
+    return lambda predictions, batch: {"loss": weight * ctc(logits_of(predictions), batch[1], batch[3])}
 
 
 def logits_of(predictions: Mapping[str, Any]) -> Tensor:

@@ -58,13 +58,15 @@ def _misplaced(named: Sequence[tuple[str, Mapping[str, Any]]], mode: str) -> lis
 
 RECOGNITION = line_schema(Architecture, RecMetric, "RecResizeImg", dataset_faults)
 
+_SHAPE = [3, 48, 320]
+_DECODED = {"DecodeImage": {"img_mode": "BGR", "channel_first": False}}
+_ENCODED = {"CTCLabelEncode": None}
+_KEPT = {"KeepKeys": {"keep_keys": ["image", "label", "length"]}}
 DEFAULTS = Defaults(
-    transforms=(
-        {"DecodeImage": {"img_mode": "BGR", "channel_first": False}},
-        {"CTCLabelEncode": None},
-        {"RecResizeImg": {"image_shape": [3, 48, 320], "eval_mode": True}},
-        {"KeepKeys": {"keep_keys": ["image", "label", "length"]}},
-    ),
+    transforms=(_DECODED, _ENCODED, {"RecResizeImg": {"image_shape": _SHAPE, "eval_mode": True}}, _KEPT),
     post_process={"name": "CTCLabelDecode"},
-    settings={"use_space_char": True},
+    training=(_DECODED, _ENCODED, {"RecResizeImg": {"image_shape": _SHAPE}}, _KEPT),
+    loss={"name": "CTCLoss"},
+    batch_size=16,
+    settings={"use_space_char": True, "max_text_length": 25},
 )

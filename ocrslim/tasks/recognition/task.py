@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ocrslim.errors import ConfigError, WeightsError
+from ocrslim.errors import ConfigError, TrainingError, WeightsError
 from ocrslim.tasks.drawing import with_caption
 from ocrslim.tasks.input_shape import InputShape
 from ocrslim.tasks.line_task import LineTask, other_classes
@@ -81,7 +81,7 @@ class Recognition(LineTask):
     def __init__(self) -> None:
         super().__init__()
         self._metric, self._setting = TextMetric(), Setting()
-        self._takes_labels = False
+        self._takes_labels = self._exported = False
 
     # configuration
 
@@ -108,7 +108,9 @@ class Recognition(LineTask):
         task = self.shaped(tree)
         metric = tree.get("Metric") or {}
         task._metric = TextMetric(metric.get("ignore_space", True), metric.get("is_filter", False))
-        task._takes_labels = (tree.get("Architecture") or {}).get("algorithm") in _TAKES_LABELS
+        architecture = tree.get("Architecture") or {}
+        task._exported = "program" in architecture
+        task._takes_labels = not task._exported and architecture.get("algorithm") in _TAKES_LABELS
         task._setting = setting_of(tree)
         return task
 
@@ -189,7 +191,16 @@ class Recognition(LineTask):
         )
 
     def forward(self, model: Any, batch: Sequence[Tensor]) -> Any:
-        """Run a network as it trains, without the outputs that no loss by labels reads: they would fix its channels."""
+        """Run a network as it trains, without the outputs that no loss by labels reads: they would fix its channels.
+
+        Raises:
+            TrainingError: it takes labels, and the batch has none.
+        """
+        if self._takes_labels and len(batch) == 1:
+            raise TrainingError(
+                "Train.dataset.label_file_list: names no labels, which this network takes when it trains: name some, "
+                "or train it as an exported file"
+            )
         result = model(batch[0], data=list(batch[1:])) if self._takes_labels else model(batch[0])
         return {name: result[name] for name in result if name != _FEATURES} if isinstance(result, Mapping) else result
 
@@ -256,14 +267,16 @@ class Recognition(LineTask):
     # training
 
     def loss(self, section: Mapping[str, Any]) -> Losses:
-        from ocrslim.tasks.recognition.loss import build_loss
+        from ocrslim.tasks.recognition.loss import build_exported_loss, build_loss
 
-        return build_loss(section)
+        return build_exported_loss(section) if self._exported else build_loss(section)
 
     def distilled(self, section: Mapping[str, Any], model: Any = None) -> Distilled | None:
         """Return the steps' probabilities and the features that the last layer reads, for CTC; else None."""
-        from ocrslim.tasks.recognition.distillation import distilled
+        from ocrslim.tasks.recognition.distillation import distilled, distilled_of_program
 
+        if self._exported:
+            return distilled_of_program(model.program, self._counted(model.program))
         return None if model is None else distilled(model)
 
 

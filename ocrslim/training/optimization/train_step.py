@@ -7,6 +7,7 @@ from typing import Any
 
 from paddle import Tensor, nn
 
+from ocrslim.data import names_labels
 from ocrslim.training.checkpointing.snapshot import Snapshot, put_back, take
 from ocrslim.training.job import TrainingJob
 from ocrslim.training.monitoring.history import Progress
@@ -46,7 +47,8 @@ class TrainStep:
         self.average: WeightAverage | None = build_average(job.config, job.model)
         self.losses: dict[str, float] = {}
         self._task = job.config.task
-        self._loss = self._task.loss(job.config.section("Loss")) if span.steps else None
+        labelled = names_labels(job.config, "Train")
+        self._loss = self._task.loss(job.config.section("Loss")) if span.steps and labelled else None
         self._build()
 
     @property
@@ -102,12 +104,11 @@ class TrainStep:
             result = self._task.forward(self.model, batch)
         predictions = {name: _single(value) for name, value in self._task.predictions(result).items()}
         check_predictions(predictions)
-        assert self._loss is not None  # a run without steps needs none
-        parts = self._loss(predictions, batch)
+        parts = {} if self._loss is None else self._loss(predictions, batch)
         if self._job.distillation is None:
             return parts
         more = self._job.distillation.losses(batch[0], predictions, share)
-        return {**parts, **more, "loss": sum(more.values(), parts["loss"])}
+        return {**parts, **more, "loss": sum((*more.values(), *([parts["loss"]] if parts else [])))}
 
     def _synchronised(self) -> list[Tensor]:
         """Return what is averaged over the ranks: gradients and batch-norm statistics."""
