@@ -12,7 +12,7 @@ import yaml
 
 from ocrslim.config.client_settings import SETTINGS, client_sections, in_settings, settings_beside
 from ocrslim.config.config import Config, load_config
-from ocrslim.config.imported import kind_of
+from ocrslim.config.imported import PROGRAM, kind_of
 from ocrslim.errors import ConfigError
 from ocrslim.formats import exported_files, is_exported, named_network, resolve_checkpoint
 from ocrslim.tasks import Defaults, task_of, task_types
@@ -23,7 +23,11 @@ _RUN = "config.yml"  # beside the weights of a training
 
 
 def load_model_config(
-    model: str | Path, path: str | Path | None = None, overrides: Sequence[str] = (), task: str | None = None
+    model: str | Path,
+    path: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    task: str | None = None,
+    trained: str | None = None,
 ) -> Config:
     """Read the configuration of a model: the one at `path`, else what lies beside the model, else its task's defaults.
 
@@ -31,6 +35,7 @@ def load_model_config(
         model: a checkpoint, an inference folder, or an ONNX file; it becomes `Global.pretrained_model`.
         overrides: as for `load_config`.
         task: an `Architecture.model_type`, for a model that nothing says it of.
+        trained: a checkpoint of an exported model, pruned or trained, which is `Global.pretrained_model` then.
 
     Raises:
         WeightsError: there is no such model.
@@ -43,7 +48,9 @@ def load_model_config(
     if task is not None:
         task_of(task)  # which refuses others
     source = named_network(model)
-    overrides = [*overrides, setting(_WEIGHTS[0], str(source))]
+    overrides = [*overrides, setting(_WEIGHTS[0], trained or str(source))]
+    if trained is not None and is_exported(source):
+        overrides.append(setting(PROGRAM, str(source)))
     if path is None and not is_exported(source):
         path = _beside(resolve_checkpoint(source))
     if path is None:

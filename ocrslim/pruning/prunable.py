@@ -116,7 +116,7 @@ def load_prunable_network(config: Config, training: LabelledSet | None = None) -
     if config.prune.criterion not in _MEASURED:
         training = None
     elif training is None:
-        config.require("Train", *(["Loss"] if config.prune.criterion == TAYLOR else []))
+        config.require(*(["Train", "Loss"] if config.prune.criterion == TAYLOR else ["Train.dataset"]))
         training = scan(config, "Train").announce()
     network = load_base_network(config)
     graph = model_graph(network.model, config.task, config.tree)
