@@ -2,6 +2,7 @@
 
 from ocrslim.config.commented import listing
 from ocrslim.config.config import Config, load_config
+from ocrslim.config.imported import sized_task
 from ocrslim.config.of_model import load_model_config, setting
 from ocrslim.config.schema import MIN_RECOVER_IMAGES, Criterion, GroupScore, PruneOptions
 
@@ -15,4 +16,5 @@ __all__ = [
     "load_config",
     "load_model_config",
     "setting",
+    "sized_task",
 ]

@@ -1,6 +1,7 @@
 """Files of others, read without running anything in them, and the files that ocrslim writes for others."""
 
 from ocrslim.formats.faults import FormatFault
+from ocrslim.formats.input_sizes import input_sizes, require_image
 from ocrslim.formats.onnx.folding import Folding
 from ocrslim.formats.onnx.model import OnnxModel, counted, onnx_metadata, open_onnx
 from ocrslim.formats.onnx.sizes import Sizes, reshape_target, sizes_at
@@ -37,6 +38,7 @@ __all__ = [
     "exported_files",
     "find_program",
     "free_channels",
+    "input_sizes",
     "is_exported",
     "named_network",
     "not_finite",
@@ -46,6 +48,7 @@ __all__ = [
     "read_sensitivities",
     "read_weight_file",
     "require_finite",
+    "require_image",
     "reshape_target",
     "resolve_checkpoint",
     "sizes_at",

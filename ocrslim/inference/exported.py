@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from ocrslim.errors import WeightsError
-from ocrslim.formats import ONNX_SUFFIX, WeightFile, is_exported, named_network, open_onnx, require_finite
+from ocrslim.formats import (
+    ONNX_SUFFIX,
+    WeightFile,
+    input_sizes,
+    is_exported,
+    named_network,
+    open_onnx,
+    require_finite,
+    require_image,
+)
 from ocrslim.inference.engines import Engine, InferenceEngine
 from ocrslim.inference.onnx_engine import OnnxEngine
 from ocrslim.inference.outputs import Output, parts_of
@@ -32,9 +41,11 @@ def open_exported(source: Path | str, task: Task) -> Engine:
         WeightsError: it is missing, damaged, or not run here; when it is run, also where its output has another shape
             than the task's.
     """
-    engine = _opened(named_network(source))
+    path = named_network(source)
+    sizes, engine = input_sizes(path), _opened(path)
 
     def run(image: np.ndarray) -> Output:
+        require_image(source, sizes, image.shape)
         found = engine(image)
         arrays, expected = parts_of(found), _shapes(task, image)
         if len(arrays) != len(expected) or not all(map(_fits, arrays, expected)):
