@@ -8,26 +8,41 @@ from typing import Any
 
 from ocrslim.api.model import Model, Options, PrunedModel, dataset_settings
 from ocrslim.api.table import SensitivityTable
-from ocrslim.pruning import Network, apply_plan, load_prunable_network, untrained
+from ocrslim.evaluation import with_predicted_labels
+from ocrslim.pruning import RECONSTRUCTION, WEIGHTS, Network, apply_plan, load_prunable_network, untrained
 from ocrslim.selection import choose_plan
 from ocrslim.sensitivity import measure
 
 
-def load(config: str | Path, weights: str | Path | None = None, options: Options | None = None) -> Model:
+def load(
+    source: str | Path,
+    weights: str | Path | None = None,
+    options: Options | None = None,
+    task: str | None = None,
+    images: str | Path | None = None,
+) -> Model:
     """Open a model.
 
     Args:
-        config: a configuration in PaddleOCR's format.
-        weights: a checkpoint, an inference folder or an ONNX file; by default `Global.pretrain_weights`.
+        source: a configuration in PaddleOCR's format; or a model by itself: an inference folder or an ONNX file of any
+            network, or a checkpoint beside its `config.yml`.
+        weights: with a configuration, a checkpoint, an inference folder or an ONNX file; by default
+            `Global.pretrain_weights`.
         options: settings that override the configuration, by dotted name.
+        task: "det", "rec" or "cls", for a model that no `inference.yml` beside it says it of.
+        images: folder of images without labels, to prune and to score by where no labels are named.
 
     Raises:
         ConfigError: with all faults of the configuration.
+        WeightsError: there is no such model.
     """
     given = dict(options or {})
     if weights is not None:
-        given["Global.pretrained_model"] = str(weights)
-    model = Model(Path(config), given)
+        given[WEIGHTS] = str(weights)
+    if images is not None:
+        given |= {f"{mode}.dataset.data_dir": str(images) for mode in ("Train", "Eval")}
+        given |= {f"{mode}.dataset.label_file_list": None for mode in ("Train", "Eval")}
+    model = Model(Path(source), given, task)
     model.config.require("Architecture")
     return model
 
@@ -62,14 +77,15 @@ def analyse(
 
 def prune(
     model: Model,
-    table: SensitivityTable | str | Path,
+    table: SensitivityTable | str | Path | None = None,
     target: Mapping[str, float] | None = None,
     **settings: Any,
 ) -> PrunedModel:
     """Choose a plan and prune the network by it.
 
     Args:
-        table: sensitivity table of the model, or the path of a `sen.pickle`.
+        table: sensitivity table of the model, or the path of a `sen.pickle`; a target with
+            `criterion="reconstruction"` needs none.
         target: fraction to remove: `{"macs": 0.5}`, `{"params": 0.5}` or `{"latency": 0.4}`; without one each layer
             gets the largest ratio within `Prune.loss_tolerance`.
         settings: settings of the section `Prune`, such as `loss_tolerance=0.05`, `skip_first=0`.
@@ -81,12 +97,15 @@ def prune(
     given = {f"Prune.{name}": value for name, value in settings.items()}
     if isinstance(table, SensitivityTable):
         given = {**table.model.options, **given, "Prune.sen_file": str(table.path)}
-    else:
+    elif table is not None:
         given["Prune.sen_file"] = str(table)
     if target is not None:
         given["Prune.target"] = dict(target)
     asked = model.with_options(given)
-    network = load_prunable_network(untrained(asked.config))
+    config = untrained(asked.config)
+    if config.prune.criterion == RECONSTRUCTION:  # whose images need no labels
+        config = with_predicted_labels(config)
+    network = load_prunable_network(config)
     choice = choose_plan(network)
     plan = choice.plan.after(network.plan)
     apply_plan(network.model, choice.plan)

@@ -11,33 +11,36 @@ from typing import Any
 import numpy as np
 
 from ocrslim.api.picture import Picture
-from ocrslim.config import Config, load_config
+from ocrslim.config import Config, load_config, load_model_config
 from ocrslim.data import EvalSet, NetworkMemory, Preprocessor, scan_evaluation
 from ocrslim.evaluation import Scorer, open_engine, post_processor, scoring_engine
 from ocrslim.export import Exported, export_network
-from ocrslim.inference import AutoEngine, DygraphEngine, is_inference_folder
+from ocrslim.graph import ChannelGraph
+from ocrslim.inference import AutoEngine, DygraphEngine, is_runnable
 from ocrslim.models import build_model
-from ocrslim.pruning import Cost, Network, Plan, load_network, measure_cost, model_graph, untrained
+from ocrslim.pruning import WEIGHTS, Cost, Network, Plan, load_network, measure_cost, model_graph, untrained
 from ocrslim.selection import Choice, prune_and_train
 from ocrslim.training import FitResult, train
 from ocrslim.utils import use_device
 
 Options = Mapping[str, Any]
+_CONFIGURATIONS = (".yml", ".yaml")
 
 
 class Model:
     """A network with its configuration.
 
     Attributes:
-        path: path of the configuration.
+        path: path of the configuration, or of the model where there is none.
         options: settings that override it, by dotted name.
+        task: what the model is for, where neither says it.
         training: result of the training; None where `fit` did not make the model.
     """
 
     training: FitResult | None = None
 
-    def __init__(self, path: Path, options: Options):
-        self.path, self.options = Path(path), dict(options)
+    def __init__(self, path: Path, options: Options, task: str | None = None):
+        self.path, self.options, self.task = Path(path), dict(options), task
 
     @functools.cached_property
     def config(self) -> Config:
@@ -46,7 +49,12 @@ class Model:
         Raises:
             ConfigError: with all faults of the configuration.
         """
-        config = load_config(self.path, [f"{key}={json.dumps(value)}" for key, value in self.options.items()])
+        options = dict(self.options)
+        if self.path.suffix in _CONFIGURATIONS:
+            config = load_config(self.path, _overrides(options))
+        else:
+            trained = options.pop(WEIGHTS, None)
+            config = load_model_config(self.path, None, _overrides(options), self.task, trained)
         use_device(bool(config.get("Global.use_gpu")))
         return config
 
@@ -63,18 +71,22 @@ class Model:
     @functools.cached_property
     def cost(self) -> Cost:
         """MACs at the task's nominal size (736x1280 for a detector), and parameters."""
+        return measure_cost(self.graph, self.plan.cuts if self.plan is not None else ())
+
+    @functools.cached_property
+    def graph(self) -> ChannelGraph:
+        """The channel groups of the unpruned network, and why the other layers cannot be pruned."""
         config = self.config
-        unpruned = model_graph(build_model(config.section("Architecture")), config.task, config.tree)
-        return measure_cost(unpruned, self.plan.cuts if self.plan is not None else ())
+        return model_graph(build_model(config.section("Architecture")), config.task, config.tree)
 
     @property
     def _exported(self) -> bool:
-        """True if the weights are an exported folder, which runs without building the network."""
-        return "network" not in self.__dict__ and is_inference_folder(self.config.weights or "")
+        """True if the weights are an exported network, which runs without building the network."""
+        return "network" not in self.__dict__ and is_runnable(self.config.weights or "")
 
     def with_options(self, options: Options) -> Model:
         """Return the model with further settings, by dotted name."""
-        return Model(self.path, {**self.options, **options})
+        return Model(self.path, {**self.options, **options}, self.task)
 
     def evaluate(self, labels: str | Path, data_dir: str | Path | None = None) -> dict[str, float]:
         """Score the network on labelled images.
@@ -106,17 +118,19 @@ class Model:
 
     def fit(
         self,
-        train_labels: str | Path | Sequence[str | Path],
-        val_labels: str | Path | Sequence[str | Path],
+        train_labels: str | Path | Sequence[str | Path] | None = None,
+        val_labels: str | Path | Sequence[str | Path] | None = None,
         data_dir: str | Path | None = None,
         out: str | Path | None = None,
         options: Options | None = None,
     ) -> Model:
-        """Train the network on labelled images; an interrupted training continues at the next call.
+        """Train the network; an interrupted training continues at the next call.
+
+        With `Global.epoch_num` 0, as models without a configuration have it, a pruned network is only refitted.
 
         Args:
-            train_labels: label file or files to train on.
-            val_labels: label file or files to evaluate on.
+            train_labels: label file or files to train on; by default those of `Train.dataset`.
+            val_labels: label file or files to evaluate on; by default those of `Eval.dataset`.
             data_dir: folder of their images.
             out: folder for checkpoints; by default `Global.save_model_dir`.
             options: settings by dotted name, such as `{"Global.epoch_num": 10}`.
@@ -127,11 +141,10 @@ class Model:
         Raises:
             TrainingError: the folder holds another run, or training diverged.
         """
-        given = {
-            **dataset_settings("Train", train_labels, data_dir),
-            **dataset_settings("Eval", val_labels, data_dir),
-            **(options or {}),
-        }
+        given: dict[str, Any] = {}
+        for mode, labels in (("Train", train_labels), ("Eval", val_labels)):
+            given |= {} if labels is None else dataset_settings(mode, labels, data_dir)
+        given |= options or {}
         if out is not None:
             given["Global.save_model_dir"] = str(out)
         asked = self.with_options(given)
@@ -142,7 +155,7 @@ class Model:
 
     def _trained(self, result: FitResult) -> Model:
         """Return the model with the weights of a finished training."""
-        trained = self.with_options({"Global.pretrained_model": str(result.weights)})
+        trained = self.with_options({WEIGHTS: str(result.weights)})
         trained.training = result
         return trained
 
@@ -170,7 +183,7 @@ class PrunedModel(Model):
     """
 
     def __init__(self, before: Model, choice: Choice, network: Network):
-        super().__init__(before.path, before.options)
+        super().__init__(before.path, before.options, before.task)
         self.before, self.choice = before, choice
         self.__dict__["network"] = network
 
@@ -182,6 +195,10 @@ class PrunedModel(Model):
     def _train(self, config: Config) -> FitResult:
         """Refit the layers and train, as stage 2 does, with the chosen plan."""
         return prune_and_train(config, self.choice).training
+
+
+def _overrides(options: Options) -> list[str]:
+    return [f"{key}={'' if value is None else json.dumps(value)}" for key, value in options.items()]
 
 
 def dataset_settings(

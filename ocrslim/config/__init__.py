@@ -2,7 +2,8 @@
 
 from ocrslim.config.commented import listing
 from ocrslim.config.config import Config, load_config
-from ocrslim.config.imported import PROGRAM, is_imported, kind_of
+from ocrslim.config.imported import PROGRAM, is_imported, sized_task
+from ocrslim.config.of_model import load_model_config, setting
 from ocrslim.config.schema import MIN_RECOVER_IMAGES, Criterion, GroupScore, PruneOptions
 
 __all__ = [
@@ -13,7 +14,9 @@ __all__ = [
     "GroupScore",
     "PruneOptions",
     "is_imported",
-    "kind_of",
     "listing",
     "load_config",
+    "load_model_config",
+    "setting",
+    "sized_task",
 ]

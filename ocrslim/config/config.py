@@ -18,7 +18,7 @@ import yaml
 
 from ocrslim.config.checker import MODEL_TYPE, MOST_PROBLEMS, Checker
 from ocrslim.config.data_schema import READ_DATA_SETS
-from ocrslim.config.imported import imported_architecture, imported_schema
+from ocrslim.config.imported import imported_architecture, imported_schema, sized_task
 from ocrslim.config.origins import Origins, leaves
 from ocrslim.config.overrides import Override, apply_override, lookup, parse_overrides
 from ocrslim.config.schema import PruneOptions
@@ -85,7 +85,8 @@ class Config:
     @property
     def task(self) -> Task:
         """The task of the model, by `Architecture.model_type`, as this configuration has it."""
-        return task_of(self.get("Architecture.model_type", DEFAULT)).configured(self.tree)
+        task = task_of(self.get("Architecture.model_type", DEFAULT)).configured(self.tree)
+        return sized_task(task, self.tree.get("Architecture") or {})
 
     @property
     def main_indicator(self) -> str:

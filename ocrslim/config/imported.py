@@ -17,9 +17,9 @@ from typing import Any
 
 from ocrslim.config.overrides import lookup
 from ocrslim.errors import ArtifactError, ConfigError, WeightsError
-from ocrslim.formats import PLAN_SUFFIX, exported_files, is_exported, resolve_checkpoint
+from ocrslim.formats import PLAN_SUFFIX, exported_files, input_sizes, is_exported, named_network, resolve_checkpoint
 from ocrslim.schema import ABSENT, PathText, Section, Text
-from ocrslim.tasks import TaskSchema, task_types
+from ocrslim.tasks import Task, TaskSchema, task_types
 from ocrslim.utils import read_json
 
 PROGRAM, CHECKSUM = "Architecture.program", "Architecture.checksum"
@@ -80,14 +80,32 @@ def imported_architecture(tree: Mapping[str, Any]) -> dict[str, Any] | None:
     return {**architecture, "model_type": kind, "program": program, "checksum": checksum}
 
 
+def sized_task(task: Task, architecture: Mapping[str, Any]) -> Task:
+    """Return the task with inputs of the size that a network from a file has, where the file fixes it.
+
+    Raises:
+        WeightsError: the file is missing or damaged, or holds what is not run here.
+    """
+    program = architecture.get("program")
+    return task.sized(_fixed_sizes(program, architecture.get("checksum"))) if isinstance(program, str) else task
+
+
+@functools.cache
+def _fixed_sizes(program: str, _: str | None) -> tuple[int, ...]:
+    """Return batch, height and width of what the network in a file takes; -1 for what may vary."""
+    batch, _channels, *sides = input_sizes(program)
+    return (batch, *sides)
+
+
 def _program_of_weights(tree: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
     """Return the file that the weights are, or were made from, and the `Architecture` beside a checkpoint."""
     weights = next((found for key in _WEIGHTS if isinstance(found := lookup(tree, key), str)), None)
     if weights is None:
         return None, {}
-    if is_exported(weights):
-        return weights, {}
     try:
+        named = named_network(weights)
+        if is_exported(named):
+            return (weights if named == Path(weights) else str(named)), {}
         checkpoint = resolve_checkpoint(weights)
         plan = read_json(checkpoint.with_name(checkpoint.name.removesuffix(".pdparams") + PLAN_SUFFIX), "ocrslim prune")
     except (ArtifactError, WeightsError, OSError):

@@ -16,6 +16,7 @@ from ocrslim.data import NetworkMemory, Preprocessor, names_labels, unlabelled_i
 from ocrslim.errors import ArtifactError, DataError
 from ocrslim.evaluation.engine_factory import open_engine
 from ocrslim.evaluation.evaluator import post_processor
+from ocrslim.pruning import load_network
 from ocrslim.utils import check_writable, hash_value, progress_bar, read_json, write_json, write_text
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ def _predict(config: Config, mode: str, paths: list[Path], file: Path) -> None:
 
 
 def _lines(config: Config, mode: str, paths: list[Path]) -> Iterator[str]:
+    load_network(config)  # what cannot be pruned is told before all images are run
     engine, task = open_engine(config), config.task
     load, decode = Preprocessor(config, NetworkMemory(engine, task)), post_processor(config)
     with progress_bar(paths, desc=f"{mode}: labels", unit="img") as bar:

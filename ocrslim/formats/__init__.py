@@ -1,6 +1,7 @@
 """Files of others, read without running anything in them, and the files that ocrslim writes for others."""
 
 from ocrslim.formats.faults import FormatFault
+from ocrslim.formats.input_sizes import input_sizes, require_image
 from ocrslim.formats.onnx.folding import Folding
 from ocrslim.formats.onnx.model import OnnxModel, counted, onnx_metadata, open_onnx
 from ocrslim.formats.onnx.sizes import Sizes, reshape_target, sizes_at
@@ -12,7 +13,7 @@ from ocrslim.formats.programs.program_check import check_program
 from ocrslim.formats.programs.program_writer import ProgramWriter
 from ocrslim.formats.pruned.writer import write_pruned
 from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities, write_sensitivities
-from ocrslim.formats.weights.exported import ONNX_SUFFIX, exported_files, is_exported
+from ocrslim.formats.weights.exported import ONNX_SUFFIX, exported_files, is_exported, named_network
 from ocrslim.formats.weights.inference_model import find_program
 from ocrslim.formats.weights.paths import PLAN_SUFFIX, resolve_checkpoint
 from ocrslim.formats.weights.reader import EXPORTED, not_finite, read_weight_file, require_finite
@@ -37,7 +38,9 @@ __all__ = [
     "exported_files",
     "find_program",
     "free_channels",
+    "input_sizes",
     "is_exported",
+    "named_network",
     "not_finite",
     "onnx_metadata",
     "open_onnx",
@@ -45,6 +48,7 @@ __all__ = [
     "read_sensitivities",
     "read_weight_file",
     "require_finite",
+    "require_image",
     "reshape_target",
     "resolve_checkpoint",
     "sizes_at",

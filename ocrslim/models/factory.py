@@ -12,6 +12,7 @@ from typing import Any
 
 from paddle import nn
 
+from ocrslim.config import sized_task
 from ocrslim.errors import ConfigError
 from ocrslim.graph import read_network
 from ocrslim.models.backbones.mobilenet_v3 import MobileNetV3
@@ -45,6 +46,7 @@ def build_model(architecture: Mapping[str, Any]) -> nn.Layer:
     """
     task = task_of(architecture.get("model_type", DEFAULT)).configured({"Architecture": architecture})
     if "program" in architecture:
+        task = sized_task(task, architecture)
         return ImportedNetwork(read_network(architecture["program"], task.probe_shape), task)
     if is_named() or (not is_registered(architecture) and _has_source()):
         from ocrslim.models.paddle_network import build_paddle_network

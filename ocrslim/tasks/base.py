@@ -8,6 +8,7 @@ has a class of its own, `DataTask`.
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -103,6 +104,20 @@ class Task(DataTask):
         The result goes to other processes by pickle. By default the task itself.
         """
         return self
+
+    def sized(self, sizes: Sequence[int]) -> Task:
+        """Return the task with inputs of the sizes that a network fixes.
+
+        Args:
+            sizes: batch, height and width; -1 for one that may vary.
+        """
+        if all(size == -1 for size in sizes):
+            return self
+        task, fixed = copy.copy(self), (sizes[0], -1, *sizes[1:])  # channels are the task's
+        for name in ("nominal_shape", "probe_shape", "free_shape"):
+            shape = (size if one == -1 else one for size, one in zip(getattr(self, name), fixed))
+            setattr(task, name, tuple(shape))
+        return task
 
     # network
 

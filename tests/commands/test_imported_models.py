@@ -5,63 +5,26 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import cv2
-import numpy as np
 import onnx
-import paddle
 import pytest
 import yaml
-from file_networks import Detector
-from onnx_models import node, onnx_model, saved, weights
-from oracle import randomise
-from small_export import FORMATS, export
+from bare_models import KINDS, PRUNE, SMALL, source, write_images
+from onnx_models import saved, weights
+from small_export import FORMATS
 
 from ocrslim.cli import main
-
-SMALL = "Eval.dataset.transforms.DetResizeForTest={image_shape: [64, 96]}"
-PRUNE = ("Prune.criterion=reconstruction", "Prune.target={macs: 0.2}", "Prune.skip_first=0", "Prune.recover_images=4")
-
-
-def paddle_model(folder: Path, kind: str) -> Path:
-    paddle.seed(3)
-    model = Detector()
-    randomise(model)
-    model.up.bias.set_value(np.full(1, 4, np.float32))  # text nearly everywhere
-    return export(model, folder, legacy=kind == "legacy")
-
-
-def onnx_file(path: Path) -> Path:
-    tensors = {"a": weights(8, 3, 3, 3), "b": weights(8, 8, 3, 3, seed=1), "c": weights(1, 8, 1, 1, seed=2)}
-    ops = (
-        node("Conv", "x a", "1", pads=[1] * 4, kernel_shape=[3, 3]),
-        node("Relu", "1", "2"),
-        node("Conv", "2 b", "3", pads=[1] * 4, kernel_shape=[3, 3]),
-        node("Relu", "3", "4"),
-        node("Conv", "4 c", "5", kernel_shape=[1, 1]),
-        node("Sigmoid", "5", "y"),
-    )
-    return saved(path, onnx_model(*ops, tensors=tensors))
-
-
-def source(folder: Path, kind: str) -> Path:
-    folder.mkdir()
-    return onnx_file(folder / "det.onnx") if kind == "onnx" else paddle_model(folder / "det", kind)
 
 
 @pytest.fixture
 def images(tmp_path) -> Path:
-    rng, folder = np.random.default_rng(0), tmp_path / "images"
-    folder.mkdir()
-    for number in range(12):
-        cv2.imwrite(str(folder / f"{number:02}.png"), rng.integers(0, 256, (64, 96, 3), dtype=np.uint8))
-    return folder
+    return write_images(tmp_path / "images")
 
 
 def answer(capsys) -> dict:
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
-@pytest.mark.parametrize("kind", [*FORMATS, "onnx"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_file_is_pruned_without_training_and_written_back_as_it_came(kind, images, tmp_path, capsys):
     model, out, exported = source(tmp_path / "model", kind), tmp_path / "out", tmp_path / "exported"
     words = ["--json", "-o", SMALL, f"Global.save_model_dir={out}"]
@@ -87,6 +50,7 @@ def test_a_settings_file_beside_the_model_says_how_it_is_run(images, tmp_path, c
         {"DecodeImage": {"img_mode": "BGR", "channel_first": False}},
         {"DetLabelEncode": None},
         {"DetResizeForTest": {"image_shape": [64, 96]}},
+        {"NormalizeImage": {"scale": "1./255.", "mean": [0.5] * 3, "std": [0.5] * 3, "order": "hwc"}},
         {"ToCHWImage": None},
         {"KeepKeys": {"keep_keys": ["image", "shape", "polys", "ignore_tags"]}},
     ]
@@ -119,7 +83,7 @@ def test_a_file_that_changed_is_not_taken_for_the_one_that_was_pruned(images, tm
     ("words", "message"),
     [
         (["prune", "gone.onnx", "--task", "det"], "gone.onnx: not found"),
-        (["prune"], "-c/--config FILE, or MODEL"),
+        (["prune"], "no model is named: expected MODEL"),
         (["groups", "gone.onnx", "--task", "ocr"], "'ocr' is not supported: expected 'det'"),
     ],
 )
