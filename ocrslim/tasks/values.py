@@ -119,7 +119,7 @@ class Defaults:
             "beta1": 0.9,
             "beta2": 0.999,
             "clip_norm_global": 5.0,
-            "lr": {"name": "Cosine", "learning_rate": 0.0003, "warmup_epoch": 0.1},
+            "lr": {"name": "Cosine", "learning_rate": 0.0001, "warmup_epoch": 0.1},
         }
     )
 

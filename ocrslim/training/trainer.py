@@ -206,7 +206,9 @@ def _announce(job: TrainingJob) -> None:
         logger.info("Train: no labels are named: the network learns what the unpruned one makes of the images")
     if isinstance(job.model, ImportedNetwork):
         norms, convolutions = job.model.norms
-        goes = f"batch norms left to train: {norms}" if norms else "no batch norm is left: it trains without"
+        goes = (
+            f"batch norms left, whose statistics stay: {norms}" if norms else "no batch norm is left: it trains without"
+        )
         logger.info("%s: %d convolutions, %s", job.config.get(PROGRAM), convolutions, goes)
 
 

@@ -92,7 +92,9 @@ def test_it_trains(detector):
     model(paddle.to_tensor(image())).mean().backward()
     optimizer.step()
     same = [key for key, value in model.state_dict().items() if np.array_equal(value.numpy(), before[key])]
-    assert same == []  # weights by the step, statistics of batch norms by the pass
+    assert same == [
+        key for key in before if key.endswith(("._mean", "._variance"))
+    ]  # which a batch of four would spoil
 
 
 def test_a_weight_in_two_places_stays_one(tmp_path):

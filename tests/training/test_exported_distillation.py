@@ -47,9 +47,6 @@ def image() -> paddle.Tensor:
 def losses(kind: str, teacher: nn.Layer, student: nn.Layer, plan: Plan | None = None) -> dict[str, float]:
     task = task_for(kind)
     student.train()
-    for layer in student.sublayers():
-        if isinstance(layer, nn.BatchNorm2D):
-            layer._use_global_stats = True  # the teacher's
     parts = task.distilled({}, teacher)
     with Distillation(teacher, student, plan, BOTH, parts) as distillation:
         predictions = task.predictions(task.forward(student, [image()]))

@@ -175,9 +175,15 @@ def _linear(layer: LayerOp) -> nn.Layer:
 
 
 def _batch_norm(layer: LayerOp) -> nn.Layer:
+    """A batch norm whose statistics stay in training, while scale and shift train.
+
+    Those that a file has left are few, in networks that otherwise train as they infer. By the statistics of a batch, a
+    whole PP-OCRv4 recogniser loses as much on eight lines as by a cut of 30 % of its MACs.
+    """
     rank, size = layer.source.rank, (layer.tensors["weight"].shape or ())[0]
     kind = {5: nn.BatchNorm3D, 4: nn.BatchNorm2D}.get(rank, nn.BatchNorm1D)
-    return kind(size, momentum=float(layer.op.attributes["momentum"]), epsilon=float(layer.op.attributes["epsilon"]))
+    momentum, epsilon = (float(layer.op.attributes[name]) for name in ("momentum", "epsilon"))
+    return kind(size, momentum=momentum, epsilon=epsilon, use_global_stats=True)
 
 
 def _layer_norm(layer: LayerOp) -> nn.Layer:

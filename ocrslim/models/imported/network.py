@@ -43,9 +43,9 @@ class ImportedNetwork(nn.Layer):
     """Runs the program of a file, with a layer of Paddle's for each convolution, linear layer and norm in it.
 
     The layers are attributes, called after the tensors in the file: of `conv2d_394.w_0` the state-dict key is
-    `conv2d_394.weight`. Parameters that belong to no layer keep their name: `scale_3_w_0`. All of them train, and in
-    training mode batch norms use and update their statistics; dropout stays off, as the file has it. A softmax at the
-    end is left out in training mode, as PaddleOCR's heads leave it out: losses take the logits in front of it.
+    `conv2d_394.weight`. Parameters that belong to no layer keep their name: `scale_3_w_0`. All train, but for the
+    statistics of batch norms, which are used as they are; dropout stays off, as the file has it. A softmax at the end
+    is left out in training mode, as PaddleOCR's heads leave it out: losses take the logits in front of it.
 
     Attributes:
         program: what it runs; the `parameter` of a value is a state-dict key. Sizes that the file leaves open are -1.
