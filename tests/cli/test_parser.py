@@ -66,10 +66,10 @@ def test_a_wrong_command_line_is_one_line_that_says_what_was_meant(capsys, argum
 
 
 @pytest.mark.parametrize("stage", COMMANDS)
-def test_every_help_has_two_examples_that_parse(capsys, stage):
+def test_every_help_has_examples_that_parse(capsys, stage):
     out = printed(capsys, main, [stage, "--help"])
     examples = re.findall(r"^  (ocrslim .*)", out.partition("examples:\n")[2].replace("\\\n", ""), re.MULTILINE)
-    assert len(examples) == 2 and len(set(examples)) == 2
+    assert len(examples) == len(set(examples)) >= 2
     assert max(map(len, out.splitlines())) <= 100
     for example in examples:
         words = shlex.split(example)
