@@ -90,7 +90,7 @@ def test_the_examples_name_keys_that_there_are(monkeypatch):
 def test_the_help_of_ocrslim_lists_every_command(capsys):
     out = printed(capsys, main, ["--help"])
     assert all(re.search(rf"^ +{stage} ", out, re.MULTILINE) for stage in COMMANDS)
-    assert out.count("\n  ocrslim ") == 2
+    assert out.count("\n  ocrslim ") == 3
 
 
 @pytest.mark.parametrize(("script", "stage"), SCRIPTS.items())
