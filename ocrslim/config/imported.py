@@ -108,12 +108,8 @@ def _program_of_weights(tree: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]
             return (weights if named == Path(weights) else str(named)), {}
         checkpoint = resolve_checkpoint(weights)
         plan = read_json(checkpoint.with_name(checkpoint.name.removesuffix(".pdparams") + PLAN_SUFFIX), "ocrslim prune")
-    except WeightsError as error:
-        if tree.get(_SECTION):
-            return None, {}  # what reads the weights reports the fault
-        raise ConfigError(f"{_WEIGHTS[0]}: {error}") from None  # they alone can tell the network
-    except (ArtifactError, OSError):
-        return None, {}
+    except (ArtifactError, WeightsError, OSError):
+        return None, {}  # what reads the weights reports the fault
     known = plan.get("architecture") if isinstance(plan, Mapping) else None
     return (known.get("program"), known) if isinstance(known, Mapping) else (None, {})
 

@@ -213,4 +213,4 @@ def test_weights_that_are_gone_are_told_where_they_alone_tell_the_network(tmp_pa
     config = tmp_path / "det.yml"
     config.write_text(f"Global: {{pretrained_model: {tmp_path}/gone}}\nPostProcess: {{name: DBPostProcess}}\n")
     assert main(["groups", "-c", str(config)]) == 2
-    assert "Global.pretrained_model: " in (said := capsys.readouterr().err) and "gone: not found" in said
+    assert f"Global.pretrained_model is {tmp_path}/gone, no exported model" in capsys.readouterr().err
