@@ -220,11 +220,12 @@ COMMANDS: dict[str, Command] = {
         needs_config=False,
     ),
     "prune": Command(
-        "prune by sen.pickle and fine-tune -> best_accuracy.pdparams",
+        "prune, refit and fine-tune -> best_accuracy.pdparams",
         (
             "Stage 2 of 3. Channels are chosen by the table in Global.save_model_dir, for Prune.loss_tolerance "
-            "or for Prune.target, and removed; layers are refitted and the network trained. Interrupted, the "
-            "same command continues."
+            "or for Prune.target (which Prune.criterion=reconstruction reaches without a table), and removed; layers "
+            "are refitted and the network trained, unless Global.epoch_num is 0, as it is for a MODEL without "
+            "configuration. Interrupted, the same command continues."
         ),
         {
             "show the plan that halves the multiply-accumulates, and its costs": (
@@ -232,6 +233,9 @@ COMMANDS: dict[str, Command] = {
             ),
             "prune by that plan and train for 100 epochs": (
                 f"{_CONFIG} {_WEIGHTS}=PATH/best_accuracy Prune.target.macs=0.5 Global.epoch_num=100"
+            ),
+            "an exported model and photographs without labels: prune and refit": (
+                "inference_model --task det --images DIR -o Prune.criterion=reconstruction Prune.target.macs=0.3"
             ),
         },
         _prune,
@@ -244,7 +248,7 @@ COMMANDS: dict[str, Command] = {
         needs_config=False,
     ),
     "export": Command(
-        "export a checkpoint and prove the result -> an inference folder",
+        "export a checkpoint and prove the result -> an inference folder, or the ONNX file it was made from",
         (
             "Stage 3 of 3. The exported model is run against the checkpoint on a photograph; past a difference "
             "of 1e-4 the export fails and leaves nothing. No images are needed."
@@ -281,7 +285,7 @@ COMMANDS: dict[str, Command] = {
         needs_config=False,
     ),
     "eval": Command(
-        "score a checkpoint or an exported folder",
+        "score a checkpoint or an exported model on labelled images",
         "On the images of Eval.dataset, as PaddleOCR counts: precision, recall and hmean of a detector, accuracy of a "
         "classifier and, with the edit distance, of a recogniser.",
         {
@@ -301,11 +305,13 @@ COMMANDS: dict[str, Command] = {
     "predict": Command(
         "find or read text in images, draw it, write it as JSON",
         (
-            "An exported folder, from ocrslim or from PaddleOCR, needs no configuration: its inference.yml says "
-            "how images are prepared and outputs read. A checkpoint needs -c."
+            "A model needs no configuration where one lies beside it: the inference.yml of an exported folder, from "
+            "ocrslim or from PaddleOCR, or the config.yml of a checkpoint. Any other exported model is run by the "
+            "defaults of its --task."
         ),
         {
             "an exported folder": "inference_model --images DIR --out seen",
+            "an ONNX file that nothing lies beside": "detector.onnx --task det --images DIR --out seen",
             "a checkpoint, by its configuration": (
                 f"{_CONFIG} --images page.jpg --out seen {_WEIGHTS}=output/det_db/best_accuracy"
             ),
@@ -330,9 +336,10 @@ COMMANDS: dict[str, Command] = {
     ),
     "groups": Command(
         "list the channel groups, and why the other layers cannot be pruned",
-        "Only the architecture is read, no weights and no images.",
+        "No images are needed.",
         {
             "for reading": _CONFIG,
+            "of a downloaded model": "inference_model --task det",
             "for a program: one JSON object on the last line": f"{_CONFIG} --json",
         },
         _groups,

@@ -123,8 +123,14 @@ class Config:
         if absent:
             folder = f"configs/{self.get(MODEL_TYPE, DEFAULT)}"
             remedy = f"missing, and this command needs it; copy it from a file in {folder}, or set it with -o"
-            raise ConfigError([f"{self.path}: {key}: {remedy}" for key in absent])
+            raise ConfigError([f"{self.path}: {key}: {self._instead(key)}{remedy}" for key in absent])
         self.require_transforms(*(key for key in keys if key in _PARTS))
+
+    def _instead(self, key: str) -> str:
+        """Say what else would have told a section that is missing."""
+        if key != "Architecture" or not self.weights:
+            return ""
+        return f"Global.pretrained_model is {self.weights}, no exported model nor a checkpoint of one that is there; "
 
     def require_transforms(self, *modes: str) -> None:
         """Demand that the transforms of `modes`, "Train" or "Eval", are complete and in order.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ def parse_overrides(texts: Sequence[str]) -> tuple[list[Override], list[str]]:
         if not faults:
             value, faults = parse_yaml(raw, source)
             faults = [_with_quotes(fault.replace(", line 1, column 1:", ":", 1), key, raw) for fault in faults]
+            faults += [f"{source}: {fault}" for fault in _joined_keys(value)]
         problems += faults
         for spelling, item in [] if faults else _spread(key, value):
             override = Override(ALIASES.get(spelling, spelling), item, spelling, source, raw)
@@ -70,6 +72,18 @@ def _form_faults(key: str, equals: str, raw: str) -> list[str]:
     if not is_read_whole(raw):
         return [f"YAML reads only a part of the value, since # and & mean something there: {quoted(key, raw)}"]
     return []
+
+
+def _joined_keys(value: Any) -> list[str]:
+    """List the keys in a value that swallowed theirs, as that of `{a:1}` does."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    faults = []
+    for key, item in inner:
+        if item is None and isinstance(key, str) and re.fullmatch(r"\w+:\S+", key):
+            name, _, rest = key.partition(":")
+            faults.append(f"YAML reads {shortened(key)} as one word: put a space after the colon: {name}: {rest}")
+        faults += _joined_keys(item)
+    return faults
 
 
 def _with_quotes(fault: str, key: str, raw: str) -> str:

@@ -1,7 +1,7 @@
 """Files of others, read without running anything in them, and the files that ocrslim writes for others."""
 
 from ocrslim.formats.faults import FormatFault
-from ocrslim.formats.input_sizes import input_sizes, require_image
+from ocrslim.formats.image_shape import input_sizes, require_image
 from ocrslim.formats.onnx.folding import Folding
 from ocrslim.formats.onnx.model import OnnxModel, counted, onnx_metadata, open_onnx
 from ocrslim.formats.onnx.sizes import Sizes, reshape_target, sizes_at

@@ -25,7 +25,7 @@ class Span:
     def position(self, step: int) -> str:
         """Describe the position after `step` steps: the step just done, epochs from 1."""
         if not self.epochs:
-            return "no training"
+            return "without training"
         epoch = self.epoch(step)
         done = step - (epoch - 1) * self.steps_per_epoch if step else 0
         return f"epoch {max(epoch, 1)} of {self.epochs}, step {done} of {self.steps_per_epoch}"

@@ -66,10 +66,10 @@ def test_a_wrong_command_line_is_one_line_that_says_what_was_meant(capsys, argum
 
 
 @pytest.mark.parametrize("stage", COMMANDS)
-def test_every_help_has_two_examples_that_parse(capsys, stage):
+def test_every_help_has_examples_that_parse(capsys, stage):
     out = printed(capsys, main, [stage, "--help"])
     examples = re.findall(r"^  (ocrslim .*)", out.partition("examples:\n")[2].replace("\\\n", ""), re.MULTILINE)
-    assert len(examples) == 2 and len(set(examples)) == 2
+    assert len(examples) == len(set(examples)) >= 2
     assert max(map(len, out.splitlines())) <= 100
     for example in examples:
         words = shlex.split(example)
@@ -90,7 +90,7 @@ def test_the_examples_name_keys_that_there_are(monkeypatch):
 def test_the_help_of_ocrslim_lists_every_command(capsys):
     out = printed(capsys, main, ["--help"])
     assert all(re.search(rf"^ +{stage} ", out, re.MULTILINE) for stage in COMMANDS)
-    assert out.count("\n  ocrslim ") == 2
+    assert out.count("\n  ocrslim ") == 3
 
 
 @pytest.mark.parametrize(("script", "stage"), SCRIPTS.items())

@@ -207,3 +207,10 @@ def test_a_model_of_one_size_is_pruned_at_that_size(tmp_path, capsys):
     assert "fixed to [1, 3, 64, 96] (-1: free) and the images are [1, 3, 32, 96]: bring them" in refused(
         capsys, *predict
     )
+
+
+def test_weights_that_are_gone_are_told_where_they_alone_tell_the_network(tmp_path, capsys):
+    config = tmp_path / "det.yml"
+    config.write_text(f"Global: {{pretrained_model: {tmp_path}/gone}}\nPostProcess: {{name: DBPostProcess}}\n")
+    assert main(["groups", "-c", str(config)]) == 2
+    assert f"Global.pretrained_model is {tmp_path}/gone, no exported model" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ocrslim.config.config import load_config
+from ocrslim.config.overrides import parse_overrides
 from ocrslim.errors import ConfigError
 
 MAIN = Path(__file__).resolve().parents[2] / "configs/det/det_mv3_db.yml"
@@ -89,3 +90,18 @@ def test_a_place_in_a_list_that_there_is_not(place):
 @pytest.mark.parametrize("raw", ["'\ud800'", "x\0y", "[" * 1500, "{a: " * 500, "1" * 100_000])
 def test_a_value_that_is_none_is_one_line(raw):
     assert len(refusal(f"{FOLDER}={raw}")) < 800
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("Prune.target={macs:0.3}", "YAML reads macs:0.3 as one word: put a space after the colon: macs: 0.3"),
+        ("Prune.x=[{a: {b:c, d: 1}}]", "put a space after the colon: b: c"),
+        ("Prune.target={macs: 0.3}", None),
+        ("Prune.x={macs}", None),
+        ("Prune.x=[a:1]", None),
+    ],
+)
+def test_a_colon_without_its_space_is_told(override, said):
+    _, problems = parse_overrides([override])
+    assert (said is None) == (not problems) and all(said in line for line in problems)

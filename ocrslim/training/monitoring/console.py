@@ -66,6 +66,9 @@ class Display(Callback):
         """Log the score, and the best so far."""
         found, metric = status.evaluation, status.metric
         best = status.progress.best or found
+        if not status.span.epochs:
+            log_line(f"{metric} {found.metrics[metric]:.4f} without training (Global.epoch_num is 0)")
+            return
         log_line(
             f"{status.position}: {metric} {found.metrics[metric]:.4f}"
             f" (best {best.metrics[metric]:.4f} at step {best.step})"
