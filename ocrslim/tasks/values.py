@@ -104,7 +104,7 @@ class Defaults:
         batch_size: images to a step.
         settings: of the section `Global`.
         optimizer: section `Optimizer`. Few batch norms are left in an exported network to forgive a step that is too
-            long: steps are small, begin smaller, and are clipped.
+            long, and the first steps of Adam are: rates are small, begin smaller, and gradients are clipped.
     """
 
     transforms: Sequence[Mapping[str, Any]]
@@ -119,7 +119,7 @@ class Defaults:
             "beta1": 0.9,
             "beta2": 0.999,
             "clip_norm_global": 5.0,
-            "lr": {"name": "Cosine", "learning_rate": 0.0001, "warmup_epoch": 0.1},
+            "lr": {"name": "LinearWarmupCosine", "learning_rate": 0.0001, "start_lr": 1e-6, "warmup_steps": 50},
         }
     )
 

@@ -18,7 +18,12 @@ from ocrslim.training.trainer import Trainer
 
 __all__ = ["images"]  # a fixture
 
-TRAIN = ("Global.epoch_num=2", "Train.loader.batch_size_per_card=2", "Optimizer.lr.learning_rate=0.003")
+TRAIN = (
+    "Global.epoch_num=2",
+    "Train.loader.batch_size_per_card=2",
+    "Optimizer.lr.learning_rate=0.003",
+    "Optimizer.lr.warmup_steps=0",
+)
 BEST = "best_accuracy"
 
 
@@ -123,6 +128,7 @@ def test_a_configuration_needs_no_loss_and_no_optimizer_for_that(model, images, 
         {"DecodeImage": {"img_mode": "BGR", "channel_first": False}},
         {"DetLabelEncode": None},
         {"DetResizeForTest": {"image_shape": [64, 96]}},
+        {"NormalizeImage": {"scale": "1./255.", "mean": [0.5] * 3, "std": [0.2] * 3, "order": "hwc"}},
         {"ToCHWImage": None},
         {"KeepKeys": {"keep_keys": ["image", "shape", "polys", "ignore_tags"]}},
     ]
