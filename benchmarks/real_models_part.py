@@ -232,8 +232,8 @@ def compared(found: str, expected: str) -> tuple[float, ...]:
 def client(options: argparse.Namespace) -> Answer:
     """The unpruned network as rapidocr runs it, beside ours, on the first receipts of the validation images.
 
-    The client gets the settings that a model without a configuration gets here. Ours is the network that is pruned: what
-    was read from the file, as layers; so `difference` is also that of its output to the file's own runtime.
+    The client gets the settings that a model without a configuration gets here. Ours is the network that is pruned:
+    what was read from the file, as layers; `difference` is that of its output to the file's own runtime.
     """
     from ocrslim.data.eval_set import EvalSet, scan_evaluation
     from ocrslim.inference import DygraphEngine

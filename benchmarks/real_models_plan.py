@@ -16,6 +16,8 @@ UNPRUNED, AS_CUT, REFITTED, TRAINED = STATES = ("unpruned", "as cut", "refitted"
 CALIBRATION, CHOICE, TRAINING = "calibration", "choice", "training"
 TIME = "time"
 _CLIENT = 8  # receipts that the client reads too
+# a folder has no dictionary beside it; an ONNX file has one in it
+_DICTIONARY = "Global.character_dict_path=ppocr/utils/ppocr_keys_v1.txt"
 # what `ocrslim prune` is told beside the model and its images
 PRUNING = ("Prune.target={macs: 0.3}",)
 _OCRSLIM, _PART = ("-m", "ocrslim"), ("benchmarks/real_models_part.py",)
@@ -46,6 +48,12 @@ class Model:
     def for_client(self) -> str:
         """The ONNX file that the client reads."""
         return self.onnx or self.path
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What every command is told about it."""
+        of_folder = (_DICTIONARY,) if self.task == RECOGNITION and not Path(self.path).suffix else ()
+        return ("Global.use_gpu=false", *of_folder)
 
 
 MODELS = (
@@ -150,7 +158,7 @@ class Planner:
             TRAINED: (f"Global.epoch_num={self.options.epochs}", f"Global.seed={self.options.seed}"),
         }[state]
         settings = (f"Prune.recover_images={self.calibration(model.task)}", *PRUNING, *own)
-        about = ("Global.use_gpu=false", f"Global.save_model_dir={self.folder(key)}")
+        about = (*model.settings, f"Global.save_model_dir={self.folder(key)}")
         kind = "train" if state == TRAINED else "prune"
         needs = (f"images, {model.task}",)
         return RealPart(key, kind, (*words, *about, *data, *settings), way=model.name, point=state, needs=needs)
@@ -194,7 +202,7 @@ class Planner:
         """A network, and the images that choices are made by, with their labels."""
         network = self.unpruned(model) if state == UNPRUNED else self.exported(model, state)
         return (
-            *(str(network), "--task", model.task, "-o", "Global.use_gpu=false"),
+            *(str(network), "--task", model.task, "-o", *model.settings),
             *(f"Eval.dataset.data_dir={SHARED}/sroie/images", f"Eval.dataset.label_file_list=[{self.labels.select}]"),
         )
 

@@ -16,10 +16,10 @@ _READ = 3  # column of `real_models_part.COLUMNS[RECOGNITION]`: read without cas
 _MEGA = 1e6
 _ABOUT = (
     "Score: a detector's hmean; of a recogniser the lines read without a fault, capitals and spaces aside (labels are "
-    "capitals where the print is mixed). Lost: points (hundredths) against the unpruned network, with the 95 % interval "
-    f"of the paired bootstrap over receipts, {RESAMPLES:,} resamples, seed {SEED}. MACs at 736x1280 and 48x320. "
-    "Milliseconds: one pass at that size, one thread, the format's own runtime (Paddle Inference with oneDNN, ONNX "
-    "Runtime), unpruned and refitted in turns, medians. Size: of all files that the runtime reads."
+    "capitals where the print is mixed). Lost: points (hundredths) against the unpruned network, with the 95 % "
+    f"interval of the paired bootstrap over receipts, {RESAMPLES:,} resamples, seed {SEED}. MACs at 736x1280 and "
+    "48x320. Milliseconds: one pass at that size, one thread, the format's own runtime (Paddle Inference with oneDNN, "
+    "ONNX Runtime), unpruned and refitted in turns, medians. Size: of all files that the runtime reads."
 )
 
 
@@ -81,8 +81,9 @@ def _head(machine: Mapping[str, Any], revision: str, settings: Mapping[str, Any]
     lines = [
         "Each model as a package has it, a folder or an ONNX file, pruned by `ocrslim prune MODEL --task TASK -o "
         "'Prune.target={macs: 0.3}'` on images without labels: calibrated on "
-        f"{settings['det_images']} receipts or {settings['rec_images']} lines of sroie/train.txt; what is kept of a refit "
-        "is chosen by what the unpruned network finds in images of sroie/val.txt. Written back in the format it came in.",
+        f"{settings['det_images']} receipts or {settings['rec_images']} lines of sroie/train.txt; what is kept of a "
+        "refit is chosen by what the unpruned network finds in images of sroie/val.txt. Written back in the format it "
+        "came in.",
         f"{machine['cpu']}, {machine['cores']} cores; {packages}; revision {revision}.",
         _ABOUT,
     ]
@@ -148,8 +149,8 @@ def _clients(results: Results) -> str:
     about = (
         "Scores on the first receipts of sroie/val.txt: of the network that was read from the file, as layers, and of "
         "rapidocr-onnxruntime 1.2.3 with the same file, resizing and thresholds (of a folder, the same network's ONNX "
-        "file). rapidocr drops boxes of at most 3 pixels, and gives a short line no padding to 320. Difference: largest "
-        "of the output to the runtime's of the format, on some of the images."
+        "file). rapidocr drops boxes of at most 3 pixels, and gives a short line no padding to 320. Difference: "
+        "largest of the output to the runtime's of the format, on some of the images."
     )
     return f"{about}\n\n{_table(rows, ['model', 'here', 'rapidocr', 'difference'])}" if rows else ""
 
