@@ -220,7 +220,7 @@ def share(receipts: list[list[Any]]) -> float:
 
 
 def compared(found: str, expected: str) -> tuple[float, ...]:
-    """Counts of one line: 1; whether it is read without spaces, so without case, without case with spaces; similarity."""
+    """Counts of one line: 1; read, without spaces; so and without case; without case; similarity, without both."""
     from ocrslim.tasks.recognition.metric import TextMetric
 
     spaceless, strict = TextMetric(ignore_space=True), TextMetric(ignore_space=False)
