@@ -58,7 +58,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--choice", type=int, default=500, help="receipts or lines of val.txt to choose by, at most (500)"
     )
-    parser.add_argument("--passes", type=int, default=30, help="timed passes of each network (30)")
+    parser.add_argument("--passes", type=int, default=20, help="timed passes of each network (20)")
     parser.add_argument("--epochs", type=int, default=1, help="of a training (1)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--try", dest="receipts", action="store_const", const=2, help="2 receipts")

@@ -18,8 +18,8 @@ _ABOUT = (
     "Score: a detector's hmean; of a recogniser the lines read without a fault, capitals and spaces aside (labels are "
     "capitals where the print is mixed). Lost: points (hundredths) against the unpruned network, with the 95 % "
     f"interval of the paired bootstrap over receipts, {RESAMPLES:,} resamples, seed {SEED}. MACs at 736x1280 and "
-    "48x320. Milliseconds: one pass at that size, one thread, the format's own runtime (Paddle Inference with oneDNN, "
-    "ONNX Runtime), unpruned and refitted in turns, medians. Size: of all files that the runtime reads."
+    "48x320. Milliseconds of the CPU: one pass at that size, one thread, the format's own runtime (Paddle Inference "
+    "with oneDNN, ONNX Runtime), unpruned and refitted in turns, medians. Size: of all files that the runtime reads."
 )
 
 
@@ -102,7 +102,7 @@ def _scores(results: Results, images: str) -> str:
                 score = found["answer"][images]["score"]
                 rows.append([model.name, state, f"{score:.4f}", _lost(results, model, state, images)])
                 rows[-1] += [*_costs(results, model, state), f"{found['answer']['bytes'] / _MEGA:.2f}"]
-    return _table(rows, ["model", "", "score", "lost", "MACs", "ms", "MB"]) if rows else ""
+    return _table(rows, ["model", "", "score", "lost", "MACs", "CPU ms", "MB"]) if rows else ""
 
 
 def _lost(results: Results, model: Model, state: str, images: str) -> str:
