@@ -218,7 +218,7 @@ def latency(config: Any, unpruned: str, passes: int) -> Answer:
         for threads in THREADS:
             engines = [InferenceEngine(folder, threads=threads, onednn=True) for folder in folders]
             times = times_in_turns(engines, image, passes, _WARM_UP)
-            found["threads"][str(threads)] = {**_compared(*times), "kernels": [one.kernels for one in engines]}
+            found["threads"][str(threads)] = {**in_turns(*times), "kernels": [one.kernels for one in engines]}
     return found
 
 
@@ -234,7 +234,7 @@ def _exported(config: Any, weights: str, folder: Path) -> Path:
     return folder
 
 
-def _compared(full: list[float], part: list[float]) -> Answer:
+def in_turns(full: list[float], part: list[float]) -> Answer:
     """Medians, and the quartiles of what each pass of the pruned network took of the unpruned one's beside it."""
     ratios = [one / other for one, other in zip(part, full)]
     low, middle, high = statistics.quantiles(ratios, n=4)

@@ -26,7 +26,7 @@ def traced_for_task(model: nn.Layer, task: Task) -> Program:
         LoweringError: the task makes its output of the network's ones, instead of choosing among them.
     """
     if isinstance(model, ImportedNetwork):
-        return model.program
+        return model.current_program()
     program = traced(model, [task.free_shape], training=False)
     if len(program.outputs) == 1:
         return program

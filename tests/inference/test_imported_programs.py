@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import paddle
 import pytest
-from file_networks import NETWORKS, difference, exported, graph_of, image, imported
+from file_networks import NETWORKS, difference, exported, graph_of, image, imported, some_cuts
 from small_export import FORMATS
 
 from ocrslim.inference.incremental.activation_cache import ActivationCache
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.runner import GroupRunner
-from ocrslim.inference.tracing import arrays_of
-from ocrslim.pruning import Plan, cut_arrays, pruned
+from ocrslim.inference.tracing import arrays_of, traced_for_task
+from ocrslim.pruning import Plan, apply_plan, cut_arrays, pruned
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.utils import Clock
 
@@ -45,6 +45,16 @@ def test_a_program_runs_unpruned_and_pruned(name, kind, tmp_path):
         runner.load(Variant(group, frozenset(pruner.removed(group.name, 0.5)), *cut_arrays(model, cuts)))
         with pruned(model, Plan({}, cuts)):
             _check(runner, model)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_that_is_cut_runs_as_one_that_was_never_whole(name, tmp_path):
+    model = imported(exported(NETWORKS[name], tmp_path, FORMATS[0]))
+    apply_plan(model, Plan({}, some_cuts(graph_of(model), 0.5)))
+    network = RuntimeNetwork(traced_for_task(model, None), arrays_of(model), SIZES[0])
+    runner = GroupRunner(network, None, ActivationCache(network, _Images(), 1 << 30, None, Clock()))
+    runner.load(Variant())
+    _check(runner, model)
 
 
 def _check(runner, model):

@@ -112,3 +112,14 @@ def test_scores_follow_from_counts(known):
     with pytest.raises(ValueError, match="more matches than there can be"):
         known.counts_of([1, 1, 2])
     assert np.isclose(known.scores([(1, 1, 1)] * 3 + [(1, 1, 0)])["acc"], 0.75)
+
+
+@pytest.mark.parametrize("kind", task_types())
+def test_a_model_of_which_only_the_task_is_known_can_be_run(kind):
+    task = task_of(kind)
+    dictionary = {"character_dict_path": "ppocr/utils/ppocr_keys_v1.txt"}  # what tasks without one do not read
+    settings = {**dictionary, **task.defaults.settings}
+    for transform in task.defaults.transforms:
+        ((name, arguments),) = transform.items()
+        assert task.build_operator(name, arguments, settings)
+    assert task.post_process(task.defaults.post_process, settings)

@@ -104,6 +104,13 @@ class ImportedNetwork(nn.Layer):
                 ) from error
         return _with_shapes(self.program, shapes)
 
+    def current_program(self) -> Program:
+        """Return the program with the groups that its convolutions have now: a cut leaves fewer, which no weight shows.
+
+        Sizes stay those of the file. Where a weight has others, what reads the program knows that it was cut.
+        """
+        return replace(self.program, ops=[self._with_groups(op) for op in self.program.ops])
+
     def file_state(self) -> tuple[dict[str, np.ndarray], dict[str, int]]:
         """Return what writes the network back into its file (`ocrslim.formats.write_pruned`), cut or trained as it is.
 
@@ -194,6 +201,14 @@ class ImportedNetwork(nn.Layer):
         """Return the operator with parameters by their keys, and as a part of the layer of that name."""
         inputs = {argument: None if value is None else self._keyed(value) for argument, value in op.inputs.items()}
         return replace(op, inputs=inputs, layer=type(self._sub_layers[layer]).__name__ if layer else op.layer)
+
+    def _with_groups(self, op: Op) -> Op:
+        weight = op.inputs.get("filter")
+        if "groups" not in op.attributes or weight is None or weight.parameter is None:
+            return op
+        layer = self._sub_layers.get(weight.parameter.rpartition(".")[0])
+        groups = layer._groups if isinstance(layer, _ConvNd) else op.attributes["groups"]
+        return replace(op, attributes={**op.attributes, "groups": groups})
 
     def _keyed(self, value: Value) -> Value:
         return value if value.parameter is None else replace(value, parameter=self._keys[value.parameter])

