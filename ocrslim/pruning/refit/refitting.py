@@ -200,30 +200,37 @@ class _Samples:
         weight, offset = matrix(layer), offset_of(layer)
         self.taps = reference.targets[0].shape[2]
         self.equations = NormalEquations(*weight.shape)
-        held = []
+        held, targets = [], []
         with np.errstate(invalid="ignore"):  # reported below, with the layer's name
             for index, (one, picks, target) in enumerate(zip(view(x), reference.picks, reference.targets)):
                 read = rows(layer, one, picks)
                 wanted = (target - offset[:, None]).reshape(len(picks), len(weight), -1).transpose(1, 0, 2)
                 residual = wanted - read @ weight
+                targets.append(wanted)
                 if index % _HELD_BACK:
                     self.equations.add(read, residual)
                 else:
-                    held.append((read, residual, wanted))
-        self._read, self._residual, wanted = (np.concatenate(parts, axis=1) for parts in zip(*held))
-        self._variance = float(wanted.var(axis=1).sum()) * wanted.shape[1]
+                    held.append((read, residual))
+        self._read, self._residual = (np.concatenate(parts, axis=1) for parts in zip(*held))
         if not (self.equations.finite and np.isfinite(self._residual).all()):
             raise TrainingError(
                 f"refit: {reference.name} reads or makes numbers that are not finite: check the weights with "
                 "ocrslim eval, and the calibration images"
             )
+        self._variance = _spread(np.concatenate(targets, axis=1)) * self._residual.shape[1]
 
     def error(self, change: Change | None = None) -> float:
         """Squared error on the held-out inputs, relative to the variance of the target output."""
         residual = self._residual
         if change is not None:
             residual = residual - self._read @ change.weight - change.offset[:, None]
-        return float(np.square(residual).sum()) / max(self._variance, np.finfo(np.float32).tiny)
+        return float(np.square(residual).sum()) / self._variance
+
+
+def _spread(outputs: np.ndarray) -> float:
+    """Return the variance of `outputs`, [taps, samples, channels], summed over channels; of constant ones the square."""
+    variance = float(outputs.var(axis=1).sum())
+    return variance or float(np.square(outputs).mean(axis=1).sum()) or 1.0
 
 
 def _apply(layer: AffineLayer, norm: nn.Layer | None, change: Change) -> None:

@@ -279,6 +279,13 @@ def test_layers_that_cannot_be_refitted_are_named_with_the_reason():
     assert "groups" in {layer.name: layer.skipped for layer in found.layers}["each"]
 
 
+@pytest.mark.parametrize("alike", [False, True])
+def test_errors_are_relative_to_what_a_layer_makes_even_of_one_image_held_back(alike):
+    teacher, student, plan = pair(networks.SqueezeExcite())  # two of its layers see one value of an image
+    found = refit_layers(teacher, student, plan, images(1, 5) * 8 if alike else images(8, 5), seed=0)
+    assert all(not layer.before > 10 for layer in found.layers), [(one.name, one.before) for one in found.layers]
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_too_few_images_are_refused(count):
     teacher, student, plan = pair(networks.Residual())
