@@ -173,10 +173,18 @@ def _of_model(file: Path) -> list[str]:
 
 def _as_text(file: Path) -> Path:
     """Return a text file with the dictionary of a model, in the folder of temporary files."""
-    text = "\n".join(_of_model(file)) + "\n"
+    found = file.stat()
+    text, name = _text_of(file, found.st_mtime_ns, found.st_size)
     folder = Path(tempfile.gettempdir()) / f"ocrslim-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"dictionary-{hash_value(text)[:16]}.txt"
+    path = folder / name
     if not path.is_file():
         write_text(path, text)
     return path
+
+
+@functools.lru_cache(8)
+def _text_of(file: Path, changed: int, size: int) -> tuple[str, str]:
+    """Return the dictionary of a model as a text, and a name for it; it is asked for with each label."""
+    text = "\n".join(_read(file, changed, size)) + "\n"
+    return text, f"dictionary-{hash_value(text)[:16]}.txt"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 
 from ocrslim.errors import ConfigError
 from ocrslim.ppocr import build_post_process
 from ocrslim.tasks import task_of
 from ocrslim.tasks.line_task import other_classes
+from ocrslim.tasks.recognition import dictionary
 from ocrslim.tasks.recognition.classes import fill_in
 from ocrslim.tasks.recognition.dictionary import SPECIAL, characters_of, class_count, dictionary_file
 
@@ -163,3 +166,17 @@ def test_weights_for_another_dictionary_are_known(found, expected, numbers):
     fault = task_of("rec").weights_fault(found, expected)
     assert (fault is None) == (numbers is None)
     assert fault is None or "tell 12 classes apart, and the dictionary makes 97" in fault
+
+
+def test_the_dictionary_of_a_model_is_read_once_and_anew_where_the_model_is_another(tmp_path, monkeypatch):
+    file, read = tmp_path / "inference.yml", []
+    monkeypatch.setattr(dictionary, "read_file", lambda path, most: read.append(path) or path.read_bytes())
+    file.write_text(yaml.safe_dump({"PostProcess": {"character_dict": ["a", "b"]}}))
+    paths = [Path(dictionary.resolved({"character_dict_path": str(file)})["character_dict_path"]) for _ in range(3)]
+    assert len(set(paths)) == 1 and paths[0].read_text() == "a\nb\n"
+    assert read == [file], "a label asks for it each time"
+    paths[0].unlink()  # as a clean-up of temporary files does
+    assert Path(dictionary.resolved({"character_dict_path": str(file)})["character_dict_path"]).is_file()
+    file.write_text(yaml.safe_dump({"PostProcess": {"character_dict": ["a", "b", "c"]}}))
+    changed = Path(dictionary.resolved({"character_dict_path": str(file)})["character_dict_path"])
+    assert changed.read_text() == "a\nb\nc\n"
