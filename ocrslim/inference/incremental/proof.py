@@ -39,21 +39,13 @@ class Proof:
         require_equal(found, self.expected, self.moved)
 
 
-def proof_of(
-    network: Callable[[np.ndarray], Output], image: np.ndarray, moved: tuple[float, ...] | None = None
-) -> Proof:
-    """Run `network` on `image`, and on the same with other last bits.
-
-    Args:
-        moved: as in `Proof`, of a network like this one, which is then run once only.
-    """
+def proof_of(network: Callable[[np.ndarray], Output], image: np.ndarray) -> Proof:
+    """Run `network` on `image`, and on the same with other last bits."""
     expected = network(image)
-    if moved is not None:
-        return Proof(image, expected, moved)
     up = np.random.default_rng(0).random(image.shape, np.float32) < 0.5
     nudged = network(np.where(up, np.nextafter(image, np.float32(np.inf)), image))
-    distances = [_distance(one, other) for one, other in zip(parts_of(nudged), parts_of(expected))]
-    return Proof(image, expected, tuple(distances))
+    moved = [_distance(one, other) for one, other in zip(parts_of(nudged), parts_of(expected))]
+    return Proof(image, expected, tuple(moved))
 
 
 def require_equal(found: Output, expected: Output, moved: tuple[float, ...] = ()) -> None:

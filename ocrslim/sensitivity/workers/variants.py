@@ -48,7 +48,6 @@ class RuntimeVariants:
         self._images = images
         self._pruner = functools.cache(pruner)
         self._checked: set[str | None] = set()
-        self._moved: tuple[float, ...] | None = None  # of the unpruned network, which its variants are like
         self.variant = functools.lru_cache(_REMEMBERED)(self._variant)
 
     def _variant(self, group: str | None, ratio: float) -> Variant:
@@ -65,12 +64,10 @@ class RuntimeVariants:
         if group in self._checked:
             return None
         self._checked.add(group)
-        image, network = self._task.part(self._images.image(0), self._images[0]), DygraphEngine(self._model)
-        if self._moved is None:
-            self._moved = proof_of(network, image).moved
+        image = self._task.part(self._images.image(0), self._images[0])
         backup = cut(self._model, cuts)
         try:
-            return proof_of(network, image, self._moved)
+            return proof_of(DygraphEngine(self._model), image)
         finally:
             backup.restore()
 
