@@ -14,7 +14,7 @@ from small_export import FORMATS, export
 
 KINDS = (*FORMATS, "onnx")
 SMALL = "Eval.dataset.transforms.DetResizeForTest={image_shape: [64, 96]}"
-PRUNE = ("Prune.criterion=reconstruction", "Prune.target={macs: 0.2}", "Prune.skip_first=0", "Prune.recover_images=4")
+PRUNE = ("Prune.target={macs: 0.2}", "Prune.align=1", "Prune.recover_images=4")
 
 
 def paddle_model(folder: Path, kind: str) -> Path:

@@ -53,7 +53,7 @@ def printed(capsys, run, *arguments: str) -> str:
         (["--verison"], "unknown option '--verison': did you mean --version? (ocrslim --help"),
         (["eval", "-c", MAIN, "-x"], "unknown option '-x'"),
         (["eval", "-c", MAIN, "--js", "--nothing"], "unknown option '--nothing'"),
-        (["train", "a.jpg", "-c", MAIN], "unknown argument 'a.jpg'"),
+        (["config", "a.jpg", "-c", MAIN], "unknown argument 'a.jpg'"),
         (["eval", "a.jpg", "-c", MAIN], "a.jpg: not found"),
         (["merge", "a"], "the following arguments are required: -c/--config"),
         (["--print-completion", "cmd"], "invalid choice: 'cmd'"),

@@ -141,7 +141,12 @@ def test_a_configuration_needs_no_loss_and_no_optimizer_for_that(model, images, 
     }
     path = tmp_path / "config.yml"
     path.write_text(yaml.safe_dump(tree))
-    assert run_script("prune", ["-c", str(path), "--json", "-o", *PRUNE]) == 0
+    assert (
+        run_script(
+            "prune", ["-c", str(path), "--json", "-o", "Prune.criterion=reconstruction", "Prune.skip_first=0", *PRUNE]
+        )
+        == 0
+    )
     assert answer(capsys)["last"]["step"] == 2  # of eight images, four at a time
     saved = yaml.safe_load((tmp_path / "out/config.yml").read_text())
     assert saved["Optimizer"]["name"] == "Adam" and "Loss" not in saved

@@ -29,7 +29,7 @@ def test_before_a_plan_is_chosen(untrainable, monkeypatch, v2_config, tmp_path):
         monkeypatch.setattr(stage, name, lambda *given: (None, None))
     monkeypatch.setattr(stage, "early_rounds", lambda *given: SimpleNamespace(config=config))
     with pytest.raises(GraphError, match="Net: cannot be run as it trains.*not pruned for training"):
-        stage._run(config, SimpleNamespace(first=True), None, print)
+        stage._run(config, SimpleNamespace(first=True, share=lambda given: given), None, print)
 
 
 def test_before_a_round_of_several(untrainable, v2_config, tmp_path):
