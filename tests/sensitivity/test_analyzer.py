@@ -27,6 +27,7 @@ from sensitivity_case import (
 
 from ocrslim import commands
 from ocrslim.config.config import load_config
+from ocrslim.data import EvalSet
 from ocrslim.errors import ArtifactError, ConfigError, DataError, GraphError
 from ocrslim.formats.sensitivity_table import read_sensitivities
 from ocrslim.models import state_arrays
@@ -190,6 +191,15 @@ def _wrong_output(problem, monkeypatch):
 
     monkeypatch.setattr(RuntimeVariants, "_proof", wrong)
     return "output is off by"
+
+
+def test_a_variant_may_differ_as_far_as_it_enlarges_rounding_itself(problem):
+    """Cut recognisers enlarge it a hundred times as far as whole ones: their probabilities are less sure."""
+    images = EvalSet(problem.labelled, problem.config, 1 << 30)
+    variants = RuntimeVariants(problem.model, problem.graph, images, problem.pruner, problem.task)
+    moved = [variants.variant(group, 0.6).proof.moved for group in (None, *GROUPS)]
+    assert len(set(moved)) == len(moved)
+    assert variants.variant(GROUPS[0], 0.3).proof is None  # once for each group
 
 
 @pytest.mark.parametrize("how", [_untraceable, _unknown_operator, _wrong_output], ids=lambda how: how.__name__[1:])
