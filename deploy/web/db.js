@@ -29,7 +29,8 @@ export function boxesOf(map, size, settings) {
 
 /** Return 1 for text, else 0, for each pixel of the map. */
 function textOf({ data, width }, { threshold, dilate }) {
-  const text = Uint8Array.from(data, (value) => (value > threshold ? 1 : 0));
+  const text = new Uint8Array(data.length);
+  for (let i = 0; i < data.length; i++) text[i] = data[i] > threshold ? 1 : 0;
   if (!dilate) return text;
   return text.map((one, i) => one | (i % width && text[i - 1]) | text[i - width] | (i % width && text[i - width - 1]));
 }

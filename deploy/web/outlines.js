@@ -10,10 +10,11 @@
  */
 export function outlines(text, height, width) {
   const seen = new Uint8Array(text.length);
+  const stack = new Int32Array(text.length); // each pixel comes onto it once
   const found = [];
   for (let start = 0; start < text.length; start++) {
     if (seen[start]) continue;
-    const part = fill(text, height, width, start, seen);
+    const part = fill(text, height, width, start, seen, stack);
     if (text[start]) found.push(part.pixels);
     else if (!part.atBorder) found.push(part.around);
   }
@@ -21,13 +22,14 @@ export function outlines(text, height, width) {
 }
 
 /** Walk through the part of equal pixels around `start`; return its pixels that touch others, and those others. */
-function fill(text, height, width, start, seen) {
+function fill(text, height, width, start, seen, stack) {
   const value = text[start];
   const part = { pixels: [], around: [], atBorder: false };
-  const stack = [start];
+  let size = 1;
+  stack[0] = start;
   seen[start] = 1;
-  while (stack.length) {
-    const index = stack.pop();
+  while (size) {
+    const index = stack[--size];
     const x = index % width;
     const y = (index - x) / width;
     let inner = true;
@@ -43,7 +45,7 @@ function fill(text, height, width, start, seen) {
           inner = false;
         } else if (!seen[there] && (bySide || value)) {
           seen[there] = 1;
-          stack.push(there);
+          stack[size++] = there;
         }
       }
     }
