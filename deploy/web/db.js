@@ -35,14 +35,17 @@ function textOf({ data, width }, { threshold, dilate }) {
   return text.map((one, i) => one | (i % width && text[i - 1]) | text[i - width] | (i % width && text[i - width - 1]));
 }
 
-/** Return the corners, clockwise from the top left, and the shorter side of the smallest rectangle around points. */
+/**
+ * Return the corners, clockwise from the top left, and the shorter side of the smallest rectangle around points.
+ *
+ * OpenCV turns a rectangle by up to 90 degrees: of those of one area, as around a diamond, the last one is taken.
+ */
 function smallestRectangle(points) {
   const hull = polygonHull(points) ?? [];
+  const around = hull.map((start, i) => rectangleAlong(hull, start, hull[(i + 1) % hull.length]));
+  around.sort((one, two) => one.angle - two.angle);
   let best = { area: Infinity, side: 0, corners: [] };
-  for (let i = 0; i < hull.length; i++) {
-    const found = rectangleAlong(hull, hull[i], hull[(i + 1) % hull.length]);
-    if (found.area < best.area) best = found;
-  }
+  for (const found of around) if (found.area <= best.area * (1 + 1e-6)) best = found;
   return { side: best.side, corners: ordered(best.corners) };
 }
 
@@ -55,6 +58,7 @@ function rectangleAlong(hull, start, end) {
   const [left, right, top, bottom] = [Math.min(...along), Math.max(...along), Math.min(...across), Math.max(...across)];
   const corner = (a, b) => [Math.fround(a * u - b * v), Math.fround(a * v + b * u)];
   return {
+    angle: (Math.atan2(v, u) + 2 * Math.PI + 1e-9) % (Math.PI / 2),
     area: (right - left) * (bottom - top),
     side: Math.min(right - left, bottom - top),
     corners: [corner(left, top), corner(right, top), corner(right, bottom), corner(left, bottom)],
@@ -62,7 +66,8 @@ function rectangleAlong(hull, start, end) {
 }
 
 function ordered(corners) {
-  const byX = [...corners].sort((one, two) => one[0] - two[0]);
+  const level = ([x]) => Math.round(x * 64); // where two are level, the upper one comes first
+  const byX = [...corners].sort((one, two) => level(one) - level(two) || one[1] - two[1]);
   const [topLeft, bottomLeft] = byX.slice(0, 2).sort((one, two) => one[1] - two[1]);
   const [topRight, bottomRight] = byX.slice(2).sort((one, two) => one[1] - two[1]);
   return [topLeft, topRight, bottomRight, bottomLeft].filter(Boolean);
@@ -70,27 +75,28 @@ function ordered(corners) {
 
 /** Return the mean of the map within a box, its edges included. */
 function score(map, corners) {
-  const points = corners.map((corner) => corner.map(Math.trunc));
-  const ys = points.map(([, y]) => y);
   let [sum, count] = [0, 0];
-  for (let y = Math.max(0, Math.min(...ys)); y <= Math.min(map.height - 1, Math.max(...ys)); y++) {
-    const [left, right] = spanAt(points, y);
+  for (const [y, [left, right]] of rowsOf(corners.map((corner) => corner.map(Math.trunc)))) {
+    if (y < 0 || y >= map.height) continue;
     for (let x = Math.max(0, left); x <= Math.min(map.width - 1, right); x++, count++) sum += map.data[y * map.width + x];
   }
   return count ? sum / count : 0;
 }
 
-/** Return the first and last pixel of a convex polygon in a row of pixels, half a pixel above and below `y`. */
-function spanAt(points, y) {
-  const xs = [];
-  points.forEach(([x1, y1], i) => {
-    const [x2, y2] = points[(i + 1) % points.length];
-    const [from, to] = [Math.max(Math.min(y1, y2), y - 0.5), Math.min(Math.max(y1, y2), y + 0.5)];
-    if (from > to) return;
-    if (y1 === y2) xs.push(x1, x2);
-    else for (const end of [from, to]) xs.push(x1 + ((end - y1) / (y2 - y1)) * (x2 - x1));
+/** Return the rows of pixels of a convex polygon: y to its first and last x. */
+function rowsOf(points) {
+  const rows = new Map();
+  points.forEach(([x, y], i) => {
+    const [toX, toY] = points[(i + 1) % points.length];
+    const steps = Math.max(Math.abs(toX - x), Math.abs(toY - y), 1);
+    for (let step = 0; step <= steps; step++) {
+      const row = Math.round(y + ((toY - y) * step) / steps);
+      const column = Math.round(x + ((toX - x) * step) / steps);
+      const [first, last] = rows.get(row) ?? [column, column];
+      rows.set(row, [Math.min(first, column), Math.max(last, column)]);
+    }
   });
-  return [Math.round(Math.min(...xs)), Math.round(Math.max(...xs))];
+  return rows;
 }
 
 /** Return the outline of a box grown on all sides; no points where it falls into parts. */

@@ -44,7 +44,7 @@ def write_settings(folder: Path, config: Config) -> None:
 def dark_is_text(folder: Path, config: Config) -> Path:
     """Export a network whose map is the darkness of the image: quick, and it finds boxes of all shapes."""
     folder.mkdir()
-    tensors = {"w": np.full((1, 3, 1, 1), -1.5, np.float32), "b": np.full(1, -0.5, np.float32)}
+    tensors = {"w": np.full((1, 3, 1, 1), -6, np.float32), "b": np.full(1, -6, np.float32)}
     ops = (node("Conv", "x w b", "1", kernel_shape=[1, 1]), node("Sigmoid", "1", "y"))
     saved(folder / "dark.onnx", onnx_model(*ops, tensors=tensors))
     write_settings(folder, config)

@@ -46,6 +46,7 @@ for (const [i, image] of images.entries()) {
   page.on("request", (request) => seen.requests.push(request.url()));
   page.on("pageerror", (error) => seen.faults.push(String(error)));
   page.on("console", (message) => message.type() === "error" && seen.faults.push(message.text()));
+  page.on("filechooser", () => {}); // from now on they come to this script: the first one may open at once
   page.setDefaultTimeout(120_000);
   await page.goto(url);
   await page.waitForFunction(() => /^Ready|\./.test(document.getElementById("status").textContent));
