@@ -78,7 +78,10 @@ function score(map, corners) {
   let [sum, count] = [0, 0];
   for (const [y, [left, right]] of rowsOf(corners.map((corner) => corner.map(Math.trunc)))) {
     if (y < 0 || y >= map.height) continue;
-    for (let x = Math.max(0, left); x <= Math.min(map.width - 1, right); x++, count++) sum += map.data[y * map.width + x];
+    for (let x = Math.max(0, left); x <= Math.min(map.width - 1, right); x++) {
+      sum += map.data[y * map.width + x];
+      count += 1;
+    }
   }
   return count ? sum / count : 0;
 }

@@ -37,9 +37,8 @@ async function detect(session, settings, file) {
   const boxes = boxesOf({ data: map.data, height, width }, [image.height, image.width], settings);
   times.push(performance.now());
   const [prepare, network, read] = times.slice(1).map((time, i) => time - times[i]);
-  const { ignoreOrientation } = settings;
-  const { height: rows, width: columns } = image;
-  return { boxes, height: rows, width: columns, ignoreOrientation, network: [height, width], ms: { prepare, network, read } };
+  const shown = { height: image.height, width: image.width, ignoreOrientation: settings.ignoreOrientation };
+  return { boxes, ...shown, network: [height, width], ms: { prepare, network, read } };
 }
 
 /** Decode an image file: RGBA pixels as they are stored, upright as the camera was, what is transparent on white. */
@@ -63,7 +62,9 @@ function networkInput(image, { networkSize, rgb, scale, mean, std }) {
   const values = new Float32Array(3 * area);
   for (let channel = 0; channel < 3; channel++) {
     const from = rgb ? channel : 2 - channel;
-    for (let i = 0; i < area; i++) values[channel * area + i] = (pixels[4 * i + from] * scale - mean[channel]) / std[channel];
+    for (let i = 0; i < area; i++) {
+      values[channel * area + i] = (pixels[4 * i + from] * scale - mean[channel]) / std[channel];
+    }
   }
   return new ort.Tensor("float32", values, [1, 3, height, width]);
 }

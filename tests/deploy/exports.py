@@ -58,11 +58,16 @@ def boxes_of_python(folder: Path, config: Config, images: Path, out: Path) -> di
     return json.loads(predict_images(engine, config, images, out).file.read_text(encoding="utf-8"))
 
 
-def assert_same(found: Mapping[str, Boxes], expected: Mapping[str, Boxes], pixels: float) -> None:
-    """Assert that each image has the same boxes, in any order, within so many pixels."""
+def assert_same(found: Mapping[str, Boxes], expected: Mapping[str, Boxes], pixels: float, astray: float = 0) -> None:
+    """Assert that each image has the same boxes, in any order, within so many pixels.
+
+    Args:
+        astray: share of the boxes that may lie elsewhere, or be missing.
+    """
     assert found.keys() == expected.keys()
     for name, boxes in expected.items():
-        assert len(found[name]) == len(boxes) > 0, name
         ours, theirs = (np.array(each, float).reshape(-1, 1, 8) for each in (found[name], boxes))
+        assert len(ours) and len(theirs), name
         apart = np.abs(ours - theirs.transpose(1, 0, 2)).max(axis=2)
-        assert max(apart.min(axis=0).max(), apart.min(axis=1).max()) <= pixels, name
+        for nearest in (apart.min(axis=0), apart.min(axis=1)):
+            assert np.mean(nearest > pixels) <= astray, (name, nearest.max())

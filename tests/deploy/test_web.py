@@ -114,7 +114,8 @@ def test_the_settings_of_an_export_are_read_from_it(changes, page, tmp_path):
     image = Path(shutil.copy(page, images))
     model = dark_is_text(tmp_path / "model", config)
     expected = boxes_of_python(model, config, images, tmp_path / "out")
-    assert_same(boxes_in(used(model, [image], tmp_path)), expected, pixels=1)
+    found = boxes_in(used(model, [image], tmp_path))
+    assert_same(found, expected, pixels=1, astray=0.02)  # specks: of two rectangles of one area either may be taken
 
 
 def test_errors_are_one_line(page, tmp_path):

@@ -1,5 +1,5 @@
-// node web_page.mjs URL OUT IMAGE ...: uses the page at URL as a person does, in Debian's Chromium; prints what it shows.
-// An image is taken by the keyboard, by choice on a phone, or by dropping it, in turns; pictures of the page go to OUT.
+// node web_page.mjs URL OUT IMAGE ...: uses the page at URL as a person does, in Chromium; prints what it shows. An image
+// is taken by the keyboard, by choice on a phone, or by dropping it, in turns; pictures of the page go to OUT.
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { basename, join } from "node:path";
