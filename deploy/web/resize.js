@@ -1,5 +1,5 @@
-// OpenCV's linear resize, with its rounding: shares in 2048ths. A canvas scales by filters that differ from browser to
-// browser and gives other pixels than those the model was scored on.
+// OpenCV's linear resize, with its rounding: places in float32, shares in 2048ths. A canvas scales by filters that differ
+// from browser to browser and gives other pixels than those the model was scored on.
 
 /** Return the RGBA pixels of an image at another size. */
 export function resized({ data, height, width }, toHeight, toWidth) {
@@ -28,7 +28,7 @@ export function resized({ data, height, width }, toHeight, toWidth) {
 function places(from, to) {
   const [first, second, share] = [new Int32Array(to), new Int32Array(to), new Int32Array(to)];
   for (let i = 0; i < to; i++) {
-    const place = Math.min(Math.max(((i + 0.5) * from) / to - 0.5, 0), from - 1);
+    const place = Math.min(Math.max(Math.fround((i + 0.5) * (from / to) - 0.5), 0), from - 1);
     first[i] = Math.floor(place);
     second[i] = Math.min(first[i] + 1, from - 1);
     share[i] = Math.round((place - first[i]) * 2048);
