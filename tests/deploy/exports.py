@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from onnx_models import node, onnx_model, saved
+from PIL import Image
 
 from ocrslim.config import Config, load_config
 from ocrslim.evaluation import predict_images
@@ -20,6 +22,7 @@ from ocrslim.inference import OnnxEngine, open_exported
 REPO = Path(__file__).resolve().parents[2]
 REMEDY = "make setup-deploy"
 LARGEST = "Eval.dataset.transforms.DetResizeForTest={limit_side_len: 960, limit_type: max}"
+_ORIENTATION = 0x0112  # in EXIF data
 Boxes = list[list[list[int]]]
 
 
@@ -48,6 +51,17 @@ def dark_is_text(folder: Path, config: Config) -> Path:
     ops = (node("Conv", "x w b", "1", kernel_shape=[1, 1]), node("Sigmoid", "1", "y"))
     saved(folder / "dark.onnx", onnx_model(*ops, tensors=tensors))
     write_settings(folder, config)
+    return folder
+
+
+def page_and_turned(folder: Path, page: Path) -> Path:
+    """Put the page into a folder, and once more as a camera that was held on its side stores it."""
+    folder.mkdir()
+    shutil.copy(page, folder)
+    with Image.open(page) as image:
+        turned = Image.Exif()
+        turned[_ORIENTATION] = 6
+        image.convert("RGB").rotate(90, expand=True).save(folder / "turned.jpg", quality=95, exif=turned)
     return folder
 
 

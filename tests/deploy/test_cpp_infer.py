@@ -8,7 +8,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from exports import REPO, assert_same, boxes_of_python, configured, dark_is_text, require_installed, write_settings
+from exports import (
+    REPO,
+    assert_same,
+    boxes_of_python,
+    configured,
+    dark_is_text,
+    page_and_turned,
+    require_installed,
+    write_settings,
+)
 
 pytestmark = pytest.mark.slow
 OPENVINO = "build/deploy/openvino/openvino/cmake"
@@ -58,13 +67,11 @@ def test_other_weights_find_other_boxes(program, paddle_export, onnx_export, ima
     ],
 )
 def test_the_settings_of_an_export_are_read_from_it(program, changes, page, tmp_path):
-    config, images = configured(changes), tmp_path / "images"
-    images.mkdir()
-    shutil.copy(page, images)
+    config, images = configured(changes), page_and_turned(tmp_path / "images", page)
     model = dark_is_text(tmp_path / "model", config)
     expected = boxes_of_python(model, config, images, tmp_path / "out")
-    # specks: of two rectangles of one area, OpenCV 4.6 and 4.11 do not always take the same
-    assert_same(found_by(program, model, images), expected, pixels=0, astray=0.02)
+    # diamonds of a few pixels, whose corners lie on the edge of a pixel: OpenCV 4.6 and 4.11 round differently
+    assert_same(found_by(program, model, images), expected, pixels=0, astray=0.05)
 
 
 @pytest.mark.parametrize(

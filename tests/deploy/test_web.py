@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exports import REPO, assert_same, boxes_of_python, configured, dark_is_text, require_installed, write_settings
+from exports import (
+    REPO,
+    assert_same,
+    boxes_of_python,
+    configured,
+    dark_is_text,
+    page_and_turned,
+    require_installed,
+    write_settings,
+)
 
 pytestmark = pytest.mark.slow
 TYPES = {**SimpleHTTPRequestHandler.extensions_map, ".wasm": "application/wasm", ".js": "text/javascript"}
@@ -114,12 +123,10 @@ def test_nothing_is_asked_of_the_network(seen):
     ],
 )
 def test_the_settings_of_an_export_are_read_from_it(changes, page, tmp_path):
-    config, images = configured(changes), tmp_path / "images"
-    images.mkdir()
-    image = Path(shutil.copy(page, images))
+    config, images = configured(changes), page_and_turned(tmp_path / "images", page)
     model = dark_is_text(tmp_path / "model", config)
     expected = boxes_of_python(model, config, images, tmp_path / "out")
-    found = boxes_in(used(model, [image], tmp_path))
+    found = boxes_in(used(model, sorted(images.iterdir()), tmp_path))
     assert_same(found, expected, pixels=1, astray=0.02)  # specks: of two rectangles of one area either may be taken
 
 
