@@ -1,10 +1,12 @@
-# make setup | demo | test | test-all | test-versions | test-hostile | lint | format
+# make setup | setup-deploy | setup-lite | demo | test | test-all | test-versions | test-hostile | lint | format
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# the first Python 3.10: one of pyenv's, or the system's
+PYTHON_LITE ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python) $(shell command -v python3.10))
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-all test-versions test-hostile lint format clean
+.PHONY: setup setup-deploy setup-lite demo test test-all test-versions test-hostile lint format clean
 
 setup: $(STAMP)
 
@@ -16,6 +18,19 @@ $(STAMP): requirements.txt requirements-dev.txt requirements-models.txt setup.py
 	# three OpenCV packages share the folder cv2, and the last one installed wins: this one needs no libGL
 	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps --force-reinstall opencv-python-headless==4.11.0.86
 	touch $(STAMP)
+
+# what deploy/ is built and tested with, as root: Debian's packages, OpenVINO's wheel (unpacked, into no environment), and
+# the packages of npm; Node.js 20 or later is there already
+setup-deploy:
+	apt-get update -qq
+	xargs apt-get install -qq --yes --no-install-recommends < deploy/debian.txt
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target build/deploy/openvino -r deploy/requirements.txt
+	npm ci --prefix deploy/web --ignore-scripts --no-audit --no-fund
+
+# Paddle Lite, whose wheels are for Python 3.8 and 3.10, in an environment of its own
+setup-lite:
+	$(PYTHON_LITE) -m venv build/deploy/lite
+	build/deploy/lite/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -r deploy/lite/requirements.txt
 
 demo: setup
 	$(BIN)/python -W ignore::UserWarning examples/demo.py
