@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ocrslim.errors import OcrSlimError
+
 if TYPE_CHECKING:
     from ocrslim.config import Config
 
@@ -171,6 +173,44 @@ def _import_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("destination", help="the .pdparams to write")
 
 
+def _charset(config: Config, arguments: Namespace) -> Result:
+    from ocrslim.commands import run_charset
+
+    return run_charset(config, arguments.wanted, arguments.out)
+
+
+def _charset_configuration(arguments: Namespace) -> Config:
+    import json
+
+    from ocrslim.cli.model_argument import model_configuration
+    from ocrslim.tasks import read_wanted
+
+    if not (arguments.chars or arguments.text or arguments.labels):
+        raise OcrSlimError("no characters are named: expected --chars FILE, --text FILE or --labels FILE")
+    arguments.wanted = read_wanted(arguments.chars, arguments.text, arguments.labels)
+    if arguments.dictionary is not None:
+        arguments.opt += [f"Global.character_dict_path={json.dumps(str(arguments.dictionary), ensure_ascii=False)}"]
+    arguments.task, arguments.images = "rec", None
+    return model_configuration(arguments)
+
+
+def _charset_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="an inference folder, an ONNX file, or a checkpoint beside its config.yml or with -c; before -o",
+    )
+    files: dict[str, Any] = {"nargs": "+", "action": "extend", "default": [], "metavar": "FILE"}
+    parser.add_argument("--chars", help="characters to keep, one a line, as in a dictionary", **files)
+    parser.add_argument("--text", help="text, all characters of which are kept", **files)
+    parser.add_argument("--labels", help="label files, all characters of whose texts are kept", **files)
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="folder for the smaller model; new or empty")
+    parser.add_argument(
+        "--dict", dest="dictionary", metavar="FILE", help="dictionary of MODEL, where it does not bring one along"
+    )
+
+
 _CONFIG = "-c configs/det/det_mv3_db.yml"
 _WEIGHTS = "-o Global.pretrain_weights"
 
@@ -301,6 +341,25 @@ COMMANDS: dict[str, Command] = {
         _merge,
         _merge_arguments,
         data_sets=("Eval",),
+    ),
+    "charset": Command(
+        "keep only the characters that are read, of a recogniser's thousands -> a smaller model",
+        (
+            "The other classes of the last layer are removed exactly, without training: probabilities are those of the "
+            "whole model, divided by their sum over the kept classes. The blank stays, and the space where the model "
+            "has it. The format stays, with dictionary and settings to match; a checkpoint can be trained on."
+        ),
+        {
+            "the characters of a text file": "en_rec.onnx --text invoices.txt --out small",
+            "those of the labels to fine-tune on": (
+                "PATH/best_accuracy -c configs/rec/en_rec.yml --labels train.txt --out small"
+            ),
+        },
+        _charset,
+        add_arguments=_charset_arguments,
+        configure=_charset_configuration,
+        needs_config=False,
+        reads_weights=True,
     ),
     "groups": Command(
         "list the channel groups, and why the other layers cannot be pruned",

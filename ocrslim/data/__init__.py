@@ -5,7 +5,7 @@ from ocrslim.data.dataset import LabelledSet, scan
 from ocrslim.data.eval_set import EvalSet, scan_both, scan_evaluation
 from ocrslim.data.input_memory import NetworkMemory
 from ocrslim.data.preprocess import Preprocessor
-from ocrslim.data.synthetic import render_dataset
+from ocrslim.data.synthetic import font_files, render_dataset
 from ocrslim.data.transforms import build_operators
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "NetworkMemory",
     "Preprocessor",
     "build_operators",
+    "font_files",
     "render_dataset",
     "scan",
     "scan_both",
