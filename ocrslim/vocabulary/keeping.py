@@ -53,10 +53,11 @@ def keep(wanted: Wanted, dictionary: Sequence[str]) -> Kept:
             raise DataError(f"{place}: {_no_character(entry)}")
     asked = dict.fromkeys([*wanted.listed, *long, *characters_in(text)])
     unknown = [character for character in asked if character not in known]
-    if not asked.keys() & known.keys() - {SPACE}:
+    if not (asked.keys() & known.keys()) - {SPACE}:
+        what = f"of its {len(asked):,} characters none is in the model's dictionary ({named(unknown)})"
         raise DataError(
-            f"{wanted.source}: none of its {len(asked)} characters is in the model's dictionary ({named(unknown)}): "
-            "name characters that the model was trained to read"
+            f"{wanted.source}: {what if unknown else 'no character but the space'}: name characters that the model was "
+            "trained to read"
         )
     places = tuple(place for place, entry in enumerate(dictionary) if entry in asked or entry == SPACE)
     return Kept(places, tuple(dictionary[place] for place in places), tuple(unknown))
