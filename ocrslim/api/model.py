@@ -15,7 +15,7 @@ from ocrslim.config import Config, load_config
 from ocrslim.data import EvalSet, NetworkMemory, Preprocessor, scan_evaluation
 from ocrslim.evaluation import Scorer, open_engine, post_processor, scoring_engine
 from ocrslim.export import Exported, export_network
-from ocrslim.inference import AutoEngine, DygraphEngine, is_inference_folder
+from ocrslim.inference import AutoEngine, DygraphEngine, is_runnable
 from ocrslim.models import build_model
 from ocrslim.pruning import Cost, Network, Plan, load_network, measure_cost, model_graph, untrained
 from ocrslim.selection import Choice, prune_and_train
@@ -69,8 +69,8 @@ class Model:
 
     @property
     def _exported(self) -> bool:
-        """True if the weights are an exported folder, which runs without building the network."""
-        return "network" not in self.__dict__ and is_inference_folder(self.config.weights or "")
+        """True if the weights are an exported network, which runs without building the network."""
+        return "network" not in self.__dict__ and is_runnable(self.config.weights or "")
 
     def with_options(self, options: Options) -> Model:
         """Return the model with further settings, by dotted name."""

@@ -26,6 +26,35 @@ def load(arguments: Namespace) -> Config:
     return load_config(arguments.config, arguments.opt)
 
 
+def load_of_model(arguments: Namespace) -> Config:
+    """Read the configuration that `-c`, MODEL, `--task` and `-o` give.
+
+    Raises:
+        OcrSlimError: neither a configuration nor a model is named, or what is named is wrong.
+    """
+    from ocrslim.config import load_config, load_model_config
+
+    if arguments.model is not None:
+        return load_model_config(arguments.model, arguments.config, arguments.opt, arguments.task)
+    if arguments.config is None:
+        raise OcrSlimError(
+            "no model is named: expected MODEL (an inference folder, an ONNX file or a checkpoint beside its "
+            f"config.yml), or -c CONFIG (ocrslim {arguments.stage} --help shows examples)"
+        )
+    return load_config(arguments.config, arguments.opt)
+
+
+def load_of_images(arguments: Namespace) -> Config:
+    """Read the configuration as `load_of_model`; of `--images` both data sets are made, without labels."""
+    from ocrslim.config import setting
+
+    if arguments.images is not None:
+        for mode in ("Train", "Eval"):
+            arguments.opt += [setting(f"{mode}.dataset.data_dir", str(arguments.images))]
+            arguments.opt += [f"{mode}.dataset.label_file_list="]
+    return load_of_model(arguments)
+
+
 @dataclass(frozen=True)
 class Command:
     """One command.
@@ -95,12 +124,6 @@ def _predict(config: Config, arguments: Namespace) -> Result:
     return run_predict(config, arguments.images, arguments.out)
 
 
-def _predict_configuration(arguments: Namespace) -> Config:
-    from ocrslim.cli.exported import predict_configuration
-
-    return predict_configuration(arguments.model, arguments.config, arguments.opt)
-
-
 def _merge(config: Config, arguments: Namespace) -> Result:
     from ocrslim.commands import run_merge
 
@@ -126,35 +149,32 @@ def _import_weights(config: Config, arguments: Namespace) -> Result:
     return run_import(config, arguments.source, arguments.destination)
 
 
-def _prune_arguments(parser: ArgumentParser) -> None:
-    _model_arguments(parser)
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and its costs; change and write nothing")
-
-
 def _model_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "model",
         nargs="?",
         metavar="MODEL",
-        help="an inference folder, an ONNX file, or a checkpoint beside its config.yml, in place of -c; before -o",
+        help="an inference folder, an ONNX file, or a checkpoint beside its config.yml; before -o",
     )
-    parser.add_argument("--task", help="what MODEL is for where no inference.yml beside it says: det, rec or cls")
-    parser.add_argument("--images", metavar="DIR", help="images without labels, to prune and to score by")
+    parser.add_argument(
+        "--task", metavar="TASK", help="det, rec or cls: what MODEL is for, where neither -c nor an inference.yml says"
+    )
 
 
-def _model_configuration(arguments: Namespace) -> Config:
-    from ocrslim.cli.model_argument import model_configuration
+def _images_arguments(parser: ArgumentParser) -> None:
+    _model_arguments(parser)
+    parser.add_argument(
+        "--images", metavar="DIR", help="images without labels: what MODEL finds in them is taken for their labels"
+    )
 
-    return model_configuration(arguments)
+
+def _prune_arguments(parser: ArgumentParser) -> None:
+    _images_arguments(parser)
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and its costs; change and write nothing")
 
 
 def _predict_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "model",
-        nargs="?",
-        metavar="MODEL",
-        help="an exported folder; without -c its inference.yml says how images are prepared; before -o",
-    )
+    _model_arguments(parser)
     parser.add_argument("--images", required=True, metavar="PATH", help="a folder of images, or one image")
     parser.add_argument(
         "--out",
@@ -232,8 +252,8 @@ COMMANDS: dict[str, Command] = {
         data_sets=("Eval",),
         reads_weights=True,
         resumable=True,
-        add_arguments=_model_arguments,
-        configure=_model_configuration,
+        add_arguments=_images_arguments,
+        configure=load_of_images,
         needs_config=False,
     ),
     "prune": Command(
@@ -257,7 +277,7 @@ COMMANDS: dict[str, Command] = {
         trains=True,
         reads_weights=True,
         resumable=True,
-        configure=_model_configuration,
+        configure=load_of_images,
         needs_config=False,
     ),
     "export": Command(
@@ -279,7 +299,7 @@ COMMANDS: dict[str, Command] = {
         data_sets=("Eval",),
         reads_weights=True,
         add_arguments=_model_arguments,
-        configure=_model_configuration,
+        configure=load_of_model,
         needs_config=False,
     ),
     "train": Command(
@@ -309,7 +329,7 @@ COMMANDS: dict[str, Command] = {
         data_sets=("Eval",),
         reads_weights=True,
         add_arguments=_model_arguments,
-        configure=_model_configuration,
+        configure=load_of_model,
         needs_config=False,
     ),
     "predict": Command(
@@ -326,7 +346,7 @@ COMMANDS: dict[str, Command] = {
         },
         _predict,
         _predict_arguments,
-        configure=_predict_configuration,
+        configure=load_of_model,
         needs_config=False,
         data_sets=("Eval",),
         reads_weights=True,
@@ -370,7 +390,7 @@ COMMANDS: dict[str, Command] = {
         },
         _groups,
         add_arguments=_model_arguments,
-        configure=_model_configuration,
+        configure=load_of_model,
         needs_config=False,
     ),
     "config": Command(

@@ -7,12 +7,12 @@ from typing import Any
 
 from ocrslim.config import Config
 from ocrslim.evaluation import open_engine, predict_images
-from ocrslim.inference import Engine, open_exported
 
 
 def run_predict(config: Config, images: Path, out: Path) -> dict[str, Any]:
     """Find or read the text of every image in `images`, a folder or a file; write drawings and a JSON file to `out`."""
-    result = predict_images(_engine(config), config, images, out)
+    config.require("PostProcess")
+    result = predict_images(open_engine(config), config, images, out)
     print(f"{config.task.describe_predictions([*result.found.values()])} on {len(result.found)} images: {out}")
     return {
         "images": len(result.found),
@@ -20,10 +20,3 @@ def run_predict(config: Config, images: Path, out: Path) -> dict[str, Any]:
         "boxes": str(result.file),
         "out": str(out),
     }
-
-
-def _engine(config: Config) -> Engine:
-    """Open the network to run; without an architecture, the weights have to be an exported folder."""
-    if config.weights and not config.get("Architecture"):
-        return open_exported(config.weights, config.task)
-    return open_engine(config)

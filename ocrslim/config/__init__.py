@@ -2,7 +2,7 @@
 
 from ocrslim.config.commented import listing
 from ocrslim.config.config import Config, load_config
-from ocrslim.config.imported import kind_of
+from ocrslim.config.of_model import load_model_config, setting
 from ocrslim.config.schema import MIN_RECOVER_IMAGES, Criterion, GroupScore, PruneOptions
 
 __all__ = [
@@ -11,7 +11,8 @@ __all__ = [
     "Criterion",
     "GroupScore",
     "PruneOptions",
-    "kind_of",
     "listing",
     "load_config",
+    "load_model_config",
+    "setting",
 ]

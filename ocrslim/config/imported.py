@@ -17,7 +17,7 @@ from typing import Any
 
 from ocrslim.config.overrides import lookup
 from ocrslim.errors import ArtifactError, ConfigError, WeightsError
-from ocrslim.formats import PLAN_SUFFIX, exported_files, is_exported, resolve_checkpoint
+from ocrslim.formats import PLAN_SUFFIX, exported_files, is_exported, named_network, resolve_checkpoint
 from ocrslim.schema import ABSENT, PathText, Section, Text
 from ocrslim.tasks import TaskSchema, task_types
 from ocrslim.utils import read_json
@@ -85,9 +85,10 @@ def _program_of_weights(tree: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]
     weights = next((found for key in _WEIGHTS if isinstance(found := lookup(tree, key), str)), None)
     if weights is None:
         return None, {}
-    if is_exported(weights):
-        return weights, {}
     try:
+        named = named_network(weights)
+        if is_exported(named):
+            return (weights if named == Path(weights) else str(named)), {}
         checkpoint = resolve_checkpoint(weights)
         plan = read_json(checkpoint.with_name(checkpoint.name.removesuffix(".pdparams") + PLAN_SUFFIX), "ocrslim prune")
     except (ArtifactError, WeightsError, OSError):

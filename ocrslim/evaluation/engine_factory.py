@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager
 
 from ocrslim.config import Config
 from ocrslim.data import EvalSet
-from ocrslim.inference import AutoEngine, DygraphEngine, Engine, is_inference_folder, open_exported
+from ocrslim.inference import AutoEngine, DygraphEngine, Engine, is_runnable, open_exported
 from ocrslim.pruning import load_network
 
 
 def open_engine(config: Config) -> Engine:
-    """Open `Global.pretrain_weights`: an exported folder on Paddle Inference, anything else in dygraph."""
-    if config.weights and is_inference_folder(config.weights):
+    """Open `Global.pretrain_weights`: an exported network in its own runtime, anything else in dygraph."""
+    if config.weights and is_runnable(config.weights):
         return open_exported(config.weights, config.task)
     return DygraphEngine(load_network(config).model)
 
@@ -24,7 +24,7 @@ def scoring_engine(config: Config) -> Callable[[EvalSet], AbstractContextManager
 
     A checkpoint runs on the compiled runtime where that is faster for so many images.
     """
-    if config.weights and is_inference_folder(config.weights):
+    if config.weights and is_runnable(config.weights):
         engine = open_exported(config.weights, config.task)
         return lambda _: contextlib.nullcontext(engine)
     return AutoEngine(load_network(config).model, config.task).engine

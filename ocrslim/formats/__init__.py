@@ -12,7 +12,7 @@ from ocrslim.formats.programs.program_check import check_program
 from ocrslim.formats.programs.program_writer import ProgramWriter
 from ocrslim.formats.pruned.writer import write_pruned
 from ocrslim.formats.sensitivity_table import Sensitivities, read_sensitivities, write_sensitivities
-from ocrslim.formats.weights.exported import ONNX_SUFFIX, exported_files, is_exported
+from ocrslim.formats.weights.exported import ONNX_SUFFIX, exported_files, is_exported, named_network
 from ocrslim.formats.weights.inference_model import find_program
 from ocrslim.formats.weights.paths import PLAN_SUFFIX, resolve_checkpoint
 from ocrslim.formats.weights.reader import EXPORTED, not_finite, read_weight_file, require_finite
@@ -38,6 +38,7 @@ __all__ = [
     "find_program",
     "free_channels",
     "is_exported",
+    "named_network",
     "not_finite",
     "onnx_metadata",
     "open_onnx",

@@ -7,9 +7,8 @@ from ocrslim.inference.engines import (
     DygraphEngine,
     Engine,
     InferenceEngine,
-    is_inference_folder,
-    open_exported,
 )
+from ocrslim.inference.exported import is_runnable, open_exported
 from ocrslim.inference.incremental.activation_cache import ActivationCache
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.proof import Proof, proof_of
@@ -39,7 +38,7 @@ __all__ = [
     "Variant",
     "arrays_of",
     "difference",
-    "is_inference_folder",
+    "is_runnable",
     "measure_latency",
     "open_exported",
     "output_from",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,9 +12,9 @@ import paddle
 from paddle import nn
 
 from ocrslim.errors import WeightsError
-from ocrslim.formats import check_program, read_weight_file, require_finite
+from ocrslim.formats import check_program, exported_files, read_weight_file, require_finite
 from ocrslim.inference.first_load import check_first_load
-from ocrslim.inference.outputs import Output, output_from, parts_of, tensors_of
+from ocrslim.inference.outputs import Output, output_from, tensors_of
 from ocrslim.inference.predictor import (
     ONEDNN,
     ONEDNN_FUSED,
@@ -27,12 +25,10 @@ from ocrslim.inference.predictor import (
     run_predictor,
 )
 from ocrslim.models import output_of
-from ocrslim.tasks import Task
 from ocrslim.utils import cause_of
 
 __all__ = [
     "LEGACY_MODEL",
-    "MODEL_FILES",
     "ONEDNN",
     "ONEDNN_FUSED",
     "PARAMS_FILE",
@@ -41,14 +37,11 @@ __all__ = [
     "DygraphEngine",
     "Engine",
     "InferenceEngine",
-    "find_inference_model",
-    "is_inference_folder",
-    "open_exported",
 ]
 
 logger = logging.getLogger(__name__)
 
-LEGACY_MODEL, PIR_MODEL = MODEL_FILES = ("inference.pdmodel", "inference.json")
+LEGACY_MODEL, PIR_MODEL = "inference.pdmodel", "inference.json"
 
 
 class Engine(Protocol):
@@ -88,7 +81,7 @@ class InferenceEngine:
     def __init__(self, folder: Path | str, threads: int = 1, onednn: bool = False, own: bool = False):
         """
         Args:
-            folder: holds `inference.pdmodel` (legacy) or `inference.json` (PIR) and `inference.pdiparams`.
+            folder: holds a `.pdmodel` (legacy) or `.json` (PIR) with its `.pdiparams`; or one of these files.
             threads: CPU threads of the predictor.
             onednn: use oneDNN's kernels where they run; several times faster, equal up to rounding.
             own: this process has just written the model. Any other is checked and loaded elsewhere first, as Paddle
@@ -97,7 +90,7 @@ class InferenceEngine:
         Raises:
             WeightsError: the folder holds no such model, or one that is not run, or Paddle cannot load it.
         """
-        self._model = find_inference_model(folder)
+        self._model = exported_files(folder)[0]
         self._threads = threads
         self._shape = None if own else _checked(self._model)
         self.kernels = ONEDNN if onednn else PLAIN
@@ -157,63 +150,6 @@ def _checked(model: Path) -> tuple[int, ...]:
         raise WeightsError(f"{model}: cannot be read: {error.strerror or error}: check the file") from None
     require_finite(read_weight_file(model))
     return shape
-
-
-def open_exported(folder: Path | str, task: Task) -> Engine:
-    """Open an exported folder, written by this or another program.
-
-    Raises:
-        WeightsError: as `InferenceEngine`; when it is run, also where its output has another shape than the task's.
-    """
-    engine = InferenceEngine(folder)
-
-    def run(image: np.ndarray) -> Output:
-        found = engine(image)
-        arrays, expected = parts_of(found), _shapes(task, image)
-        if len(arrays) != len(expected) or not all(map(_fits, arrays, expected)):
-            raise WeightsError(
-                f"{folder}: not a model for {task.title}: for an image of shape {list(image.shape)} it gives "
-                f"{', '.join(f'{one.dtype} {list(one.shape)}' for one in arrays)}, expected "
-                f"{', '.join(f'float32 {list(shape)}' for shape in expected)}: name an exported model of that kind"
-            )
-        return found
-
-    return run
-
-
-def _shapes(task: Task, image: np.ndarray) -> list[Sequence[int]]:
-    """Return the shape of each output that the task expects."""
-    shape: Any = task.output_shape(image.shape)
-    return list(shape) if isinstance(shape[0], Sequence) else [shape]
-
-
-def _fits(array: np.ndarray, expected: Sequence[int]) -> bool:
-    same = array.ndim == len(expected) and all(e in (-1, f) for e, f in zip(expected, array.shape))
-    return same and array.dtype == np.float32
-
-
-def is_inference_folder(path: Path | str) -> bool:
-    """Tell whether `path` is a folder with an exported model in it."""
-    with contextlib.suppress(OSError):  # the reader reports what is wrong
-        return any((Path(path) / name).is_file() for name in MODEL_FILES)
-    return False
-
-
-def find_inference_model(folder: Path | str) -> Path:
-    """Return the model file of an exported folder.
-
-    Raises:
-        WeightsError: model or parameters are missing.
-    """
-    folder = Path(folder)
-    found = [folder / name for name in MODEL_FILES if (folder / name).is_file()]
-    if not found or not (folder / PARAMS_FILE).is_file():
-        there = ", ".join(sorted(p.name for p in folder.iterdir())[:8]) if folder.is_dir() else "no such folder"
-        raise WeightsError(
-            f"{folder}: no exported model: expected {' or '.join(MODEL_FILES)} and {PARAMS_FILE}, "
-            f"found: {there or 'nothing'}; export one with export_prune_model.py"
-        )
-    return found[0]
 
 
 @functools.cache

@@ -63,7 +63,7 @@ def run_predictor(predictor: Any, image: np.ndarray) -> list[np.ndarray]:
 
 def params_of(model: Path) -> Path:
     """Return the file with the parameters of `model`."""
-    return model.with_name(PARAMS_FILE)
+    return model.with_suffix(".pdiparams")
 
 
 def _library() -> ModuleType:

@@ -15,7 +15,7 @@ from paddle import nn
 
 from ocrslim.config import Config
 from ocrslim.errors import ConfigError, PlanError
-from ocrslim.formats import EXPORTED, PLAN_SUFFIX, is_exported, resolve_checkpoint
+from ocrslim.formats import EXPORTED, PLAN_SUFFIX, is_exported, named_network, resolve_checkpoint
 from ocrslim.models import build_model, load_weights
 from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.surgery.cutting import apply_plan, forget_pruning
@@ -110,7 +110,7 @@ def load_network(config: Config) -> Network:
             raise PlanError(
                 f"{_plan_path(source)}: {error}; restore the file that was written with the weights"
             ) from None
-    if source != architecture.get("program"):  # which comes with its weights
+    if str(named_network(source)) != architecture.get("program"):  # which comes with its weights
         source = _load(model, source, architecture)
     model.eval()
     return Network(model, plan, source)

@@ -196,5 +196,5 @@ def test_a_package_that_is_missing_is_a_line(capsys, monkeypatch):
 
 def test_python_m_ocrslim_is_the_command(tmp_path):
     done = subprocess.run([sys.executable, "-m", "ocrslim", "groups"], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 2 and done.stderr.startswith("error: the following arguments are required: -c/--config")
-    assert "(ocrslim groups --help" in done.stderr
+    assert done.returncode == 2 and done.stderr.startswith("error: no model is named: expected MODEL")
+    assert "ocrslim groups --help" in done.stderr

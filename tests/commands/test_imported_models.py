@@ -87,6 +87,7 @@ def test_a_settings_file_beside_the_model_says_how_it_is_run(images, tmp_path, c
         {"DecodeImage": {"img_mode": "BGR", "channel_first": False}},
         {"DetLabelEncode": None},
         {"DetResizeForTest": {"image_shape": [64, 96]}},
+        {"NormalizeImage": {"scale": "1./255.", "mean": [0.5] * 3, "std": [0.5] * 3, "order": "hwc"}},
         {"ToCHWImage": None},
         {"KeepKeys": {"keep_keys": ["image", "shape", "polys", "ignore_tags"]}},
     ]
@@ -119,7 +120,7 @@ def test_a_file_that_changed_is_not_taken_for_the_one_that_was_pruned(images, tm
     ("words", "message"),
     [
         (["prune", "gone.onnx", "--task", "det"], "gone.onnx: not found"),
-        (["prune"], "-c/--config FILE, or MODEL"),
+        (["prune"], "no model is named: expected MODEL"),
         (["groups", "gone.onnx", "--task", "ocr"], "'ocr' is not supported: expected 'det'"),
     ],
 )

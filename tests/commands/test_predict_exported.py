@@ -145,7 +145,8 @@ def written(folder, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("DBPostProcess", "CTCLabelDecode", "model/inference.yml: PostProcess.name: found 'CTCLabelDecode'"),
+        ("DBPostProcess", "CTCLabelDecode", "model/inference.yml: PreProcess.transform_ops: nothing brings"),
+        ("DBPostProcess", "Topk", "nothing says what kind of model it is, expected PostProcess.name"),
         ("resize_long: 960", "resize_lnog: 960", "model/inference.yml: PreProcess.transform_ops"),
         ("  - DetLabelEncode: null\n", "", "PreProcess.transform_ops: DetLabelEncode is missing"),
         ("DetResizeForTest", "RecResizeImg", "unknown transform 'RecResizeImg'"),
@@ -166,12 +167,14 @@ def test_a_wrong_inference_yml_is_one_line_by_its_own_keys(capsys, folder, old, 
 
 def test_what_lacks_is_said_in_a_line(capsys, folder):
     assert "no model is named" in refused(capsys)
-    assert "nowhere: not found, expected an exported folder" in refused(capsys, "nowhere")
-    assert "a.png: is a file, expected an exported folder" in refused(capsys, "pages/a.png")
-    (folder / "inference.pdiparams").unlink()
-    assert "model: no exported model" in refused(capsys, "model")
+    assert "nowhere: not found" in refused(capsys, "nowhere")
+    assert "pages/config.yml: not found, expected the configuration of a.png" in refused(capsys, "pages/a.png")
+    assert "pages: not found, with or without .pdparams" in refused(capsys, "pages", "--task", "det")
+    (folder / "inference.pdiparams").rename(folder / "weights")
+    assert "model/inference.pdiparams: not found" in refused(capsys, "model")
+    (folder / "weights").rename(folder / "inference.pdiparams")
     (folder / "inference.yml").unlink()
-    assert "model/inference.yml: not found" in refused(capsys, "model")
+    assert "model: no inference.yml lies beside it" in refused(capsys, "model")
 
 
 def test_two_models_are_one_too_many(capsys, folder, v2_config):

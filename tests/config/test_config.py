@@ -303,7 +303,7 @@ def test_sizes_of_evaluation_batches_are_accepted_though_images_are_evaluated_on
 @pytest.mark.parametrize(
     "text",
     [
-        "Global.epoch_num=0",
+        "Global.epoch_num=-1",
         "Global.epoch_num=1.5",
         "Global.epoch_num=true",
         "Global.epoch_num=",
@@ -448,7 +448,7 @@ def test_all_problems_come_at_once(write):
 def test_a_fault_of_the_file_names_file_key_value_and_remedy(write):
     path = write("Global: {epoch_num: many}\nLoss: {name: DBLoss}\n")
     assert problem(path) == (
-        f"{path}: Global.epoch_num: found 'many', expected a whole number of at least 1; "
+        f"{path}: Global.epoch_num: found 'many', expected a whole number of at least 0; "
         "set it there or with -o Global.epoch_num=..."
     )
 

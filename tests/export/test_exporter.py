@@ -23,6 +23,7 @@ from ocrslim.export import exporter as export_module
 from ocrslim.export.exporter import export, verify
 from ocrslim.export.formats.paddle import LEGACY, MODELS, PIR
 from ocrslim.export.staging import FILES
+from ocrslim.formats.weights.exported import exported_files
 from ocrslim.formats.weights.reader import read_weight_file
 from ocrslim.inference import engines
 from ocrslim.inference.engines import (
@@ -31,9 +32,8 @@ from ocrslim.inference.engines import (
     PLAIN,
     DygraphEngine,
     InferenceEngine,
-    find_inference_model,
-    open_exported,
 )
+from ocrslim.inference.exported import open_exported
 from ocrslim.pruning.loading import load_network
 from ocrslim.utils.files import read_json
 
@@ -331,7 +331,7 @@ def test_where_the_legacy_format_cannot_be_written_it_is_pir_and_said_in_a_line(
     assert exported.bytes == sum((folder / name).stat().st_size for name in ("inference.json", "inference.pdiparams"))
     (line,) = (r.getMessage() for r in caplog.records if "legacy" in r.getMessage())
     assert "\n" not in line and paddle.__version__ in line and "inference.json" in line
-    assert find_inference_model(folder).name == "inference.json"
+    assert exported_files(folder)[0].name == "inference.json"
     arrays, expected = read_weight_file(folder).arrays, source.state_dict()
     assert any(np.array_equal(a, expected["neck.p2_conv.weight"].numpy()) for a in arrays.values())
     np.testing.assert_allclose(InferenceEngine(folder)(image), DygraphEngine(source)(image), atol=1e-6)

@@ -18,7 +18,8 @@ from small_export import FORMATS, Tiny, export
 
 from ocrslim.errors import WeightsError
 from ocrslim.formats.programs.program_check import check_program, read_program
-from ocrslim.inference.engines import InferenceEngine, open_exported
+from ocrslim.inference.engines import InferenceEngine
+from ocrslim.inference.exported import open_exported
 from ocrslim.inference.first_load import check_first_load
 from ocrslim.inference.predictor import ONEDNN, PLAIN
 from ocrslim.models import read_weights

@@ -10,17 +10,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from paddle.base.proto import framework_pb2 as proto
 
 from ocrslim.formats.weights.tensors import write_tensors
 
-_DATA_TYPES = {np.float32: proto.VarType.FP32, np.int32: proto.VarType.INT32}
+_DATA_TYPES: dict[type[np.generic], str] = {np.float32: "FP32", np.int32: "INT32"}  # their names in framework.proto
 
 
 class ProgramWriter:
     """Collects the operators and parameters of one forward pass: single precision, and 32-bit integers for shapes."""
 
     def __init__(self) -> None:
+        from paddle.base.proto import framework_pb2 as proto
+
+        self._types = proto.VarType
         self._program = proto.ProgramDesc()
         self._block = self._program.blocks.add(idx=0, parent_idx=-1)
         self._parameters: dict[str, np.ndarray] = {}
@@ -44,7 +46,7 @@ class ProgramWriter:
         name = name or f"parameter_{len(self._parameters):05d}"
         dtype = np.int32 if array.dtype.kind in "iub" else np.float32
         self._parameters[name] = np.require(array, dtype, "C")
-        self._declare(name, array.shape, persistable=True, data_type=_DATA_TYPES[dtype])
+        self._declare(name, array.shape, persistable=True, dtype=dtype)
         return name
 
     def has_parameter(self, name: str) -> bool:
@@ -78,19 +80,21 @@ class ProgramWriter:
         return write_tensors(self._parameters)
 
     def _declare(
-        self, name: str, shape: Sequence[int], persistable: bool = False, data_type: int = proto.VarType.FP32
+        self, name: str, shape: Sequence[int], persistable: bool = False, dtype: type[np.generic] = np.float32
     ) -> None:
         if name in self._declared or name in ("feed", "fetch"):
             return
         self._declared.add(name)
         variable = self._block.vars.add(name=name, persistable=persistable)
-        variable.type.type = proto.VarType.DENSE_TENSOR
+        variable.type.type = self._types.DENSE_TENSOR
         tensor = variable.type.dense_tensor.tensor
-        tensor.data_type = data_type
+        tensor.data_type = getattr(self._types, _DATA_TYPES[dtype])
         tensor.dims.extend(int(size) for size in shape)
 
 
 def _set(attribute: Any, value: Any) -> None:
+    from paddle.base.proto import framework_pb2 as proto
+
     sequence = isinstance(value, (list, tuple))
     first = (value[0] if value else 0) if sequence else value
     for kind, single, many, name in (

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paddle.base import core
-from paddle.base.proto import framework_pb2 as proto
-
 from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.programs.free_shapes import free_channels
 from ocrslim.formats.programs.legacy_program import LegacyProgram
@@ -46,7 +43,9 @@ class _Patch:
     """
 
     def __init__(self, program: LegacyProgram, shapes: Mapping[str, Shape]):
-        self.program = proto.ProgramDesc()
+        from paddle.base.proto import framework_pb2
+
+        self.program = framework_pb2.ProgramDesc()
         self.program.CopyFrom(program.description)
         self._block = self.program.blocks[0]
         self.operations: Sequence[Any] = list(self._block.ops)
@@ -137,6 +136,8 @@ def _attribute(operation: Any, name: str) -> Any:
 
 def _infer_shapes(program: Any, behind: set[str]) -> None:
     """Set the shapes of the values `behind` to what Paddle infers; its own serialisation would repeat attributes."""
+    from paddle.base import core
+
     description = core.ProgramDesc(program.SerializeToString())
     block = description.block(0)
     for place in range(block.op_size()):

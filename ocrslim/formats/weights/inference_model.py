@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 from ocrslim.errors import WeightsError
 from ocrslim.formats.faults import FormatFault
@@ -10,7 +11,7 @@ from ocrslim.formats.programs.program_check import read_program
 from ocrslim.formats.weights.paths import existing_file, listing, unreadable
 from ocrslim.formats.weights.tensors import OtherProgram, read_tensors
 from ocrslim.formats.weights.weight_file import INFERENCE, MOST_BYTES, Arrays, WeightFile
-from ocrslim.utils import read_file
+from ocrslim.utils import listed, printable, read_file
 
 PROGRAMS = (".pdmodel", ".json")  # the older format first: a folder may hold both
 
@@ -27,7 +28,7 @@ def find_program(source: str | Path) -> Path:
             return source
         if source.is_dir():
             return _program_in(source)
-        return _program_in(source.parent, existing_file(source).stem)
+        return _of_stem(source.parent, existing_file(source).stem) or _missing(source.parent)
     except OSError as error:
         raise unreadable(source, error) from None
 
@@ -38,16 +39,30 @@ def read_inference_model(program: Path) -> WeightFile:
     return WeightFile(weights, INFERENCE, _read_combined(weights, program))
 
 
-def _program_in(folder: Path, stem: str | None = None) -> Path:
-    stems = (
-        [stem]
-        if stem
-        else ["inference", *sorted(p.stem for kind in ("pdmodel", "pdiparams") for p in folder.glob(f"*.{kind}"))]
-    )
-    for suffix in PROGRAMS:
-        for name in stems:
-            if (folder / f"{name}{suffix}").is_file():
-                return folder / f"{name}{suffix}"
+def programs_in(folder: Path) -> list[Path]:
+    """Return the programs in a folder, each in one format; where there is an `inference`, that alone."""
+    names = {path.stem for kind in ("pdmodel", "pdiparams") for path in folder.glob(f"*.{kind}")}
+    for stems in (["inference"], sorted(names)):
+        found = [program for stem in stems if (program := _of_stem(folder, stem)) is not None]
+        if found:
+            return found
+    return []
+
+
+def _of_stem(folder: Path, stem: str) -> Path | None:
+    paths = (folder / f"{stem}{suffix}" for suffix in PROGRAMS)
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _program_in(folder: Path) -> Path:
+    found = programs_in(folder)
+    if len(found) > 1:
+        names = listed([printable(path.name) for path in found])
+        raise WeightsError(f"{folder}: holds {len(found)} networks ({names}), expected one: name the file")
+    return found[0] if found else _missing(folder)
+
+
+def _missing(folder: Path) -> NoReturn:
     raise WeightsError(
         f"{folder}: no inference model (inference.pdmodel or inference.json, with inference.pdiparams): "
         f"it holds {listing(folder, 'inference.pdmodel')}: name a checkpoint, or an exported model's folder"
