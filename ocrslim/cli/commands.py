@@ -200,18 +200,16 @@ def _charset(config: Config, arguments: Namespace) -> Result:
 
 
 def _charset_configuration(arguments: Namespace) -> Config:
-    import json
-
-    from ocrslim.cli.model_argument import model_configuration
+    from ocrslim.config import setting
     from ocrslim.tasks import read_wanted
 
     if not (arguments.chars or arguments.text or arguments.labels):
         raise OcrSlimError("no characters are named: expected --chars FILE, --text FILE or --labels FILE")
     arguments.wanted = read_wanted(arguments.chars, arguments.text, arguments.labels)
     if arguments.dictionary is not None:
-        arguments.opt += [f"Global.character_dict_path={json.dumps(str(arguments.dictionary), ensure_ascii=False)}"]
-    arguments.task, arguments.images = "rec", None
-    return model_configuration(arguments)
+        arguments.opt += [setting("Global.character_dict_path", str(arguments.dictionary))]
+    arguments.task = None if arguments.config else "rec"
+    return load_of_model(arguments)
 
 
 def _charset_arguments(parser: ArgumentParser) -> None:

@@ -18,13 +18,13 @@ from paddle import nn
 from ocrslim.config import Config, load_config
 from ocrslim.errors import ConfigError, GraphError
 from ocrslim.formats import PLAN_SUFFIX, resolve_checkpoint
-from ocrslim.inference import DygraphEngine, parts_of
+from ocrslim.inference import DygraphEngine
 from ocrslim.models import build_model, save_checkpoint, state_arrays
 from ocrslim.pruning import Network, apply_plan, load_network
 from ocrslim.tasks import Wanted, characters_of
 from ocrslim.utils import scratch_folder, write_text
 from ocrslim.vocabulary.keeping import Kept, keep
-from ocrslim.vocabulary.proof import Run, drawn_lines, require_same
+from ocrslim.vocabulary.proof import drawn_lines, require_same
 from ocrslim.vocabulary.result import DICTIONARY, Cut, dictionary_text
 
 CONFIG = "config.yml"
@@ -62,7 +62,7 @@ def cut_checkpoint(model: Path, wanted: Wanted, config: Config, folder: Path, fi
     small = _built(full, smaller)
     _take(full.model, small, len(entries), kept)
     images = drawn_lines(kept.characters, config.task.probe_shape)
-    difference = require_same(_runs(full.model), _runs(small), kept.classes, images)
+    difference = require_same(DygraphEngine(full.model), DygraphEngine(small), kept.classes, images)
     source = resolve_checkpoint(model)
     sizes = source.stat().st_size, _save(full, small, smaller, folder / source.name, final).stat().st_size
     return Cut(source.name, kept, listed, len(entries) + 1, difference, sizes)
@@ -125,8 +125,3 @@ def _save(full: Network, small: nn.Layer, config: Config, target: Path, final: P
     }
     config.changed({f"Global.{key}": value for key, value in paths.items()}).save(target.with_name(CONFIG))
     return target
-
-
-def _runs(model: nn.Layer) -> Run:
-    engine = DygraphEngine(model)
-    return lambda image: parts_of(engine(image))[0]

@@ -12,14 +12,14 @@ import yaml
 from ocrslim.config import Config
 from ocrslim.errors import ConfigError, GraphError
 from ocrslim.export import client_settings
-from ocrslim.formats import ONNX_SUFFIX, exported_files, find_program, write_cut_classes_onnx, write_pruned
+from ocrslim.formats import ONNX_SUFFIX, exported_files, write_cut_classes_onnx, write_pruned
 from ocrslim.graph import read_network
-from ocrslim.inference import LEGACY_MODEL, PARAMS_FILE, PIR_MODEL, InferenceEngine, OnnxEngine, parts_of
+from ocrslim.inference import LEGACY_MODEL, PARAMS_FILE, PIR_MODEL, Engine, InferenceEngine, OnnxEngine, open_exported
 from ocrslim.tasks import Wanted, characters_of
 from ocrslim.utils import read_file, write_text
 from ocrslim.vocabulary.keeping import classes_of, keep
 from ocrslim.vocabulary.last_layer import LastLayer, find_last_layer
-from ocrslim.vocabulary.proof import Run, drawn_lines, require_same
+from ocrslim.vocabulary.proof import drawn_lines, require_same
 from ocrslim.vocabulary.result import Cut
 
 _SETTINGS = "inference.yml"
@@ -50,7 +50,7 @@ def cut_exported(model: Path, wanted: Wanted, config: Config, folder: Path) -> C
         settings["PostProcess"]["character_dict"] = list(listed)
         write_text(folder / _SETTINGS, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
     images = drawn_lines(kept.characters, shape)
-    difference = require_same(_runs(model, own=False), _runs(written, own=True), kept.classes, images)
+    difference = require_same(open_exported(model, config.task), _own(written), kept.classes, images)
     sizes = tuple(sum(file.stat().st_size for file in exported_files(one)) for one in (model, written))
     return Cut(written.name, kept, listed, last.classes, difference, sizes)
 
@@ -93,9 +93,6 @@ def _settings(model: Path, config: Config) -> dict[str, Any] | None:
     return None if model.suffix == ONNX_SUFFIX else client_settings(config)
 
 
-def _runs(model: Path, own: bool) -> Run:
-    """Return what runs a model in the runtime of its format; `own` for one that was just written."""
-    engine: Any = (
-        OnnxEngine(model) if model.suffix == ONNX_SUFFIX else InferenceEngine(find_program(model).parent, own=own)
-    )
-    return lambda image: parts_of(engine(image))[0]
+def _own(model: Path) -> Engine:
+    """Return what runs a model that was just written, in the runtime of its format."""
+    return OnnxEngine(model) if model.suffix == ONNX_SUFFIX else InferenceEngine(model, own=True)

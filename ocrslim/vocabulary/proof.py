@@ -6,22 +6,21 @@ logits is just that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ocrslim.data import font_files
 from ocrslim.errors import ExportError
-
-Run = Callable[[np.ndarray], np.ndarray]
+from ocrslim.inference import Engine, parts_of
 
 TOLERANCE = 1e-5
 _LEAST_SHARE = 1e-12  # of the kept classes in a step; below, runtimes cut probabilities off
 _LINES, _LONGEST = 3, 20
 
 
-def require_same(full: Run, small: Run, kept: np.ndarray, images: Iterable[np.ndarray]) -> float:
+def require_same(full: Engine, small: Engine, kept: np.ndarray, images: Iterable[np.ndarray]) -> float:
     """Return the largest difference between the probabilities of two models.
 
     Args:
@@ -31,7 +30,8 @@ def require_same(full: Run, small: Run, kept: np.ndarray, images: Iterable[np.nd
     Raises:
         ExportError: it exceeds `TOLERANCE`, or the outputs do not have as many classes.
     """
-    largest = max(probability_difference(full(image), small(image), kept) for image in images)
+    pairs = ([parts_of(run(image))[0] for run in (full, small)] for image in images)
+    largest = max(probability_difference(*pair, kept) for pair in pairs)
     if not largest <= TOLERANCE:
         raise ExportError(
             f"the probabilities with fewer characters differ by {largest:.2e} from those of the whole model, expected "
