@@ -165,6 +165,6 @@ def client_settings(config: Config) -> dict[str, Any]:
     transforms = config.section("Eval").get("dataset", {}).get("transforms", [])
     return {
         "Global": {"model_name": config.get("Global.model_name") or config.task.export_name},
-        "PreProcess": {"transform_ops": transforms},
+        "PreProcess": {"transform_ops": config.task.client_transforms(transforms)},
         "PostProcess": config.task.client_post_process(config.section("PostProcess"), config.section("Global")),
     }
