@@ -42,9 +42,9 @@ def require_same(full: Engine, small: Engine, kept: np.ndarray, images: Iterable
 
 def probability_difference(full: np.ndarray, small: np.ndarray, kept: np.ndarray) -> float:
     """Return the largest difference of `small` to `full` over the kept classes; infinite where the shapes differ."""
-    expected = full[..., kept].astype(np.float64) if full.shape[-1] > kept[-1] else full
-    if expected.shape != small.shape:
+    if full.shape[-1] <= kept[-1] or small.shape != (*full.shape[:-1], len(kept)):
         return float("inf")
+    expected = full[..., kept].astype(np.float64)
     share = expected.sum(-1, keepdims=True)
     told = share[..., 0] > _LEAST_SHARE
     if not told.any():
