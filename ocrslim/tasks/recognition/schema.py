@@ -66,5 +66,5 @@ DEFAULTS = Defaults(
         {"KeepKeys": {"keep_keys": ["image", "label", "length"]}},
     ),
     post_process={"name": "CTCLabelDecode"},
-    settings={"use_space_char": True},
+    settings={"use_space_char": True, "max_text_length": 25},
 )
