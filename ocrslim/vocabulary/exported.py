@@ -51,8 +51,7 @@ def cut_exported(model: Path, wanted: Wanted, config: Config, folder: Path) -> C
         write_text(folder / _SETTINGS, yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
     images = drawn_lines(kept.characters, shape)
     difference = require_same(open_exported(model, config.task), _own(written), kept.classes, images)
-    sizes = tuple(sum(file.stat().st_size for file in exported_files(one)) for one in (model, written))
-    return Cut(written.name, kept, listed, last.classes, difference, sizes)
+    return Cut(written.name, kept, listed, last.classes, difference, (_bytes(model), _bytes(written)))
 
 
 def _dictionary(model: Path, config: Config) -> tuple[tuple[str, ...], str]:
@@ -91,6 +90,10 @@ def _settings(model: Path, config: Config) -> dict[str, Any] | None:
         settings: dict[str, Any] = yaml.safe_load(read_file(path, _MOST_BYTES))
         return settings
     return None if model.suffix == ONNX_SUFFIX else client_settings(config)
+
+
+def _bytes(model: Path) -> int:
+    return sum(file.stat().st_size for file in exported_files(model))
 
 
 def _own(model: Path) -> Engine:

@@ -39,36 +39,53 @@ def find_last_layer(program: Program) -> LastLayer:
     """
     if len(program.outputs) != 1:
         raise _refused(f"it returns {len(program.outputs)} values, expected the probabilities alone")
-    value, makers = program.outputs[0], {made.id: op for op in program.ops for made in op.outputs}
-    uses = Counter(one.parameter or one.id for op in program.ops for one in op.values())
-    uses[value.id] += 1
-    axis, classes, added = value.rank - 1, (value.shape or (0,))[-1], {}
-    softmax = False
-    while True:
-        op = makers.get(value.id)
-        if op is None or uses[value.id] > 1:
-            raise _refused("they are used in other ways, too" if op else "nothing computes them")
-        if op.name == "matmul":
-            parameters = {**_weight(op, value, axis), **added}
-            break
-        if op.name == "transpose":
-            value, axis = op["x"], op.ints("perm")[axis]
-        elif op.name == "add":
-            bias = _bias(op, value, axis)
-            added.update(bias)
-            value = next(one for one in op.values() if one.parameter is None)
-        elif op.name in _ALIKE:
-            value = op["x"]
-        elif op.name == "softmax" and op.axis(value) == axis and not softmax:
-            value, softmax = op["x"], True
-        else:
-            raise _refused(f"they come from {op.name}")
-    if not softmax:
-        raise _refused("no softmax makes probabilities of them")
-    shared = [name for name in parameters if uses[name] > 1]
+    walk = _Walk(program)
+    while walk.goes_on():
+        pass
+    shared = [name for name in walk.parameters if walk.uses[name] > 1]
     if shared:
         raise _refused(f"other layers use its {shared[0]}, too")
-    return LastLayer(parameters, classes)
+    return LastLayer(walk.parameters, (program.outputs[0].shape or (0,))[-1])
+
+
+class _Walk:
+    """The way back from the output, value by value.
+
+    Attributes:
+        parameters: as `LastLayer` has them; the weight is found last, and put first.
+        uses: how often each value and parameter is read or returned.
+    """
+
+    def __init__(self, program: Program):
+        self.parameters: dict[str, int] = {}
+        self.uses = Counter(value.parameter or value.id for op in program.ops for value in op.values())
+        self._makers = {made.id: op for op in program.ops for made in op.outputs}
+        self._value, self._softmax = program.outputs[0], False
+        self._axis = self._value.rank - 1
+        self.uses[self._value.id] += 1
+
+    def goes_on(self) -> bool:
+        """Go back behind one operator; False where that is the linear layer."""
+        value, axis, op = self._value, self._axis, self._makers.get(self._value.id)
+        if op is None or self.uses[value.id] > 1:
+            raise _refused("they are used in other ways, too" if op else "nothing computes them")
+        if op.name == "matmul":
+            if not self._softmax:
+                raise _refused("no softmax makes probabilities of them")
+            self.parameters = {**_weight(op, value, axis), **self.parameters}
+            return False
+        if op.name == "add":
+            self.parameters.update(_bias(op, value, axis))
+            self._value = next(one for one in op.values() if one.parameter is None)
+        elif op.name == "transpose":
+            self._value, self._axis = op["x"], op.ints("perm")[axis]
+        elif op.name in _ALIKE:
+            self._value = op["x"]
+        elif op.name == "softmax" and op.axis(value) == axis and not self._softmax:
+            self._value, self._softmax = op["x"], True
+        else:
+            raise _refused(f"they come from {op.name}")
+        return True
 
 
 def _bias(op: Op, value: Value, axis: int) -> dict[str, int]:

@@ -30,8 +30,8 @@ def require_same(full: Engine, small: Engine, kept: np.ndarray, images: Iterable
     Raises:
         ExportError: it exceeds `TOLERANCE`, or the outputs do not have as many classes.
     """
-    pairs = ([parts_of(run(image))[0] for run in (full, small)] for image in images)
-    largest = max(probability_difference(*pair, kept) for pair in pairs)
+    outputs = ((parts_of(full(image))[0], parts_of(small(image))[0]) for image in images)
+    largest = max(probability_difference(before, after, kept) for before, after in outputs)
     if not largest <= TOLERANCE:
         raise ExportError(
             f"the probabilities with fewer characters differ by {largest:.2e} from those of the whole model, expected "
