@@ -2,7 +2,7 @@
 
 from ocrslim.export.exporter import Exported, client_settings, export_network
 from ocrslim.export.formats.paddle import save_inference
-from ocrslim.export.staging import check_target, put_in_place, resolve_target, staging
+from ocrslim.export.staging import check_target, put_in_place, resolve_target, staging_folder
 
 __all__ = [
     "Exported",
@@ -12,5 +12,5 @@ __all__ = [
     "put_in_place",
     "resolve_target",
     "save_inference",
-    "staging",
+    "staging_folder",
 ]

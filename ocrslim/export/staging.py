@@ -87,7 +87,7 @@ def model_files(folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def staging(folder: Path) -> Iterator[Path]:
+def staging_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside `folder` to write an export into; remove what is left of it afterwards.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ocrslim.config import Config
 from ocrslim.errors import ArtifactError, ConfigError
-from ocrslim.export import check_target, put_in_place, resolve_target, staging
+from ocrslim.export import check_target, put_in_place, resolve_target, staging_folder
 from ocrslim.formats import is_exported
 from ocrslim.tasks import Wanted
 from ocrslim.utils import read_json, same_place, write_json, write_text
@@ -67,7 +67,7 @@ def cut_characters(config: Config, wanted: Wanted, folder: Path) -> CutCharacter
         raise ArtifactError(f"{folder}: holds the model that is cut, expected another folder: {_CHOOSE}")
     ours = _files_of(folder)
     check_target(folder, lambda path: path.name in ours, _CHOOSE)
-    with staging(folder) as staged:
+    with staging_folder(folder) as staged:
         if is_exported(model):
             made = cut_exported(model, wanted, config, staged)
         else:
