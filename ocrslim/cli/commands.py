@@ -370,7 +370,7 @@ COMMANDS: dict[str, Command] = {
         {
             "the characters of a text file": "en_rec.onnx --text invoices.txt --out small",
             "those of the labels to fine-tune on": (
-                "PATH/best_accuracy -c configs/rec/en_rec.yml --labels train.txt --out small"
+                "PATH/best_accuracy -c configs/rec/PP-OCRv4/PP-OCRv4_mobile_rec.yml --labels train.txt --out small"
             ),
         },
         _charset,
