@@ -122,7 +122,8 @@ def charset(
         OcrSlimError: as `ocrslim.vocabulary.cut_characters`.
     """
     files = [Path(one) for one in ([labels] if isinstance(labels, (str, Path)) else labels)]
-    texts = [*characters, *(read_wanted(labels=files).texts if files else ())]
+    texts = [characters] if isinstance(characters, str) else [*characters]
+    texts += read_wanted(labels=files).texts if files else ()
     options = [] if dictionary is None else [setting("Global.character_dict_path", str(dictionary))]
     found = load_model_config(model, config, options, None if config else "rec")
     return cut_characters(found, Wanted(texts=texts), Path(out))

@@ -15,6 +15,7 @@ from oracle import randomise
 from small_recognisers import KINDS, recogniser
 
 import ocrslim
+import ocrslim.errors
 from ocrslim.cli import main
 from ocrslim.config import load_config
 from ocrslim.models import build_model, save_checkpoint
@@ -66,6 +67,11 @@ def test_from_python(tmp_path):
     assert isinstance(found, ocrslim.CutCharacters)
     assert found.classes == (12, 6) and found.unknown == ("€",) and found.difference < 1e-6
     assert found.model == tmp_path / "out/rec.onnx"
+    flag = "\U0001f1e9\U0001f1ea"
+    assert ocrslim.charset(model, tmp_path / "out", f"a{flag}").classes == (12, 4)
+    assert ocrslim.charset(model, tmp_path / "out", ["a", flag]).classes == (12, 4)
+    with pytest.raises(ocrslim.errors.DataError, match="none is in the model's dictionary|no character but"):
+        ocrslim.charset(model, tmp_path / "none", "")
 
 
 REFUSED = {
