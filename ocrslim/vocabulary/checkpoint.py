@@ -15,7 +15,7 @@ from pathlib import Path
 
 from paddle import nn
 
-from ocrslim.config import Config, load_config
+from ocrslim.config import Config, load_config, setting
 from ocrslim.errors import ConfigError, GraphError
 from ocrslim.formats import PLAN_SUFFIX, resolve_checkpoint
 from ocrslim.inference import DygraphEngine
@@ -25,9 +25,10 @@ from ocrslim.tasks import Wanted, characters_of
 from ocrslim.utils import scratch_folder, write_text
 from ocrslim.vocabulary.keeping import Kept, keep
 from ocrslim.vocabulary.proof import drawn_lines, require_same
-from ocrslim.vocabulary.result import DICTIONARY, Cut, dictionary_text
+from ocrslim.vocabulary.result import Cut, dictionary_name, dictionary_text
 
 CONFIG = "config.yml"
+_DICTIONARY = "Global.character_dict_path"
 _LAYERS = (nn.Linear, nn.Embedding)
 # Entries of a parameter beyond one for each character -> how many of them come before the characters, in PaddleOCR's
 # heads: CTC has the blank; SAR unknown, begin and end, and in its embedding padding, behind the characters; NRTR blank,
@@ -71,11 +72,10 @@ def cut_checkpoint(model: Path, wanted: Wanted, config: Config, folder: Path, fi
 def _configuration(config: Config, dictionary: Sequence[str], space: bool) -> Config:
     """Return the configuration with another dictionary, and the sizes of layers that follow from it."""
     with scratch_folder() as scratch:
-        listing, copy = scratch / DICTIONARY, scratch / CONFIG
+        listing, copy = scratch / dictionary_name(config.get(_DICTIONARY)), scratch / CONFIG
         write_text(listing, dictionary_text(dictionary))
         config.save(copy)
-        overrides = {"character_dict_path": str(listing), "use_space_char": space}
-        return load_config(copy, [f"Global.{key}={json.dumps(value)}" for key, value in overrides.items()])
+        return load_config(copy, [setting(_DICTIONARY, str(listing)), f"Global.use_space_char={json.dumps(space)}"])
 
 
 def _built(full: Network, config: Config) -> nn.Layer:
@@ -118,10 +118,10 @@ def _save(full: Network, small: nn.Layer, config: Config, target: Path, final: P
     if full.plan is not None:
         replace(full.plan, architecture=config.section("Architecture")).save(target.with_name(stem + PLAN_SUFFIX))
     paths = {
-        "character_dict_path": str(final / DICTIONARY),
-        "pretrained_model": str(final / stem),
-        "save_model_dir": str(final / "trained"),
-        "checkpoints": None,  # states of an optimizer of the full model
+        _DICTIONARY: str(final / Path(str(config.get(_DICTIONARY))).name),
+        "Global.pretrained_model": str(final / stem),
+        "Global.save_model_dir": str(final / "trained"),
+        "Global.checkpoints": None,  # states of an optimizer of the full model
     }
-    config.changed({f"Global.{key}": value for key, value in paths.items()}).save(target.with_name(CONFIG))
+    config.changed(paths).save(target.with_name(CONFIG))
     return target

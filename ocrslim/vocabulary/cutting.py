@@ -15,7 +15,7 @@ from ocrslim.utils import read_json, same_place, write_json, write_text
 from ocrslim.vocabulary.checkpoint import cut_checkpoint
 from ocrslim.vocabulary.exported import cut_exported
 from ocrslim.vocabulary.proof import TOLERANCE
-from ocrslim.vocabulary.result import DICTIONARY, Cut, dictionary_text
+from ocrslim.vocabulary.result import Cut, dictionary_name, dictionary_text
 
 RECORD = "charset.json"
 _COMMAND = "ocrslim charset"
@@ -72,7 +72,8 @@ def cut_characters(config: Config, wanted: Wanted, folder: Path) -> CutCharacter
             made = cut_exported(model, wanted, config, staged)
         else:
             made = cut_checkpoint(model, wanted, config, staged, folder)
-        write_text(staged / DICTIONARY, dictionary_text(made.dictionary))
+        listing = dictionary_name(config.get("Global.character_dict_path"))
+        write_text(staged / listing, dictionary_text(made.dictionary))
         files = sorted([*(path.name for path in staged.iterdir()), RECORD])
         write_json(staged / RECORD, {"files": files, **_record(made, model)})
         put_in_place(staged, folder)

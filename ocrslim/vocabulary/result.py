@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ocrslim.vocabulary.keeping import Kept
 
-DICTIONARY = "dict.txt"  # beside the model
+_RIGHT_TO_LEFT = "arabic"  # where a dictionary's path has this, PaddleOCR turns what it reads
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,11 @@ class Cut:
     classes: int
     difference: float
     bytes: tuple[int, int]
+
+
+def dictionary_name(source: object) -> str:
+    """Return the name of a dictionary beside the model, of the path of the whole one."""
+    return f"{_RIGHT_TO_LEFT}_dict.txt" if _RIGHT_TO_LEFT in str(source) else "dict.txt"
 
 
 def dictionary_text(entries: Sequence[str]) -> str:

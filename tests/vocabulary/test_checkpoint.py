@@ -82,6 +82,15 @@ def test_probabilities_are_those_of_the_whole_network_over_the_kept_classes(tmp_
     assert probability_difference(full, less, np.array([0, 4, 6, 9])) > 1e-4, "a control: another class"
 
 
+@pytest.mark.parametrize("name, small", [("arabic_dict.txt", "arabic_dict.txt"), ("digits.txt", "dict.txt")])
+def test_a_dictionary_by_whose_name_paddleocr_turns_the_text_keeps_it(name, small, tmp_path):
+    tree = digits(tmp_path)
+    tree["Global"]["character_dict_path"] = str((tmp_path / "digits.txt").rename(tmp_path / name))
+    _, config = cut(trained(tmp_path, tree), tmp_path / "out", "357")
+    assert Path(config.get("Global.character_dict_path")) == tmp_path / "out" / small
+    assert (tmp_path / "out" / small).read_text() == "3\n5\n7\n"
+
+
 def test_a_pruned_checkpoint_stays_pruned(tmp_path):
     config = trained(tmp_path, digits(tmp_path))
     network = load_network(config).model
