@@ -5,10 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ocrslim.api import Model, Picture, PrunedModel, SensitivityTable, analyse, load, prune
+    from ocrslim.api import CutCharacters, Model, Picture, PrunedModel, SensitivityTable, analyse, charset, load, prune
 
 __version__ = "0.1.0"
-__all__ = ["Model", "Picture", "PrunedModel", "SensitivityTable", "__version__", "analyse", "load", "prune"]
+__all__ = [
+    "CutCharacters",
+    "Model",
+    "Picture",
+    "PrunedModel",
+    "SensitivityTable",
+    "__version__",
+    "analyse",
+    "charset",
+    "load",
+    "prune",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,9 +12,20 @@ Every setting of the configuration can be given by its dotted name, as on the co
 same arguments. Nothing is printed to standard output: messages go to the logger `ocrslim`.
 """
 
-from ocrslim.api.functions import analyse, load, prune
+from ocrslim.api.functions import analyse, charset, load, prune
 from ocrslim.api.model import Model, PrunedModel
 from ocrslim.api.picture import Picture
 from ocrslim.api.table import SensitivityTable
+from ocrslim.vocabulary import CutCharacters
 
-__all__ = ["Model", "Picture", "PrunedModel", "SensitivityTable", "analyse", "load", "prune"]
+__all__ = [
+    "CutCharacters",
+    "Model",
+    "Picture",
+    "PrunedModel",
+    "SensitivityTable",
+    "analyse",
+    "charset",
+    "load",
+    "prune",
+]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ocrslim.api.model import Model, Options, PrunedModel, dataset_settings
 from ocrslim.api.table import SensitivityTable
+from ocrslim.config import load_model_config, setting
 from ocrslim.evaluation import with_predicted_labels
 from ocrslim.pruning import RECONSTRUCTION, WEIGHTS, Network, apply_plan, load_prunable_network, untrained
 from ocrslim.selection import choose_plan
 from ocrslim.sensitivity import measure
+from ocrslim.tasks import Wanted, read_wanted
+from ocrslim.vocabulary import CutCharacters, cut_characters
 
 
 def load(
@@ -111,3 +114,35 @@ def prune(
     apply_plan(network.model, choice.plan)
     network.model.eval()
     return PrunedModel(asked, choice, Network(network.model, plan, str(asked.config.weights)))
+
+
+def charset(
+    model: str | Path,
+    out: str | Path,
+    characters: str | Iterable[str] = "",
+    labels: str | Path | Sequence[str | Path] = (),
+    dictionary: str | Path | None = None,
+    config: str | Path | None = None,
+) -> CutCharacters:
+    """Write a recogniser that keeps only the characters that are read, the blank and the space; exactly, untrained.
+
+    Args:
+        model: an inference folder, an ONNX file, or a checkpoint.
+        out: folder for the smaller model: new, empty, or of an earlier cut.
+        characters: to keep, in any order; those of a text will do.
+        labels: label file or files, all characters of whose texts are kept.
+        dictionary: what the model was trained with, where it does not bring it along.
+        config: of a checkpoint, where no `config.yml` lies beside it.
+
+    Returns:
+        where it is, its numbers of classes, bytes before and after, and the characters that it does not know.
+
+    Raises:
+        OcrSlimError: as `ocrslim.vocabulary.cut_characters`.
+    """
+    files = [Path(one) for one in ([labels] if isinstance(labels, (str, Path)) else labels)]
+    texts = [characters] if isinstance(characters, str) else [*characters]
+    texts += read_wanted(labels=files).texts if files else ()
+    options = [] if dictionary is None else [setting("Global.character_dict_path", str(dictionary))]
+    found = load_model_config(model, config, options, None if config else "rec")
+    return cut_characters(found, Wanted(texts=texts), Path(out))

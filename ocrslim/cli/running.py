@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TRAINING_LABELS = "Train.dataset.label_file_list"
-_PATHS = {"config", "model", "images", "out", "sources", "source", "destination"}  # arguments
+_PATHS = {  # arguments
+    *("config", "model", "images", "out", "sources", "source", "destination"),
+    *("chars", "text", "labels", "dictionary"),
+}
 
 
 def run_guarded(command: Command, arguments: Namespace) -> int:

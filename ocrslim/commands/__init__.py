@@ -1,5 +1,6 @@
 """The commands, each a function of a configuration; `--json` prints the value that it returns."""
 
+from ocrslim.commands.charset import run_charset
 from ocrslim.commands.evaluate import run_eval
 from ocrslim.commands.export import run_export
 from ocrslim.commands.groups import run_groups
@@ -10,6 +11,7 @@ from ocrslim.commands.sensitivity import run_merge, run_sensitivity
 from ocrslim.commands.train import run_train
 
 __all__ = [
+    "run_charset",
     "run_dry",
     "run_eval",
     "run_export",

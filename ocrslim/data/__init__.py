@@ -5,7 +5,7 @@ from ocrslim.data.dataset import LabelledSet, scan
 from ocrslim.data.eval_set import EvalSet, scan_both, scan_evaluation
 from ocrslim.data.input_memory import NetworkMemory
 from ocrslim.data.preprocess import Preprocessor
-from ocrslim.data.synthetic import render_dataset
+from ocrslim.data.synthetic import font_files, render_dataset
 from ocrslim.data.transforms import build_operators
 from ocrslim.data.unlabelled import image_paths, names_labels, unlabelled_images
 
@@ -15,6 +15,7 @@ __all__ = [
     "NetworkMemory",
     "Preprocessor",
     "build_operators",
+    "font_files",
     "image_paths",
     "names_labels",
     "render_dataset",

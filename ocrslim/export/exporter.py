@@ -23,7 +23,7 @@ from ocrslim.errors import ExportError
 from ocrslim.export.formats.paddle import PIR, save_inference, warn_of_pir
 from ocrslim.export.formats.source_file import SETTINGS, write_back
 from ocrslim.export.sample_image import sample_image
-from ocrslim.export.staging import check_target, model_files, onnx_file, put_in_place, resolve_target, staging
+from ocrslim.export.staging import check_target, model_files, onnx_file, put_in_place, resolve_target, staging_folder
 from ocrslim.graph import deployed
 from ocrslim.inference import DygraphEngine, InferenceEngine, OnnxEngine, difference
 from ocrslim.models import ImportedNetwork, state_arrays
@@ -74,7 +74,7 @@ def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, ori
     """
     folder = resolve_target(folder)
     check_target(folder)
-    with staging(folder) as staged:
+    with staging_folder(folder) as staged:
         kind = _write(model, config, staged)
         if not (staged / SETTINGS).is_file():
             write_text(staged / SETTINGS, yaml.safe_dump(client_settings(config), sort_keys=False))
@@ -165,6 +165,6 @@ def client_settings(config: Config) -> dict[str, Any]:
     transforms = config.section("Eval").get("dataset", {}).get("transforms", [])
     return {
         "Global": {"model_name": config.get("Global.model_name") or config.task.export_name},
-        "PreProcess": {"transform_ops": transforms},
+        "PreProcess": {"transform_ops": config.task.client_transforms(transforms)},
         "PostProcess": config.task.client_post_process(config.section("PostProcess"), config.section("Global")),
     }

@@ -6,7 +6,7 @@ import contextlib
 import glob
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ocrslim.errors import ArtifactError
@@ -41,8 +41,17 @@ def resolve_target(folder: Path) -> Path:
     return target
 
 
-def check_target(folder: Path) -> None:
+def is_exports(path: Path) -> bool:
+    """Tell whether a file is one of an export; an ONNX file is where the export's proof lies beside it."""
+    return path.name in FILES or (path.suffix == ONNX_SUFFIX and (path.parent / PROOF).is_file())
+
+
+def check_target(folder: Path, is_ours: Callable[[Path], bool] = is_exports, remedy: str = _CHOOSE) -> None:
     """Refuse a target that cannot be replaced.
+
+    Args:
+        is_ours: tells which files may be replaced.
+        remedy: what to do about a target that cannot.
 
     Raises:
         ArtifactError: it cannot be written, is not a folder, is a mount point, or holds other files.
@@ -51,22 +60,17 @@ def check_target(folder: Path) -> None:
     try:
         _restore_former(folder)
         if os.path.lexists(folder) and not folder.is_dir():
-            raise ArtifactError(f"{named(folder)}: is not a folder: {_CHOOSE}")
+            raise ArtifactError(f"{named(folder)}: is not a folder: {remedy}")
         if folder.is_mount():
             raise ArtifactError(f"{named(folder)}: is a mount point, which cannot be replaced: choose a folder in it")
-        foreign = sorted(p.name for p in folder.iterdir() if not _is_ours(p)) if folder.is_dir() else []
+        foreign = sorted(p.name for p in folder.iterdir() if not is_ours(p)) if folder.is_dir() else []
     except OSError as error:
         raise write_error(folder, error) from error
     if foreign:
         raise ArtifactError(
             f"{named(folder)}: holds other files ({', '.join(map(named, foreign[:5]))}), which an export would mix "
-            f"with: {_CHOOSE}"
+            f"with: {remedy}"
         )
-
-
-def _is_ours(path: Path) -> bool:
-    """Tell whether a file is one of an export; an ONNX file is where the export's proof lies beside it."""
-    return path.name in FILES or (path.suffix == ONNX_SUFFIX and (path.parent / PROOF).is_file())
 
 
 def onnx_file(folder: Path) -> Path | None:
@@ -83,7 +87,7 @@ def model_files(folder: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def staging(folder: Path) -> Iterator[Path]:
+def staging_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty folder beside `folder` to write an export into; remove what is left of it afterwards.
 
     Raises:

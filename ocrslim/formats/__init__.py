@@ -6,7 +6,7 @@ from ocrslim.formats.onnx.folding import Folding
 from ocrslim.formats.onnx.model import OnnxModel, counted, onnx_metadata, open_onnx
 from ocrslim.formats.onnx.sizes import Sizes, reshape_target, sizes_at
 from ocrslim.formats.onnx.tensors import copy_name
-from ocrslim.formats.onnx.writer import write_pruned_onnx
+from ocrslim.formats.onnx.writer import write_cut_classes_onnx, write_pruned_onnx
 from ocrslim.formats.pickles.safe_pickle import read_pickle
 from ocrslim.formats.programs.free_shapes import free_channels
 from ocrslim.formats.programs.program_check import check_program
@@ -52,6 +52,7 @@ __all__ = [
     "reshape_target",
     "resolve_checkpoint",
     "sizes_at",
+    "write_cut_classes_onnx",
     "write_pruned",
     "write_pruned_onnx",
     "write_sensitivities",

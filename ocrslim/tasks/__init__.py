@@ -6,6 +6,8 @@ from ocrslim.tasks.data_task import DataTask
 from ocrslim.tasks.detection import NECK_STEP, SCALES, Detection
 from ocrslim.tasks.networks import REGISTERED_PARTS, is_registered
 from ocrslim.tasks.recognition import Recognition
+from ocrslim.tasks.recognition.dictionary import characters_of
+from ocrslim.tasks.recognition.wanted import Wanted, characters_in, read_wanted
 from ocrslim.tasks.registry import DEFAULT, register, task_of, task_types
 from ocrslim.tasks.schema import TaskSchema
 from ocrslim.tasks.sections import MultiScaleSampler
@@ -48,8 +50,12 @@ __all__ = [
     "Size",
     "Task",
     "TaskSchema",
+    "Wanted",
+    "characters_in",
+    "characters_of",
     "is_registered",
     "named_outputs",
+    "read_wanted",
     "register",
     "task_of",
     "task_types",

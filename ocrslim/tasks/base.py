@@ -184,6 +184,10 @@ class Task(DataTask):
             AssertionError, TypeError, ValueError: it refuses its arguments.
         """
 
+    def client_transforms(self, transforms: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Return the transforms in the `inference.yml` of an export, of those of `Eval.dataset`."""
+        return list(transforms)
+
     def client_post_process(self, section: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the section `PostProcess` of the `inference.yml` of an export, by which PaddleOCR 3 decodes.
 

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_models import node, numbers, onnx_model, photograph, runtime_output, saved, weights
 
 from ocrslim.errors import ArtifactError, PlanError
-from ocrslim.formats import write_pruned_onnx
+from ocrslim.formats import onnx_metadata, write_cut_classes_onnx, write_pruned_onnx
 from ocrslim.graph import read_onnx_file
 from ocrslim.models import ImportedNetwork
 from ocrslim.pruning import cut_arrays
@@ -321,3 +321,21 @@ def test_the_source_is_not_written_to(plain):
     with pytest.raises(ArtifactError, match="expected another file"):
         write_pruned_onnx(plain, plain.parent / "." / plain.name, {}, {}, SHAPE)
     assert plain.read_bytes() == before
+
+
+def test_outputs_get_smaller_only_where_that_is_asked_for(tmp_path):
+    source, target = saved(tmp_path / "rec.onnx", recogniser()), tmp_path / "small.onnx"
+    keep = [0, 2, 5]
+    arrays = {"chars": weights(16, 7)[:, keep]}
+    with pytest.raises(PlanError, match=r"its output y becomes \[.*3\], expected \[.*7\]"):
+        write_pruned_onnx(source, target, arrays, {}, SHAPE)
+    write_cut_classes_onnx(source, target, arrays, {"character": "a\nb"}, SHAPE)
+    image = photograph(*SHAPE)
+    whole, small = runtime_output(source, image), runtime_output(target, image)
+    np.testing.assert_allclose(small, whole[..., keep], rtol=1e-5, atol=1e-5)
+    assert onnx_metadata(target) == {"character": "a\nb"}
+    again = tmp_path / "again.onnx"
+    write_cut_classes_onnx(target, again, {}, {"character": "c", "maker": "me"}, SHAPE)
+    assert onnx_metadata(again) == {"character": "c", "maker": "me"}
+    with pytest.raises(ArtifactError, match="is the model that is pruned"):
+        write_cut_classes_onnx(target, target, {}, {}, SHAPE)

@@ -16,12 +16,13 @@ from ocrslim.formats.programs.tensor_shapes import Shape
 from ocrslim.utils import printable
 
 
-def follow_cut(model: OnnxModel, old: Sizes, input_shape: Sequence[int]) -> None:
+def follow_cut(model: OnnxModel, old: Sizes, input_shape: Sequence[int], same_outputs: bool = True) -> None:
     """Let the shapes in the file follow its tensors, which are cut already.
 
     Args:
         model: its `proto` is changed.
         old: sizes before the cut, at `input_shape`.
+        same_outputs: refuse outputs of another size.
 
     Raises:
         FormatFault: the tensors do not go together, or an operator cuts its channels at places that cannot follow.
@@ -35,7 +36,7 @@ def follow_cut(model: OnnxModel, old: Sizes, input_shape: Sequence[int]) -> None
             _set_units(node, walk.shapes[node.input[2]][-1])
         walk.visit(node)
         _require_channels(node, walk.shapes)
-    for name in model.output_names:
+    for name in model.output_names if same_outputs else ():
         if walk.shapes[name] != old.shapes[name]:
             raise FormatFault(
                 f"its output {printable(name)} becomes {list(walk.shapes[name])}, expected {list(old.shapes[name])}"
@@ -211,8 +212,8 @@ def _require_channels(node: Any, shapes: Mapping[str, Shape]) -> None:
 
 
 def _note_sizes(graph: Any, old: Mapping[str, Shape], new: Mapping[str, Shape]) -> None:
-    """Correct the sizes that the file notes for values between operators."""
-    for value in graph.value_info:
+    """Correct the sizes that the file notes for values."""
+    for value in (*graph.value_info, *graph.output):
         dims = value.type.tensor_type.shape.dim
         before, after = old.get(value.name, ()), new.get(value.name, ())
         if len(dims) == len(before) == len(after):

@@ -41,8 +41,7 @@ def write_pruned_onnx(
         PlanError: the arrays do not fit the network.
         ArtifactError: `target` is `source`, or cannot be written.
     """
-    if same_place(source, target):
-        raise ArtifactError(f"{target}: is the model that is pruned, expected another file for the result")
+    _require_other(source, target)
     before = open_onnx(source)
     old = sizes_at(before, input_shape)
     try:
@@ -52,6 +51,57 @@ def write_pruned_onnx(
         raise PlanError(
             f"{source}: the pruned network does not fit together: {fault}: prune it as it was read"
         ) from None
+    _write(model, target)
+
+
+def write_cut_classes_onnx(
+    source: str | Path,
+    target: str | Path,
+    arrays: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str],
+    input_shape: Sequence[int],
+) -> None:
+    """Write the ONNX file `source` with fewer entries along an axis of its outputs, at once or not at all.
+
+    All else stays, as `write_pruned_onnx` says.
+
+    Args:
+        arrays: tensors by the names that `read_onnx_file` gives them; those that are missing stay as they are.
+        metadata: what the file is to say of itself, beside what it says already.
+        input_shape: [N, C, H, W] of an image that the network takes.
+
+    Raises:
+        WeightsError: `source` is missing, damaged or not read here.
+        PlanError: the arrays do not fit the network.
+        ArtifactError: `target` is `source`, or cannot be written.
+    """
+    _require_other(source, target)
+    before = open_onnx(source)
+    old = sizes_at(before, input_shape)
+    try:
+        model = _with_arrays(before, arrays, {})
+        follow_cut(model, old, input_shape, same_outputs=False)
+    except FormatFault as fault:
+        raise PlanError(
+            f"{source}: cannot do with fewer classes: {fault}: export the model again, and cut that"
+        ) from None
+    _set_metadata(model.proto, metadata)
+    _write(model, target)
+
+
+def _set_metadata(proto: Any, metadata: Mapping[str, str]) -> None:
+    known = {entry.key: entry for entry in proto.metadata_props}
+    for key, value in metadata.items():
+        entry = known[key] if key in known else proto.metadata_props.add(key=key)
+        entry.value = value
+
+
+def _require_other(source: str | Path, target: str | Path) -> None:
+    if same_place(source, target):
+        raise ArtifactError(f"{target}: is the model that is pruned, expected another file for the result")
+
+
+def _write(model: OnnxModel, target: str | Path) -> None:
     with atomic_file(target) as stream:
         stream.write(model.proto.SerializeToString())
 

@@ -228,7 +228,7 @@ class _Samples:
 
 
 def _spread(outputs: np.ndarray) -> float:
-    """Return the variance of `outputs`, [taps, samples, channels], summed over channels; of constant ones the square."""
+    """Return the variance of `outputs`, [taps, samples, channels], summed over channels; constant ones: the square."""
     variance = float(outputs.var(axis=1).sum())
     return variance or float(np.square(outputs).mean(axis=1).sum()) or 1.0
 

@@ -40,6 +40,11 @@ if TYPE_CHECKING:
 
 _PART = 160  # pixels of width
 _FEATURES = "ctc_neck"  # what the CTC head of a MultiHead reads, which returns it for PaddleOCR's distillations
+_CTC_ENCODER = "CTCLabelEncode"
+_CLIENT_TRANSFORMS: Mapping[str, Mapping[str, Any]] = {  # as PaddleOCR exports its recognisers, which have two heads
+    _CTC_ENCODER: {"MultiLabelEncode": {"gtc_encode": "NRTRLabelEncode"}},
+    "KeepKeys": {"KeepKeys": {"keep_keys": ["image", "label_ctc", "label_gtc", "length", "valid_ratio"]}},
+}
 # Algorithms whose networks take the labels in training: PaddleOCR's tools/program.py has this list.
 _TAKES_LABELS = frozenset(
     "SRN NRTR SAR SEED SVTR SVTR_LCNet SPIN VisionLAN RobustScanner RFL SATRN SVTR_HGNet ParseQ CPPD".split()
@@ -232,6 +237,11 @@ class Recognition(LineTask):
             return Reading(*decoder(output))
 
         return run
+
+    def client_transforms(self, transforms: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Return the transforms with the encoder that PaddleOCR 3 knows; it refuses the others, though it uses none."""
+        known = _CLIENT_TRANSFORMS if any(_CTC_ENCODER in entry for entry in transforms) else {}
+        return [known.get(name, entry) for entry in transforms for name in entry]
 
     def client_post_process(self, section: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the section with the dictionary in it, to which clients add the space."""

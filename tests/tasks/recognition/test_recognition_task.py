@@ -302,3 +302,15 @@ def test_an_export_brings_its_dictionary(config):
     found = client_settings(config("Global.use_space_char=true"))
     assert found["PostProcess"] == {"name": "CTCLabelDecode", "character_dict": list("0123456789")}
     assert found["Global"]["model_name"] == "PP-OCRv4_mobile_rec"
+
+
+def test_exports_name_the_encoder_that_paddleocr_3_knows():
+    image, resize = {"DecodeImage": {"img_mode": "BGR"}}, {"RecResizeImg": {"image_shape": [3, 48, 320]}}
+    keys = {"KeepKeys": {"keep_keys": ["image", "label", "length"]}}
+    task = task_of("rec")
+    first, encoder, second, last = task.client_transforms([image, {"CTCLabelEncode": None}, resize, keys])
+    assert (first, second) == (image, resize)
+    assert encoder == {"MultiLabelEncode": {"gtc_encode": "NRTRLabelEncode"}}
+    assert last["KeepKeys"]["keep_keys"][:2] == ["image", "label_ctc"]
+    others = [image, {"AttnLabelEncode": None}, resize, keys]
+    assert task.client_transforms(others) == others
