@@ -164,6 +164,17 @@ def _remove_unused(path: Path) -> None:
             os.close(handle)
 
 
+def _locked(parent: Path, prefix: str) -> tuple[int, Path]:
+    """Make a folder, open and locked."""
+    while True:
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+        with contextlib.suppress(FileNotFoundError):  # it may be swept before it is locked
+            handle = os.open(folder, os.O_RDONLY)
+            if _lock(handle) and os.path.lexists(folder):
+                return handle, folder
+            os.close(handle)
+
+
 @contextlib.contextmanager
 def locked_folder(parent: Path, prefix: str) -> Iterator[Path]:
     """Make a folder in `parent` for the block; no other process removes it while it is in use.
@@ -171,9 +182,7 @@ def locked_folder(parent: Path, prefix: str) -> Iterator[Path]:
     Raises:
         OSError: it cannot be made.
     """
-    folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
-    handle = os.open(folder, os.O_RDONLY)
-    _lock(handle)
+    handle, folder = _locked(parent, prefix)
     try:
         yield folder
     finally:

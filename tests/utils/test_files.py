@@ -159,6 +159,22 @@ def test_a_write_sweeps_what_kills_amid_earlier_ones_left_of_the_same_file(tmp_p
     assert {p.name for p in tmp_path.iterdir()} == {"a[1].yml", ".a1.yml.abcd_123", ".a[1].yml.kept"}
 
 
+@pytest.mark.parametrize("when", ["open", "_lock"])
+def test_a_folder_that_another_process_sweeps_before_it_is_locked_is_made_anew(when, tmp_path, monkeypatch):
+    swept, place = [], files.os if when == "open" else files
+    real = getattr(place, when)
+
+    def sweep_first(*arguments):
+        for folder in tmp_path.iterdir() if not swept else ():
+            folder.rmdir()
+            swept.append(folder)
+        return real(*arguments)
+
+    monkeypatch.setattr(place, when, sweep_first)
+    with files.locked_folder(tmp_path, ".export.") as folder:
+        assert swept and folder.is_dir() and folder not in swept
+
+
 def test_a_temporary_folder_that_a_kill_has_left_goes_with_the_next_one(tmp_path, monkeypatch):
     monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
     (tmp_path / "ocrslim-abcd_123").mkdir()
