@@ -77,6 +77,7 @@ def _of_exported(model: Path, task: str | None, overrides: Sequence[str]) -> Con
     files = [each for each in (model, path) if each is not None and each.is_file()]
     settings = {
         **{"use_gpu": False, "epoch_num": 0, "save_model_dir": f"./output/{model.stem}"},
+        **(task_of(kind).defaults.settings if kind else {}),
         **sections.get("Global", {}),
         **(task_of(kind).settings_of_model(files) if kind else {}),
     }
@@ -94,7 +95,6 @@ def _of_exported(model: Path, task: str | None, overrides: Sequence[str]) -> Con
 def _of_task(defaults: Defaults) -> dict[str, Any]:
     dataset = {"name": "SimpleDataSet", "data_dir": "./train_data", "transforms": list(defaults.transforms)}
     return {
-        "Global": dict(defaults.settings),
         "PostProcess": dict(defaults.post_process),
         "Train": {"dataset": dataset},
         "Eval": {"dataset": dataset},
