@@ -19,7 +19,8 @@ _ABOUT = (
     "capitals where the print is mixed). Lost: points (hundredths) against the unpruned network, with the 95 % "
     f"interval of the paired bootstrap over receipts, {RESAMPLES:,} resamples, seed {SEED}. MACs at 736x1280 and "
     "48x320. Milliseconds of the CPU: one pass at that size, one thread, the format's own runtime (Paddle Inference "
-    "with oneDNN, ONNX Runtime), unpruned and refitted in turns, medians. Size: of all files that the runtime reads."
+    "with oneDNN, ONNX Runtime), unpruned and refitted in turns, medians; of ONNX files also a matter of denormal "
+    "numbers (README.md). Size: of all files that the runtime reads."
 )
 
 

@@ -13,6 +13,7 @@ from onnx_models import saved, weights
 from small_export import FORMATS
 
 from ocrslim.cli import main
+from ocrslim.config import load_model_config
 
 
 @pytest.fixture
@@ -60,6 +61,17 @@ def test_a_settings_file_beside_the_model_says_how_it_is_run(images, tmp_path, c
     (model / "inference.yml").write_text(yaml.safe_dump(settings))
     assert main(["groups", str(model), "--json"]) == 0
     assert answer(capsys)["prunable_macs_share"] > 0.5
+
+
+def test_a_settings_file_leaves_open_what_the_task_knows(tmp_path):
+    model = source(tmp_path / "model", FORMATS[0])
+    settings = {
+        "PreProcess": {"transform_ops": [{"CTCLabelEncode": None}, {"RecResizeImg": {"image_shape": [3, 48, 320]}}]}
+    }
+    settings["PostProcess"] = {"name": "CTCLabelDecode", "character_dict": ["a", "b"]}
+    (model / "inference.yml").write_text(yaml.safe_dump(settings))
+    found = load_model_config(model).section("Global")
+    assert found["max_text_length"] == 25 and found["use_space_char"], "PaddleOCR's encoder needs the first"
 
 
 def test_a_file_that_changed_is_not_taken_for_the_one_that_was_pruned(images, tmp_path, capsys):
