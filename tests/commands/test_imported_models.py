@@ -65,9 +65,13 @@ def test_a_settings_file_beside_the_model_says_how_it_is_run(images, tmp_path, c
 
 def test_a_settings_file_leaves_open_what_the_task_knows(tmp_path):
     model = source(tmp_path / "model", FORMATS[0])
-    settings = {
-        "PreProcess": {"transform_ops": [{"CTCLabelEncode": None}, {"RecResizeImg": {"image_shape": [3, 48, 320]}}]}
-    }
+    transforms = [
+        {"DecodeImage": {"img_mode": "BGR", "channel_first": False}},
+        {"CTCLabelEncode": None},
+        {"RecResizeImg": {"image_shape": [3, 48, 320]}},
+        {"KeepKeys": {"keep_keys": ["image", "label", "length"]}},
+    ]
+    settings: dict = {"PreProcess": {"transform_ops": transforms}}
     settings["PostProcess"] = {"name": "CTCLabelDecode", "character_dict": ["a", "b"]}
     (model / "inference.yml").write_text(yaml.safe_dump(settings))
     found = load_model_config(model).section("Global")
