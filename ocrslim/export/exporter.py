@@ -33,7 +33,8 @@ from ocrslim.utils import hash_arrays, write_json, write_text
 logger = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4
-_BY_ROUNDING = 0.1  # of a difference: where rounding alone makes so much of it, it may make the rest
+LIMIT = 1e-3  # for networks that enlarge rounding
+_ENLARGED = 10.0  # rounding happens at every layer, a change of the input's last bits at the input alone
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def export(model: nn.Layer, config: Config, folder: Path, image: np.ndarray, ori
         origin: further content for `export.json`, such as source and plan.
 
     Raises:
-        ExportError: the exported model differs from `model` by more than `TOLERANCE`.
+        ExportError: the exported model differs from `model`, as `verify` says.
         GraphError: a layer cannot be re-parameterised.
         ArtifactError: `folder` cannot be written, or holds files that are not of an export.
     """
@@ -118,7 +119,8 @@ def verify(model: nn.Layer, folder: Path, image: np.ndarray) -> dict[str, float]
         kernels (`InferenceEngine.kernels`) -> largest difference (`ocrslim.inference.difference`).
 
     Raises:
-        ExportError: without oneDNN the difference exceeds `TOLERANCE`.
+        ExportError: without oneDNN the difference exceeds `TOLERANCE`, and ten times what the source moves by when the
+            last bits of the image change, of which no more than `LIMIT` counts.
     """
     expected = DygraphEngine(model)(image)
     differences = {}
@@ -129,10 +131,7 @@ def verify(model: nn.Layer, folder: Path, image: np.ndarray) -> dict[str, float]
             logger.info("%s: largest difference to the source %.2e", engine.kernels, largest)
     reference, fast = next(iter(differences.values())), max(differences.values())
     if not reference <= TOLERANCE:
-        raise ExportError(
-            f"{folder.name}: the exported model differs from the source by {reference:.2e}, expected at most "
-            f"{TOLERANCE:g}: it cannot be used and was removed; {_remedy(model, image, reference)}"
-        )
+        _require_rounding(model, folder, image, reference)
     if not fast <= TOLERANCE:
         logger.warning("with oneDNN the export differs by %.2e, more than %g: run it without oneDNN", fast, TOLERANCE)
     return differences
@@ -147,17 +146,23 @@ def _engines(folder: Path) -> Iterator[InferenceEngine | OnnxEngine]:
         yield InferenceEngine(folder, onednn=onednn, own=True)
 
 
-def _remedy(model: nn.Layer, image: np.ndarray, off: float) -> str:
-    """Suggest what to do about an export that is `off` by that much."""
+def _require_rounding(model: nn.Layer, folder: Path, image: np.ndarray, off: float) -> None:
+    """Accept a difference beyond `TOLERANCE` where the source itself moves as far by rounding; refuse it elsewhere."""
     rounded = np.nextafter(image, np.random.default_rng(0).choice([-np.inf, np.inf], image.shape).astype(image.dtype))
     engine = DygraphEngine(model)
-    moved = difference(engine(rounded), engine(image))
-    if moved > max(TOLERANCE, _BY_ROUNDING * off):
-        return (
-            f"the source itself moves by {moved:.2e} when its input moves by a rounding error, as a network does that "
-            "has been trained for a few steps only: train it for longer"
-        )
-    return "check the version of paddlepaddle (requirements.txt) and that nothing else writes to the checkpoint"
+    enlarged = _ENLARGED * difference(engine(rounded), engine(image))
+    allowed = max(TOLERANCE, min(enlarged, LIMIT))
+    moves = f"the source itself moves by {enlarged / _ENLARGED:.2e} when its input moves by a rounding error"
+    if off <= allowed:
+        logger.warning("%s: differs from the source by %.2e, which is rounding: %s", folder.name, off, moves)
+        return
+    remedy = "check the version of paddlepaddle (requirements.txt) and that nothing else writes to the checkpoint"
+    if off <= enlarged:
+        remedy = f"{moves}, as a network does that has been trained for a few steps only: train it for longer"
+    raise ExportError(
+        f"{folder.name}: the exported model differs from the source by {off:.2e}, expected at most {allowed:g}: it "
+        f"cannot be used and was removed; {remedy}"
+    )
 
 
 def client_settings(config: Config) -> dict[str, Any]:

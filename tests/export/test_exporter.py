@@ -101,6 +101,11 @@ def _copy(folder, target, **changed):
         (target / path.name).write_bytes(changed.get(path.name, path.read_bytes()))
 
 
+def refuse_all(monkeypatch) -> None:
+    for name in ("TOLERANCE", "LIMIT"):
+        monkeypatch.setattr(export_module, name, -1.0)
+
+
 def test_the_folder_holds_model_settings_and_proof(exported, config):
     names = _names(exported.folder)
     assert {MODEL, "inference.pdiparams", "inference.yml", "export.json"} <= names <= set(FILES)
@@ -162,9 +167,29 @@ def test_a_network_that_magnifies_rounding_is_told_from_a_faulty_export(config, 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("moves", "accepted"), [(2e-5, True), (2e-6, False)])
+def test_what_rounding_makes_of_the_source_is_accepted_of_its_export(
+    moves, accepted, exported, source, image, monkeypatch, caplog
+):
+    """The export is off by 1.5e-4, the source by `moves` when its input is rounded."""
+
+    def run(seen):
+        return np.full((1, 1), 0.5 + (0 if np.array_equal(seen, image) else moves))
+
+    monkeypatch.setattr(export_module, "DygraphEngine", lambda _: run)
+    engine = type("Engine", (), {"kernels": "paddle_inference", "__call__": lambda _, seen: np.full((1, 1), 0.50015)})
+    monkeypatch.setattr(export_module, "_engines", lambda _: iter([engine()]))
+    if accepted:
+        verify(source, exported.folder, image)
+        assert "which is rounding: the source itself moves by 2.00e-05" in caplog.text
+    else:
+        with pytest.raises(ExportError, match="differs from the source by 1.50e-04, .* check the version"):
+            verify(source, exported.folder, image)
+
+
 def test_a_failed_export_leaves_the_former_one(exported, source, config, image, monkeypatch):
     before = {p.name: p.read_bytes() for p in exported.folder.iterdir()}
-    monkeypatch.setattr(export_module, "TOLERANCE", -1.0)
+    refuse_all(monkeypatch)
     with pytest.raises(ExportError):
         export(source, config, exported.folder, image, {})
     assert {p.name: p.read_bytes() for p in exported.folder.iterdir()} == before
@@ -181,7 +206,7 @@ def test_a_kill_between_the_two_moves_loses_no_export(source, config, image, tmp
     former = tmp_path / ".inference.abcd1234.old"
     former.mkdir()
     (former / MODEL).write_bytes(b"precious")
-    monkeypatch.setattr(export_module, "TOLERANCE", -1.0)
+    refuse_all(monkeypatch)
     with pytest.raises(ExportError):
         export(source, config, tmp_path / "inference", image, {})
     assert (tmp_path / "inference" / MODEL).read_bytes() == b"precious"
