@@ -119,7 +119,7 @@ class Defaults:
             "beta1": 0.9,
             "beta2": 0.999,
             "clip_norm_global": 5.0,
-            "lr": {"name": "LinearWarmupCosine", "learning_rate": 0.0001, "start_lr": 1e-6, "warmup_steps": 50},
+            "lr": {"name": "LinearWarmupCosine", "learning_rate": 0.00003, "start_lr": 1e-6, "warmup_steps": 50},
         }
     )
 

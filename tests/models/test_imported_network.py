@@ -97,6 +97,24 @@ def test_it_trains(detector):
     ]  # which a batch of four would spoil
 
 
+def test_lone_numbers_that_scale_whole_maps_stay_as_they_are(tmp_path):
+    class Affine(nn.Layer):
+        """A convolution, and a factor and a summand of its whole map, as PP-LCNetV3 has them."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2D(3, 4, 3, padding=1)
+            self.factor, self.summand = (self.create_parameter([1]) for _ in "ab")
+            self.each = self.create_parameter([1, 4, 1, 1])
+
+        def forward(self, x):
+            return (self.conv(x) * self.factor + self.summand) * self.each
+
+    model = imported(exported(Affine, tmp_path, FORMATS[-1]))
+    sizes = {p.size: p.stop_gradient for p in model.parameters()}
+    assert sizes[1] is True and not any(fixed for size, fixed in sizes.items() if size > 1)
+
+
 def test_a_weight_in_two_places_stays_one(tmp_path):
     class Twice(nn.Layer):
         def __init__(self):

@@ -44,8 +44,9 @@ class ImportedNetwork(nn.Layer):
 
     The layers are attributes, called after the tensors in the file: of `conv2d_394.w_0` the state-dict key is
     `conv2d_394.weight`. Parameters that belong to no layer keep their name: `scale_3_w_0`. All train, but for the
-    statistics of batch norms, which are used as they are; dropout stays off, as the file has it. A softmax at the end
-    is left out in training mode, as PaddleOCR's heads leave it out: losses take the logits in front of it.
+    statistics of batch norms, which are used as they are, and lone numbers that scale or shift whole maps, whose
+    gradients would drown all others; dropout stays off, as the file has it. A softmax at the end is left out in
+    training mode, as PaddleOCR's heads leave it out: losses take the logits in front of it.
 
     Attributes:
         program: what it runs; the `parameter` of a value is a state-dict key. Sizes that the file leaves open are -1.
@@ -180,6 +181,7 @@ class ImportedNetwork(nn.Layer):
             if array.dtype.kind == "f":
                 parameter = self.create_parameter(list(array.shape), dtype="float32")
                 parameter.set_value(array)
+                parameter.stop_gradient = array.size == 1
                 self.add_parameter(name, parameter)
             else:
                 self.register_buffer(name, paddle.to_tensor(array))
