@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from accuracy_bootstrap import RESAMPLES, SEED, Difference
+from accuracy_page import page
 from accuracy_plan import EVALUATIONS, LATENCY, OURS, REBUILT, UNPRUNED, Results
 from accuracy_spots import THREADS, Comparison, Spot, comparisons, spots_of, unpruned_ms
 from tabulate import tabulate
@@ -46,9 +47,7 @@ def document(
         ("The parts", _parts(results)),
         ("Commands", _commands(results)),
     ]
-    return "\n\n".join(
-        f"{'#' if at == 0 else '##'} {title}\n\n{text}" for at, (title, text) in enumerate(sections) if text
-    )
+    return page(sections)
 
 
 def _head(

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from accuracy_bootstrap import RESAMPLES, SEED, Difference, paired_difference
+from accuracy_page import commands, page, readings_table, table
 from accuracy_plan import Results
 from real_models_plan import DETECTION, MODELS, REFITTED, STATES, TIME, UNPRUNED, Model
-from tabulate import tabulate
 
 _READ = 3  # column of `real_models_part.COLUMNS[RECOGNITION]`: read without case
 _MEGA = 1e6
@@ -39,12 +38,10 @@ def document(
         ("Validation: sroie/val.txt", _scores(results, "select")),
         ("Unpruned, in the client", _clients(results)),
         ("Models", _models()),
-        ("Readings of the test images", _readings(state["readings"])),
-        ("Commands", _commands(results)),
+        ("Readings of the test images", readings_table(state["readings"])),
+        ("Commands", commands(results)),
     ]
-    return "\n\n".join(
-        f"{'#' if at == 0 else '##'} {title}\n\n{text}" for at, (title, text) in enumerate(sections) if text
-    )
+    return page(sections)
 
 
 def score_key(model: Model, state: str) -> str:
@@ -103,7 +100,7 @@ def _scores(results: Results, images: str) -> str:
                 score = found["answer"][images]["score"]
                 rows.append([model.name, state, f"{score:.4f}", _lost(results, model, state, images)])
                 rows[-1] += [*_costs(results, model, state), f"{found['answer']['bytes'] / _MEGA:.2f}"]
-    return _table(rows, ["model", "", "score", "lost", "MACs", "CPU ms", "MB"]) if rows else ""
+    return table(rows, ["model", "", "score", "lost", "MACs", "CPU ms", "MB"]) if rows else ""
 
 
 def _lost(results: Results, model: Model, state: str, images: str) -> str:
@@ -153,22 +150,8 @@ def _clients(results: Results) -> str:
         "file). rapidocr drops boxes of at most 3 pixels, and gives a short line no padding to 320. Difference: "
         "largest of the output to the runtime's of the format, on some of the images."
     )
-    return f"{about}\n\n{_table(rows, ['model', 'here', 'rapidocr', 'difference'])}" if rows else ""
+    return f"{about}\n\n{table(rows, ['model', 'here', 'rapidocr', 'difference'])}" if rows else ""
 
 
 def _models() -> str:
-    return _table([[model.name, model.package, model.path] for model in MODELS], ["model", "package", "path"])
-
-
-def _readings(found: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
-    rows = [[name, len(times), times[-1]["date"], times[-1]["weights"][:12]] for name, times in found.items()]
-    return _table(rows, ["network", "times", "last", "weights"]) if rows else ""
-
-
-def _commands(results: Results) -> str:
-    lines = [f"# {key}\npython {shlex.join(one['request']['command'])}" for key, one in results.items()]
-    return "```sh\n" + "\n".join(lines) + "\n```"
-
-
-def _table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
-    return str(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
+    return table([[model.name, model.package, model.path] for model in MODELS], ["model", "package", "path"])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from accuracy_bootstrap import RESAMPLES, SEED, Difference, paired_difference
+from accuracy_page import commands, page, readings_table, table
 from accuracy_plan import Results
 from recogniser_part import COLUMNS
-from tabulate import tabulate
 
 UNPRUNED, OURS, PADDLESLIM = "unpruned", "ocrslim", "PaddleSlim"
 UNTRAINED, AS_CUT, REFITTED, TRAINED = "not trained", "as cut", "refitted", "trained"
@@ -62,12 +61,10 @@ def document(
         ("Pruning", _pruning(results)),
         ("Training", _trainings(results)),
         ("The width of a line, on validation", _widths(results)),
-        ("Readings of the test images", _readings(state["readings"])),
-        ("Commands", _commands(results)),
+        ("Readings of the test images", readings_table(state["readings"])),
+        ("Commands", commands(results)),
     ]
-    return "\n\n".join(
-        f"{'#' if at == 0 else '##'} {title}\n\n{text}" for at, (title, text) in enumerate(sections) if text
-    )
+    return page(sections)
 
 
 def score_key(name: Name) -> str:
@@ -137,7 +134,7 @@ def _scores(results: Results, images: str) -> str:
         answer, scores = results[score_key(name)]["answer"], measured(results, name, images)
         removed = [f"{1 - answer[what][1] / answer[what][0]:.1%}" for what in ("macs", "params")]
         rows.append([", ".join(name), *removed, *(f"{scores[measure]:.4f}" for measure in MEASURES)])
-    return _table(rows, ["network", "MACs removed", "parameters removed", *MEASURES]) if rows else ""
+    return table(rows, ["network", "MACs removed", "parameters removed", *MEASURES]) if rows else ""
 
 
 def _differences(results: Results) -> str:
@@ -149,7 +146,7 @@ def _differences(results: Results) -> str:
         f"In points (hundredths), with the 95 % interval of the paired bootstrap over receipts, {RESAMPLES:,} "
         f"resamples, seed {SEED}; it does not say what other seeds of training would give."
     )
-    return f"{about}\n\n{_table(rows, ['network', 'less', *COMPARED])}" if rows else ""
+    return f"{about}\n\n{table(rows, ['network', 'less', *COMPARED])}" if rows else ""
 
 
 def _said(found: Difference) -> str:
@@ -187,7 +184,7 @@ def _trainings(results: Results) -> str:
         return ""
     about = "Seconds with evaluations, beside other programs; accuracy on the receipts that a training is stopped by."
     headers = ["network", "steps", "best at step", "seconds", "accuracy before", "best", "last"]
-    return f"{about}\n\n{_table(rows, headers)}"
+    return f"{about}\n\n{table(rows, headers)}"
 
 
 def _widths(results: Results) -> str:
@@ -197,18 +194,4 @@ def _widths(results: Results) -> str:
         free = measured(results, (UNPRUNED, UNTRAINED), "select")
         found["as wide as the line, 320 at least"] = free["accuracy"], free["1 - NED"]
     rows = [[name, *(f"{value:.4f}" for value in values)] for name, values in found.items()]
-    return _table(rows, ["unpruned, not trained", "accuracy", "1 - NED"]) if rows else ""
-
-
-def _readings(found: Mapping[str, Sequence[Mapping[str, str]]]) -> str:
-    rows = [[name, len(times), times[-1]["date"], times[-1]["weights"][:12]] for name, times in found.items()]
-    return _table(rows, ["network", "times", "last", "weights"]) if rows else ""
-
-
-def _commands(results: Results) -> str:
-    lines = [f"# {key}\npython {shlex.join(one['request']['command'])}" for key, one in results.items()]
-    return "```sh\n" + "\n".join(lines) + "\n```"
-
-
-def _table(rows: Sequence[Sequence[Any]], headers: Sequence[str]) -> str:
-    return str(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
+    return table(rows, ["unpruned, not trained", "accuracy", "1 - NED"]) if rows else ""

@@ -42,16 +42,8 @@ def write_pruned_onnx(
         ArtifactError: `target` is `source`, or cannot be written.
     """
     _require_other(source, target)
-    before = open_onnx(source)
-    old = sizes_at(before, input_shape)
-    try:
-        model = _with_arrays(before, arrays, groups)
-        follow_cut(model, old, input_shape)
-    except FormatFault as fault:
-        raise PlanError(
-            f"{source}: the pruned network does not fit together: {fault}: prune it as it was read"
-        ) from None
-    _write(model, target)
+    wrong = "the pruned network does not fit together: {}: prune it as it was read"
+    _write(_cut(source, arrays, groups, input_shape, wrong), target)
 
 
 def write_cut_classes_onnx(
@@ -76,17 +68,33 @@ def write_cut_classes_onnx(
         ArtifactError: `target` is `source`, or cannot be written.
     """
     _require_other(source, target)
+    wrong = "cannot do with fewer classes: {}: export the model again, and cut that"
+    model = _cut(source, arrays, {}, input_shape, wrong, same_outputs=False)
+    _set_metadata(model.proto, metadata)
+    _write(model, target)
+
+
+def _cut(
+    source: str | Path,
+    arrays: Mapping[str, np.ndarray],
+    groups: Mapping[str, int],
+    input_shape: Sequence[int],
+    wrong: str,
+    same_outputs: bool = True,
+) -> OnnxModel:
+    """Return the network of a file with other arrays and groups, and the sizes that follow.
+
+    Args:
+        wrong: what is said where they do not fit, with {} in the place of the cause.
+    """
     before = open_onnx(source)
     old = sizes_at(before, input_shape)
     try:
-        model = _with_arrays(before, arrays, {})
-        follow_cut(model, old, input_shape, same_outputs=False)
+        model = _with_arrays(before, arrays, groups)
+        follow_cut(model, old, input_shape, same_outputs=same_outputs)
     except FormatFault as fault:
-        raise PlanError(
-            f"{source}: cannot do with fewer classes: {fault}: export the model again, and cut that"
-        ) from None
-    _set_metadata(model.proto, metadata)
-    _write(model, target)
+        raise PlanError(f"{source}: {wrong.format(fault)}") from None
+    return model
 
 
 def _set_metadata(proto: Any, metadata: Mapping[str, str]) -> None:
