@@ -86,7 +86,12 @@ def _of_exported(model: Path, task: str | None, overrides: Sequence[str]) -> Con
             f"{model}: no {SETTINGS} lies beside it to say how it is run: name its task with --task "
             f"({', '.join(task_types())}), or a configuration with -c"
         )
-    kind = task or kind_of(sections)
+    kind = kind_of(sections) or task
+    if task not in (None, kind):
+        raise ConfigError(
+            f"{named}: PostProcess.name: found {sections['PostProcess']['name']}, of a model of the kind {kind}, "
+            f"expected one of the kind {task}: name such a model, or leave --task {task} out"
+        )
     files = [each for each in (model, path) if each is not None and each.is_file()]
     settings = {
         **{"use_gpu": False, "epoch_num": 0, "save_model_dir": f"./output/{model.stem}"},

@@ -181,8 +181,10 @@ def _warn_of_collapse(config: Config, scores: Mapping[str, float], unpruned: flo
     before, now = unpruned or unpruned_score(table_of(config), metric), scores[metric]
     if before and now < _COLLAPSED * before:
         remedy = "" if config.prune.recover else ", or let -o Prune.recover=true refit the layers first"
+        trained = epochs_of(config) > 0
+        when, enough = ("before training", " for training to restore it") if trained else ("pruned", "")
         logger.warning(
-            "%s is %.4f before training and %.4f unpruned: too much was pruned at once for training to restore it; "
+            "%s is %.4f %s and %.4f unpruned: too much was pruned at once%s; "
             "lower Prune.target or Prune.loss_tolerance%s",
-            *(metric, now, before, remedy),
+            *(metric, now, when, before, enough, remedy),
         )

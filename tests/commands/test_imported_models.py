@@ -14,6 +14,7 @@ from small_export import FORMATS
 
 from ocrslim.cli import main
 from ocrslim.config import load_model_config
+from ocrslim.errors import ConfigError
 
 
 @pytest.fixture
@@ -76,6 +77,11 @@ def test_a_settings_file_leaves_open_what_the_task_knows(tmp_path):
     (model / "inference.yml").write_text(yaml.safe_dump(settings))
     found = load_model_config(model).section("Global")
     assert found["max_text_length"] == 25 and found["use_space_char"], "PaddleOCR's encoder needs the first"
+    assert load_model_config(model, task="rec").section("Global") == found
+    with pytest.raises(
+        ConfigError, match=r"inference.yml: PostProcess.name: found CTCLabelDecode, .* leave --task det"
+    ):
+        load_model_config(model, task="det")
 
 
 def test_a_file_that_changed_is_not_taken_for_the_one_that_was_pruned(images, tmp_path, capsys):

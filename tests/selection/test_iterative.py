@@ -156,6 +156,14 @@ def test_by_reconstruction_no_table_is_needed_and_a_collapse_is_still_told(
     assert not list(tmp_path.rglob("sen.*")), "nothing was measured"
 
 
+def test_a_collapse_without_training_is_not_said_to_be_too_much_for_one(v2_config, options, caplog):
+    for epochs, said in ((0, True), (1, False)):
+        caplog.clear()
+        stage._warn_of_collapse(load_config(v2_config, [*options, f"Global.epoch_num={epochs}"]), {"hmean": 0.1}, 0.9)
+        assert "hmean is 0.1000" in caplog.text and "too much was pruned at once" in caplog.text
+        assert ("training" not in caplog.text) == said
+
+
 @pytest.mark.slow
 def test_by_reconstruction_what_others_make_up_for_goes_before_what_scores_low(v2_config, options):
     """PP-OCRv2's finest map is nearly a mixture of the others; by the table of the channels' own losses it is not."""
