@@ -24,6 +24,7 @@ from ocrslim.tasks.values import (
     Ratio,
     RefusedArguments,
     Sample,
+    Shape,
     Size,
     named_outputs,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "Ratio",
     "RefusedArguments",
     "Sample",
+    "Shape",
     "Size",
     "Task",
     "TaskSchema",

@@ -26,6 +26,7 @@ class LineTask(Task):
     """
 
     usual: ClassVar[InputShape]
+    usual_images = ((32, 160), (32, 480))  # a word, a line
 
     def __init__(self) -> None:
         self._take(self.usual)

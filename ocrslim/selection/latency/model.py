@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +28,7 @@ from scipy.optimize import nnls
 from ocrslim.errors import ArtifactError
 from ocrslim.graph import DEPTHWISE, TRANSPOSED, ChannelGraph, Layer
 from ocrslim.pruning import MACS, ProductCost, product_cost
-from ocrslim.utils import Field, hash_value, read_json, write_json
+from ocrslim.utils import Field, hash_value, processor, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -215,19 +214,10 @@ def describe_machine(
     import paddle
 
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "threads": threads,
         "paddle": paddle.__version__,
         "input": list(shape),
         "network": hash_value(list(groups)),
         "align": align,
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
