@@ -70,6 +70,8 @@ setup(
         # Global.use_visualdl; a requirement of nobody else: it brings a web server, pandas and more
         "visualdl": ["visualdl>=2.5.3,<3"],
         "notebook": ["pandas>=2", "ipykernel"],
+        # the other runtimes that exports are timed in, and pruned for (Export.runtime)
+        "runtimes": ["onnxruntime>=1.19", "openvino>=2025.3"],
         # PaddleOCR's networks, losses and metrics, of the version of its wheel above, for those without a checkout
         "zoo": ["unstructured-paddleocr==2.10.0"],
     },

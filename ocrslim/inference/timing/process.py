@@ -109,8 +109,8 @@ class TimingProcess:
                     raise answer
                 yield answer
         except (EOFError, OSError):
-            status = self._process.wait()
+            status, threads = self._process.wait(), f"{self.threads} thread{'s' * (self.threads > 1)}"
             raise OcrSlimError(
-                f"the process that runs {RUNTIMES[self.runtime].title} on {self.threads} threads ended with status "
-                f"{status}: its memory may not suffice; try smaller sizes"
+                f"the process that runs {RUNTIMES[self.runtime].title} with {threads} ended with status {status}:"
+                " its memory may not suffice; try smaller sizes"
             ) from None
