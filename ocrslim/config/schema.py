@@ -1,7 +1,7 @@
 """The keys that every configuration may have, as pydantic models; the sections of a task come from its `TaskSchema`.
 
-The keys are those of PaddleOCR's configurations (release/2.x) for the parts that exist here, `Prune` and `Export`. A key that
-no model has is an error. The upper bound of a number is where it stops making sense. Every list of allowed
+The keys are those of PaddleOCR's configurations (release/2.x) for the parts that exist here, `Prune` and `Export`. A
+key that no model has is an error. The upper bound of a number is where it stops making sense. Every list of allowed
 values stands here or in a task's schema; the code that implements them takes it from there, or a test compares them.
 """
 

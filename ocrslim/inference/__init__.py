@@ -16,7 +16,7 @@ from ocrslim.inference.incremental.runner import GroupRunner
 from ocrslim.inference.latency import measure_latency
 from ocrslim.inference.onnx_engine import ONNX_RUNTIME, OnnxEngine
 from ocrslim.inference.openvino_engine import OpenVinoEngine
-from ocrslim.inference.outputs import Output, difference, output_from, parts_of
+from ocrslim.inference.outputs import Output, difference, output_from, parts_of, tensors_of
 from ocrslim.inference.predictor import PARAMS_FILE, PLAIN
 from ocrslim.inference.runtimes import RUNTIMES, Runtime
 from ocrslim.inference.timing.bench import Bench, BenchRow, BenchSettings, Spread, bench
@@ -57,5 +57,6 @@ __all__ = [
     "output_from",
     "parts_of",
     "proof_of",
+    "tensors_of",
     "traced_for_task",
 ]

@@ -101,8 +101,8 @@ class Runtime:
 def _networks(folder: Path, suffix: str) -> Path | None:
     """Return the network of a folder in a format; None without one."""
     files = sorted(folder.glob(f"*{suffix}"))
-    if suffix != ONNX_SUFFIX:  # a .json may be anything
-        files = [file for file in files if file.with_suffix(".pdiparams").is_file()]
+    if suffix != ONNX_SUFFIX:  # a .json may be anything, and an empty .pdmodel guards a folder against PaddleOCR 2
+        files = [file for file in files if file.stat().st_size and file.with_suffix(".pdiparams").is_file()]
     named = [file for file in files if file.stem == _STEM]
     if len(files) > 1 and not named:
         raise WeightsError(f"{folder}: holds {len(files)} networks in {suffix}, expected one: name the file")

@@ -113,6 +113,12 @@ def test_an_export_may_be_held_against_itself(two, told):
     assert len(rows) == 2 and rows[0].ratio == 1
 
 
+def test_the_empty_file_that_guards_a_folder_is_no_network(tmp_path):
+    folder = export(Tiny(), tmp_path / "model", legacy=False)
+    (folder / "inference.pdmodel").touch()
+    assert RUNTIMES["paddle"].file_of(folder) == folder / "inference.json"
+
+
 @pytest.mark.parametrize("kind", FORMATS)
 def test_each_runtime_takes_the_format_that_it_reads(tmp_path, kind):
     folder = export(Tiny(), tmp_path / "model", legacy=kind == "legacy")
