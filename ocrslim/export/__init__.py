@@ -4,6 +4,7 @@ from ocrslim.export.exported import Exported, ExportedFormat
 from ocrslim.export.exporter import export_network
 from ocrslim.export.formats.paddle import guard_pir, save_inference
 from ocrslim.export.settings import client_settings
+from ocrslim.export.source import network_for
 from ocrslim.export.staging import check_target, put_in_place, resolve_target, staging_folder
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "client_settings",
     "export_network",
     "guard_pir",
+    "network_for",
     "put_in_place",
     "resolve_target",
     "save_inference",

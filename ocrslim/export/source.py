@@ -27,7 +27,9 @@ from ocrslim.export.formats.paddle import (
 )
 from ocrslim.export.formats.source_file import SETTINGS, find_settings, format_of, write_back
 from ocrslim.export.settings import client_settings
+from ocrslim.formats import ONNX_SUFFIX
 from ocrslim.graph import deployed
+from ocrslim.inference import RUNTIMES
 from ocrslim.models import ImportedNetwork
 from ocrslim.tasks import CHARACTERS
 from ocrslim.utils import write_text
@@ -114,6 +116,32 @@ class Source:
         for name, text in self.config.task.client_files(self.config.section("Global")).items():
             write_text(folder / name, text)
 
+    def network_for(self, runtime: str) -> Path:
+        """Write the network alone, in the format in which it would be exported for a runtime; return the file.
+
+        Args:
+            runtime: a key of `RUNTIMES`.
+
+        Raises:
+            ExportError: the installed packages cannot write it.
+            GraphError: a layer cannot be re-parameterised.
+        """
+        suffixes = RUNTIMES[runtime].suffixes
+        if self._file is not None and self._suffix in suffixes:
+            folder = self.scratch / "own"
+            folder.mkdir()
+            assert isinstance(self.model, ImportedNetwork)
+            write_back(self.model, self._file, folder, self.config.task.probe_shape)
+            return RUNTIMES[runtime].file_of(folder)
+        program = self._native_program[1]
+        if program.suffix in suffixes:
+            return program
+        lacks = onnx_lacks()
+        if lacks:
+            raise ExportError(f"Export.runtime: {RUNTIMES[runtime].title} runs ONNX files: {lacks}")
+        write_onnx(program, self.scratch / ONNX_MODEL, {})
+        return self.scratch / ONNX_MODEL
+
     def legacy_program(self) -> Path:
         """Return the `.pdmodel` of the network.
 
@@ -121,6 +149,11 @@ class Source:
             ExportError: the installed Paddle cannot write it.
         """
         return self._program_in(LEGACY)
+
+    @property
+    def _suffix(self) -> str:
+        """The suffix of the network's own file."""
+        return ONNX_SUFFIX if self._own == ONNX else Path(MODELS[str(self._own)]).suffix
 
     @functools.cached_property
     def _native_program(self) -> tuple[str, Path]:
@@ -145,3 +178,8 @@ class Source:
     def _deployed(self) -> nn.Layer:
         """The network as it is deployed: re-parameterised, where its layers train as parallel branches."""
         return deployed(self.model)
+
+
+def network_for(runtime: str, model: nn.Layer, config: Config, scratch: Path) -> Path:
+    """Write a network in the format in which it would be exported for a runtime; see `Source.network_for`."""
+    return Source(model, config, scratch).network_for(runtime)

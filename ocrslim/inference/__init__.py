@@ -21,6 +21,7 @@ from ocrslim.inference.predictor import PARAMS_FILE, PLAIN
 from ocrslim.inference.runtimes import RUNTIMES, Runtime
 from ocrslim.inference.timing.bench import Bench, BenchRow, BenchSettings, Spread, bench
 from ocrslim.inference.timing.process import TimingProcess
+from ocrslim.inference.timing.stand import Pass
 from ocrslim.inference.tracing import arrays_of, traced_for_task
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "OnnxEngine",
     "OpenVinoEngine",
     "Output",
+    "Pass",
     "Proof",
     "Runtime",
     "RuntimeNetwork",

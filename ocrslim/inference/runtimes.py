@@ -44,6 +44,7 @@ class Runtime:
         module: what is imported.
         package: what is installed.
         suffixes: of the files that it reads.
+        block: output channels that it computes at a time; a convolution gains nothing by a number between two multiples.
         open: opens one: the file, the number of threads, and whether this program has just written it; any other is
             checked first. Raises `WeightsError`.
     """
@@ -52,6 +53,7 @@ class Runtime:
     module: str
     package: str
     suffixes: tuple[str, ...]
+    block: int
     open: Callable[[Path, int, bool], NamedEngine]
 
     @property
@@ -126,7 +128,7 @@ def _openvino(path: Path, threads: int, own: bool) -> NamedEngine:
 
 
 RUNTIMES: Mapping[str, Runtime] = {
-    "paddle": Runtime("Paddle Inference", "paddle", "paddlepaddle", (_LEGACY, _PIR), _paddle),
-    "onnxruntime": Runtime("ONNX Runtime", "onnxruntime", "onnxruntime", (ONNX_SUFFIX,), _onnxruntime),
-    "openvino": Runtime("OpenVINO", "openvino", "openvino", (ONNX_SUFFIX, _LEGACY), _openvino),
+    "paddle": Runtime("Paddle Inference", "paddle", "paddlepaddle", (_LEGACY, _PIR), 8, _paddle),
+    "onnxruntime": Runtime("ONNX Runtime", "onnxruntime", "onnxruntime", (ONNX_SUFFIX,), 8, _onnxruntime),
+    "openvino": Runtime("OpenVINO", "openvino", "openvino", (ONNX_SUFFIX, _LEGACY), 8, _openvino),
 }
