@@ -23,6 +23,7 @@ from ocrslim.inference.engines import Engine, InferenceEngine
 from ocrslim.inference.exported import check_exported
 from ocrslim.inference.onnx_engine import OnnxEngine
 from ocrslim.inference.openvino_engine import OpenVinoEngine
+from ocrslim.utils import has_instructions
 
 _LEGACY, _PIR = ".pdmodel", ".json"
 _FOLDERS = ("onnx", "pir")  # of an export's further formats, in its own
@@ -44,7 +45,7 @@ class Runtime:
         module: what is imported.
         package: what is installed.
         suffixes: of the files that it reads.
-        block: output channels that it computes at a time; a convolution gains nothing by a number between two multiples.
+        blocks: channels that it computes at a time with AVX-512, and without; see `block`.
         open: opens one: the file, the number of threads, and whether this program has just written it; any other is
             checked first. Raises `WeightsError`.
     """
@@ -53,13 +54,24 @@ class Runtime:
     module: str
     package: str
     suffixes: tuple[str, ...]
-    block: int
+    blocks: tuple[int, int]
     open: Callable[[Path, int, bool], NamedEngine]
 
     @property
     def installed(self) -> bool:
         """Whether it can be imported."""
         return importlib.util.find_spec(self.module) is not None
+
+    @property
+    def block(self) -> int:
+        """Channels that it computes at a time on this processor: what `Prune.align` is where nothing says.
+
+        ONNX Runtime pads what a convolution reads and writes to whole blocks (`MlasNchwcGetBlockSize`), so that 18
+        channels take as long as 32. oneDNN, which the others use, pads what it writes to 16 as well, but reads any
+        number: multiples of 8 still save (benchmarks/README.md).
+        """
+        wide, narrow = self.blocks
+        return wide if has_instructions("avx512f") else narrow
 
     @property
     def version(self) -> str:
@@ -128,7 +140,7 @@ def _openvino(path: Path, threads: int, own: bool) -> NamedEngine:
 
 
 RUNTIMES: Mapping[str, Runtime] = {
-    "paddle": Runtime("Paddle Inference", "paddle", "paddlepaddle", (_LEGACY, _PIR), 8, _paddle),
-    "onnxruntime": Runtime("ONNX Runtime", "onnxruntime", "onnxruntime", (ONNX_SUFFIX,), 8, _onnxruntime),
-    "openvino": Runtime("OpenVINO", "openvino", "openvino", (ONNX_SUFFIX, _LEGACY), 8, _openvino),
+    "paddle": Runtime("Paddle Inference", "paddle", "paddlepaddle", (_LEGACY, _PIR), (8, 8), _paddle),
+    "onnxruntime": Runtime("ONNX Runtime", "onnxruntime", "onnxruntime", (ONNX_SUFFIX,), (16, 8), _onnxruntime),
+    "openvino": Runtime("OpenVINO", "openvino", "openvino", (ONNX_SUFFIX, _LEGACY), (8, 8), _openvino),
 }

@@ -23,7 +23,7 @@ from ocrslim.utils.hashing import hash_arrays, hash_bytes, hash_value
 from ocrslim.utils.input_files import GIB, MAX_PIXELS, MIB, open_regular, parse_json, read_file
 from ocrslim.utils.interrupts import Interrupts, current_interrupts, postponed
 from ocrslim.utils.json_lines import JsonLines
-from ocrslim.utils.machine import processor
+from ocrslim.utils.machine import has_instructions, processor
 from ocrslim.utils.paddle_setup import import_paddle, use_device
 from ocrslim.utils.progress import LOG_SECONDS, progress_bar
 from ocrslim.utils.text import (
@@ -56,6 +56,7 @@ __all__ = [
     "cause_of",
     "check_writable",
     "current_interrupts",
+    "has_instructions",
     "hash_arrays",
     "hash_bytes",
     "hash_value",
