@@ -3,9 +3,9 @@
     python benchmarks/blocks.py --runtime paddle onnxruntime openvino
 
 For every number of channels a network of four 3x3 convolutions with as many channels each, on a map of 184x320, is
-exported and timed on one thread, all of them in turns. Where the time rises in steps of 8 or 16 channels, numbers between
-two steps gain nothing: `Runtime.block` in ocrslim/inference/runtimes.py, by which `Prune.align` is set where it is empty.
-ONNX Runtime needs paddle2onnx.
+exported and timed on one thread, all of them in turns. Where the time rises in steps of 8 or 16 channels, numbers
+between two steps gain nothing: `Runtime.block` in ocrslim/inference/runtimes.py, by which `Prune.align` is set where
+it is empty. ONNX Runtime needs paddle2onnx.
 """
 
 from __future__ import annotations
