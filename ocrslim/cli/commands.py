@@ -236,7 +236,11 @@ def _charset_arguments(parser: ArgumentParser) -> None:
 def _bench(config: Config, arguments: Namespace) -> Result:
     from ocrslim.commands import run_bench
 
-    return run_bench(config, arguments.exports, arguments.runtime, arguments.threads, arguments.sizes, arguments.rounds)
+    return run_bench(
+        *(config, arguments.exports, arguments.runtime, arguments.threads, arguments.sizes),
+        rounds=arguments.rounds,
+        score=arguments.score,
+    )
 
 
 def _bench_configuration(arguments: Namespace) -> Config:
@@ -271,6 +275,7 @@ def _bench_arguments(parser: ArgumentParser) -> None:
         help="sizes of the image in pixels; by default what the task's usual images become by the transforms",
         **several,
     )
+    parser.add_argument("--score", action="store_true", help="also score them, on the images of Eval.dataset")
     parser.add_argument("--rounds", type=_count, default=20, metavar="N", help="timed passes of each (default: 20)")
 
 
@@ -457,6 +462,10 @@ COMMANDS: dict[str, Command] = {
         ),
         {
             "an export before and after pruning": "inference_unpruned inference_model",
+            "float32, pruned and quantised, with their scores": (
+                "inference_unpruned inference_model inference_model/int8 --score -o Eval.dataset.data_dir=DIR "
+                "Eval.dataset.label_file_list=[DIR/val.txt]"
+            ),
             "an ONNX file that nothing lies beside, on OpenVINO with four threads": (
                 "detector.onnx --task det --runtime openvino --threads 4 --sizes 736x1280 480x640"
             ),

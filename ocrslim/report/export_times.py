@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tabulate import tabulate
 
 from ocrslim.inference import BenchRow, Spread
 
 _HEADERS = ("runtime", "threads", "size", "export", "ms", "quartiles", "ratio", "CPU ms", "ratio")
+_ALIGN = ("left", "right", "right", "left", *["right"] * 6)
 
 
-def bench_table(rows: Sequence[BenchRow]) -> str:
-    """Return the rows as a table: medians of milliseconds with their quartiles, and ratios to the first export."""
+def bench_table(rows: Sequence[BenchRow], scores: Mapping[tuple[str, Path], float] | None = None) -> str:
+    """Return the rows as a table: medians of milliseconds with their quartiles, and ratios to the first export.
+
+    Args:
+        rows: at least one.
+        scores: by runtime and file; a column more.
+    """
     cells, previous = [], None
     for row in rows:
         place = (row.runtime, str(row.threads), "x".join(map(str, row.size)))
         times = (row.export, _number(row.wall_ms.median), _quartiles(row.wall_ms), _ratio(row.ratio))
-        cells.append(
-            (*(place if place != previous else ("", "", "")), *times, _number(row.cpu_ms.median), _ratio(row.cpu_ratio))
-        )
+        cpu = (_number(row.cpu_ms.median), _ratio(row.cpu_ratio))
+        score = (f"{scores[row.runtime, row.file]:.4f}",) if scores else ()
+        cells.append((*(place if place != previous else ("", "", "")), *times, *cpu, *score))
         previous = place
-    align = ("left", "right", "right", "left", "right", "right", "right", "right", "right")
-    return tabulate(cells, headers=_HEADERS, disable_numparse=True, colalign=align if cells else None)
+    headers = (*_HEADERS, *(("score",) if scores else ()))
+    return tabulate(cells, headers=headers, disable_numparse=True, colalign=_ALIGN[: len(headers)])
 
 
 def _quartiles(spread: Spread) -> str:

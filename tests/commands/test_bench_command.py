@@ -29,9 +29,12 @@ def asked(monkeypatch):
 
     def timed(exports, task, settings):
         given.append(settings)
-        spread = Spread(2.0, 1.5, 2.5)
-        row = BenchRow(str(exports[0]), exports[0], "paddle", "kernels", 1, (64, 96), spread, spread, 1.0, 1.0)
-        return Bench([row], {(str(exports[-1]), "onnxruntime"): "it has none"})
+        spreads = [Spread(time, time - 1, time + 1) for time in (9.0, 5.0, 3.0)]
+        rows = [
+            BenchRow(str(export), export, "paddle", "kernels", 1, (64, 96), spread, spread, 1.0, 1.0)
+            for export, spread in zip(exports, spreads)
+        ]
+        return Bench(rows, {(str(exports[-1]), "onnxruntime"): "it has none"})
 
     monkeypatch.setattr(command, "bench", timed)
     return given
@@ -109,3 +112,28 @@ def test_a_missing_export_is_named_before_anything_runs(capsys, folder, tmp_path
 def test_what_nothing_runs_is_refused_with_the_reason(capsys, folder):
     line = refused(capsys, folder, "--task", "det", "--runtime", "onnxruntime", "--sizes", "64x64")
     assert "ONNX Runtime reads .onnx, and it has none" in line
+
+
+def test_scores_stand_beside_the_times_and_the_fastest_that_scores_well_enough_is_named(
+    capsys, tmp_path, asked, monkeypatch
+):
+    exports = [export(Tiny(), tmp_path / name, legacy=False) for name in ("float", "pruned", "int8")]
+    scores = dict(zip(exports, (0.9, 0.895, 0.88)))
+    monkeypatch.setattr(command, "scan_evaluation", lambda config: "images")
+    monkeypatch.setattr(
+        command,
+        "export_scores",
+        lambda config, images, rows: {(row.runtime, row.file): scores[row.file] for row in rows},
+    )
+    for tolerance, best in ((0.001, "float"), (0.01, "pruned"), (0.1, "int8")):
+        words = ["--task", "det", "--score", "--json", "-o", f"Export.int8_tolerance={tolerance}"]
+        assert main(["bench", *map(str, exports), *words]) == 0
+        *table, last = capsys.readouterr().out.splitlines()
+        assert f"paddle, threads: 1, 64x96: {tmp_path / best}" in table
+        assert [row["score"] for row in json.loads(last)["rows"]] == [0.9, 0.895, 0.88]
+        assert sum("0.8950" in line for line in table) == 1
+
+
+def test_without_images_to_score_on_nothing_is_timed(capsys, folder, asked):
+    assert "Eval.dataset" in refused(capsys, folder, "--task", "det", "--score")
+    assert not asked

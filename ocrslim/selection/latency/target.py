@@ -39,6 +39,7 @@ class LatencyTarget:
         self._watch = Stopwatch(network.model, network.graph, self._config)
         self._times = self._measured()
         self._cost = LatencyCost(network.graph, self._times)
+        self._hint_at_block()
         logger.info(
             "latency: %d networks timed on %s, model error %.1f %% with output channels in blocks of %d",
             *(len(self._times.samples), place_text(self._config), 100 * self._cost.error, self._cost.block),
@@ -49,6 +50,16 @@ class LatencyTarget:
 
     def __exit__(self, *exc: object) -> None:
         self._watch.__exit__(*exc)
+
+    def _hint_at_block(self) -> None:
+        """Say so where the alignment that is set splits the blocks that the runtime computes."""
+        runtime = RUNTIMES[self._config.export.runtime]
+        if (self._options.align or 1) % runtime.block:
+            logger.info(
+                "latency: %s computes %d channels at a time, and Prune.align is %d: what a plan saves is hard to "
+                "predict (Prune.align=auto)",
+                *(runtime.title, runtime.block, self._options.align),
+            )
 
     def plan(self, exponent: float) -> tuple[Selection, dict[str, float]]:
         """Find a plan that reaches the target, and its milliseconds: `before`, `predicted`, `measured`.
