@@ -28,9 +28,7 @@ def run_converter(name: str, command: Sequence[str], written: Path) -> None:
     except OSError as error:
         raise ExportError(f"{name} cannot be started: {command[0]}: {error.strerror}: check the path") from None
     if done.returncode or not written.is_file():
-        raise ExportError(
-            f"{name} cannot convert this network ({_reason(done)}): leave this format out of Export.formats"
-        )
+        raise ExportError(f"{name} fails on this network ({_reason(done)}): leave this format out of Export.formats")
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
