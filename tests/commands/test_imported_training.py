@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from bare_models import FORMAT_OF
 from small_export import FORMATS
 from test_imported_models import PRUNE, SMALL, answer, images, source
 from training import Stop, assert_same, weights
