@@ -15,12 +15,13 @@ import numpy as np
 os.environ["PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK"] = "True"  # it looks for hosts on the network
 
 
-def made(call, *modules):
-    """Evaluate a call with the names of some modules, and of what is in them."""
-    names = {}
-    for name in modules:
-        module = importlib.import_module(name)
-        names.update({name.split(".")[0]: sys.modules[name.split(".")[0]], **vars(module)})
+def made(call, module):
+    """Evaluate a call of a class or function in a module."""
+    importlib.import_module(module)
+    top, first = module.split(".")[0], call.split("(")[0]
+    names = {top: sys.modules[top]}
+    if "." not in first:
+        names[first] = getattr(sys.modules[module], first)
     return eval(call, names)
 
 
@@ -43,7 +44,9 @@ def of_paddleocr_2(call, image):
 
 def of_rapidocr(call, image):
     found = made(call, "rapidocr")
-    return plain(found.boxes) if getattr(found, "boxes", None) is not None else list(found.txts)
+    if hasattr(found, "boxes"):
+        return [] if found.boxes is None else plain(found.boxes)
+    return list(found.txts or [])
 
 
 def of_onnxruntime(call, image):

@@ -15,7 +15,7 @@ MAPS = ("ONNX Runtime", "OpenVINO", "Paddle Inference")
 
 
 def corners(boxes) -> list:
-    return sorted(np.round(np.asarray(boxes, float)).reshape(len(boxes), -1).tolist())
+    return sorted(np.round(np.asarray(boxes, float)).reshape(-1, 8).tolist())
 
 
 @pytest.mark.parametrize("client", BOXES)
