@@ -50,6 +50,7 @@ class Task(DataTask):
         training_only: prefixes of state-dict keys that an exported model does not have.
         documented_names: whether layers have the names of PaddleOCR's pruning documents.
         export_name: `Global.model_name` of an export where none is set; PaddleOCR 3 refuses names it does not know.
+        sample_box: part of scikit-image's `page.png` that an export is proven on: left, upper, right, lower in pixels.
         metrics: scores and how they follow from counts; the first one is the default of `Metric.main_indicator`.
         count_names: what is counted of each image: `gt`, things to find; `pred`, things found; then what agrees.
         defaults: how a model is run where nothing but its task is known.
@@ -65,6 +66,7 @@ class Task(DataTask):
     training_only: ClassVar[tuple[str, ...]] = ()
     documented_names: ClassVar[bool] = False
     export_name: ClassVar[str]
+    sample_box: ClassVar[tuple[int, int, int, int]] = (0, 0, 384, 191)
     metrics: ClassVar[Mapping[str, Ratio]]
     count_names: ClassVar[tuple[str, ...]] = ("gt", "pred", "matched")
     defaults: ClassVar[Defaults]

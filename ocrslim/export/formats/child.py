@@ -30,7 +30,7 @@ def run_converter(name: str, command: Sequence[str], written: Path, remedy: str 
     except OSError as error:
         raise ExportError(f"{name} cannot be started: {command[0]}: {error.strerror}: check the path") from None
     if done.returncode or not written.is_file():
-        raise ExportError(f"{name} cannot convert this network ({_reason(done)}): {remedy}")
+        raise ExportError(f"{name} fails on this network ({_reason(done)}): {remedy}")
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
