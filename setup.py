@@ -74,6 +74,8 @@ setup(
         "notebook": ["pandas>=2", "ipykernel"],
         # the other runtimes that exports are timed in, and pruned for (Export.runtime)
         "runtimes": ["onnxruntime>=1.19", "openvino>=2025.3"],
+        # Export.int8 for OpenVINO; ONNX Runtime brings its own tool
+        "int8": ["onnxruntime>=1.19", "openvino>=2025.3", "nncf>=2.18"],
         # PaddleOCR's networks, losses and metrics, of the version of its wheel above, for those without a checkout
         "zoo": ["unstructured-paddleocr==2.10.0"],
     },

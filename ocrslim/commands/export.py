@@ -24,6 +24,8 @@ def run_export(config: Config) -> dict[str, Any]:
     exported = export_network(network, config, Path(target))
     for each in exported.formats:
         print(f"{each.folder}: {each.format}, {each.bytes:,} bytes; {_verdict(each, network.source)}")
+    if exported.int8:
+        print(exported.int8)
     for client, call in exported.clients.items():
         print(f"{client}: {call}")
     return {
@@ -35,6 +37,7 @@ def run_export(config: Config) -> dict[str, Any]:
         "formats": {each.format: {**each.to_json(), "folder": str(each.folder)} for each in exported.formats},
         "clients": dict(exported.clients),
         "unverified": exported.unverified,
+        "int8": exported.int8 and exported.int8.to_json(),
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ocrslim.export.quantising.int8 import Int8
 from ocrslim.export.verification import Proof
 
 
@@ -41,11 +42,13 @@ class Exported:
         folder: the exported folder, which clients load.
         formats: what it holds; the one that lies in `folder` itself first.
         clients: program -> the call with which it runs the export.
+        int8: the quantised model, or the one that was refused; None where none was asked for.
     """
 
     folder: Path
     formats: tuple[ExportedFormat, ...]
     clients: Mapping[str, str]
+    int8: Int8 | None = None
 
     @property
     def format(self) -> str:

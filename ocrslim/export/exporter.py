@@ -19,6 +19,7 @@ from ocrslim.data import NetworkMemory, Prepared, Preprocessor
 from ocrslim.export.clients import client_calls
 from ocrslim.export.exported import Exported, ExportedFormat
 from ocrslim.export.formats.onnx import ONNX, opset_of
+from ocrslim.export.quantising.int8 import require_int8, write_int8
 from ocrslim.export.runtimes import runtimes
 from ocrslim.export.sample_image import sample_image
 from ocrslim.export.source import Source
@@ -63,19 +64,27 @@ def export(model: nn.Layer, config: Config, folder: Path, sample: Prepared, orig
     with staging_folder(folder) as staged, scratch_folder() as scratch:
         source = Source(model, config, scratch)
         source.require_writers()
+        kinds = source.formats()
+        require_int8(config, kinds)
         verifier = Verifier(model, config, sample)
-        made = [_write_and_prove(source, verifier, kind, staged, folder.name) for kind in source.formats()]
+        made = [_write_and_prove(source, verifier, kind, staged, folder.name) for kind in kinds]
         calls = client_calls(
             config, {each.format: target / model_files(each.folder)[0].relative_to(staged) for each in made}
         )
+        int8 = None
+        if config.export.int8:
+            onnx = next(each for each in made if each.format == ONNX)
+            int8 = write_int8(model_files(onnx.folder)[0], config, staged)
         origin = {**origin, "paddlepaddle": paddle.__version__, "config": config.tree}
         for each in made:
             write_json(each.folder / PROOF, {**origin, **each.to_json(), "clients": calls})
         summary = {each.format: {**each.to_json(), "folder": str(each.folder.relative_to(staged))} for each in made}
-        write_json(staged / PROOF, {**origin, **made[0].to_json(), "formats": summary, "clients": calls})
+        proof = {**origin, **made[0].to_json(), "formats": summary, "clients": calls}
+        write_json(staged / PROOF, {**proof, **({"int8": int8.to_json()} if int8 else {})})
         put_in_place(staged, folder)
     placed = tuple(replace(each, folder=folder / each.folder.relative_to(staged)) for each in made)
-    return Exported(folder, placed, calls)
+    quantised = int8 and replace(int8, file=folder / int8.file.relative_to(staged))
+    return Exported(folder, placed, calls, quantised)
 
 
 def _write_and_prove(source: Source, verifier: Verifier, kind: str, staged: Path, name: str) -> ExportedFormat:

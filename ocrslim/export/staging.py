@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 
 PROOF = "export.json"
 FILES = (*MODELS.values(), PARAMS_FILE, f"{PARAMS_FILE}.info", "inference.yml", LITE_MODEL, *DICTIONARIES, PROOF)
-FOLDERS = (LEGACY, PIR, ONNX, LITE)  # of formats, in the folder of an export
+INT8 = "int8"
+FOLDERS = (LEGACY, PIR, ONNX, LITE, INT8)  # of formats, in the folder of an export
 _FORMER = ".old"
 _CHOOSE = "choose an empty or a new folder with -o Global.save_inference_dir=PATH"
 

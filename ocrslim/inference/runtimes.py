@@ -26,7 +26,7 @@ from ocrslim.inference.openvino_engine import OpenVinoEngine
 from ocrslim.utils import has_instructions
 
 _LEGACY, _PIR = ".pdmodel", ".json"
-_FOLDERS = ("onnx", "pir")  # of an export's further formats, in its own
+_FOLDERS = ("paddle", "pir", "onnx")  # of an export's further formats, in its own
 _STEM = "inference"
 
 
@@ -90,7 +90,7 @@ class Runtime:
             raise OcrSlimError(f"{self.title} is not installed: pip install {self.package}")
 
     def file_of(self, export: str | Path) -> Path:
-        """Return the file of an export that it reads; of a folder also one in its folders `onnx` and `pir`.
+        """Return the file of an export that it reads; of a folder also one in its folders of further formats.
 
         Raises:
             WeightsError: there is none.

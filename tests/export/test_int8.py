@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import onnx
 import pytest
@@ -9,8 +11,8 @@ from onnx_models import node, numbers, onnx_model, saved, weights
 
 from ocrslim.config import load_config
 from ocrslim.errors import ConfigError, DataError, ExportError, WeightsError
-from ocrslim.export import int8_lacks, quantised_export
 from ocrslim.export.quantising import int8, tools
+from ocrslim.export.quantising.int8 import int8_lacks, quantised_export, require_int8, write_int8
 from ocrslim.formats import input_sizes, open_onnx
 from ocrslim.inference import OnnxEngine
 
@@ -108,17 +110,35 @@ def test_too_few_images_to_calibrate_on_are_refused(configured, model, tmp_path,
         quantised_export(model, configured(), tmp_path)
 
 
-def test_without_images_it_is_refused(v2_config, model, tmp_path):
-    config = load_config(v2_config).changed({"Train": None})
-    with pytest.raises(ConfigError, match="Train.dataset"):
-        quantised_export(model, config, tmp_path)
+@pytest.mark.parametrize("tolerance", [0.01, 0.009])
+def test_in_an_export_it_has_a_folder_and_is_gone_where_it_loses_too_much(
+    configured, model, tmp_path, caplog, tolerance
+):
+    caplog.set_level("INFO")
+    (model.parent / "inference.yml").write_text("Global: {model_name: a}")
+    folder = tmp_path / "export"
+    folder.mkdir()
+    made = write_int8(model, configured("Prune.recover_images=4", f"Export.int8_tolerance={tolerance}"), folder)
+    assert (folder / "int8").is_dir() == made.accepted == (tolerance == 0.01)
+    if made.accepted:
+        found = sorted(path.name for path in (folder / "int8").iterdir())
+        assert found == ["export.json", "inference.onnx", "inference.yml"]
+        assert json.loads((folder / "int8/export.json").read_text())["after"] == {"hmean": 0.89}
+    assert [record.levelname for record in caplog.records] == ["INFO" if made.accepted else "WARNING"]
 
 
-def test_a_missing_tool_is_named_with_its_command(configured, model, tmp_path, monkeypatch):
+def test_what_it_needs_is_demanded_before_the_work(v2_config, monkeypatch):
+    config = load_config(v2_config, ["Export.int8=true", "Export.runtime=openvino"])
+    require_int8(load_config(v2_config), ["paddle"])
     monkeypatch.setattr(int8.importlib.util, "find_spec", lambda name: None)
-    config = configured("Export.runtime=openvino")
     assert int8_lacks(config) == "nncf and openvino not installed: pip install nncf openvino"
     with pytest.raises(
         ExportError, match="Export.int8: nncf and openvino not installed: pip install nncf openvino; or"
     ):
-        quantised_export(model, config, tmp_path)
+        require_int8(config, ["paddle", "onnx"])
+    monkeypatch.setattr(int8.importlib.util, "find_spec", lambda name: name)
+    require_int8(config, ["paddle", "onnx"])
+    with pytest.raises(ExportError, match=r"none is exported \(paddle\): name onnx in Export.formats"):
+        require_int8(config, ["paddle"])
+    with pytest.raises(ConfigError, match="Train"):
+        require_int8(config.changed({"Train": None}), ["onnx"])

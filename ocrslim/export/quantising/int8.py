@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +18,15 @@ from ocrslim.data import EvalSet, LabelledSet, scan_both
 from ocrslim.errors import DataError, ExportError
 from ocrslim.evaluation import Scorer, with_predicted_labels
 from ocrslim.export.formats.child import run_converter
+from ocrslim.export.formats.onnx import ONNX
+from ocrslim.export.formats.source_file import SETTINGS
 from ocrslim.export.quantising import tools
+from ocrslim.export.staging import INT8, PROOF
 from ocrslim.inference import Engine, OnnxEngine, OpenVinoEngine
 from ocrslim.pruning import calibration_inputs
-from ocrslim.utils import scratch_folder
+from ocrslim.utils import scratch_folder, write_json
+
+logger = logging.getLogger(__name__)
 
 _MODEL = "inference.onnx"
 _OFF = "or leave int8 out with Export.int8=false"
@@ -44,6 +52,14 @@ class Int8:
     before: Mapping[str, float]
     after: Mapping[str, float]
     tolerance: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `export.json` has of it."""
+        return {
+            **{"tool": self.tool, "images": self.images, "metric": self.metric},
+            **{"before": dict(self.before), "after": dict(self.after)},
+            **{"tolerance": self.tolerance, "exported": self.accepted},
+        }
 
     @property
     def lost(self) -> float:
@@ -75,6 +91,53 @@ def int8_lacks(config: Config) -> str | None:
     return f"{' and '.join(missing)} not installed: pip install {' '.join(missing)}" if missing else None
 
 
+def require_int8(config: Config, formats: Sequence[str]) -> None:
+    """Demand what `Export.int8` needs where it is asked for, before any work.
+
+    Args:
+        formats: what is exported.
+
+    Raises:
+        ExportError: a package is missing, or no ONNX file is exported that could be quantised.
+        ConfigError: the configuration names no images.
+    """
+    if not config.export.int8:
+        return
+    lacks = int8_lacks(config)
+    if lacks:
+        raise ExportError(f"Export.int8: {lacks}; {_OFF}")
+    if ONNX not in formats:
+        raise ExportError(
+            f"Export.int8: ONNX files are quantised, and none is exported ({', '.join(formats)}): "
+            f"name onnx in Export.formats, {_OFF}"
+        )
+    config.require("Train.dataset", "Eval", "PostProcess")
+
+
+def write_int8(model: Path, config: Config, export: Path) -> Int8:
+    """Quantise an ONNX file of an export into its folder `int8`, which goes again where the score loses too much.
+
+    Args:
+        model: the ONNX file, with its `inference.yml` beside it.
+        export: the export's folder.
+
+    Raises:
+        DataError, ExportError: as `quantised_export`.
+    """
+    folder = export / INT8
+    folder.mkdir()
+    made = quantised_export(model, config, folder)
+    if made.accepted:
+        logger.info("%s", made)
+        if (model.parent / SETTINGS).is_file():
+            shutil.copyfile(model.parent / SETTINGS, folder / SETTINGS)
+        write_json(folder / PROOF, {"format": INT8, **made.to_json()})
+    else:
+        logger.warning("%s", made)
+        shutil.rmtree(folder)
+    return made
+
+
 def quantised_export(model: Path, config: Config, folder: Path) -> Int8:
     """Quantise an exported ONNX file into `folder`, calibrated on training images, and score it on those of `Eval`.
 
@@ -86,14 +149,9 @@ def quantised_export(model: Path, config: Config, folder: Path) -> Int8:
         folder: exists; gets `inference.onnx`.
 
     Raises:
-        ConfigError: the configuration names no images.
         DataError: the images to calibrate on are too few, or one cannot be read.
-        ExportError: the tool is missing, or fails on the network.
+        ExportError: the tool fails on the network.
     """
-    lacks = int8_lacks(config)
-    if lacks:
-        raise ExportError(f"Export.int8: {lacks}; {_OFF}")
-    config.require("Train.dataset", "Eval", "PostProcess")
     training, evaluation = scan_both(with_predicted_labels(config))
     inputs, tool = _inputs(config, training), int8_tool(config)
     quantise(model, inputs, folder / _MODEL, tool)
