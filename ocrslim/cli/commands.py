@@ -466,7 +466,7 @@ COMMANDS: dict[str, Command] = {
         (
             "Each runtime and number of threads has a process of its own; in it the exports run in turns, on noise. "
             "Printed are the median and the quartiles of the milliseconds, and the ratio to the first export. Of a "
-            "folder each runtime takes the format that it reads, also from the folders onnx and pir in it."
+            "folder each runtime takes the format that it reads, also from the folders of further formats in it."
         ),
         {
             "an export before and after pruning": "inference_unpruned inference_model",
