@@ -26,7 +26,7 @@ class OnnxEngine:
     def __init__(self, path: Path | str, threads: int = 1, zero_denormals: bool = False):
         """
         Args:
-            zero_denormals: take denormal numbers as zero, on the calling thread for the rest of the process.
+            zero_denormals: take denormal numbers as zero; the first session of a process decides for its main thread.
 
         Raises:
             WeightsError: ONNX Runtime is not installed, or does not load the file.
