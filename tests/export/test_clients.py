@@ -12,7 +12,7 @@ import pytest
 from ocrslim.config import load_config
 from ocrslim.export import client_settings
 from ocrslim.export.clients import client_calls
-from ocrslim.tasks.detection.client_settings import DB_DEFAULTS
+from ocrslim.tasks.detection.client_settings import DB_DEFAULTS, post_processing
 
 EVERY = {
     "paddle": Path("m/inference.pdmodel"),
@@ -58,14 +58,12 @@ def test_the_size_is_written_out_as_clients_take_it(given, written, detector):
     assert options(detector(f"{RESIZE}={given}"), "DetResizeForTest") == written
 
 
-def test_post_processing_is_written_out_with_paddleocrs_defaults(detector):
-    from ppocr.postprocess.db_postprocess import DBPostProcess
+def test_post_processing_is_written_out_with_paddleocrs_defaults():
+    from ocrslim.ppocr import build_post_process
 
-    import ocrslim.ppocr  # noqa: F401  puts `ppocr` on the path
-
-    found = client_settings(detector("PostProcess={name: DBPostProcess, thresh: 0.2}"))["PostProcess"]
+    found = post_processing({"name": "DBPostProcess", "thresh": 0.2})
     assert found == {"name": "DBPostProcess", **DB_DEFAULTS, "thresh": 0.2}
-    theirs = inspect.signature(DBPostProcess).parameters
+    theirs = inspect.signature(type(build_post_process({"name": "DBPostProcess"}, {}))).parameters
     assert {name: theirs[name].default for name in DB_DEFAULTS} == DB_DEFAULTS
 
 
