@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def sample_image(config: Config) -> Iterator[Path]:
-    """Yield the path of the image to prove an export on: `Global.infer_img`, or the task's part of scikit-image's page."""
+    """Yield the path of the image to prove an export on: `Global.infer_img`, or a part of scikit-image's page."""
     named = config.get("Global.infer_img")
     if named and Path(named).is_file():
         yield Path(named)

@@ -29,6 +29,7 @@ TOLERANCE = 1e-4
 LIMIT = 1e-3  # for networks that enlarge rounding
 _ENLARGED = 10.0  # rounding happens at every layer, a change of the input's last bits at the input alone
 _DRAWS = 3  # of rounding errors, to see which items rest on a hair
+_SIDE = 320  # pixels, on which a layer is looked for
 _CONTROL = 0.05  # standard deviation of the factors by which the control's weights are off 1
 
 
@@ -170,7 +171,8 @@ class Verifier:
             start = ""
             remedy = f"{moves}, as a network does that has been trained for a few steps only: train it for longer"
         else:
-            start = where_it_starts(deployed(self._model), place.folder, self._image)
+            part = _part(self._image, self._config.task.free_shape)
+            start = where_it_starts(deployed(self._model), place.folder, part)
             remedy = place.remedy()
         raise ExportError(
             f"{place.name}: the exported model differs from the source by {off:.2e}, expected at most {allowed:g}"
@@ -218,6 +220,12 @@ class Verifier:
 def _moved(part: np.ndarray, by: float, rng: np.random.Generator) -> np.ndarray:
     scale = by * max(1.0, float(np.abs(part).max()))
     return (part + scale * rng.choice([-1.0, 1.0], part.shape)).astype(part.dtype)
+
+
+def _part(image: np.ndarray, free: Sequence[int]) -> np.ndarray:
+    """Return a corner of the image, where it may have any size: all values of a network on a page are gigabytes."""
+    height, width = (size if fixed > 0 else min(size, _SIDE) for size, fixed in zip(image.shape[2:], free[2:]))
+    return np.ascontiguousarray(image[:, :, :height, :width])
 
 
 def _smaller(image: np.ndarray, free: Sequence[int]) -> Iterator[np.ndarray]:

@@ -39,7 +39,7 @@ def of_paddleocr_3(call, image):
 
 def of_paddleocr_2(call, image):
     (found,) = made(call, "paddleocr")
-    return [plain(line) if np.ndim(line) == 2 else line[0] for line in found]
+    return found
 
 
 def of_rapidocr(call, image):
@@ -82,4 +82,4 @@ if __name__ == "__main__":
     if isinstance(result, np.ndarray):
         np.save(asked["output"], result)
         result = None
-    print("\n" + json.dumps(result))
+    print("\n" + json.dumps(result, default=lambda value: value.tolist()))

@@ -124,6 +124,20 @@ def test_a_pir_folder_keeps_paddleocr_2_from_downloading_into_it(model, sample, 
     assert made.formats[0].bytes > (folder / "inference.json").stat().st_size
 
 
+def test_paddleocr_2_does_not_download_into_a_pir_folder(model, sample, formats, tmp_path, monkeypatch):
+    """Its own code, with a stand-in for the download; the control is the same folder without the empty file."""
+    spec = importlib.util.find_spec("paddleocr")
+    loaded = importlib.util.spec_from_file_location("network", Path(spec.origin).parent / "ppocr/utils/network.py")
+    network = importlib.util.module_from_spec(loaded)
+    loaded.loader.exec_module(network)
+    monkeypatch.setattr(network, "download_with_progressbar", lambda *_: pytest.fail("a download"))
+    folder = export(model, formats("pir"), tmp_path / "m", sample, {}).formats[0].folder
+    network.maybe_download(str(folder), "https://example.org/model.tar")
+    (folder / "inference.pdmodel").unlink()
+    with pytest.raises(pytest.fail.Exception, match="a download"):
+        network.maybe_download(str(folder), "https://example.org/model.tar")
+
+
 @needs_converter
 def test_by_default_it_is_the_native_format_and_onnx(model, sample, configured, tmp_path, caplog):
     with caplog.at_level("INFO"):
