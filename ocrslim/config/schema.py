@@ -1,7 +1,7 @@
 """The keys that every configuration may have, as pydantic models; the sections of a task come from its `TaskSchema`.
 
-The keys are those of PaddleOCR's configurations (release/2.x) for the parts that exist here, and `Prune`. A key that
-no model has is an error. The upper bound of a number is where it stops making sense. Every list of allowed
+The keys are those of PaddleOCR's configurations (release/2.x) for the parts that exist here, `Prune` and `Export`. A
+key that no model has is an error. The upper bound of a number is where it stops making sense. Every list of allowed
 values stands here or in a task's schema; the code that implements them takes it from there, or a test compares them.
 """
 
@@ -10,9 +10,18 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, Optional
 
-from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, create_model, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 
 from ocrslim.config.data_schema import EvalData, TrainData
+from ocrslim.config.export_schema import ExportOptions
 from ocrslim.config.optimizer_schema import MOST_EPOCHS, Optimizer
 from ocrslim.schema import (
     ABSENT,
@@ -199,7 +208,11 @@ class PruneOptions(Section):
     loss_tolerance: ZeroToOne = 0.02
     target: Annotated[Optional[Mapping[str, float]], ReadAs(Target), AfterValidator(_to_target)] = None
     rounds: Annotated[int, whole(1, 100)] = 1
-    align: Optional[Annotated[int, whole(1, 4096)]] = None
+    align: Annotated[
+        Optional[Annotated[int, whole(1, 4096)]],
+        BeforeValidator(lambda value: None if value == "auto" else value),
+        expected("a whole number from 1 to 4096, or auto: what the runtime computes at a time"),
+    ] = None
     min_channels: Annotated[int, whole(1, 4096)] = 1
     recover: Flag = True
     recover_images: Annotated[int, whole(MIN_RECOVER_IMAGES, 1_000_000)] = 40
@@ -228,6 +241,7 @@ def configuration(task: TaskSchema) -> type[Section]:
         "Train": (Optional[TrainData], ABSENT),
         "Eval": (Optional[EvalData], ABSENT),
         "Prune": (PruneOptions, Field(default_factory=PruneOptions)),
+        "Export": (ExportOptions, Field(default_factory=ExportOptions)),
         **dict.fromkeys(("profiler_options", "wandb", "AMP"), anything),
     }
     return create_model("Configuration", __base__=Section, **sections)
