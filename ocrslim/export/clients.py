@@ -20,6 +20,7 @@ _NAMES = {
     "rec": ("rec", "TextRecognition", "text_recognition"),
     "cls": ("cls", "TextLineOrientationClassification", "textline_orientation"),
 }
+_OPENCV = ("det", "cls")  # it does not read the reshapes of recognisers
 _CLASSES = ["0", "180"]
 _MODULES = {"cls": "textline_orientation_classification"}  # of PaddleOCR 3's command line, where it is another name
 
@@ -40,7 +41,10 @@ def client_calls(config: Config, files: Mapping[str, Path]) -> dict[str, str]:
             calls |= _paddleocr_3(kind, paddle.parent, settings)
         if ONNX in files:
             calls |= _paddleocr_3_onnx(kind, files[ONNX], settings) | _rapidocr(kind, files[ONNX], settings, config)
-    return calls | _runtimes(files, paddle)
+    calls |= _runtimes(files, paddle)
+    if ONNX in files and kind in _OPENCV:
+        calls["OpenCV"] = f"cv2.dnn.readNetFromONNX({_text(files[ONNX])})"
+    return calls
 
 
 def _runtimes(files: Mapping[str, Path], paddle: Path | None) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from bare_models import KINDS, source, write_images
+from bare_models import FORMAT_OF, KINDS, source, write_images
 
 import ocrslim
 from ocrslim.errors import ConfigError, WeightsError
@@ -28,7 +28,7 @@ def test_a_file_is_pruned_scored_and_exported(kind, tmp_path):
     labels = tmp_path / "out/predicted_labels/eval.txt"
     assert model.evaluate(labels)["hmean"] == 1 and refitted.evaluate(labels) == refitted.training.best.metrics
     exported = refitted.export(tmp_path / "exported")
-    assert exported.format == kind
+    assert exported.format == FORMAT_OF[kind]
     again = ocrslim.load(exported.folder, task="det", images=images, options=SIZE)
     assert again.evaluate(labels) == refitted.evaluate(labels), "a folder with one ONNX file is that file"
 

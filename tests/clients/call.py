@@ -58,6 +58,12 @@ def of_openvino(call, image):
     return made(call, "openvino")(image)[0]
 
 
+def of_opencv(call, image):
+    network = made(call, "cv2")
+    network.setInput(image)
+    return network.forward()
+
+
 def of_paddle(call, image):
     predictor = made(call, "paddle.inference")
     feed = predictor.get_input_handle(predictor.get_input_names()[0])
@@ -72,6 +78,7 @@ CLIENTS = {
     "paddleocr 3, ONNX Runtime": of_paddleocr_3,
     "rapidocr 3": of_rapidocr,
     "ONNX Runtime": of_onnxruntime,
+    "OpenCV": of_opencv,
     "OpenVINO": of_openvino,
     "Paddle Inference": of_paddle,
 }

@@ -25,13 +25,14 @@ from ocrslim.pruning import Network, load_network
 
 REPO = Path(__file__).resolve().parents[2]
 FORMATS = "Export.formats=[paddle,pir,onnx]"
-# client -> its environment below build/clients; the tests' own where PaddleOCR 2 is
+# client -> its environment below build/clients; None: the tests' own
 ENVIRONMENTS = {
     "paddleocr 2.10": None,
     "paddleocr 3": "paddleocr",
     "paddleocr 3, ONNX Runtime": "paddleocr",
     "rapidocr 3": "rapidocr",
     "ONNX Runtime": "runtimes",
+    "OpenCV": None,
     "OpenVINO": "runtimes",
     "Paddle Inference": "paddleocr",
 }

@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 BOXES = ("paddleocr 3", "paddleocr 3, ONNX Runtime", "rapidocr 3")
-MAPS = ("ONNX Runtime", "OpenVINO", "Paddle Inference")
+MAPS = ("ONNX Runtime", "OpenCV", "OpenVINO", "Paddle Inference")
 
 
 def corners(boxes) -> list:

@@ -72,7 +72,7 @@ def test_a_detectors_calls_have_what_differs_from_the_clients_defaults(detector)
     assert set(calls) == {
         *("paddleocr 2.10", "paddleocr 2.10, command line", "paddleocr 3", "paddleocr 3, command line"),
         *("paddleocr 3, pipeline", "paddleocr 3, ONNX Runtime", "rapidocr 3"),
-        *("Paddle Inference", "ONNX Runtime", "OpenVINO", "Paddle Lite"),
+        *("Paddle Inference", "ONNX Runtime", "OpenVINO", "Paddle Lite", "OpenCV"),
     }
     for client in ("paddleocr 3", "paddleocr 3, pipeline", "paddleocr 3, ONNX Runtime"):
         assert 'limit_type="min"' in calls[client] and "unclip_ratio=1.5" in calls[client], client
@@ -95,6 +95,7 @@ def test_only_the_clients_of_the_formats_at_hand_are_named(detector):
 
 def test_a_recognisers_calls_name_its_dictionary(recogniser):
     calls = client_calls(recogniser, EVERY)
+    assert "OpenCV" not in calls
     assert 'rec_char_dict_path="m/dict.txt"' in calls["paddleocr 2.10"]
     assert '"Rec.rec_keys_path": "m/onnx/dict.txt"' in calls["rapidocr 3"]
     assert recogniser.task.client_files(recogniser.section("Global")) == {"dict.txt": "a\nb\n"}
