@@ -11,6 +11,7 @@ import numpy as np
 Id = Hashable
 CONV, DECONV, AFFINE, CONSTANT = "conv2d", "conv2d_transpose", "affine", "constant"
 ADD, MULTIPLY, CONCAT = "elementwise_add", "elementwise_mul", "concat"
+NEAREST, SHUFFLE = "nearest_interp_v2", "pixel_shuffle"
 # `axis` of a sum or product of maps of unequal size: to Paddle the same as -1, where both have four axes
 STRETCHED = 0
 # ours by the traced operator's name; the names are those of Paddle's program format

@@ -13,9 +13,8 @@ from functools import cached_property, reduce
 
 import numpy as np
 
-from ocrslim.inference.compiler.ir import ADD, CONCAT, CONV, Id, Step, out_channels
+from ocrslim.inference.compiler.ir import ADD, CONCAT, CONV, NEAREST, Id, Step, out_channels
 
-NEAREST = "nearest_interp_v2"
 Shapes = Mapping[Id, Sequence[int]]
 
 

@@ -29,9 +29,8 @@ import numpy as np
 from ocrslim.graph import Op
 from ocrslim.inference.compiler.cost_model import EvaluationOrder, best_order, joining_cost
 from ocrslim.inference.compiler.folding import fold
-from ocrslim.inference.compiler.ir import ADD, AFFINE, CONCAT, CONV, DECONV, MULTIPLY, Id, Step
+from ocrslim.inference.compiler.ir import ADD, AFFINE, CONCAT, CONV, DECONV, MULTIPLY, NEAREST, Id, Step
 from ocrslim.inference.compiler.linear_maps import (
-    NEAREST,
     Shapes,
     Sum,
     Term,
