@@ -2,6 +2,7 @@
 
 from ocrslim.config.commented import listing
 from ocrslim.config.config import Config, load_config
+from ocrslim.config.export_schema import ExportOptions, Format, Runtime
 from ocrslim.config.imported import PROGRAM, is_imported, sized_task
 from ocrslim.config.of_model import load_model_config, setting
 from ocrslim.config.schema import MIN_RECOVER_IMAGES, Criterion, GroupScore, PruneOptions
@@ -11,8 +12,11 @@ __all__ = [
     "PROGRAM",
     "Config",
     "Criterion",
+    "ExportOptions",
+    "Format",
     "GroupScore",
     "PruneOptions",
+    "Runtime",
     "is_imported",
     "listing",
     "load_config",

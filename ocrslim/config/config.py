@@ -18,6 +18,7 @@ import yaml
 
 from ocrslim.config.checker import MODEL_TYPE, MOST_PROBLEMS, Checker
 from ocrslim.config.data_schema import READ_DATA_SETS
+from ocrslim.config.export_schema import ExportOptions
 from ocrslim.config.imported import imported_architecture, imported_schema, sized_task
 from ocrslim.config.origins import Origins, leaves
 from ocrslim.config.overrides import Override, apply_override, lookup, parse_overrides
@@ -67,10 +68,12 @@ class Config:
     @property
     def prune(self) -> PruneOptions:
         """The section `Prune`, complete."""
-        options: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in self.tree["Prune"].items()
-        }
-        return PruneOptions.model_construct(**options)
+        return PruneOptions.model_construct(**_constructed(self.tree["Prune"]))
+
+    @property
+    def export(self) -> ExportOptions:
+        """The section `Export`, complete."""
+        return ExportOptions.model_construct(**_constructed(self.tree["Export"]))
 
     @property
     def weights(self) -> str | None:
@@ -159,6 +162,11 @@ class Config:
             ArtifactError: the file cannot be written.
         """
         write_text(path, yaml.safe_dump(self.tree, sort_keys=False, allow_unicode=True))
+
+
+def _constructed(section: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a section's values as its model holds them."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in section.items()}
 
 
 def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:

@@ -1,7 +1,7 @@
 """The keys that every configuration may have, as pydantic models; the sections of a task come from its `TaskSchema`.
 
-The keys are those of PaddleOCR's configurations (release/2.x) for the parts that exist here, and `Prune`. A key that
-no model has is an error. The upper bound of a number is where it stops making sense. Every list of allowed
+The keys are those of PaddleOCR's configurations (release/2.x) for the parts that exist here, `Prune` and `Export`. A
+key that no model has is an error. The upper bound of a number is where it stops making sense. Every list of allowed
 values stands here or in a task's schema; the code that implements them takes it from there, or a test compares them.
 """
 
@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Optional
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, create_model, field_validator
 
 from ocrslim.config.data_schema import EvalData, TrainData
+from ocrslim.config.export_schema import ExportOptions
 from ocrslim.config.optimizer_schema import MOST_EPOCHS, Optimizer
 from ocrslim.schema import (
     ABSENT,
@@ -228,6 +229,7 @@ def configuration(task: TaskSchema) -> type[Section]:
         "Train": (Optional[TrainData], ABSENT),
         "Eval": (Optional[EvalData], ABSENT),
         "Prune": (PruneOptions, Field(default_factory=PruneOptions)),
+        "Export": (ExportOptions, Field(default_factory=ExportOptions)),
         **dict.fromkeys(("profiler_options", "wandb", "AMP"), anything),
     }
     return create_model("Configuration", __base__=Section, **sections)

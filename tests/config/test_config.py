@@ -13,6 +13,7 @@ from shipped import shipped
 
 from ocrslim.config import yaml_reader as yamlfile
 from ocrslim.config.config import PruneOptions, load_config
+from ocrslim.config.export_schema import ExportOptions
 from ocrslim.errors import ArtifactError, ConfigError
 
 REPO = Path(__file__).resolve().parents[2]
@@ -90,7 +91,7 @@ def problem(path: Path, *overrides: str) -> str:
 def test_every_shipped_config_loads_and_opens_with_its_three_commands(path):
     config = load_config(path, ["Global.pretrain_weights=x", "Global.test_batch_size_per_card=1"])
     config.require("Global", "Architecture", "Loss", "Optimizer", "PostProcess", "Metric", "Train", "Eval", "Prune")
-    assert config.prune == PruneOptions()
+    assert config.prune == PruneOptions() and config.export == ExportOptions()
     head = path.read_text().split("\nGlobal:")[0]
     for script in ("sensitivity_anal", "pruning_and_finetune", "export_prune_model"):
         assert f"python deploy/slim/prune/{script}.py -c {path.relative_to(REPO)} -o Global.pretrain_weights=" in head
@@ -365,6 +366,15 @@ def test_sizes_of_evaluation_batches_are_accepted_though_images_are_evaluated_on
         "Prune.align=0",
         "Prune.min_channels=0",
         "Prune.distill.maps=-1",
+        "Export.formats=[paddle, tensorrt]",
+        "Export.formats=[onnx, onnx]",
+        "Export.formats=[]",
+        "Export.lite_python=[python3.10]",
+        "Export.rewrite=1",
+        "Export.runtime=tensorrt",
+        "Export.threads=0",
+        "Export.int8=once",
+        "Export.int8_tolerance=1.1",
         "Prune.distill.fade=1.5",
         "Optimizer.ema.decay=1",
         "Optimizer.clip_norm_global=0",
@@ -394,6 +404,9 @@ def test_values_out_of_bounds_are_refused(text):
         "Train.dataset.ratio_list=0.5",
         "Prune.distill={maps: 0, features: 0}",
         "Prune.distill=",
+        "Export.formats=onnx",
+        "Export.formats=",
+        "Export={threads: 4, runtime: openvino}",
         "Optimizer.ema={}",
         "Optimizer.ema=",
         "Optimizer.regularizer={name: L2Decay, factor: 0}",

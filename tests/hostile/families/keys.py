@@ -131,6 +131,12 @@ _KEYS: dict[str, tuple[str, str]] = {
     "Prune.recover_images": ("whole from 4", "prune"),
     "Prune.distill": ("distill", "prune"),
     "Prune.min_channels": ("whole from 1", "dry-run"),
+    "Export": ("section", "export"),
+    "Export.runtime": ("choice", "export"),
+    "Export.rewrite": ("flag", "export"),
+    "Export.threads": ("whole from 1", "export"),
+    "Export.int8": ("flag", "export"),
+    "Export.int8_tolerance": ("0 to 1", "export"),
 }
 _MEANT = {  # values that mean something at one key although they mean nothing at others of its kind
     "Prune.recover_images": ("6",),
