@@ -1,6 +1,9 @@
 """Ways to run a network: dygraph, Paddle Inference, and a compiler for what sensitivity analysis repeats."""
 
 from ocrslim.inference.auto_engine import AutoEngine
+from ocrslim.inference.compiler.cost_model import CostModel
+from ocrslim.inference.compiler.rewrite import Rewriting
+from ocrslim.inference.compiler.rewritten import rewritten_program
 from ocrslim.inference.engines import (
     LEGACY_MODEL,
     PIR_MODEL,
@@ -27,6 +30,7 @@ __all__ = [
     "PLAIN",
     "ActivationCache",
     "AutoEngine",
+    "CostModel",
     "DygraphEngine",
     "Engine",
     "GroupRunner",
@@ -34,6 +38,7 @@ __all__ = [
     "OnnxEngine",
     "Output",
     "Proof",
+    "Rewriting",
     "RuntimeNetwork",
     "Variant",
     "arrays_of",
@@ -44,5 +49,6 @@ __all__ = [
     "output_from",
     "parts_of",
     "proof_of",
+    "rewritten_program",
     "traced_for_task",
 ]

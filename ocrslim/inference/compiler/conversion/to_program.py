@@ -1,7 +1,7 @@
 """Steps as a program of ordinary operators, which any runtime executes.
 
-Steps that algebra may have changed are written anew. Whatever was passed through as it is stays the operator that it was,
-with the constants, lists and shapes that lead to it.
+Steps that algebra may have changed are written anew. Whatever was passed through as it is stays the operator that it
+was, with the constants, lists and shapes that lead to it.
 """
 
 from __future__ import annotations

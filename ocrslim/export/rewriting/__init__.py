@@ -1,0 +1,1 @@
+"""Lossless rewriting of a network before it is exported."""

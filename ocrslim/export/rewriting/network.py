@@ -1,0 +1,25 @@
+"""A network as the rewritten one that is exported in its place."""
+
+from __future__ import annotations
+
+from paddle import nn
+
+from ocrslim.graph import Imported
+from ocrslim.inference import Rewriting, arrays_of, rewritten_program, traced_for_task
+from ocrslim.models import ImportedNetwork
+from ocrslim.tasks import Task
+
+
+def rewritten_network(model: nn.Layer, task: Task, rewriting: Rewriting) -> ImportedNetwork:
+    """Return a layer with the outputs of `model` that `task` takes, of every image, made by fewer products.
+
+    Args:
+        model: as it is deployed; unchanged, but in eval mode afterwards.
+
+    Raises:
+        GraphError: Paddle cannot trace it, or it has an operator that an exported network has not.
+        LoweringError: an operator is not known to the rewriting.
+    """
+    program, arrays = rewritten_program(traced_for_task(model, task), arrays_of(model), rewriting)
+    outputs = [f"output_{place}" for place in range(len(program.outputs))]
+    return ImportedNetwork(Imported(program, arrays, ["x"], outputs))
