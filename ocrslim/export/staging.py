@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ocrslim.errors import ArtifactError
-from ocrslim.export.formats.paddle import MODELS
+from ocrslim.export.formats.lite import LITE, LITE_MODEL
+from ocrslim.export.formats.onnx import ONNX
+from ocrslim.export.formats.paddle import LEGACY, MODELS, PIR
 from ocrslim.formats import ONNX_SUFFIX
 from ocrslim.inference import PARAMS_FILE
+from ocrslim.tasks import DICTIONARIES
 from ocrslim.utils import check_writable, locked_folder, named, remove_leftovers, write_error
 
+logger = logging.getLogger(__name__)
+
 PROOF = "export.json"
-FILES = (*MODELS.values(), PARAMS_FILE, f"{PARAMS_FILE}.info", "inference.yml", PROOF)
+FILES = (*MODELS.values(), PARAMS_FILE, f"{PARAMS_FILE}.info", "inference.yml", LITE_MODEL, *DICTIONARIES, PROOF)
+FOLDERS = (LEGACY, PIR, ONNX, LITE)  # of formats, in the folder of an export
 _FORMER = ".old"
 _CHOOSE = "choose an empty or a new folder with -o Global.save_inference_dir=PATH"
 
@@ -46,15 +53,18 @@ def is_exports(path: Path) -> bool:
     return path.name in FILES or (path.suffix == ONNX_SUFFIX and (path.parent / PROOF).is_file())
 
 
-def check_target(folder: Path, is_ours: Callable[[Path], bool] = is_exports, remedy: str = _CHOOSE) -> None:
+def check_target(
+    folder: Path, is_ours: Callable[[Path], bool] = is_exports, remedy: str = _CHOOSE, record: str = PROOF
+) -> None:
     """Refuse a target that cannot be replaced.
 
     Args:
         is_ours: tells which files may be replaced.
         remedy: what to do about a target that cannot.
+        record: the file that tells an earlier result from other folders; other files that were added to one are kept.
 
     Raises:
-        ArtifactError: it cannot be written, is not a folder, is a mount point, or holds other files.
+        ArtifactError: it cannot be written, is not a folder, is a mount point, or is of something else.
     """
     check_writable(folder.parent)
     try:
@@ -63,14 +73,48 @@ def check_target(folder: Path, is_ours: Callable[[Path], bool] = is_exports, rem
             raise ArtifactError(f"{named(folder)}: is not a folder: {remedy}")
         if folder.is_mount():
             raise ArtifactError(f"{named(folder)}: is a mount point, which cannot be replaced: choose a folder in it")
-        foreign = sorted(p.name for p in folder.iterdir() if not is_ours(p)) if folder.is_dir() else []
+        others = _others(folder, is_ours) if folder.is_dir() and not (folder / record).is_file() else []
     except OSError as error:
         raise write_error(folder, error) from error
-    if foreign:
+    if others:
         raise ArtifactError(
-            f"{named(folder)}: holds other files ({', '.join(map(named, foreign[:5]))}), which an export would mix "
-            f"with: {remedy}"
+            f"{named(folder)}: holds other files ({', '.join(named(path.name) for path in others[:5])}), which an "
+            f"export would mix with: {remedy}"
         )
+
+
+def _others(folder: Path, is_ours: Callable[[Path], bool]) -> list[Path]:
+    """Return what does not belong to the result in `folder`, also in the folders of its formats."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name in FOLDERS and path.is_dir() and not path.is_symlink() and (path / PROOF).is_file():
+            found += _others(path, is_ours)
+        elif not is_ours(path):
+            found.append(path)
+    return found
+
+
+def _keep(others: Sequence[Path], folder: Path, staged: Path) -> None:
+    """Put what does not belong to the former result beside the new one, without copying where links can be made."""
+    for path in others:
+        kept = staged / path.relative_to(folder)
+        if os.path.lexists(kept):
+            continue
+        kept.parent.mkdir(exist_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.copytree(path, kept, symlinks=True, copy_function=_link_or_copy)
+        else:
+            _link_or_copy(path, kept)
+    if others:
+        names = ", ".join(named(str(path.relative_to(folder))) for path in others[:5])
+        logger.info("%s: kept what is not of the export: %s", named(folder), names)
+
+
+def _link_or_copy(source: Path | str, target: Path | str) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # a file system without links
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def onnx_file(folder: Path) -> Path | None:
@@ -79,11 +123,10 @@ def onnx_file(folder: Path) -> Path | None:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """Return the files with a model and its weights."""
+    """Return the files with a model and its weights, without the empty one that guards PIR."""
     found = onnx_file(folder)
-    return (
-        [found] if found else [folder / name for name in (*MODELS.values(), PARAMS_FILE) if (folder / name).is_file()]
-    )
+    names = (*MODELS.values(), PARAMS_FILE, LITE_MODEL)
+    return [found] if found else [file for name in names if (file := folder / name).is_file() and file.stat().st_size]
 
 
 @contextlib.contextmanager
@@ -111,11 +154,16 @@ def _restore_former(folder: Path) -> None:
             former.rename(folder)
 
 
-def put_in_place(staged: Path, folder: Path) -> None:
-    """Replace `folder` by `staged` as a whole, so that it never mixes files of two exports."""
+def put_in_place(staged: Path, folder: Path, is_ours: Callable[[Path], bool] = is_exports) -> None:
+    """Replace `folder` by `staged` as a whole, so that it never mixes files of two exports.
+
+    Args:
+        is_ours: tells which files of the former result are replaced; the others are kept.
+    """
     old = staged.with_name(staged.name + _FORMER)
     try:
         if folder.is_dir():
+            _keep(_others(folder, is_ours), folder, staged)
             folder.rename(old)
         staged.rename(folder)
     except OSError as error:

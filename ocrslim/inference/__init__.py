@@ -18,7 +18,7 @@ from ocrslim.inference.incremental.proof import Proof, proof_of
 from ocrslim.inference.incremental.runner import GroupRunner
 from ocrslim.inference.latency import measure_latency
 from ocrslim.inference.onnx_engine import ONNX_RUNTIME, OnnxEngine
-from ocrslim.inference.outputs import Output, difference, output_from, parts_of
+from ocrslim.inference.outputs import Output, difference, output_from, parts_of, tensors_of
 from ocrslim.inference.predictor import PARAMS_FILE, PLAIN
 from ocrslim.inference.tracing import arrays_of, traced_for_task
 
@@ -50,5 +50,6 @@ __all__ = [
     "parts_of",
     "proof_of",
     "rewritten_program",
+    "tensors_of",
     "traced_for_task",
 ]

@@ -6,7 +6,13 @@ from ocrslim.tasks.data_task import DataTask
 from ocrslim.tasks.detection import NECK_STEP, SCALES, Detection
 from ocrslim.tasks.networks import REGISTERED_PARTS, is_registered
 from ocrslim.tasks.recognition import Recognition
-from ocrslim.tasks.recognition.dictionary import characters_of
+from ocrslim.tasks.recognition.dictionary import (
+    CHARACTERS,
+    DICTIONARIES,
+    characters_of,
+    dictionary_name,
+    dictionary_text,
+)
 from ocrslim.tasks.recognition.wanted import Wanted, characters_in, read_wanted
 from ocrslim.tasks.registry import DEFAULT, register, task_of, task_types
 from ocrslim.tasks.schema import TaskSchema
@@ -29,7 +35,9 @@ from ocrslim.tasks.values import (
 )
 
 __all__ = [
+    "CHARACTERS",
     "DEFAULT",
+    "DICTIONARIES",
     "NECK_STEP",
     "REGISTERED_PARTS",
     "SCALES",
@@ -53,6 +61,8 @@ __all__ = [
     "Wanted",
     "characters_in",
     "characters_of",
+    "dictionary_name",
+    "dictionary_text",
     "is_registered",
     "named_outputs",
     "read_wanted",

@@ -196,6 +196,14 @@ class Task(DataTask):
         """
         return dict(section)
 
+    def client_files(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """Return further files of an export that clients are given: name -> text.
+
+        Args:
+            settings: as for `post_process`.
+        """
+        return {}
+
     @abstractmethod
     def count(self, prediction: Any, target: Any) -> Counts:
         """Compare the prediction for one image with its target; the counts that `count_names` names."""
@@ -219,6 +227,10 @@ class Task(DataTask):
             below = ratio.pred * total[1] + ratio.gt * total[0]
             found[name] = float(ratio.matched * total[ratio.column] / below) if below else 0.0
         return found
+
+    def in_common(self, found: Any, expected: Any) -> tuple[int, int]:
+        """Return how many items two predictions for one image have in common, and how many the larger one has."""
+        return int(self.label_of(found) == self.label_of(expected)), 1
 
     # predictions for people
 

@@ -21,11 +21,11 @@ from ocrslim.formats import PLAN_SUFFIX, resolve_checkpoint
 from ocrslim.inference import DygraphEngine
 from ocrslim.models import build_model, save_checkpoint, state_arrays
 from ocrslim.pruning import Network, apply_plan, load_network
-from ocrslim.tasks import Wanted, characters_of
+from ocrslim.tasks import Wanted, characters_of, dictionary_name, dictionary_text
 from ocrslim.utils import scratch_folder, write_text
 from ocrslim.vocabulary.keeping import Kept, keep
 from ocrslim.vocabulary.proof import drawn_lines, require_same
-from ocrslim.vocabulary.result import Cut, dictionary_name, dictionary_text
+from ocrslim.vocabulary.result import Cut
 
 CONFIG = "config.yml"
 _DICTIONARY = "Global.character_dict_path"

@@ -10,12 +10,12 @@ from ocrslim.config import Config
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.export import check_target, put_in_place, resolve_target, staging_folder
 from ocrslim.formats import is_exported
-from ocrslim.tasks import Wanted
+from ocrslim.tasks import Wanted, dictionary_name, dictionary_text
 from ocrslim.utils import read_json, same_place, write_json, write_text
 from ocrslim.vocabulary.checkpoint import cut_checkpoint
 from ocrslim.vocabulary.exported import cut_exported
 from ocrslim.vocabulary.proof import TOLERANCE
-from ocrslim.vocabulary.result import Cut, dictionary_name, dictionary_text
+from ocrslim.vocabulary.result import Cut
 
 RECORD = "charset.json"
 _COMMAND = "ocrslim charset"
@@ -66,7 +66,11 @@ def cut_characters(config: Config, wanted: Wanted, folder: Path) -> CutCharacter
     if same_place(folder, model) or same_place(folder, model.parent):
         raise ArtifactError(f"{folder}: holds the model that is cut, expected another folder: {_CHOOSE}")
     ours = _files_of(folder)
-    check_target(folder, lambda path: path.name in ours, _CHOOSE)
+
+    def is_ours(path: Path) -> bool:
+        return path.name in ours
+
+    check_target(folder, is_ours, _CHOOSE, RECORD)
     with staging_folder(folder) as staged:
         if is_exported(model):
             made = cut_exported(model, wanted, config, staged)
@@ -76,7 +80,7 @@ def cut_characters(config: Config, wanted: Wanted, folder: Path) -> CutCharacter
         write_text(staged / listing, dictionary_text(made.dictionary))
         files = sorted([*(path.name for path in staged.iterdir()), RECORD])
         write_json(staged / RECORD, {"files": files, **_record(made, model)})
-        put_in_place(staged, folder)
+        put_in_place(staged, folder, is_ours)
     classes = (made.classes, len(made.kept.classes))
     return CutCharacters(folder, folder / made.file, classes, made.kept.unknown, made.difference, made.bytes)
 

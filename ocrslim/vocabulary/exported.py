@@ -11,11 +11,11 @@ import yaml
 
 from ocrslim.config import Config
 from ocrslim.errors import ConfigError, GraphError
-from ocrslim.export import client_settings
+from ocrslim.export import client_settings, guard_pir
 from ocrslim.formats import ONNX_SUFFIX, exported_files, write_cut_classes_onnx, write_pruned
 from ocrslim.graph import read_network
 from ocrslim.inference import LEGACY_MODEL, PARAMS_FILE, PIR_MODEL, Engine, InferenceEngine, OnnxEngine, open_exported
-from ocrslim.tasks import Wanted, characters_of
+from ocrslim.tasks import CHARACTERS, Wanted, characters_of
 from ocrslim.utils import read_file, write_text
 from ocrslim.vocabulary.keeping import classes_of, keep
 from ocrslim.vocabulary.last_layer import LastLayer, find_last_layer
@@ -23,7 +23,6 @@ from ocrslim.vocabulary.proof import drawn_lines, require_same
 from ocrslim.vocabulary.result import Cut
 
 _SETTINGS = "inference.yml"
-_METADATA = "character"  # where RapidOCR has the dictionary in an ONNX file
 _MOST_BYTES = 1 << 24
 
 
@@ -76,10 +75,12 @@ def _write(
     """Write the model, Paddle's under the names that clients expect; return the file, or its program."""
     if model.suffix == ONNX_SUFFIX:
         target = folder / model.name
-        write_cut_classes_onnx(model, target, arrays, {_METADATA: "\n".join(dictionary)}, shape)
+        write_cut_classes_onnx(model, target, arrays, {CHARACTERS: "\n".join(dictionary)}, shape)
         return target
     written = write_pruned(model, folder, arrays, {})
     written.with_suffix(".pdiparams").rename(folder / PARAMS_FILE)
+    if written.suffix == ".json":
+        guard_pir(folder)
     return written.rename(folder / (PIR_MODEL if written.suffix == ".json" else LEGACY_MODEL))
 
 

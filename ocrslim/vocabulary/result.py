@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ocrslim.vocabulary.keeping import Kept
-
-_RIGHT_TO_LEFT = "arabic"  # where a dictionary's path has this, PaddleOCR turns what it reads
 
 
 @dataclass(frozen=True)
@@ -29,13 +26,3 @@ class Cut:
     classes: int
     difference: float
     bytes: tuple[int, int]
-
-
-def dictionary_name(source: object) -> str:
-    """Return the name of a dictionary beside the model, of the path of the whole one."""
-    return f"{_RIGHT_TO_LEFT}_dict.txt" if _RIGHT_TO_LEFT in str(source) else "dict.txt"
-
-
-def dictionary_text(entries: Sequence[str]) -> str:
-    """Return the content of a dictionary, a character a line."""
-    return "".join(f"{entry}\n" for entry in entries)

@@ -13,16 +13,14 @@ import paddle
 from paddle import nn
 from paddle.base.layer_helper import LayerHelper
 
+from ocrslim.errors import ExportError
 from ocrslim.graph import as_it_was
 from ocrslim.inference import LEGACY_MODEL, PIR_MODEL
-from ocrslim.utils import postponed
+from ocrslim.utils import cause_of, postponed
 
 logger = logging.getLogger(__name__)
 
-
-LEGACY, PIR = "legacy", "pir"
-
-
+LEGACY, PIR = "paddle", "pir"
 MODELS = {LEGACY: LEGACY_MODEL, PIR: PIR_MODEL}
 
 
@@ -37,17 +35,44 @@ def save_inference(model: nn.Layer, prefix: Path, shape: Sequence[int]) -> str:
         the format, `LEGACY` or `PIR`.
     """
     try:
+        save_legacy(model, prefix, shape)
+        return LEGACY
+    except ExportError as error:
+        logger.debug("%s", error)
+    save_pir(model, prefix, shape)
+    return PIR
+
+
+def save_legacy(model: nn.Layer, prefix: Path, shape: Sequence[int]) -> None:
+    """Write `model`, unchanged, in the legacy format; arguments as `save_inference`.
+
+    Raises:
+        ExportError: this paddlepaddle cannot write it.
+    """
+    try:
         with paddle.pir_utils.DygraphOldIrGuard(), _biases_that_fuse():
             _trace_and_write(model, prefix, shape)
-        return LEGACY
     except OSError:
         raise
     except Exception as error:  # a TypeError in 3.2 and 3.3, deep in Paddle
-        logger.debug("legacy export: %s", error)
-    for partial in prefix.parent.glob(f"{prefix.name}.*"):
-        partial.unlink()
-    _trace_and_write(model, prefix, shape)
-    return PIR
+        for partial in prefix.parent.glob(f"{prefix.name}.*"):
+            partial.unlink()
+        raise ExportError(
+            f"paddlepaddle {paddle.__version__} cannot write the format paddle ({LEGACY_MODEL}) of this network "
+            f"({cause_of(error)}): export with pir, or with paddlepaddle 3.1.1: pip install paddlepaddle==3.1.1"
+        ) from error
+
+
+def save_pir(model: nn.Layer, prefix: Path, shape: Sequence[int]) -> None:
+    """Write `model`, unchanged, as PIR, also where Paddle's flag says otherwise; arguments as `save_inference`."""
+    guard = contextlib.nullcontext if paddle.framework.use_pir_api() else paddle.pir_utils.DygraphPirGuard
+    with guard():
+        _trace_and_write(model, prefix, shape)
+
+
+def guard_pir(folder: Path) -> None:
+    """Keep PaddleOCR 2 from a folder with PIR: it downloads another model over what has no `inference.pdmodel`."""
+    (folder / LEGACY_MODEL).touch()
 
 
 def warn_of_pir() -> None:

@@ -50,8 +50,9 @@ def programs_in(folder: Path) -> list[Path]:
 
 
 def _of_stem(folder: Path, stem: str) -> Path | None:
-    paths = (folder / f"{stem}{suffix}" for suffix in PROGRAMS)
-    return next((path for path in paths if path.is_file()), None)
+    """Return the program of that name; an empty one only where there is no other: it guards a PIR export."""
+    paths = [path for suffix in PROGRAMS if (path := folder / f"{stem}{suffix}").is_file()]
+    return next((path for path in paths if path.stat().st_size), paths[0] if paths else None)
 
 
 def _program_in(folder: Path) -> Path:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ocrslim.tasks.base import Task
-from ocrslim.tasks.detection import label_faults, labels, metric, open_schema, transforms
+from ocrslim.tasks.detection import client_settings, label_faults, labels, metric, open_schema, transforms
 from ocrslim.tasks.detection.schema import DEFAULTS, DETECTION
 from ocrslim.tasks.schema import TaskSchema
 from ocrslim.tasks.values import Counts, Distilled, Label, Losses, Operator, PostProcess, Ratio, Sample, Size
@@ -166,6 +167,12 @@ class Detection(Task):
 
         return run
 
+    def client_transforms(self, transforms: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        return client_settings.written_out(transforms)
+
+    def client_post_process(self, section: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+        return client_settings.post_processing(section)
+
     def count(self, prediction: Sequence[np.ndarray], target: metric.Boxes) -> metric.ImageCounts:
         return metric.match(prediction, target.polygons, target.ignored)
 
@@ -176,6 +183,11 @@ class Detection(Task):
 
     def scores(self, counts: Iterable[Counts]) -> dict[str, float]:
         return metric.scores_of(counts)
+
+    def in_common(self, found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> tuple[int, int]:
+        """Return how many boxes two predictions share, to the pixel, and how many the larger one has."""
+        one, other = (Counter(json.dumps(np.round(box).tolist()) for box in boxes) for boxes in (found, expected))
+        return sum((one & other).values()), max(len(found), len(expected))
 
     def label_of(self, prediction: Sequence[np.ndarray]) -> str | None:
         """Return the boxes as text that counts."""

@@ -10,7 +10,7 @@ import functools
 import importlib.util
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ from ocrslim.utils import MIB, hash_value, read_file, write_text
 KEY = "Global.character_dict_path"
 _ALONE = tuple("0123456789abcdefghijklmnopqrstuvwxyz")  # PaddleOCR's characters where no dictionary is named
 _MOST_BYTES = 16 * MIB
+_RIGHT_TO_LEFT = "arabic"  # where a dictionary's path has this, PaddleOCR turns what it reads
+DICTIONARIES = ("dict.txt", f"{_RIGHT_TO_LEFT}_dict.txt")  # beside a model
+CHARACTERS = "character"  # where RapidOCR has the dictionary in an ONNX file
 MODELS = (".onnx", ".yml", ".yaml")  # files that bring a dictionary along beside other things
 # Classes beside the characters, such as the blank of CTC and the begin and end of a sequence, by PaddleOCR's decoder.
 SPECIAL = {
@@ -106,6 +109,16 @@ def has_dictionary(file: Path) -> bool:
         return False
 
 
+def dictionary_name(source: object) -> str:
+    """Return the name of a dictionary beside the model, of the path of the whole one."""
+    return DICTIONARIES[_RIGHT_TO_LEFT in str(source)]
+
+
+def dictionary_text(entries: Sequence[str]) -> str:
+    """Return the content of a dictionary, a character a line."""
+    return "".join(f"{entry}\n" for entry in entries)
+
+
 def class_count(settings: Mapping[str, Any], decoder: str) -> int:
     """Return the number of classes that a dictionary makes for PaddleOCR's decoder of that name.
 
@@ -156,7 +169,7 @@ def _of_model(file: Path) -> list[str]:
     found: Any = None
     try:
         if file.suffix == ONNX_SUFFIX:
-            found = onnx_metadata(file).get("character", "").split("\n")
+            found = onnx_metadata(file).get(CHARACTERS, "").split("\n")
         else:
             settings = yaml.safe_load(read_file(file, _MOST_BYTES))
             found = settings["PostProcess"]["character_dict"]

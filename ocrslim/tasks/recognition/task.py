@@ -14,7 +14,14 @@ from ocrslim.tasks.drawing import with_caption
 from ocrslim.tasks.input_shape import InputShape
 from ocrslim.tasks.line_task import LineTask, other_classes
 from ocrslim.tasks.recognition import classes, label_faults, labels
-from ocrslim.tasks.recognition.dictionary import characters_of, class_count, has_dictionary, resolved
+from ocrslim.tasks.recognition.dictionary import (
+    characters_of,
+    class_count,
+    dictionary_name,
+    dictionary_text,
+    has_dictionary,
+    resolved,
+)
 from ocrslim.tasks.recognition.metric import TextCounts, TextMetric
 from ocrslim.tasks.recognition.pixels import calibrated
 from ocrslim.tasks.recognition.probe import labels_of, probe_text
@@ -245,8 +252,15 @@ class Recognition(LineTask):
 
     def client_post_process(self, section: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
         """Return the section with the dictionary in it, to which clients add the space."""
-        without_space = {**settings, "use_space_char": False}
-        return {**section, "character_dict": list(characters_of(without_space, self._setting.decoder))}
+        return {**section, "character_dict": list(self._without_space(settings))}
+
+    def client_files(self, settings: Mapping[str, Any]) -> dict[str, str]:
+        """Return the dictionary, for clients that do not find it in the `inference.yml`."""
+        name = dictionary_name(settings.get("character_dict_path"))
+        return {name: dictionary_text(self._without_space(settings))}
+
+    def _without_space(self, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        return characters_of({**settings, "use_space_char": False}, self._setting.decoder)
 
     def count(self, prediction: Reading, target: str) -> TextCounts:
         return self._metric.count(prediction.text, target)

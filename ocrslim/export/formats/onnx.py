@@ -1,0 +1,63 @@
+"""ONNX, by Paddle's converter."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import paddle
+
+from ocrslim.export.formats.child import run_converter
+
+ONNX = "onnx"
+ONNX_MODEL = "inference.onnx"  # the name that PaddleOCR 3 looks for
+OPSET = 11  # the least that PP-OCR's operators need, which every client reads; as quick as 17
+CONVERTER = "paddle2onnx==2.1.0"
+# In no module: the process has Paddle alone. Without an optimiser: by default it installs one from another index.
+_CONVERT = f"""
+import sys, paddle2onnx
+model, weights, target = sys.argv[1:]
+paddle2onnx.export(model, weights, target, opset_version={OPSET}, auto_upgrade_opset=True, optimize_tool=None)
+"""
+
+
+def onnx_lacks() -> str | None:
+    """Return what keeps ONNX from being written here, and the command that helps; None if nothing does."""
+    if importlib.util.find_spec("paddle2onnx") is None:
+        return f"paddle2onnx is not installed: pip install --no-deps {CONVERTER}"
+    if paddle.__version__.startswith("3.3."):
+        return (
+            f"paddle2onnx cannot convert what paddlepaddle {paddle.__version__} writes: pip install paddlepaddle==3.1.1"
+        )
+    return None
+
+
+def write_onnx(program: Path, target: Path, metadata: Mapping[str, str]) -> None:
+    """Convert an inference model, legacy or PIR, with the same free dimensions.
+
+    Args:
+        program: its `.pdmodel` or `.json`.
+        target: the file to write.
+        metadata: what the file says of itself.
+
+    Raises:
+        ExportError: the converter fails on it.
+    """
+    words = [str(program), str(program.with_suffix(".pdiparams")), str(target)]
+    run_converter("paddle2onnx", [sys.executable, "-W", "ignore", "-c", _CONVERT, *words], target)
+    if metadata:
+        import onnx
+
+        model = onnx.load(str(target))
+        onnx.helper.set_model_props(model, dict(metadata))
+        onnx.save(model, str(target))
+
+
+def opset_of(model: Path) -> int:
+    """Return the version of the operators of an ONNX file."""
+    import onnx
+
+    opsets = onnx.load(str(model), load_external_data=False).opset_import
+    return next(int(each.version) for each in opsets if each.domain in ("", "ai.onnx"))

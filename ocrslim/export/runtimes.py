@@ -1,0 +1,63 @@
+"""The runtime of each format, in which an export is proven."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ocrslim.errors import ExportError
+from ocrslim.export.formats.lite import LITE, LITE_MODEL, X86, LiteEngine, write_lite
+from ocrslim.export.formats.onnx import ONNX
+from ocrslim.export.source import Source
+from ocrslim.export.staging import model_files
+from ocrslim.inference import InferenceEngine, OnnxEngine, Output
+
+
+class NoRuntimeError(Exception):
+    """The runtime of a format cannot be started here; the message says why, and what helps."""
+
+
+class Runtime(Protocol):
+    """Runs an export; `kernels` names what it runs on."""
+
+    @property
+    def kernels(self) -> str: ...
+
+    def __call__(self, image: np.ndarray) -> Output: ...
+
+
+def runtimes(kind: str, folder: Path, source: Source) -> Iterator[Runtime]:
+    """Yield what runs an export, the one that decides first: Paddle's own kernels before oneDNN's.
+
+    Args:
+        kind: its format.
+        folder: its files.
+        source: what it was made of.
+
+    Raises:
+        NoRuntimeError: it cannot be run here.
+        WeightsError: the runtime does not take it.
+    """
+    if kind == ONNX:
+        if importlib.util.find_spec("onnxruntime") is None:
+            raise NoRuntimeError("ONNX Runtime is not installed: pip install onnxruntime")
+        yield OnnxEngine(model_files(folder)[0])
+    elif kind == LITE:
+        yield _lite(source)
+    else:
+        for onednn in (False, True):
+            yield InferenceEngine(folder, onednn=onednn, own=True)
+
+
+def _lite(source: Source) -> LiteEngine:
+    """Return the twin of a `.nb` file for the processor at hand: the file itself is for ARM."""
+    python, twin = str(source.config.export.lite_python), source.scratch / LITE_MODEL
+    try:
+        write_lite(python, source.legacy_program(), twin, X86)
+    except ExportError as error:
+        raise NoRuntimeError(str(error)) from error
+    return LiteEngine(python, twin)

@@ -1,0 +1,147 @@
+"""What is exported, written in every format that is asked for."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+from paddle import nn
+
+from ocrslim.config import Config
+from ocrslim.errors import ExportError
+from ocrslim.export.formats.lite import ARM, LITE, LITE_MODEL, lite_lacks, write_lite
+from ocrslim.export.formats.onnx import ONNX, ONNX_MODEL, onnx_lacks, write_onnx
+from ocrslim.export.formats.paddle import (
+    LEGACY,
+    MODELS,
+    PIR,
+    guard_pir,
+    save_inference,
+    save_legacy,
+    save_pir,
+    warn_of_pir,
+)
+from ocrslim.export.formats.source_file import SETTINGS, find_settings, format_of, write_back
+from ocrslim.export.settings import client_settings
+from ocrslim.graph import deployed
+from ocrslim.models import ImportedNetwork
+from ocrslim.tasks import CHARACTERS
+from ocrslim.utils import write_text
+
+logger = logging.getLogger(__name__)
+
+
+class Source:
+    """A network and the formats that it is exported in.
+
+    A network from a file is written back as that file; every other format is made from programs of Paddle's, each of
+    which is written once.
+    """
+
+    def __init__(self, model: nn.Layer, config: Config, scratch: Path):
+        """
+        Args:
+            model: the network, weights loaded; unchanged.
+            scratch: an empty folder for programs, and for what else is made of them.
+        """
+        self.model, self.config = model, config
+        self.scratch = scratch
+        self._file = Path(str(config.get("Architecture.program"))) if isinstance(model, ImportedNetwork) else None
+        self._own = None if self._file is None else format_of(self._file)
+
+    @functools.cached_property
+    def native(self) -> str:
+        """The format that lies in the export's own folder: that of the network's file, else what this Paddle writes."""
+        return self._own or self._native_program[0]
+
+    def formats(self) -> tuple[str, ...]:
+        """Return the formats to write, the native one first: those asked for, or it and ONNX where that can be had."""
+        asked = self.config.export.formats
+        if asked:
+            return tuple(sorted(asked, key=lambda kind: kind != self.native))
+        if self.native == PIR and self._own is None:
+            warn_of_pir()
+        lacks = onnx_lacks() if self.native != ONNX else None
+        others = () if lacks or self.native == ONNX else (ONNX,)
+        logger.info("formats: %s%s", ", ".join((self.native, *others)), f"; no {ONNX}, as {lacks}" if lacks else "")
+        return (self.native, *others)
+
+    def require_writers(self) -> None:
+        """Demand what the formats asked for need, before any work.
+
+        Raises:
+            ExportError: a package is missing; with the command that installs it.
+        """
+        for kind in self.config.export.formats or ():
+            lacks = None
+            if kind == ONNX and self._own != ONNX:
+                lacks = onnx_lacks()
+            elif kind == LITE:
+                lacks = lite_lacks(self.config.export.lite_python)
+            if lacks:
+                raise ExportError(f"Export.formats: {kind}: {lacks}")
+
+    def write(self, kind: str, folder: Path) -> None:
+        """Write one format into an empty folder, with its `inference.yml`.
+
+        Raises:
+            ExportError: the installed packages cannot write it.
+            GraphError: a layer cannot be re-parameterised.
+        """
+        if kind == self._own:
+            assert self._file is not None and isinstance(self.model, ImportedNetwork)
+            write_back(self.model, self._file, folder, self.config.task.probe_shape)
+        elif kind == ONNX:
+            characters = client_settings(self.config)["PostProcess"].get("character_dict")
+            metadata = {} if characters is None else {CHARACTERS: "\n".join(characters)}
+            write_onnx(self._native_program[1], folder / ONNX_MODEL, metadata)
+        elif kind == LITE:
+            write_lite(str(self.config.export.lite_python), self.legacy_program(), folder / LITE_MODEL, ARM)
+        else:
+            for file in self._program_in(kind).parent.iterdir():
+                shutil.copyfile(file, folder / file.name)
+        if kind == PIR:
+            guard_pir(folder)
+        given = None if self._file is None else find_settings(self._file)
+        if given is not None:
+            shutil.copyfile(given, folder / SETTINGS)
+        else:
+            write_text(folder / SETTINGS, yaml.safe_dump(client_settings(self.config), sort_keys=False))
+        for name, text in self.config.task.client_files(self.config.section("Global")).items():
+            write_text(folder / name, text)
+
+    def legacy_program(self) -> Path:
+        """Return the `.pdmodel` of the network.
+
+        Raises:
+            ExportError: the installed Paddle cannot write it.
+        """
+        return self._program_in(LEGACY)
+
+    @functools.cached_property
+    def _native_program(self) -> tuple[str, Path]:
+        """The program that the installed Paddle writes, and its format."""
+        folder = self.scratch / "native"
+        folder.mkdir()
+        kind = save_inference(self._deployed, folder / "inference", self.config.task.free_shape)
+        return kind, folder / MODELS[kind]
+
+    def _program_in(self, kind: str) -> Path:
+        native, path = self._native_program
+        folder = self.scratch / kind
+        if kind == native:
+            return path
+        if not folder.is_dir():
+            folder.mkdir()
+            save: Callable[..., None] = save_legacy if kind == LEGACY else save_pir
+            save(self._deployed, folder / "inference", self.config.task.free_shape)
+        return folder / MODELS[kind]
+
+    @functools.cached_property
+    def _deployed(self) -> nn.Layer:
+        """The network as it is deployed: re-parameterised, where its layers train as parallel branches."""
+        return deployed(self.model)
