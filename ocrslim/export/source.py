@@ -26,6 +26,7 @@ from ocrslim.export.formats.paddle import (
     warn_of_pir,
 )
 from ocrslim.export.formats.source_file import SETTINGS, find_settings, format_of, write_back
+from ocrslim.export.rewriting import rewritten
 from ocrslim.export.settings import client_settings
 from ocrslim.graph import deployed
 from ocrslim.models import ImportedNetwork
@@ -143,5 +144,5 @@ class Source:
 
     @functools.cached_property
     def _deployed(self) -> nn.Layer:
-        """The network as it is deployed: re-parameterised, where its layers train as parallel branches."""
-        return deployed(self.model)
+        """The network as it is deployed: re-parameterised, where its layers train as branches, and rewritten."""
+        return rewritten(deployed(self.model), self.config)

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import logging
+
 from paddle import nn
 
+from ocrslim.config import Config
+from ocrslim.errors import GraphError, LoweringError
+from ocrslim.export.rewriting.runtimes import rewriting_for
 from ocrslim.graph import Imported
 from ocrslim.inference import Rewriting, arrays_of, rewritten_program, traced_for_task
 from ocrslim.models import ImportedNetwork
 from ocrslim.tasks import Task
+
+logger = logging.getLogger(__name__)
+
+
+def rewritten(model: nn.Layer, config: Config) -> nn.Layer:
+    """Return what is exported in the place of `model`: rewritten, unless `Export.rewrite` is off or that cannot be.
+
+    Args:
+        model: as it is deployed; unchanged, but in eval mode afterwards.
+    """
+    if not config.export.rewrite:
+        return model
+    try:
+        return rewritten_network(model, config.task, rewriting_for(config.export.runtime))
+    except (GraphError, LoweringError) as error:
+        logger.warning("the network is exported as it is, not rewritten: %s", error)
+        return model
 
 
 def rewritten_network(model: nn.Layer, task: Task, rewriting: Rewriting) -> ImportedNetwork:
