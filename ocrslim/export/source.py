@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import paddle
 import yaml
 from paddle import nn
 
@@ -39,8 +40,8 @@ logger = logging.getLogger(__name__)
 class Source:
     """A network and the formats that it is exported in.
 
-    A network from a file is written back as that file; every other format is made from programs of Paddle's, each of
-    which is written once.
+    A network from a file that is not rewritten is written back as that file; other formats are made from programs of
+    Paddle's, each of which is written once.
     """
 
     def __init__(self, model: nn.Layer, config: Config, scratch: Path):
@@ -93,7 +94,7 @@ class Source:
             ExportError: the installed packages cannot write it.
             GraphError: a layer cannot be re-parameterised.
         """
-        if kind == self._own:
+        if kind == self._own and not self._is_rewritten_as(kind):
             assert self._file is not None and isinstance(self.model, ImportedNetwork)
             write_back(self.model, self._file, folder, self.config.task.probe_shape)
         elif kind == ONNX:
@@ -114,6 +115,19 @@ class Source:
             write_text(folder / SETTINGS, yaml.safe_dump(client_settings(self.config), sort_keys=False))
         for name, text in self.config.task.client_files(self.config.section("Global")).items():
             write_text(folder / name, text)
+
+    def _is_rewritten_as(self, kind: str) -> bool:
+        """Tell whether a network from a file is rewritten, and can be written anew in the format of that file."""
+        if self._deployed is self.model:
+            return False
+        lacks = onnx_lacks() if kind == ONNX else None
+        if kind == LEGACY and self._native_program[0] != LEGACY:
+            lacks = (
+                f"paddlepaddle {paddle.__version__} cannot write the format {LEGACY}: pip install paddlepaddle==3.1.1"
+            )
+        if lacks:
+            logger.info("%s is written back as it is, not rewritten, as %s", self._file, lacks)
+        return not lacks
 
     def legacy_program(self) -> Path:
         """Return the `.pdmodel` of the network.
