@@ -32,7 +32,7 @@ def run_guarded(command: Command, arguments: Namespace) -> int:
     """Run a command; what its user can put right becomes lines on standard error and exit code 2."""
     set_up_logging(arguments.verbose, arguments.quiet)
     try:
-        _run(command, arguments)
+        return _run(command, arguments)
     except OcrSlimError as error:
         return _fail(str(error))
     except BrokenPipeError:  # whoever read our output has gone; nothing more may be flushed into the pipe
@@ -46,11 +46,14 @@ def run_guarded(command: Command, arguments: Namespace) -> int:
         return _fail(f"{error}: the environment is incomplete; install again (README, Install)")
     except KeyboardInterrupt:
         return interrupted(command.resumable)
-    return 0
 
 
-def _run(command: Command, arguments: Namespace) -> None:
-    """Read the configuration, then import Paddle, then run the command and print its result where `--json` asks."""
+def _run(command: Command, arguments: Namespace) -> int:
+    """Read the configuration, then import Paddle, then run the command and print its result where `--json` asks.
+
+    Returns:
+        the exit code.
+    """
     from ocrslim.utils import Interrupts, import_paddle, is_first_rank
 
     start = time.monotonic()
@@ -66,6 +69,7 @@ def _run(command: Command, arguments: Namespace) -> None:
         if arguments.json and (is_first_rank() or not command.trains):
             print(json.dumps(result), flush=True)
     logger.debug("done in %.1f s", time.monotonic() - start)
+    return command.exit_code(result)
 
 
 def _prepared(command: Command, config: Config, trains: bool) -> Config:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import paddle
@@ -19,7 +19,20 @@ from ocrslim.inference import tensors_of
 logger = logging.getLogger(__name__)
 
 _NEAR = 1e-3  # of the largest value: inner values are larger than outputs, and so are their roundings
-_RUN = 3  # so many layers in a row without their outputs are no fusion of a convolution, its norm and activation
+
+
+class Ran(NamedTuple):
+    """A layer that ran.
+
+    Attributes:
+        name: of the layer.
+        takes: its first input.
+        gives: its first output; the same object is an input of the layers that read it.
+    """
+
+    name: str
+    takes: Any
+    gives: Any
 
 
 def where_it_starts(model: nn.Layer, folder: Path, image: np.ndarray) -> str:
@@ -32,24 +45,37 @@ def where_it_starts(model: nn.Layer, folder: Path, image: np.ndarray) -> str:
     except Exception as error:  # of a runtime that fails on what is broken already
         logger.debug("inner values of %s: %s", folder, error)
         return ""
-    name = first_missing(_layers(model, image), made)
+    name = first_wrong(_layers(model, image), [image, *made])
     return f", from the layer {name} on" if name else ""
 
 
-def first_missing(layers: Sequence[tuple[str, np.ndarray]], values: Sequence[np.ndarray]) -> str:
-    """Return the name of the first layer whose output, and those of the layers behind it, no value equals.
+def first_wrong(layers: Sequence[Ran], values: Sequence[np.ndarray]) -> str:
+    """Return the name of the first layer whose input is among the values of an export, and whose output is not.
 
-    A layer that a converter has merged with the next ones has no value either, but those behind it have.
+    A layer that a converter has merged with the one behind it has no output there either, but that one has.
 
     Args:
-        layers: names and outputs, in the order in which they run.
-        values: of the export, in any order.
+        layers: as they run.
+        values: of the export, in any order, with the image.
     """
-    missing = [not any(_equal(output, value) for value in values) for _, output in layers]
-    for place, (name, _) in enumerate(layers):
-        if all(missing[place : place + _RUN]):
-            return name
+    for place, layer in enumerate(layers):
+        if _among(values, layer.takes) and not any(_among(values, each.gives) for each in _chain(layers[place:])):
+            return layer.name
     return ""
+
+
+def _chain(layers: Sequence[Ran]) -> Iterator[Ran]:
+    """Yield the first layer, the next that reads its output, and so on."""
+    last = None
+    for layer in layers:
+        if last is None or layer.takes is last.gives:
+            last = layer
+            yield layer
+
+
+def _among(values: Sequence[np.ndarray], tensor: Any) -> bool:
+    array = np.asarray(tensor)
+    return any(_equal(array, value) for value in values)
 
 
 def _equal(output: np.ndarray, value: np.ndarray) -> bool:
@@ -58,9 +84,9 @@ def _equal(output: np.ndarray, value: np.ndarray) -> bool:
     return bool(np.abs(output - value).max() <= _NEAR * max(1.0, float(np.abs(output).max())))
 
 
-def _layers(model: nn.Layer, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Return the names of the innermost layers and their outputs for `image`, as they run."""
-    found: list[tuple[str, np.ndarray]] = []
+def _layers(model: nn.Layer, image: np.ndarray) -> list[Ran]:
+    """Return the innermost layers as they run on `image`."""
+    found: list[Ran] = []
     hooks = []
     try:
         for name, layer in model.named_sublayers():
@@ -75,9 +101,11 @@ def _layers(model: nn.Layer, image: np.ndarray) -> list[tuple[str, np.ndarray]]:
     return found
 
 
-def _recorder(name: str, found: list[tuple[str, np.ndarray]]) -> Any:
+def _recorder(name: str, found: list[Ran]) -> Any:
     def record(layer: nn.Layer, inputs: Any, outputs: Any) -> None:
-        found.extend((name, tensor.numpy()) for tensor in tensors_of(outputs)[:1])
+        takes, gives = tensors_of(inputs), tensors_of(outputs)
+        if takes and gives:
+            found.append(Ran(name, takes[0], gives[0]))
 
     return record
 
@@ -112,7 +140,9 @@ def _paddle_values(folder: Path, image: np.ndarray) -> list[Any]:
         program, feeds, _ = paddle.static.load_inference_model(str(folder / "inference"), executor)
         block = program.global_block()
         if pir:
-            inner = [value for op in block.ops for value in op.results() if _is_tensor(value)]
+            for fetch in [op for op in block.ops if op.name() == "pd_op.fetch"]:  # it would number what is fetched too
+                block.remove_op(fetch)
+            inner = [op.results()[0] for op in block.ops if op.results() and _is_tensor(op.results()[0])]
         else:
             inner = [
                 block.var(name) for op in block.ops for name in op.output_arg_names if op.type not in ("feed", "fetch")
@@ -121,7 +151,11 @@ def _paddle_values(folder: Path, image: np.ndarray) -> list[Any]:
 
 
 def _is_tensor(value: Any) -> bool:
-    return value.is_dense_tensor_type() and value.get_defining_op().name() not in ("builtin.parameter", "pd_op.fetch")
+    return value.is_dense_tensor_type() and value.get_defining_op().name() not in (
+        "builtin.parameter",
+        "pd_op.fetch",
+        "pd_op.feed",
+    )
 
 
 @contextlib.contextmanager

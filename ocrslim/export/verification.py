@@ -19,6 +19,7 @@ from ocrslim.errors import ExportError
 from ocrslim.evaluation import post_processor
 from ocrslim.export.divergence import where_it_starts
 from ocrslim.export.runtimes import NoRuntimeError, Runtime
+from ocrslim.graph import deployed
 from ocrslim.inference import DygraphEngine, Output, difference, output_from, parts_of
 from ocrslim.utils import postponed
 
@@ -154,7 +155,7 @@ class Verifier:
         remedy = "check the version of paddlepaddle (requirements.txt) and that nothing else writes to the checkpoint"
         if off <= enlarged:
             remedy = f"{moves}, as a network does that has been trained for a few steps only: train it for longer"
-        place = "" if off <= enlarged else where_it_starts(self._model, folder, self._image)
+        place = "" if off <= enlarged else where_it_starts(deployed(self._model), folder, self._image)
         raise ExportError(
             f"{name}: the exported model differs from the source by {off:.2e}, expected at most {allowed:g}{place}: it "
             f"cannot be used and was removed; {remedy}"

@@ -16,11 +16,12 @@ from detection import DETECTION
 from paddle import nn
 
 from ocrslim.config.config import load_config
-from ocrslim.data.preprocess import Preprocessor
+from ocrslim.data.preprocess import Prepared, Preprocessor
 from ocrslim.errors import ArtifactError, ExportError, WeightsError
 from ocrslim.evaluation import post_processor
-from ocrslim.export import exporter as export_module
-from ocrslim.export.exporter import export, verify
+from ocrslim.export import source as source_module
+from ocrslim.export import verification
+from ocrslim.export.exporter import export
 from ocrslim.export.formats.paddle import LEGACY, MODELS, PIR
 from ocrslim.export.staging import FILES
 from ocrslim.formats.weights.exported import exported_files
@@ -42,6 +43,14 @@ FORMAT = LEGACY if paddle.__version__.startswith("3.1.") else PIR
 MODEL = MODELS[FORMAT]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def only_paddle():
+    """No ONNX by default; tests/export/test_formats.py has the others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source_module, "onnx_lacks", lambda: "it is not tested here")
+        yield
+
+
 @pytest.fixture(scope="module")
 def config(v2_config, pp_ocrv2):
     return load_config(
@@ -60,13 +69,18 @@ def source(config):
 
 
 @pytest.fixture(scope="module")
-def image(config, page):
-    return Preprocessor(config)(page).image
+def sample(config, page):
+    return Preprocessor(config)(page)
 
 
 @pytest.fixture(scope="module")
-def exported(source, config, image, tmp_path_factory):
-    return export(source, config, tmp_path_factory.mktemp("e") / "inference", image, {"plan": None})
+def image(sample):
+    return sample.image
+
+
+@pytest.fixture(scope="module")
+def exported(source, config, sample, tmp_path_factory):
+    return export(source, config, tmp_path_factory.mktemp("e") / "inference", sample, {"plan": None})
 
 
 @pytest.fixture
@@ -84,11 +98,11 @@ def no_legacy(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def pir(source, config, image, tmp_path_factory):
+def pir(source, config, sample, tmp_path_factory):
     """An export in the PIR format."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delattr(paddle.pir_utils, "DygraphOldIrGuard")
-        return export(source, config, tmp_path_factory.mktemp("p") / "inference", image, {"plan": None})
+        return export(source, config, tmp_path_factory.mktemp("p") / "inference", sample, {"plan": None})
 
 
 def _names(folder):
@@ -103,7 +117,13 @@ def _copy(folder, target, **changed):
 
 def refuse_all(monkeypatch) -> None:
     for name in ("TOLERANCE", "LIMIT"):
-        monkeypatch.setattr(export_module, name, -1.0)
+        monkeypatch.setattr(verification, name, -1.0)
+
+
+def verify(model, config, folder, sample):
+    """The differences of an export to `model`."""
+    engines_of_paddle = (InferenceEngine(folder, onednn=onednn, own=True) for onednn in (False, True))
+    return verification.Verifier(model, config, sample).proof(engines_of_paddle, folder.name, folder).differences
 
 
 def test_the_folder_holds_model_settings_and_proof(exported, config):
@@ -148,82 +168,84 @@ def test_the_source_is_as_it_was(exported, source, image):
     assert source.forward.__func__ is type(source).forward
 
 
-def test_other_weights_fail_the_check(exported, config, image):
-    """The control: a network that differs in one layer is told from the exported one."""
+def test_other_weights_fail_the_check(exported, config, sample):
+    """The control: a network that differs in one layer is told from the exported one, and the layer is named."""
     other = load_network(config).model
     weight = other.head.binarize.conv1.weight
     weight.set_value(weight * 1.01)
-    with pytest.raises(ExportError, match="differs from the source by .* check the version"):
-        verify(other, exported.folder, image)
+    says = r"differs from the source by .*, from the layer head\.binarize\.conv1 on: .* check the version"
+    with pytest.raises(ExportError, match=says):
+        verify(other, config, exported.folder, sample)
 
 
-def test_a_network_that_magnifies_rounding_is_told_from_a_faulty_export(config, image, tmp_path):
+def test_a_network_that_magnifies_rounding_is_told_from_a_faulty_export(config, sample, tmp_path):
     unsettled = load_network(config).model
     head = unsettled.head.binarize
     for tensor in (head.conv2.bias, head.conv_bn2._mean):  # one is taken off the other, and what was small is lost
         tensor.set_value(tensor + 3e4)
     with pytest.raises(ExportError, match="the source itself moves by .*: train it for longer"):
-        export(unsettled, config, tmp_path / "inference", image, {})
+        export(unsettled, config, tmp_path / "inference", sample, {})
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("moves", "accepted"), [(2e-5, True), (2e-6, False)])
 def test_what_rounding_makes_of_the_source_is_accepted_of_its_export(
-    moves, accepted, exported, source, image, monkeypatch, caplog
+    moves, accepted, exported, source, config, sample, monkeypatch, caplog
 ):
     """The export is off by 1.5e-4, the source by `moves` when its input is rounded."""
 
     def run(seen):
-        return np.full((1, 1), 0.5 + (0 if np.array_equal(seen, image) else moves))
+        return np.full((1, 1), 0.5 + (0 if np.array_equal(seen, sample.image) else moves))
 
-    monkeypatch.setattr(export_module, "DygraphEngine", lambda _: run)
+    monkeypatch.setattr(verification, "DygraphEngine", lambda _: run)
+    monkeypatch.setattr(verification, "post_processor", lambda _: lambda output, shape: [])
     engine = type("Engine", (), {"kernels": "paddle_inference", "__call__": lambda _, seen: np.full((1, 1), 0.50015)})
-    monkeypatch.setattr(export_module, "_engines", lambda _: iter([engine()]))
+    verifier = verification.Verifier(source, config, sample)
     if accepted:
-        verify(source, exported.folder, image)
+        verifier.proof(iter([engine()]), "inference", exported.folder)
         assert "which is rounding: the source itself moves by 2.00e-05" in caplog.text
     else:
         with pytest.raises(ExportError, match="differs from the source by 1.50e-04, .* check the version"):
-            verify(source, exported.folder, image)
+            verifier.proof(iter([engine()]), "inference", exported.folder)
 
 
-def test_a_failed_export_leaves_the_former_one(exported, source, config, image, monkeypatch):
+def test_a_failed_export_leaves_the_former_one(exported, source, config, sample, monkeypatch):
     before = {p.name: p.read_bytes() for p in exported.folder.iterdir()}
     refuse_all(monkeypatch)
     with pytest.raises(ExportError):
-        export(source, config, exported.folder, image, {})
+        export(source, config, exported.folder, sample, {})
     assert {p.name: p.read_bytes() for p in exported.folder.iterdir()} == before
     assert [p.name for p in exported.folder.parent.iterdir()] == ["inference"]
 
 
-def test_exporting_again_replaces_the_folder(exported, source, config, image):
-    again = export(source, config, exported.folder, image, {"plan": "another"})
+def test_exporting_again_replaces_the_folder(exported, source, config, sample):
+    again = export(source, config, exported.folder, sample, {"plan": "another"})
     assert read_json(again.folder / "export.json", "")["plan"] == "another"
-    verify(source, again.folder, image)
+    verify(source, config, again.folder, sample)
 
 
-def test_a_kill_between_the_two_moves_loses_no_export(source, config, image, tmp_path, monkeypatch):
+def test_a_kill_between_the_two_moves_loses_no_export(source, config, sample, tmp_path, monkeypatch):
     former = tmp_path / ".inference.abcd1234.old"
     former.mkdir()
     (former / MODEL).write_bytes(b"precious")
     refuse_all(monkeypatch)
     with pytest.raises(ExportError):
-        export(source, config, tmp_path / "inference", image, {})
+        export(source, config, tmp_path / "inference", sample, {})
     assert (tmp_path / "inference" / MODEL).read_bytes() == b"precious"
     assert [p.name for p in tmp_path.iterdir()] == ["inference"]
 
 
-def test_a_link_stays_a_link(source, config, image, tmp_path):
+def test_a_link_stays_a_link(source, config, sample, tmp_path):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    export(source, config, tmp_path / "link", image, {})
+    export(source, config, tmp_path / "link", sample, {})
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / MODEL).is_file()
 
 
-def test_a_folder_with_other_files_is_refused(tmp_path, source, config, image):
+def test_a_folder_with_other_files_is_refused(tmp_path, source, config, sample):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ArtifactError, match=r"thesis\.tex"):
-        export(source, config, tmp_path, image, {})
+        export(source, config, tmp_path, sample, {})
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
@@ -252,13 +274,13 @@ def test_what_cannot_be_the_folder_of_an_export_is_told_before_any_work(tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_unfinished_exports_are_swept_by_their_own_name_alone(config, tmp_path, monkeypatch):
+def test_unfinished_exports_are_swept_by_their_own_name_alone(config, sample, tmp_path, monkeypatch):
     """A name may hold what is a pattern to others."""
     for name in (".run[1].abcd_123", ".run1.abcd_123"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(export_module, "save_inference", lambda *_: pytest.fail("reached"))
+    monkeypatch.setattr(source_module, "save_inference", lambda *_: pytest.fail("reached"))
     with pytest.raises(pytest.fail.Exception):
-        export(nn.Linear(1, 1), config, tmp_path / "run[1]", None, {})
+        export(nn.Linear(1, 1), config, tmp_path / "run[1]", sample, {})
     assert [path.name for path in tmp_path.iterdir()] == [".run1.abcd_123"]
 
 
@@ -342,7 +364,7 @@ def test_a_truncated_pir_program_is_refused_by_name(share, pir, tmp_path):
 
 
 def test_where_the_legacy_format_cannot_be_written_it_is_pir_and_said_in_a_line(
-    source, config, image, tmp_path, no_legacy, caplog
+    source, config, image, sample, tmp_path, no_legacy, caplog
 ):
     """Over a former legacy export: a folder with both models would be ambiguous to every client."""
     folder = tmp_path / "inference"
@@ -350,8 +372,9 @@ def test_where_the_legacy_format_cannot_be_written_it_is_pir_and_said_in_a_line(
     for name in ("inference.pdmodel", "inference.pdiparams", "export.json"):
         (folder / name).write_bytes(b"former")
     with caplog.at_level(logging.WARNING):
-        exported = export(source, config, folder, image, {})
-    assert _names(folder) == {"inference.json", "inference.pdiparams", "inference.yml", "export.json"}
+        exported = export(source, config, folder, sample, {})
+    assert _names(folder) == {"inference.json", "inference.pdiparams", "inference.yml", "export.json", MODELS[LEGACY]}
+    assert not (folder / MODELS[LEGACY]).stat().st_size, "it only keeps PaddleOCR 2 from downloading another"
     assert exported.format == read_json(folder / "export.json", "")["format"] == PIR
     assert exported.bytes == sum((folder / name).stat().st_size for name in ("inference.json", "inference.pdiparams"))
     (line,) = (r.getMessage() for r in caplog.records if "legacy" in r.getMessage())
@@ -362,7 +385,7 @@ def test_where_the_legacy_format_cannot_be_written_it_is_pir_and_said_in_a_line(
     np.testing.assert_allclose(InferenceEngine(folder)(image), DygraphEngine(source)(image), atol=1e-6)
 
 
-def test_a_network_that_no_format_takes_is_not_exported(source, config, image, tmp_path, monkeypatch):
+def test_a_network_that_no_format_takes_is_not_exported(source, config, sample, tmp_path, monkeypatch):
     """The control: falling back hides no error."""
 
     def refuse(*_):
@@ -370,7 +393,7 @@ def test_a_network_that_no_format_takes_is_not_exported(source, config, image, t
 
     monkeypatch.setattr(paddle.jit, "save", refuse)
     with pytest.raises(TypeError, match="no such operator"):
-        export(source, config, tmp_path / "inference", image, {})
+        export(source, config, tmp_path / "inference", sample, {})
     assert not list(tmp_path.iterdir())
 
 
@@ -404,11 +427,11 @@ def test_where_onednn_does_not_run_others_do_and_that_is_said_once(fail, takes, 
     assert caplog.records[-1].getMessage().endswith(f"{takes} runs instead, slower and as exact")
 
 
-def test_the_proof_names_the_kernels_that_ran(pir, source, image, failing):
+def test_the_proof_names_the_kernels_that_ran(pir, source, config, sample, failing):
     failing.append(ONEDNN)
-    assert set(verify(source, pir.folder, image)) == {PLAIN, ONEDNN_FUSED}
+    assert set(verify(source, config, pir.folder, sample)) == {PLAIN, ONEDNN_FUSED}
     failing.append(ONEDNN_FUSED)
-    assert set(verify(source, pir.folder, image)) == {PLAIN}
+    assert set(verify(source, config, pir.folder, sample)) == {PLAIN}
 
 
 def test_the_proof_has_onednn_where_it_runs(exported):
@@ -463,9 +486,10 @@ class TrainedInBranches(nn.Layer):
 def test_what_is_exported_is_the_deployed_network(v2_config, tmp_path):
     """The branches would cost more than the whole network saves; the proof is against the network that trained."""
     image = np.random.default_rng(0).standard_normal((1, 3, 32, 64)).astype("float32")
+    sample = Prepared(np.zeros((32, 64, 3), np.uint8), image, np.array([[32, 64, 1, 1]], np.float32))
     model = TrainedInBranches()
     model.eval()
-    exported = export(model, load_config(v2_config), tmp_path / "inference", image, {})
+    exported = export(model, load_config(v2_config), tmp_path / "inference", sample, {})
     assert 0 < exported.differences[PLAIN] < 1e-5
     assert not model.layers.one.is_repped
     weights = [value for value in read_weight_file(exported.folder).arrays.values() if value.ndim == 4]

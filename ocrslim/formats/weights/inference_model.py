@@ -52,7 +52,7 @@ def programs_in(folder: Path) -> list[Path]:
 def _of_stem(folder: Path, stem: str) -> Path | None:
     """Return the program of that name; an empty one only where there is no other: it guards a PIR export."""
     paths = [path for suffix in PROGRAMS if (path := folder / f"{stem}{suffix}").is_file()]
-    return next((path for path in paths if path.stat().st_size), paths[0] if paths else None)
+    return next((path for path in paths if path.stat().st_size), paths[-1] if paths else None)
 
 
 def _program_in(folder: Path) -> Path:
