@@ -7,7 +7,8 @@ was, with the constants, lists and shapes that lead to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 
@@ -47,10 +48,24 @@ def to_program(
     writer = _Writer(source, names)
     for step in steps:
         writer.add(step)
-    ops = writer.needed(value.id for value in source.outputs)
-    used = {value.parameter for op in ops for value in op.values() if value.parameter is not None}
     known = {**arrays, **writer.arrays}
+    ops = [_with_shapes(op, known) for op in writer.needed(value.id for value in source.outputs)]
+    used = {value.parameter for op in ops for value in op.values() if value.parameter is not None}
     return Program(ops, source.inputs, source.outputs), {key: _single(known[key]) for key in known if key in used}
+
+
+def _with_shapes(op: Op, arrays: Mapping[str, np.ndarray]) -> Op:
+    """Return the operator with its parameters' shapes as they are: those of the source may be of before a cut."""
+
+    def shaped(value: Value | None) -> Value | None:
+        array = None if value is None or value.parameter is None else arrays.get(value.parameter)
+        return value if value is None or array is None else replace(value, shape=array.shape)
+
+    return replace(op, inputs={name: shaped(value) for name, value in op.inputs.items()})
+
+
+def _value(key: Id, shape: tuple[int, ...] | None, parameter: str | None = None) -> Value:
+    return Value(cast(int, key), shape, parameter)  # the id of a step's value may be any
 
 
 def _single(array: np.ndarray) -> np.ndarray:
@@ -98,17 +113,17 @@ class _Writer:
 
     def value(self, key: Id, channels: int = -1) -> Value:
         """Return a value by its id: a map of `channels`, where it is new."""
-        return self._values.setdefault(key, Value(key, (-1, channels, -1, -1)))  # type: ignore[arg-type]
+        return self._values.setdefault(key, _value(key, (-1, channels, -1, -1)))
 
     def made(self, key: Id, channels: int) -> Value:
         """Return the value that a step makes, with the channels it has now."""
-        self._values[key] = Value(key, (-1, channels, -1, -1))  # type: ignore[arg-type]
+        self._values[key] = _value(key, (-1, channels, -1, -1))
         return self._values[key]
 
     def parameter(self, key: str, array: np.ndarray) -> Value:
         """Return a parameter, called `key`."""
         self.arrays[key] = array
-        return Value(key, array.shape, key)  # type: ignore[arg-type]
+        return _value(key, array.shape, key)
 
 
 def _convolution(writer: _Writer, step: Step) -> None:
@@ -118,7 +133,7 @@ def _convolution(writer: _Writer, step: Step) -> None:
     tail: list[Callable[[Value, Value], None]] = []
     if step.bias is not None:
         bias = writer.parameter(f"{name}.b_0", np.array(step.bias))
-        shaped = Value(f"{step.output}.bias", (1, channels, 1, 1))  # type: ignore[arg-type]
+        shaped = _value(f"{step.output}.bias", (1, channels, 1, 1))
         writer.op("reshape", {"x": bias}, shaped, shape=[1, channels, 1, 1])
         tail.append(lambda x, out: _pair(writer, "add", x, shaped, out))
     if len(step.inputs) == 2:
@@ -184,7 +199,7 @@ def _affine(writer: _Writer, step: Step) -> None:
 def _concat(writer: _Writer, step: Step) -> None:
     parts = {str(place): writer.value(key) for place, key in enumerate(step.inputs)}
     widths = [(value.shape or (-1,) * 4)[1] for value in parts.values()]
-    listed = Value(f"{step.output}.list", None)  # type: ignore[arg-type]
+    listed = _value(f"{step.output}.list", None)
     writer.op("combine", parts, listed)
     known = min(widths) > 0 and step.attributes["axis"] == 1
     output = writer.made(step.output, sum(widths)) if known else writer.value(step.output)
