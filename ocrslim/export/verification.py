@@ -18,6 +18,7 @@ from ocrslim.data import Prepared
 from ocrslim.errors import ExportError
 from ocrslim.evaluation import post_processor
 from ocrslim.export.divergence import where_it_starts
+from ocrslim.export.rewriting import rewritten
 from ocrslim.export.runtimes import NoRuntimeError, Runtime
 from ocrslim.graph import deployed
 from ocrslim.inference import DygraphEngine, Output, difference, output_from, parts_of
@@ -120,6 +121,11 @@ class Verifier:
         return DygraphEngine(self._model)(self._image)
 
     @cached_property
+    def _written(self) -> nn.Layer:
+        """The network that is written in the place of the source."""
+        return rewritten(deployed(self._model), self._config)
+
+    @cached_property
     def _control(self) -> Output:
         with _other_weights(self._model):
             return DygraphEngine(self._model)(self._image)
@@ -155,7 +161,9 @@ class Verifier:
         remedy = "check the version of paddlepaddle (requirements.txt) and that nothing else writes to the checkpoint"
         if off <= enlarged:
             remedy = f"{moves}, as a network does that has been trained for a few steps only: train it for longer"
-        place = "" if off <= enlarged else where_it_starts(deployed(self._model), folder, self._image)
+        elif not difference(DygraphEngine(self._written)(self._image), self._expected) <= allowed:
+            remedy = "its rewriting is at fault: export it with -o Export.rewrite=false"
+        place = "" if off <= enlarged else where_it_starts(self._written, folder, self._image)
         raise ExportError(
             f"{name}: the exported model differs from the source by {off:.2e}, expected at most {allowed:g}{place}: it "
             f"cannot be used and was removed; {remedy}"

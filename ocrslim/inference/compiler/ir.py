@@ -54,6 +54,7 @@ class Step:
         slots: of an operator that is passed through as it is: the argument that each input is, in the program format.
         results: the argument that each output is.
         others: ids of the outputs behind the first.
+        name: state-dict key of its weight; where it is made of several, of one of them; empty where nothing says.
     """
 
     kind: str
@@ -66,6 +67,7 @@ class Step:
     slots: tuple[str, ...] = ()
     results: tuple[str, ...] = ("Out",)
     others: tuple[Id, ...] = ()
+    name: str = ""
 
     @property
     def passed(self) -> bool:

@@ -280,7 +280,7 @@ class _Writer:
 
     def _append(self, kind: str, inputs: tuple[Id, ...], attributes: Mapping[str, Any], **parameters: Any) -> Id:
         output = f"{self._step.output}.{len(self._written)}"
-        self._written.append(Step(kind, inputs, output, attributes, **parameters))
+        self._written.append(Step(kind, inputs, output, attributes, name=self._step.name, **parameters))
         return output
 
     def _add(self, value: Id, other: Id | None) -> Id:

@@ -77,6 +77,7 @@ class _Writer:
 
     def __init__(self, source: Program, names: Mapping[Id, Id]):
         self.arrays: dict[str, np.ndarray] = {}
+        self._named: dict[str, int] = {}  # layers of each name
         self._values: dict[Id, Value] = {value.id: value for value in source.inputs}
         self._makers: dict[Id, Op] = {}
         for op in source.ops:
@@ -120,6 +121,11 @@ class _Writer:
         self._values[key] = _value(key, (-1, channels, -1, -1))
         return self._values[key]
 
+    def free_name(self, name: str) -> str:
+        """Return the name of a layer, with a number where there is one of that name."""
+        number = self._named[name] = self._named.get(name, 0) + 1
+        return name if number == 1 else f"{name}_{number}"
+
     def parameter(self, key: str, array: np.ndarray) -> Value:
         """Return a parameter, called `key`."""
         self.arrays[key] = array
@@ -129,7 +135,7 @@ class _Writer:
 def _convolution(writer: _Writer, step: Step) -> None:
     """A convolution, then what it has taken in: its bias, a sum and an activation."""
     assert step.weight is not None
-    channels, name = out_channels(step), f"rewritten_{len(writer.arrays)}"
+    channels, name = out_channels(step), writer.free_name(step.name.rpartition(".")[0] or "rewritten")
     tail: list[Callable[[Value, Value], None]] = []
     if step.bias is not None:
         bias = writer.parameter(f"{name}.b_0", np.array(step.bias))
