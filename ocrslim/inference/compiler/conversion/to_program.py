@@ -50,16 +50,21 @@ def to_program(
         writer.add(step)
     known = {**arrays, **writer.arrays}
     ops = [_with_shapes(op, known) for op in writer.needed(value.id for value in source.outputs)]
-    used = {value.parameter for op in ops for value in op.values() if value.parameter is not None}
+    used = {value.parameter for op in ops for value in op.values()}
     return Program(ops, source.inputs, source.outputs), {key: _single(known[key]) for key in known if key in used}
 
 
 def _with_shapes(op: Op, arrays: Mapping[str, np.ndarray]) -> Op:
-    """Return the operator with its parameters' shapes as they are: those of the source may be of before a cut."""
+    """Return the operator with its parameters' shapes as they are: those of the source may be of before a cut.
+
+    What is called a parameter and has no array, such as the state of a recurrent layer's dropout, is left out.
+    """
 
     def shaped(value: Value | None) -> Value | None:
-        array = None if value is None or value.parameter is None else arrays.get(value.parameter)
-        return value if value is None or array is None else replace(value, shape=array.shape)
+        if value is None or value.parameter is None:
+            return value
+        array = arrays.get(value.parameter)
+        return None if array is None else replace(value, shape=array.shape)
 
     return replace(op, inputs={name: shaped(value) for name, value in op.inputs.items()})
 
