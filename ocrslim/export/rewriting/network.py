@@ -16,6 +16,8 @@ from ocrslim.tasks import Task
 
 logger = logging.getLogger(__name__)
 
+_RECURRENT = "rnn"  # the legacy format has it by a function of its own, which the layers of a program do not call
+
 
 def rewritten(model: nn.Layer, config: Config) -> nn.Layer:
     """Return what is exported in the place of `model`: rewritten, unless `Export.rewrite` is off or that cannot be.
@@ -28,7 +30,7 @@ def rewritten(model: nn.Layer, config: Config) -> nn.Layer:
     try:
         return rewritten_network(model, config.task, rewriting_for(config.export.runtime))
     except (GraphError, LoweringError) as error:
-        logger.warning("the network is exported as it is, not rewritten: %s", error)
+        logger.info("the network is exported as it is, not rewritten: %s", error)
         return model
 
 
@@ -40,8 +42,11 @@ def rewritten_network(model: nn.Layer, task: Task, rewriting: Rewriting) -> Impo
 
     Raises:
         GraphError: Paddle cannot trace it, or it has an operator that an exported network has not.
-        LoweringError: an operator is not known to the rewriting.
+        LoweringError: an operator is not known to the rewriting, or is recurrent.
     """
-    program, arrays = rewritten_program(traced_for_task(model, task), arrays_of(model), rewriting)
+    source = traced_for_task(model, task)
+    if any(op.name == _RECURRENT for op in source.ops):
+        raise LoweringError("recurrent layers are only written as they are")
+    program, arrays = rewritten_program(source, arrays_of(model), rewriting)
     outputs = [f"output_{place}" for place in range(len(program.outputs))]
     return ImportedNetwork(Imported(program, arrays, ["x"], outputs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from math import inf
 
 import numpy as np
@@ -14,9 +15,10 @@ from oracle import randomise
 from paddle import nn
 from rewritable import Gated, Parallel, Parts, Pyramid, Scaled, Sum
 
+from ocrslim.config import load_config
 from ocrslim.export.formats.onnx import write_onnx
 from ocrslim.export.formats.paddle import MODELS, PIR, save_inference, save_pir
-from ocrslim.export.rewriting import rewriting_for, rewritten_network
+from ocrslim.export.rewriting import rewriting_for, rewritten, rewritten_network
 from ocrslim.inference import CostModel, DygraphEngine, InferenceEngine, OnnxEngine, Rewriting, difference
 from ocrslim.pruning import Plan, apply_plan
 
@@ -24,7 +26,7 @@ SIZES = ((1, 3, 32, 64), (2, 3, 64, 32), (2, 3, 32, 96))
 FREE = (-1, 3, -1, -1)
 EVERYTHING = rewriting_for("paddle")
 NOTHING = Rewriting(sums=False, gates=False, phases=False)  # but folding
-ALL = {made.__name__: made for made in (Pyramid, Gated, Scaled, Parallel, Parts, Detector, Recogniser, Recurrent)}
+ALL = {made.__name__: made for made in (Pyramid, Gated, Scaled, Parallel, Parts, Detector, Recogniser)}
 
 
 def built(make=Pyramid, *settings):
@@ -148,6 +150,19 @@ def test_a_network_from_a_file_is_rewritten_as_it_was_cut(make, tmp_path):
     apply_plan(model, Plan({}, some_cuts(graph_of(model), 0.5)))
     made = rewritten_network(model, DETECTION, EVERYTHING)
     assert largest(DygraphEngine(made), model, sizes_of(make)) < 1e-5
+
+
+def test_a_network_that_cannot_be_rewritten_is_exported_as_it_is(v2_config, caplog):
+    model = built(Recurrent)
+    with caplog.at_level(logging.INFO):
+        assert rewritten(model, load_config(v2_config)) is model
+    assert "not rewritten: recurrent layers" in caplog.text
+
+
+def test_without_the_option_nothing_is_rewritten(v2_config):
+    model = built()
+    assert rewritten(model, load_config(v2_config, ["Export.rewrite=false"])) is model
+    assert rewritten(model, load_config(v2_config)) is not model
 
 
 def test_layers_are_called_after_the_weights_they_are_made_of():
