@@ -225,9 +225,27 @@ def _upsampling(writer: _Writer, step: Step) -> None:
 
 
 def _shuffle(writer: _Writer, step: Step) -> None:
+    """Channels put in place as pixels; of a single map by transposing, as some clients have no operator for it.
+
+    A reshape keeps (0) or computes (-1) a single size by itself, so that height and width grow one after the other.
+    """
     factor, x = step.attributes["upscale_factor"], writer.value(step.inputs[0])
     channels = (x.shape or (-1, 0))[1] // factor**2
-    writer.op("pixel_shuffle", {"x": x}, writer.made(step.output, channels), **step.attributes)
+    output = writer.made(step.output, channels)
+    if channels != 1:
+        writer.op("pixel_shuffle", {"x": x}, output, **step.attributes)
+        return
+    free = -1
+    moves: tuple[tuple[str, str, list[int], tuple[int, ...]], ...] = (
+        ("transpose", "perm", [0, 2, 3, 1], (free, free, free, factor**2)),
+        ("reshape", "shape", [0, 0, 0, factor, factor], (free, free, free, factor, factor)),
+        ("transpose", "perm", [0, 1, 3, 2, 4], (free, free, factor, free, factor)),
+        ("reshape", "shape", [0, 0, 0, -1], (free, free, factor, free)),
+    )
+    for place, (name, argument, numbers, shape) in enumerate(moves):
+        made = _value(f"{step.output}.{place}.move", shape)
+        x = writer.op(name, {"x": x}, made, **{argument: numbers})
+    writer.op("reshape", {"x": x}, output, shape=[0, 1, -1, 0])
 
 
 _WRITERS: Mapping[str, Callable[[_Writer, Step], None]] = {
