@@ -27,7 +27,7 @@ from ocrslim.export.formats.paddle import (
     warn_of_pir,
 )
 from ocrslim.export.formats.source_file import SETTINGS, find_settings, format_of, write_back
-from ocrslim.export.rewriting import rewritten
+from ocrslim.export.rewriting import Rewriter
 from ocrslim.export.settings import client_settings
 from ocrslim.graph import deployed
 from ocrslim.models import ImportedNetwork
@@ -100,7 +100,7 @@ class Source:
         elif kind == ONNX:
             characters = client_settings(self.config)["PostProcess"].get("character_dict")
             metadata = {} if characters is None else {CHARACTERS: "\n".join(characters)}
-            write_onnx(self._native_program[1], folder / ONNX_MODEL, metadata)
+            write_onnx(self._program_for_onnx, folder / ONNX_MODEL, metadata)
         elif kind == LITE:
             write_lite(str(self.config.export.lite_python), self.legacy_program(), folder / LITE_MODEL, ARM)
         else:
@@ -118,7 +118,7 @@ class Source:
 
     def _is_rewritten_as(self, kind: str) -> bool:
         """Tell whether a network from a file is rewritten, and can be written anew in the format of that file."""
-        if self._deployed is self.model:
+        if self._rewriter.network(kind) is self.model:
             return False
         lacks = onnx_lacks() if kind == ONNX else None
         if kind == LEGACY and self._native_program[0] != LEGACY:
@@ -140,9 +140,19 @@ class Source:
     @functools.cached_property
     def _native_program(self) -> tuple[str, Path]:
         """The program that the installed Paddle writes, and its format."""
-        folder = self.scratch / "native"
+        return self._written(self._rewriter.network(LEGACY), "native")
+
+    @functools.cached_property
+    def _program_for_onnx(self) -> Path:
+        """The program that the ONNX file is made of."""
+        network = self._rewriter.network(ONNX)
+        same = network is self._rewriter.network(LEGACY)
+        return self._native_program[1] if same else self._written(network, "for_onnx")[1]
+
+    def _written(self, network: nn.Layer, name: str) -> tuple[str, Path]:
+        folder = self.scratch / name
         folder.mkdir()
-        kind = save_inference(self._deployed, folder / "inference", self.config.task.free_shape)
+        kind = save_inference(network, folder / "inference", self.config.task.free_shape)
         return kind, folder / MODELS[kind]
 
     def _program_in(self, kind: str) -> Path:
@@ -153,10 +163,10 @@ class Source:
         if not folder.is_dir():
             folder.mkdir()
             save: Callable[..., None] = save_legacy if kind == LEGACY else save_pir
-            save(self._deployed, folder / "inference", self.config.task.free_shape)
+            save(self._rewriter.network(kind), folder / "inference", self.config.task.free_shape)
         return folder / MODELS[kind]
 
     @functools.cached_property
-    def _deployed(self) -> nn.Layer:
-        """The network as it is deployed: re-parameterised, where its layers train as branches, and rewritten."""
-        return rewritten(deployed(self.model), self.config)
+    def _rewriter(self) -> Rewriter:
+        """Of the network as it is deployed: re-parameterised, where its layers train as parallel branches."""
+        return Rewriter(deployed(self.model), self.config)

@@ -18,7 +18,7 @@ from ocrslim.data import Prepared
 from ocrslim.errors import ExportError
 from ocrslim.evaluation import post_processor
 from ocrslim.export.divergence import where_it_starts
-from ocrslim.export.rewriting import rewritten
+from ocrslim.export.rewriting import Rewriter
 from ocrslim.export.runtimes import NoRuntimeError, Runtime
 from ocrslim.graph import deployed
 from ocrslim.inference import DygraphEngine, Output, difference, output_from, parts_of
@@ -123,7 +123,7 @@ class Verifier:
     @cached_property
     def _written(self) -> nn.Layer:
         """The network that is written in the place of the source."""
-        return rewritten(deployed(self._model), self._config)
+        return Rewriter(deployed(self._model), self._config).network("")
 
     @cached_property
     def _control(self) -> Output:

@@ -36,6 +36,7 @@ from ocrslim.inference.compiler.linear_maps import (
     Term,
     areas,
     definition,
+    known_sizes,
     upsampling_kernel,
     widths,
 )
@@ -58,12 +59,16 @@ class Rewriting:
         sums: sums of linear maps.
         gates: maps with their gated copies.
         phases: pairs of transposed convolutions.
+        any_size: take as sums of maps only what is one for images of any size. Else it is enough that the maps have
+            been traced as of one size: so they are in every image but those of a few pixels, whose smallest maps are
+            stretched to those that they are added to.
         costs: of the runtime; with `transposed` infinite, convolutions of upsampled maps stay behind the upsampling.
     """
 
     sums: bool = True
     gates: bool = True
     phases: bool = True
+    any_size: bool = False
     costs: CostModel = field(default_factory=CostModel)
 
 
@@ -83,7 +88,7 @@ def rewrite(
     outputs, rewriting = list(outputs), rewriting or Rewriting()
     steps = _gated(steps, outputs) if rewriting.gates else list(steps)
     if rewriting.sums:
-        region = _Region(steps, outputs, shapes, rewriting.costs)
+        region = _Region(steps, outputs, shapes, rewriting)
         left_out = region.search()
         steps = [new for step in steps for new in region.emitted(step, left_out)]
     if rewriting.phases:
@@ -114,11 +119,12 @@ def _gated(steps: Iterable[Step], outputs: Iterable[Id]) -> list[Step]:
 class _Region:
     """The linear steps of a network; a set of values to leave out is an integer with one bit for each of them."""
 
-    def __init__(self, steps: Sequence[Step], outputs: Sequence[Id], shapes: Shapes, costs: CostModel):
-        self._costs = costs
+    def __init__(self, steps: Sequence[Step], outputs: Sequence[Id], shapes: Shapes, rewriting: Rewriting):
+        self._costs = rewriting.costs
         self._widths = widths(steps, shapes)
         self._steps = {step.output: step for step in steps}
-        found = {step.output: definition(step, shapes, self._widths) for step in steps}
+        sizes = known_sizes(steps) if rewriting.any_size else None
+        found = {step.output: definition(step, shapes, self._widths, sizes) for step in steps}
         self._sums = {value: total for value, total in found.items() if total is not None}
         self._areas, self._parts = areas(self._sums)
         uses = Counter(used for step in steps for used in step.inputs)

@@ -18,13 +18,13 @@ from rewritable import Gated, Parallel, Parts, Pyramid, Scaled, Sum
 from ocrslim.config import load_config
 from ocrslim.export.formats.onnx import write_onnx
 from ocrslim.export.formats.paddle import MODELS, PIR, save_inference, save_pir
-from ocrslim.export.rewriting import rewriting_for, rewritten, rewritten_network
+from ocrslim.export.rewriting import Rewriter, rewriting_for, rewritten_network
 from ocrslim.inference import CostModel, DygraphEngine, InferenceEngine, OnnxEngine, Rewriting, difference
 from ocrslim.pruning import Plan, apply_plan
 
 SIZES = ((1, 3, 32, 64), (2, 3, 64, 32), (2, 3, 32, 96))
 FREE = (-1, 3, -1, -1)
-EVERYTHING = rewriting_for("paddle")
+EVERYTHING = rewriting_for("paddle", "paddle")
 NOTHING = Rewriting(sums=False, gates=False, phases=False)  # but folding
 ALL = {made.__name__: made for made in (Pyramid, Gated, Scaled, Parallel, Parts, Detector, Recogniser)}
 
@@ -154,15 +154,27 @@ def test_a_network_from_a_file_is_rewritten_as_it_was_cut(make, tmp_path):
 
 def test_a_network_that_cannot_be_rewritten_is_exported_as_it_is(v2_config, caplog):
     model = built(Recurrent)
+    rewriter = Rewriter(model, load_config(v2_config))
     with caplog.at_level(logging.INFO):
-        assert rewritten(model, load_config(v2_config)) is model
-    assert "not rewritten: recurrent layers" in caplog.text
+        assert rewriter.network("paddle") is rewriter.network("onnx") is model
+    assert caplog.text.count("not rewritten: recurrent layers") == 1
 
 
 def test_without_the_option_nothing_is_rewritten(v2_config):
     model = built()
-    assert rewritten(model, load_config(v2_config, ["Export.rewrite=false"])) is model
-    assert rewritten(model, load_config(v2_config)) is not model
+    assert Rewriter(model, load_config(v2_config, ["Export.rewrite=false"])).network("paddle") is model
+    assert Rewriter(model, load_config(v2_config)).network("paddle") is not model
+
+
+def test_what_is_written_as_onnx_holds_for_images_of_any_size(v2_config):
+    """Of one pixel the finer maps have no more pixels than the coarser ones, which are stretched."""
+    model, sizes = built(), [(1, 3, 1, 1), (2, 3, 1, 64), *SIZES]
+    rewriter = Rewriter(model, load_config(v2_config))
+    every, usual = rewriter.network("onnx"), rewriter.network("paddle")
+    assert largest(DygraphEngine(every), model, sizes) < 1e-5
+    assert products(usual) < products(every) < products(model)
+    with pytest.raises(ValueError, match="Broadcast|shape"):
+        DygraphEngine(usual)(image((1, 3, 1, 1)))
 
 
 def test_layers_are_called_after_the_weights_they_are_made_of():
