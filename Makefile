@@ -1,4 +1,5 @@
-# make setup | setup-deploy | setup-lite | demo | test | test-all | test-versions | test-hostile | lint | format
+# make setup | setup-deploy | setup-lite | setup-clients | demo | test | test-all | test-clients | test-versions |
+# test-hostile | lint | format
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 # the first Python 3.10: one of pyenv's, or the system's
 PYTHON_LITE ?= $(firstword $(wildcard $(HOME)/.pyenv/versions/3.10.*/bin/python) $(shell command -v python3.10))
@@ -6,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup setup-deploy setup-lite demo test test-all test-versions test-hostile lint format clean
+.PHONY: setup setup-deploy setup-lite setup-clients demo test test-all test-clients test-versions test-hostile lint format clean
 
 setup: $(STAMP)
 
@@ -32,6 +33,14 @@ setup-lite:
 	$(PYTHON_LITE) -m venv build/deploy/lite
 	build/deploy/lite/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -r deploy/lite/requirements.txt
 
+# the programs that run exports, each in an environment of its own
+setup-clients: $(patsubst tests/clients/requirements/%.txt,build/clients/%/.installed,$(wildcard tests/clients/requirements/*.txt))
+
+build/clients/%/.installed: tests/clients/requirements/%.txt
+	$(PYTHON) -m venv build/clients/$*
+	build/clients/$*/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -r $<
+	touch $@
+
 demo: setup
 	$(BIN)/python -W ignore::UserWarning examples/demo.py
 
@@ -41,6 +50,10 @@ test: setup
 # the slow tests as well: whole networks of others, real weights, launched processes that are killed
 test-all: setup
 	$(BIN)/python -m pytest -m ""
+
+# exports in the programs that people run them with; no part of `make test`
+test-clients: setup setup-clients
+	$(BIN)/python -m pytest -m "" -n 0 tests/clients
 
 # the tests of `make test` on the lowest and the highest Python that setup.py promises, each in an environment of its own
 # under output/versions; half an hour each, what is done is not repeated; writes benchmarks/versions.md and .json

@@ -69,7 +69,11 @@ setup(
     extras_require={
         # Global.use_visualdl; a requirement of nobody else: it brings a web server, pandas and more
         "visualdl": ["visualdl>=2.5.3,<3"],
+        # Export.formats with onnx: Paddle's converter, `packaging`, which it does not declare, and what runs the file
+        "onnx": ["paddle2onnx==2.1.0", "packaging", "onnxruntime>=1.17"],
         "notebook": ["pandas>=2", "ipykernel"],
+        # the other runtimes that exports are timed in, and pruned for (Export.runtime)
+        "runtimes": ["onnxruntime>=1.19", "openvino>=2025.3"],
         # PaddleOCR's networks, losses and metrics, of the version of its wheel above, for those without a checkout
         "zoo": ["unstructured-paddleocr==2.10.0"],
     },

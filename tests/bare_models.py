@@ -13,6 +13,7 @@ from oracle import randomise
 from small_export import FORMATS, export
 
 KINDS = (*FORMATS, "onnx")
+FORMAT_OF = {"legacy": "paddle", "pir": "pir", "onnx": "onnx"}  # as `Export.formats` calls them
 SMALL = "Eval.dataset.transforms.DetResizeForTest={image_shape: [64, 96]}"
 PRUNE = ("Prune.target={macs: 0.2}", "Prune.align=1", "Prune.recover_images=4")
 

@@ -1,5 +1,6 @@
 """The commands, each a function of a configuration; `--json` prints the value that it returns."""
 
+from ocrslim.commands.bench import run_bench
 from ocrslim.commands.charset import run_charset
 from ocrslim.commands.evaluate import run_eval
 from ocrslim.commands.export import run_export
@@ -11,6 +12,7 @@ from ocrslim.commands.sensitivity import run_merge, run_sensitivity
 from ocrslim.commands.train import run_train
 
 __all__ = [
+    "run_bench",
     "run_charset",
     "run_dry",
     "run_eval",

@@ -14,7 +14,7 @@ from ocrslim.config.client_settings import SETTINGS, client_sections, in_setting
 from ocrslim.config.config import Config, load_config
 from ocrslim.config.imported import PROGRAM, kind_of
 from ocrslim.errors import ConfigError
-from ocrslim.formats import exported_files, is_exported, named_network, resolve_checkpoint
+from ocrslim.formats import ONNX_SUFFIX, exported_files, is_exported, named_network, resolve_checkpoint
 from ocrslim.tasks import Defaults, task_of, task_types
 from ocrslim.utils import scratch_folder, write_text
 
@@ -98,7 +98,8 @@ def _of_exported(model: Path, task: str | None, overrides: Sequence[str]) -> Con
         sections["Architecture"] = {"model_type": kind}
         sections["Optimizer"] = task_of(kind).defaults.optimizer  # here, so that -o changes parts of it
         sections["Train"]["loader"] = task_of(kind).defaults.loader
-    return _checked({"Prune": _PRUNING, **sections, "Global": settings}, named, overrides)
+    where = {"runtime": "onnxruntime"} if model.suffix == ONNX_SUFFIX else {}
+    return _checked({"Prune": _PRUNING, "Export": where, **sections, "Global": settings}, named, overrides)
 
 
 def _of_task(defaults: Defaults) -> dict[str, Any]:

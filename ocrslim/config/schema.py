@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, Optional
 
-from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, create_model, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 
 from ocrslim.config.data_schema import EvalData, TrainData
 from ocrslim.config.export_schema import ExportOptions
@@ -200,7 +208,11 @@ class PruneOptions(Section):
     loss_tolerance: ZeroToOne = 0.02
     target: Annotated[Optional[Mapping[str, float]], ReadAs(Target), AfterValidator(_to_target)] = None
     rounds: Annotated[int, whole(1, 100)] = 1
-    align: Optional[Annotated[int, whole(1, 4096)]] = None
+    align: Annotated[
+        Optional[Annotated[int, whole(1, 4096)]],
+        BeforeValidator(lambda value: None if value == "auto" else value),
+        expected("a whole number from 1 to 4096, or auto: what the runtime computes at a time"),
+    ] = None
     min_channels: Annotated[int, whole(1, 4096)] = 1
     recover: Flag = True
     recover_images: Annotated[int, whole(MIN_RECOVER_IMAGES, 1_000_000)] = 40

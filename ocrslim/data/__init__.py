@@ -4,7 +4,7 @@ from ocrslim.data.batching import train_loader
 from ocrslim.data.dataset import LabelledSet, scan
 from ocrslim.data.eval_set import EvalSet, scan_both, scan_evaluation
 from ocrslim.data.input_memory import NetworkMemory
-from ocrslim.data.preprocess import Prepared, Preprocessor
+from ocrslim.data.preprocess import Prepared, Preprocessor, network_sizes
 from ocrslim.data.synthetic import font_files, render_dataset
 from ocrslim.data.transforms import build_operators
 from ocrslim.data.unlabelled import image_paths, names_labels, unlabelled_images
@@ -19,6 +19,7 @@ __all__ = [
     "font_files",
     "image_paths",
     "names_labels",
+    "network_sizes",
     "render_dataset",
     "scan",
     "scan_both",

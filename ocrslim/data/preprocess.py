@@ -99,6 +99,16 @@ def size_for_network(operators: Sequence[Operator], size: Size) -> Size:
     return next((resize.size_of(size) for resize in resizes), size)
 
 
+def network_sizes(config: Config, sizes: Sequence[Size]) -> list[Size]:
+    """Return the height and width that images of `sizes` become by the `Eval` transforms.
+
+    Raises:
+        ConfigError: PaddleOCR does not know or refuses a transform.
+    """
+    operators = [operator for name, operator in build_operators(config, "Eval") if not needs_label(name)]
+    return [size_for_network(operators, size) for size in sizes]
+
+
 def needs_label(name: str) -> bool:
     """Tell transforms that images without a label go without."""
     return name.endswith("LabelEncode") or name == "KeepKeys"

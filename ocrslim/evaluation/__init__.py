@@ -2,12 +2,14 @@
 
 from ocrslim.evaluation.engine_factory import open_engine, scoring_engine
 from ocrslim.evaluation.evaluator import Scorer, post_processor
+from ocrslim.evaluation.export_scores import export_scores
 from ocrslim.evaluation.predict import Predictions, predict_images
 from ocrslim.evaluation.predicted_labels import with_predicted_labels
 
 __all__ = [
     "Predictions",
     "Scorer",
+    "export_scores",
     "open_engine",
     "post_processor",
     "predict_images",

@@ -20,6 +20,7 @@ _NAMES = {
     "rec": ("rec", "TextRecognition", "text_recognition"),
     "cls": ("cls", "TextLineOrientationClassification", "textline_orientation"),
 }
+_CLASSES = ["0", "180"]
 _MODULES = {"cls": "textline_orientation_classification"}  # of PaddleOCR 3's command line, where it is another name
 
 
@@ -75,8 +76,7 @@ def _paddleocr_2(kind: str, folder: Path, settings: Settings, config: Config) ->
         given["use_space_char"] = bool(config.get("Global.use_space_char", False))
         parts = ", det=False, cls=False"
     else:
-        given |= {"use_angle_cls": True, "cls_image_shape": _sides(config)}
-        given["label_list"] = list(settings["PostProcess"].get("label_list", ["0", "180"]))
+        given |= {"use_angle_cls": True, "cls_image_shape": _sides(config), **_classes(settings)}
         parts = ", det=False, rec=False"
     words = " ".join(f"--{name} {_word(value)}" for name, value in given.items() if value is not False)
     rest = "".join(f" --{part.replace('=', ' ').lower()}" for part in parts.split(", ")[1:] if "cls" not in part)
@@ -125,8 +125,7 @@ def _rapidocr(kind: str, file: Path, settings: Settings, config: Config) -> dict
             "rec_keys_path": _dictionary(file.parent, config),
         }
     else:
-        given |= {"cls_image_shape": list(config.task.nominal_shape[1:])}
-        given["label_list"] = list(settings["PostProcess"].get("label_list", ["0", "180"]))
+        given |= {"cls_image_shape": list(config.task.nominal_shape[1:]), **_classes(settings)}
     named = ", ".join(f"{_text(f'{prefix}.{name}')}: {_value(value)}" for name, value in given.items())
     return {"rapidocr 3": f'RapidOCR(params={{{named}}})("image.jpg", {_arguments(parts)})'}
 
@@ -150,6 +149,12 @@ def _limits(settings: Settings) -> dict[str, Any]:
 def _options(settings: Settings, transform: str) -> Settings:
     transforms = settings["PreProcess"]["transform_ops"]
     return next((entry[transform] or {} for entry in transforms if transform in entry), {})
+
+
+def _classes(settings: Settings) -> dict[str, Any]:
+    """The names of the classes, where they are not those that everybody takes them to be."""
+    names = list(settings["PostProcess"].get("label_list", _CLASSES))
+    return {} if names == _CLASSES else {"label_list": names}
 
 
 def _dictionary(folder: Path, config: Config) -> str:

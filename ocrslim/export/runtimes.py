@@ -60,4 +60,14 @@ def _lite(source: Source) -> LiteEngine:
         write_lite(python, source.legacy_program(), twin, X86)
     except ExportError as error:
         raise NoRuntimeError(str(error)) from error
-    return LiteEngine(python, twin)
+    return _Twin(python, twin)
+
+
+class _Twin(LiteEngine):
+    """Where it does not run, nothing is known of the file for ARM."""
+
+    def __call__(self, image: np.ndarray) -> Output:
+        try:
+            return super().__call__(image)
+        except ExportError as error:
+            raise NoRuntimeError(str(error)) from error

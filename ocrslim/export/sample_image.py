@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def sample_image(config: Config) -> Iterator[Path]:
-    """Yield the path of the image to prove an export on: `Global.infer_img` if it exists, else scikit-image's page."""
+    """Yield the path of the image to prove an export on: `Global.infer_img`, or the task's part of scikit-image's page."""
     named = config.get("Global.infer_img")
     if named and Path(named).is_file():
         yield Path(named)
@@ -28,5 +28,5 @@ def sample_image(config: Config) -> Iterator[Path]:
     with scratch_folder() as folder:
         copy = folder / "page.png"
         with Image.open(Path(skimage.__file__).parent / "data" / "page.png") as image:
-            image.save(copy, icc_profile=None)  # libpng complains of its colour profile
+            image.crop(config.task.sample_box).save(copy, icc_profile=None)  # libpng complains of its colour profile
         yield copy

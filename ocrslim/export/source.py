@@ -29,7 +29,9 @@ from ocrslim.export.formats.paddle import (
 from ocrslim.export.formats.source_file import SETTINGS, find_settings, format_of, write_back
 from ocrslim.export.rewriting import Rewriter
 from ocrslim.export.settings import client_settings
+from ocrslim.formats import ONNX_SUFFIX
 from ocrslim.graph import deployed
+from ocrslim.inference import RUNTIMES
 from ocrslim.models import ImportedNetwork
 from ocrslim.tasks import CHARACTERS
 from ocrslim.utils import write_text
@@ -129,6 +131,33 @@ class Source:
             logger.info("%s is written back as it is, not rewritten, as %s", self._file, lacks)
         return not lacks
 
+    def network_for(self, runtime: str) -> Path:
+        """Write the network alone, in the format in which it would be exported for a runtime; return the file.
+
+        Args:
+            runtime: a key of `RUNTIMES`.
+
+        Raises:
+            ExportError: the installed packages cannot write it.
+            GraphError: a layer cannot be re-parameterised.
+        """
+        suffixes = RUNTIMES[runtime].suffixes
+        own = self._own
+        if own is not None and self._suffix in suffixes and not self._is_rewritten_as(own):
+            folder = self.scratch / "own"
+            folder.mkdir()
+            assert self._file is not None and isinstance(self.model, ImportedNetwork)
+            write_back(self.model, self._file, folder, self.config.task.probe_shape)
+            return RUNTIMES[runtime].file_of(folder)
+        program = self._native_program[1]
+        if program.suffix in suffixes:
+            return program
+        lacks = onnx_lacks()
+        if lacks:
+            raise ExportError(f"Export.runtime: {RUNTIMES[runtime].title} runs ONNX files: {lacks}")
+        write_onnx(self._program_for_onnx, self.scratch / ONNX_MODEL, {})
+        return self.scratch / ONNX_MODEL
+
     def legacy_program(self) -> Path:
         """Return the `.pdmodel` of the network.
 
@@ -136,6 +165,11 @@ class Source:
             ExportError: the installed Paddle cannot write it.
         """
         return self._program_in(LEGACY)
+
+    @property
+    def _suffix(self) -> str:
+        """The suffix of the network's own file."""
+        return ONNX_SUFFIX if self._own == ONNX else Path(MODELS[str(self._own)]).suffix
 
     @functools.cached_property
     def _native_program(self) -> tuple[str, Path]:
@@ -170,3 +204,8 @@ class Source:
     def _rewriter(self) -> Rewriter:
         """Of the network as it is deployed: re-parameterised, where its layers train as parallel branches."""
         return Rewriter(deployed(self.model), self.config)
+
+
+def network_for(runtime: str, model: nn.Layer, config: Config, scratch: Path) -> Path:
+    """Write a network in the format in which it would be exported for a runtime; see `Source.network_for`."""
+    return Source(model, config, scratch).network_for(runtime)

@@ -21,7 +21,7 @@ from ocrslim.export.divergence import where_it_starts
 from ocrslim.export.rewriting import Rewriter
 from ocrslim.export.runtimes import NoRuntimeError, Runtime
 from ocrslim.graph import deployed
-from ocrslim.inference import DygraphEngine, Output, difference, output_from, parts_of
+from ocrslim.inference import PLAIN, DygraphEngine, Output, difference, output_from, parts_of
 from ocrslim.utils import postponed
 
 logger = logging.getLogger(__name__)
@@ -68,6 +68,20 @@ class Proof:
         }
 
 
+@dataclass(frozen=True)
+class _Place:
+    """An export, for messages: its name, its folder, and the kernels that run it."""
+
+    name: str
+    folder: Path
+    kernels: str
+
+    def remedy(self) -> str:
+        if self.kernels == PLAIN:
+            return "check the version of paddlepaddle (requirements.txt) and that nothing else writes to the checkpoint"
+        return f"its converter or {self.kernels} computes something else: leave this format out of Export.formats"
+
+
 class Verifier:
     """Compares exports of one network with it, on a photograph."""
 
@@ -102,7 +116,7 @@ class Verifier:
                 largest = difference(found, self._expected)
                 logger.info("%s: %s: largest difference to the source %.2e", name, runtime.kernels, largest)
                 if not differences:
-                    proof = self._judged(found, largest, name, folder)
+                    proof = self._judged(found, largest, _Place(name, folder, runtime.kernels))
                     self._compare_other_sizes(runtime, proof.tolerance, name)
                 differences.setdefault(runtime.kernels, largest)
         except NoRuntimeError as error:
@@ -138,9 +152,9 @@ class Verifier:
 
     # -- comparing ---------------------------------------------------------------------------------------------------
 
-    def _judged(self, found: Output, largest: float, name: str, folder: Path) -> Proof:
-        tolerance = TOLERANCE if largest <= TOLERANCE else self._enlarged(largest, name, folder)
-        same, items = self._require_items(found, largest, name)
+    def _judged(self, found: Output, largest: float, place: _Place) -> Proof:
+        tolerance = TOLERANCE if largest <= TOLERANCE else self._enlarged(largest, place)
+        same, items = self._require_items(found, largest, place.name)
         control = difference(found, self._control)
         blind = None
         if not control > tolerance:
@@ -150,23 +164,26 @@ class Verifier:
             )
         return Proof({}, tolerance, same, items, control, blind)
 
-    def _enlarged(self, off: float, name: str, folder: Path) -> float:
+    def _enlarged(self, off: float, place: _Place) -> float:
         """Accept a difference beyond `TOLERANCE` where the source itself moves as far by rounding; else refuse it."""
         enlarged = _ENLARGED * self._moves
         allowed = max(TOLERANCE, min(enlarged, LIMIT))
         moves = f"the source itself moves by {self._moves:.2e} when its input moves by a rounding error"
         if off <= allowed:
-            logger.warning("%s: differs from the source by %.2e, which is rounding: %s", name, off, moves)
+            logger.warning("%s: differs from the source by %.2e, which is rounding: %s", place.name, off, moves)
             return LIMIT
-        remedy = "check the version of paddlepaddle (requirements.txt) and that nothing else writes to the checkpoint"
         if off <= enlarged:
+            start = ""
             remedy = f"{moves}, as a network does that has been trained for a few steps only: train it for longer"
         elif not difference(DygraphEngine(self._written)(self._image), self._expected) <= allowed:
+            start = ""
             remedy = "its rewriting is at fault: export it with -o Export.rewrite=false"
-        place = "" if off <= enlarged else where_it_starts(self._written, folder, self._image)
+        else:
+            start = where_it_starts(self._written, place.folder, self._image)
+            remedy = place.remedy()
         raise ExportError(
-            f"{name}: the exported model differs from the source by {off:.2e}, expected at most {allowed:g}{place}: it "
-            f"cannot be used and was removed; {remedy}"
+            f"{place.name}: the exported model differs from the source by {off:.2e}, expected at most {allowed:g}"
+            f"{start}: it cannot be used and was removed; {remedy}"
         )
 
     def _require_items(self, found: Output, largest: float, name: str) -> tuple[int, int]:

@@ -20,7 +20,7 @@ def input_sizes(source: str | Path) -> Shape:
         WeightsError: it is missing or damaged, or holds what is not run here.
     """
     if Path(source).suffix == ONNX_SUFFIX:
-        return open_onnx(source).input_sizes
+        return open_onnx(source, quantised=True).input_sizes
     program = find_program(source)
     try:
         return check_program(program)

@@ -18,8 +18,13 @@ from ocrslim.inference.incremental.proof import Proof, proof_of
 from ocrslim.inference.incremental.runner import GroupRunner
 from ocrslim.inference.latency import measure_latency
 from ocrslim.inference.onnx_engine import ONNX_RUNTIME, OnnxEngine
+from ocrslim.inference.openvino_engine import OpenVinoEngine
 from ocrslim.inference.outputs import Output, difference, output_from, parts_of, tensors_of
 from ocrslim.inference.predictor import PARAMS_FILE, PLAIN
+from ocrslim.inference.runtimes import RUNTIMES, Runtime
+from ocrslim.inference.timing.bench import Bench, BenchRow, BenchSettings, Spread, bench
+from ocrslim.inference.timing.process import TimingProcess
+from ocrslim.inference.timing.stand import Pass
 from ocrslim.inference.tracing import arrays_of, traced_for_task
 
 __all__ = [
@@ -28,20 +33,30 @@ __all__ = [
     "PARAMS_FILE",
     "PIR_MODEL",
     "PLAIN",
+    "RUNTIMES",
     "ActivationCache",
     "AutoEngine",
+    "Bench",
+    "BenchRow",
+    "BenchSettings",
     "CostModel",
     "DygraphEngine",
     "Engine",
     "GroupRunner",
     "InferenceEngine",
     "OnnxEngine",
+    "OpenVinoEngine",
     "Output",
+    "Pass",
     "Proof",
     "Rewriting",
+    "Runtime",
     "RuntimeNetwork",
+    "Spread",
+    "TimingProcess",
     "Variant",
     "arrays_of",
+    "bench",
     "difference",
     "is_runnable",
     "measure_latency",

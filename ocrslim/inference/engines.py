@@ -92,7 +92,7 @@ class InferenceEngine:
         """
         self._model = exported_files(folder)[0]
         self._threads = threads
-        self._shape = None if own else _checked(self._model)
+        self._shape = None if own else check_model(self._model)
         self.kernels = ONEDNN if onednn else PLAIN
         self._others = [ONEDNN_FUSED, PLAIN] if onednn else []
         self._predictor = self._load()
@@ -142,8 +142,12 @@ class InferenceEngine:
         )
 
 
-def _checked(model: Path) -> tuple[int, ...]:
-    """Return the input shape of a model from elsewhere, after all that can be seen without running it."""
+def check_model(model: Path) -> tuple[int, ...]:
+    """Return the input shape of a model of Paddle from elsewhere, after all that can be seen without running it.
+
+    Raises:
+        WeightsError: it is damaged, or holds what is not run here.
+    """
     try:
         shape = check_program(model)
     except OSError as error:

@@ -20,7 +20,7 @@ from ocrslim.formats import (
     require_finite,
     require_image,
 )
-from ocrslim.inference.engines import Engine, InferenceEngine
+from ocrslim.inference.engines import Engine, InferenceEngine, check_model
 from ocrslim.inference.onnx_engine import OnnxEngine
 from ocrslim.inference.outputs import Output, parts_of
 from ocrslim.tasks import Task
@@ -47,25 +47,49 @@ def open_exported(source: Path | str, task: Task) -> Engine:
     def run(image: np.ndarray) -> Output:
         require_image(source, sizes, image.shape)
         found = engine(image)
-        arrays, expected = parts_of(found), _shapes(task, image)
-        if len(arrays) != len(expected) or not all(map(_fits, arrays, expected)):
-            raise WeightsError(
-                f"{source}: not a model for {task.title}: for an image of shape {list(image.shape)} it gives "
-                f"{', '.join(f'{one.dtype} {list(one.shape)}' for one in arrays)}, expected "
-                f"{', '.join(f'float32 {list(shape)}' for shape in expected)}: name an exported model of that kind"
-            )
+        require_output(source, task, image, found)
         return found
 
     return run
 
 
+def require_output(source: Path | str, task: Task, image: np.ndarray, found: Output) -> None:
+    """Require that what a network returned for `image` has the shapes that its task expects.
+
+    Raises:
+        WeightsError: it has others.
+    """
+    arrays, expected = parts_of(found), _shapes(task, image)
+    if len(arrays) != len(expected) or not all(map(_fits, arrays, expected)):
+        raise WeightsError(
+            f"{source}: not a model for {task.title}: for an image of shape {list(image.shape)} it gives "
+            f"{', '.join(f'{one.dtype} {list(one.shape)}' for one in arrays)}, expected "
+            f"{', '.join(f'float32 {list(shape)}' for shape in expected)}: name an exported model of that kind"
+        )
+
+
 def _opened(path: Path) -> Engine:
     if path.suffix != ONNX_SUFFIX:
         return InferenceEngine(path)
-    model = open_onnx(path)  # which opens no other file that it names
+    check_exported(path)
+    return OnnxEngine(path)
+
+
+def check_exported(path: Path) -> None:
+    """Check all that can be seen of a network from elsewhere without running it.
+
+    Args:
+        path: its file.
+
+    Raises:
+        WeightsError: it is damaged, or holds what is not run here.
+    """
+    if path.suffix != ONNX_SUFFIX:
+        check_model(path)
+        return
+    model = open_onnx(path, quantised=True)  # which opens no other file that it names
     masks = {name for name, array in model.constants.items() if array.dtype.kind == "f" and np.isneginf(array).any()}
     require_finite(WeightFile(path, "onnx", {key: model.constants[key] for key in model.constants.keys() - masks}))
-    return OnnxEngine(path)
 
 
 def _shapes(task: Task, image: np.ndarray) -> list[Sequence[int]]:

@@ -23,8 +23,11 @@ class OnnxEngine:
 
     kernels = ONNX_RUNTIME
 
-    def __init__(self, path: Path | str, threads: int = 1):
+    def __init__(self, path: Path | str, threads: int = 1, zero_denormals: bool = False):
         """
+        Args:
+            zero_denormals: take denormal numbers as zero, on the calling thread for the rest of the process.
+
         Raises:
             WeightsError: ONNX Runtime is not installed, or does not load the file.
         """
@@ -37,6 +40,9 @@ class OnnxEngine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        # threads that wait for the next pass otherwise take time from whatever runs before that
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.add_session_config_entry("session.set_denormal_as_zero", "1" if zero_denormals else "0")
         self._path = path
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

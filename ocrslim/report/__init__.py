@@ -1,5 +1,6 @@
 """Tables for the terminal, pictures of results, boxes drawn on images."""
 
+from ocrslim.report.export_times import bench_table
 from ocrslim.report.plots import DPI, SensitivityPicture, draw_sensitivities, sensitivity_figures
 from ocrslim.report.plots.training import TrainingPicture, draw_training
 from ocrslim.report.tables import comparison_table, decisions_table, groups_text, plan_table, sensitivity_table
@@ -8,6 +9,7 @@ __all__ = [
     "DPI",
     "SensitivityPicture",
     "TrainingPicture",
+    "bench_table",
     "comparison_table",
     "decisions_table",
     "draw_sensitivities",

@@ -14,11 +14,10 @@ from ocrslim.formats import Sensitivities
 from ocrslim.models import to_public
 from ocrslim.pruning import MACS, Cost, Plan, PrunableNetwork, measure_cost
 from ocrslim.report import plan_table
-from ocrslim.selection.latency.benchmark import THREADS
-from ocrslim.selection.latency.target import LATENCY, LatencyTarget
+from ocrslim.selection.alignment import with_block
+from ocrslim.selection.latency.target import LATENCY, LatencyTarget, place_text
 from ocrslim.selection.select import Selection, select
 from ocrslim.sensitivity import TABLE, load_table
-from ocrslim.tasks import Task
 from ocrslim.utils import hash_value
 
 logger = logging.getLogger(__name__)
@@ -53,7 +52,7 @@ class Choice:
         plan: the plan.
         selection: ratios and expected losses by layer.
         before, after: MACs and parameters of the network and of the pruned network.
-        latency: milliseconds on one thread, `before`, `predicted` and `measured`; {} unless the target is a latency.
+        latency: milliseconds where it will run, `before`, `predicted`, `measured`; {} unless that is the target.
         refitted: True if layers are refitted before training, so that the losses of the table do not apply.
         summary: a text with the pruned layers, the others with the reasons, expected losses and costs.
     """
@@ -133,13 +132,13 @@ def choose_plan(network: PrunableNetwork, score: Score | None = None) -> Choice:
             layers,
         )
     _warn(choice, network.by_reconstruction)
-    losses, costs = _losses_text(choice, network.by_reconstruction), _costs_text(choice, config.task)
+    losses, costs = _losses_text(choice, network.by_reconstruction), _costs_text(choice, config)
     return replace(choice, summary="\n\n".join([layers, losses]) + "\n" + costs)
 
 
 def _choices(network: PrunableNetwork, table: Sensitivities, exponents: Sequence[float]) -> list[Choice]:
     """Make the distinct candidates for the target, one for each of `exponents`, or the plan by the tolerance."""
-    options, architecture = network.config.prune, network.config.section("Architecture")
+    options, architecture = with_block(network.config), network.config.section("Architecture")
     pruner = network.channel_pruner()
     origin = {**network.hashes(), "sensitivities": hash_value(table)}
 
@@ -153,8 +152,8 @@ def _choices(network: PrunableNetwork, table: Sensitivities, exponents: Sequence
         return [made(select(network.graph, table, options, architecture))]
     logger.info("ratios are chosen by Prune.target; Prune.loss_tolerance is not used")
     if LATENCY in options.target:
-        latency_target = LatencyTarget(network, pruner, table)
-        found = [made(*latency_target.plan(exponent)) for exponent in exponents]
+        with LatencyTarget(network, pruner, table, options) as latency_target:
+            found = [made(*latency_target.plan(exponent)) for exponent in exponents]
     else:
         found = [made(select(network.graph, table, options, architecture, exponent=exponent)) for exponent in exponents]
     return list({choice.plan.hash(): choice for choice in found}.values())
@@ -190,16 +189,16 @@ def _losses_text(choice: Choice, errors: bool) -> str:
     )
 
 
-def _costs_text(choice: Choice, task: Task) -> str:
+def _costs_text(choice: Choice, config: Config) -> str:
     """Describe MACs, parameters and, if it is the target, latency, before and after."""
-    size = "x".join(map(str, task.nominal_shape[2:]))
+    size = "x".join(map(str, config.task.nominal_shape[2:]))
     before, after = choice.before, choice.after
     costs = [(f"MACs at {size}", before.macs, after.macs), ("parameters", before.params, after.params)]
     lines = [f"{what}: {old:,} -> {new:,}, {1 - new / old:.1%} removed" for what, old, new in costs]
     if choice.latency:
         full, predicted, measured = (choice.latency[key] for key in ("before", "predicted", "measured"))
         lines.append(
-            f"latency at {size}, {THREADS} thread: {full:.1f} ms -> {predicted:.1f} ms predicted, "
+            f"latency at {size}, {place_text(config)}: {full:.1f} ms -> {predicted:.1f} ms predicted, "
             f"{1 - predicted / full:.1%} less; {measured:.1f} ms measured, {1 - measured / full:.1%} less"
         )
     return "\n".join(lines)

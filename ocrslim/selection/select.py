@@ -168,8 +168,9 @@ def _by_target(
 def _unreachable(kind: str, fraction: float, options: PruneOptions, most: Callable[..., float]) -> str:
     """Message with the largest reachable target, with the present settings and with each of them relaxed alone."""
     now = most()
-    eased = {"skip_first": 0, "skip": (), "skip_loss": 1.0, "align": None, "min_channels": 1}
-    further = {key: most(**{key: value}) for key, value in eased.items() if getattr(options, key) != value}
+    eased = {"skip_first": 0, "skip": (), "skip_loss": 1.0, "align": 1, "min_channels": 1}
+    present = {**{key: getattr(options, key) for key in eased}, "align": options.align or 1}
+    further = {key: most(**{key: value}) for key, value in eased.items() if present[key] != value}
     # rounded down, so that the stated target is reachable
     helps = [
         f"Prune.{key} {_as_value(eased[key])}: {_rounded_down(far)}" for key, far in further.items() if far > now + 5e-4
@@ -185,7 +186,7 @@ def _unreachable(kind: str, fraction: float, options: PruneOptions, most: Callab
 
 
 def _as_value(value: Any) -> str:
-    return {"()": "[]", "None": "off"}.get(str(value), str(value))
+    return {"()": "[]"}.get(str(value), str(value))
 
 
 def _rounded_down(fraction: float) -> str:

@@ -23,6 +23,7 @@ from ocrslim.pruning import (
 from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import Choice, choose_plan, table_of
 from ocrslim.selection.iterative import early_rounds
+from ocrslim.selection.latency.target import require_runtime
 from ocrslim.sensitivity import unpruned_score
 from ocrslim.training import (
     Callback,
@@ -88,6 +89,7 @@ def prune_and_train(
     wants_event_log(config)
     config = _ready_to_train(config)
     require_patterns(config)
+    require_runtime(config)
     check_source(config)
     with join_launch() as ranks:
         return _run(config, ranks, choice, on_choice or (lambda _: None))
@@ -137,6 +139,7 @@ def choose(config: Config) -> Choice:
     """
     config.require("Architecture")
     require_patterns(config)
+    require_runtime(config)
     data: tuple[LabelledSet, LabelledSet] | None = None
     score = None
     if config.prune.target:

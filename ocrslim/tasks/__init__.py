@@ -30,6 +30,7 @@ from ocrslim.tasks.values import (
     Ratio,
     RefusedArguments,
     Sample,
+    Shape,
     Size,
     named_outputs,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "Ratio",
     "RefusedArguments",
     "Sample",
+    "Shape",
     "Size",
     "Task",
     "TaskSchema",

@@ -27,6 +27,7 @@ from ocrslim.tasks.values import (
     Ratio,
     Shape,
     Shapes,
+    Size,
     named_outputs,
 )
 
@@ -45,9 +46,11 @@ class Task(DataTask):
         nominal_shape: [N, C, H, W] at which costs are counted and latency is measured.
         probe_shape: [N, C, H, W] of a small input that the network takes.
         free_shape: [N, C, H, W] with -1 for what may vary.
+        usual_images: height and width of images as they are usually given, before the transforms.
         training_only: prefixes of state-dict keys that an exported model does not have.
         documented_names: whether layers have the names of PaddleOCR's pruning documents.
         export_name: `Global.model_name` of an export where none is set; PaddleOCR 3 refuses names it does not know.
+        sample_box: part of scikit-image's `page.png` that an export is proven on: left, upper, right, lower in pixels.
         metrics: scores and how they follow from counts; the first one is the default of `Metric.main_indicator`.
         count_names: what is counted of each image: `gt`, things to find; `pred`, things found; then what agrees.
         defaults: how a model is run where nothing but its task is known.
@@ -59,9 +62,11 @@ class Task(DataTask):
     nominal_shape: Shape
     probe_shape: Shape
     free_shape: Shape
+    usual_images: ClassVar[tuple[Size, ...]] = ((1280, 960), (720, 1280))  # a page, a photograph
     training_only: ClassVar[tuple[str, ...]] = ()
     documented_names: ClassVar[bool] = False
     export_name: ClassVar[str]
+    sample_box: ClassVar[tuple[int, int, int, int]] = (0, 0, 384, 191)
     metrics: ClassVar[Mapping[str, Ratio]]
     count_names: ClassVar[tuple[str, ...]] = ("gt", "pred", "matched")
     defaults: ClassVar[Defaults]

@@ -26,6 +26,8 @@ class LineTask(Task):
     """
 
     usual: ClassVar[InputShape]
+    usual_images = ((32, 160), (32, 480))  # a word, a line
+    sample_box: ClassVar[tuple[int, int, int, int]] = (0, 8, 300, 36)  # "Region-based segmentation"
 
     def __init__(self) -> None:
         self._take(self.usual)

@@ -1,6 +1,7 @@
 """Helpers for every package: files, hashes, progress, interrupts, processes, Paddle and PaddleOCR imported quietly."""
 
 from ocrslim.utils.array_cache import ArrayStore
+from ocrslim.utils.child_process import start_python
 from ocrslim.utils.distributed import RankLost, Ranks, is_first_rank, join_launch, launched
 from ocrslim.utils.fields import Field, shown
 from ocrslim.utils.files import (
@@ -22,6 +23,7 @@ from ocrslim.utils.hashing import hash_arrays, hash_bytes, hash_value
 from ocrslim.utils.input_files import GIB, MAX_PIXELS, MIB, open_regular, parse_json, read_file
 from ocrslim.utils.interrupts import Interrupts, current_interrupts, postponed
 from ocrslim.utils.json_lines import JsonLines
+from ocrslim.utils.machine import has_instructions, processor
 from ocrslim.utils.paddle_setup import import_paddle, use_device
 from ocrslim.utils.progress import LOG_SECONDS, progress_bar
 from ocrslim.utils.text import (
@@ -54,6 +56,7 @@ __all__ = [
     "cause_of",
     "check_writable",
     "current_interrupts",
+    "has_instructions",
     "hash_arrays",
     "hash_bytes",
     "hash_value",
@@ -73,6 +76,7 @@ __all__ = [
     "path_fault",
     "postponed",
     "printable",
+    "processor",
     "progress_bar",
     "read_file",
     "read_json",
@@ -81,6 +85,7 @@ __all__ = [
     "scratch_folder",
     "shortened",
     "shown",
+    "start_python",
     "text_fault",
     "use_device",
     "write_error",

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from bare_models import FORMAT_OF
 from small_export import FORMATS
 from test_imported_models import PRUNE, SMALL, answer, images, source
 from training import Stop, assert_same, weights
@@ -56,7 +57,7 @@ def test_without_labels_it_learns_from_the_unpruned_network(kind, images, tmp_pa
     assert result["history"][2]["loss"] < result["history"][1]["loss"]
     assert not (out / "predicted_labels/train.txt").exists()
     assert main(["export", str(out / "latest"), "--json", "-o", f"Global.save_inference_dir={exported}"]) == 0
-    assert answer(capsys)["format"] == kind
+    assert answer(capsys)["format"] == FORMAT_OF[kind]
 
 
 def test_a_training_that_hurts_is_not_kept(model, images, tmp_path, capsys):

@@ -13,7 +13,7 @@ from small_export import FORMATS, Tiny, export
 
 from ocrslim.cli import main
 from ocrslim.config import load_config
-from ocrslim.export.exporter import client_settings
+from ocrslim.export import client_settings
 
 # Of PaddleOCR 3's own exports: keys sorted, shapes for TensorRT with an anchor, one size for the longer side.
 OFFICIAL = """\

@@ -16,7 +16,7 @@ from PIL import Image
 
 from ocrslim.config import Config, load_config
 from ocrslim.evaluation import predict_images
-from ocrslim.export.exporter import client_settings
+from ocrslim.export import client_settings
 from ocrslim.inference import OnnxEngine, open_exported
 
 REPO = Path(__file__).resolve().parents[2]

@@ -1,42 +1,25 @@
-"""Paddle Lite's optimiser takes an export, and its runtime for x86 gives the map of Paddle Inference."""
+"""Paddle Lite's optimiser takes a real detector, and its runtime for x86 gives the detector's map."""
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
+import json
 
-import numpy as np
 import pytest
-from exports import REPO, configured, require_installed
+from exports import REPO, require_installed
 
-from ocrslim.data import Preprocessor
-from ocrslim.inference import InferenceEngine
+from ocrslim.cli import main
 
 pytestmark = pytest.mark.slow
-LITE = "build/deploy/lite/bin"
+PYTHON = "build/deploy/lite/bin/python"
 
 
-def converted(model: Path, target: str, out: Path) -> Path:
-    require_installed(f"{LITE}/paddle_lite_opt")
-    files = [f"--model_file={model}/inference.pdmodel", f"--param_file={model}/inference.pdiparams"]
-    command = [REPO / LITE / "paddle_lite_opt", *files, f"--valid_targets={target}", f"--optimize_out={out}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out.with_suffix(".nb")
-
-
-def test_the_twin_for_x86_gives_the_map_of_paddle(paddle_export, page, tmp_path):
-    image = Preprocessor(configured())(page).image
-    np.save(tmp_path / "image.npy", image)
-    twin = converted(paddle_export, "x86", tmp_path / "twin")
-    words = [REPO / LITE / "python", "deploy/lite/map_of.py", twin, tmp_path / "image.npy", tmp_path / "map.npy"]
-    assert subprocess.run(words, cwd=REPO).returncode == 0
-    found, expected = np.load(tmp_path / "map.npy"), InferenceEngine(paddle_export)(image)
-    assert expected.max() > 0.9 and np.abs(found - expected).max() <= 1e-4
-    assert np.abs(found - InferenceEngine(paddle_export)(image[..., ::-1].copy())).max() > 0.5  # of a mirrored page
-
-
-def test_there_is_a_file_for_arm(paddle_export, tmp_path):
-    written = converted(paddle_export, "arm", tmp_path / "detector")
-    weights = (paddle_export / "inference.pdiparams").stat().st_size
-    assert 0.9 * weights < written.stat().st_size < 1.2 * weights
+def test_pp_ocrv2_for_arm_is_proven_by_its_twin_for_x86(v2_config, pp_ocrv2, tmp_path, capsys):
+    require_installed(PYTHON)
+    changes = [f"Global.pretrain_weights={pp_ocrv2}", f"Global.save_inference_dir={tmp_path}/m", "Global.use_gpu=false"]
+    changes += ["Export.formats=[paddle, lite]", f"Export.lite_python={REPO / PYTHON}"]
+    assert main(["export", "-c", str(v2_config), "--json", "-o", *changes]) == 0
+    proofs = json.loads(capsys.readouterr().out.splitlines()[-1])["formats"]
+    assert proofs["lite"]["max_difference"]["paddle_lite_x86"] <= 3e-4 and proofs["lite"]["control_difference"] > 0.1
+    assert proofs["lite"]["same_items"][0] == proofs["lite"]["same_items"][1] > 2
+    weights = (tmp_path / "m/inference.pdiparams").stat().st_size
+    assert 0.9 * weights < (tmp_path / "m/lite/inference.nb").stat().st_size < 1.2 * weights

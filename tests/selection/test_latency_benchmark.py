@@ -2,82 +2,108 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import numpy as np
 import pytest
-from detection import DETECTION
 
-from ocrslim.config.config import load_config
+from ocrslim.config import load_config
+from ocrslim.errors import ExportError, OcrSlimError
+from ocrslim.inference import RUNTIMES, Pass
 from ocrslim.models import state_arrays
 from ocrslim.models.factory import build_model
 from ocrslim.pruning.prunable import model_graph
-from ocrslim.selection.latency import benchmark as stopwatch
+from ocrslim.selection.latency import benchmark
 from ocrslim.selection.latency.benchmark import Stopwatch
+from ocrslim.selection.latency.target import require_runtime
 
-_SHAPE = (1, 3, 64, 64)
-_SECONDS = 0.05
+NECK = "neck.in2_conv.weight"
+
+
+class Told:
+    """Stands for the process; notes what it opens."""
+
+    def __init__(self, runtime, threads):
+        self.place, self.opened, self.closed = (runtime, threads), [], []
+
+    def __exit__(self, *_):
+        self.place = None
+
+    def open(self, path, own=False):
+        assert own and path.stat().st_size
+        self.opened.append(path)
+        return len(self.opened) - 1
+
+    def close(self, network):
+        self.closed.append(network)
+
+    def time(self, networks, shape, rounds, warm_up):
+        # the unpruned network takes 8 ms by the clock and 4 of the CPU, the others half and a quarter of that
+        slow, fast = (Pass(0, 8.0, 99.0, 4.0), Pass(0, 4.0, 99.0, 1.0))
+        return [[slow if number == 0 else fast] * rounds for number in networks]
+
+
+@pytest.fixture
+def told(monkeypatch):
+    monkeypatch.setattr(benchmark, "TimingProcess", Told)
 
 
 @pytest.fixture
 def detector(v2_config):
-    model = build_model(load_config(v2_config).section("Architecture"))
-    model.eval()
-    return model, model_graph(model, DETECTION)
+    def made(*options):
+        config = load_config(v2_config, options)
+        model = build_model(config.section("Architecture"))
+        model.eval()
+        return model, model_graph(model, config.task), config
+
+    return made
 
 
 @pytest.mark.slow
-def test_the_export_of_the_pruned_network_is_timed_beside_that_of_the_unpruned_one(detector, monkeypatch):
-    model, graph = detector
-    saved, folders = [], []
-
-    def save(network, prefix, shape):
-        saved.append(network.state_dict()["neck.in2_conv.weight"].shape[0])
-        folders.append(prefix.parent)
-        return save_inference(network, prefix, shape)
-
-    save_inference = stopwatch.save_inference
-    monkeypatch.setattr(stopwatch, "save_inference", save)
-    full, part = Stopwatch(model, graph, DETECTION).of_removed({"neck.in2_conv.weight": 48})
-    assert full > 0 and part > 0 and saved == [96, 48]
-    assert not any(folder.exists() for folder in folders)
-
-
-@pytest.mark.slow
-def test_the_network_is_put_back(detector):
-    model, graph = detector
+def test_the_export_of_the_pruned_network_is_timed_beside_that_of_the_unpruned_one(detector, told):
+    model, graph, config = detector()
     before = state_arrays(model)
-    Stopwatch(model, graph, DETECTION).of_removed({"neck.p2_conv.weight": 16})
+    with Stopwatch(model, graph, config) as watch:
+        assert watch.of_removed({NECK: 48}) == (4.0, 0.25), "the CPU time of one thread"
+        watch.of_removed({NECK: 24})
+        process = watch._process
+        assert process.place == ("paddle", 1) and len(process.opened) == 3, "the unpruned network once"
+        assert process.closed == [1, 2] and not any(path.exists() for path in process.opened)
+    assert process.place is None
     after = state_arrays(model)
     assert before.keys() == after.keys() and all(np.array_equal(before[key], after[key]) for key in before)
-    assert model(_image())["maps"].shape == [1, 1, 64, 64], "and still runs"
 
 
 @pytest.mark.slow
-def test_threads_that_a_library_leaves_spinning_are_not_counted(detector, monkeypatch):
-    class Spinning:
-        def __init__(self, *_, **__): ...
-
-        def __call__(self, _):
-            thread = threading.Thread(target=_spin)
-            thread.start()
-            thread.join()
-
-    monkeypatch.setattr(stopwatch, "save_inference", lambda *_: None)
-    monkeypatch.setattr(stopwatch, "InferenceEngine", Spinning)
-    model, graph = detector
-    full, _ = Stopwatch(model, graph, DETECTION).of_removed({"neck.p2_conv.weight": 16})
-    assert full < 1000 * _SECONDS / 2
+def test_with_several_threads_the_clock_on_the_wall_counts(detector, told):
+    with Stopwatch(*detector("Export.threads=2")) as watch:
+        assert watch.of_removed({NECK: 48}) == (8.0, 0.5)
+        assert watch._process.place == ("paddle", 2)
 
 
-def _spin():
-    until = time.thread_time() + _SECONDS
-    while time.thread_time() < until:
-        pass
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_network_is_timed_in_its_runtime(detector, runtime):
+    if not RUNTIMES[runtime].installed:
+        pytest.skip(f"package not installed: {RUNTIMES[runtime].package}")
+    if runtime == "onnxruntime":
+        pytest.importorskip("paddle2onnx", reason="package not installed: paddle2onnx")
+    with Stopwatch(*detector(f"Export.runtime={runtime}")) as watch:
+        full, part = watch.of_removed({NECK: 48})
+    assert full > 0 and part > 0
 
 
-def _image():
-    import paddle
+def test_a_runtime_without_a_converter_is_an_error_that_names_it(detector, told, monkeypatch):
+    from ocrslim.export import source
 
-    return paddle.zeros(list(_SHAPE))
+    monkeypatch.setattr(source, "onnx_lacks", lambda: "paddle2onnx is not installed: pip install paddle2onnx")
+    with (
+        Stopwatch(*detector("Export.runtime=onnxruntime")) as watch,
+        pytest.raises(ExportError, match="Export.runtime: ONNX Runtime runs ONNX files: .*pip install paddle2onnx"),
+    ):
+        watch.of_removed({NECK: 48})
+
+
+def test_a_runtime_that_is_not_installed_is_refused_before_the_work(v2_config, monkeypatch):
+    monkeypatch.setattr(type(RUNTIMES["openvino"]), "installed", False)
+    require_runtime(load_config(v2_config, ["Export.runtime=openvino", "Prune.target={macs: 0.3}"]))
+    with pytest.raises(OcrSlimError, match="OpenVINO is not installed: pip install openvino"):
+        require_runtime(load_config(v2_config, ["Export.runtime=openvino", "Prune.target={latency: 0.3}"]))

@@ -7,6 +7,7 @@ import pytest
 from detection import DETECTION
 from test_target_search import OPTIONS, chain
 
+from ocrslim.config import load_config
 from ocrslim.graph.groups import OUTPUT, ChannelGraph, Group, Layer, Member
 from ocrslim.pruning.cost import MACS, product_cost
 from ocrslim.selection.latency.model import (
@@ -189,7 +190,19 @@ def test_samples_reach_from_a_little_to_nearly_all():
     assert found[-1] == {"a": 88, "b": 16}
 
 
-def test_a_table_is_of_a_processor_a_version_and_a_network():
-    described = describe_machine(["a: b"], (1, 3, 736, 1280), 1)
-    assert described["processor"] and described["paddle"] and described["input"] == [1, 3, 736, 1280]
-    assert described != describe_machine(["a: c"], (1, 3, 736, 1280), 1)
+def test_a_table_is_of_a_processor_a_runtime_a_version_and_a_network(v2_config):
+    def of(*options, groups=("a: b",), align=None):
+        return describe_machine(groups, load_config(v2_config, options), align)
+
+    described = of()
+    assert described["processor"] and described["input"] == [1, 3, 736, 1280]
+    assert described["runtime"] == ["paddle", described["paddle"]]
+    others = [
+        of(groups=["a: c"]),
+        of(align=8),
+        of("Export.threads=2"),
+        of("Export.runtime=onnxruntime"),
+        of("Export.rewrite=false"),
+    ]
+    paths = {LatencyTable(one).path for one in (described, *others)}
+    assert len(paths) == 6 and LatencyTable(of()).path in paths

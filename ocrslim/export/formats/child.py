@@ -9,10 +9,14 @@ from pathlib import Path
 from ocrslim.errors import ExportError
 
 SECONDS = 600
+_LEAVE_OUT = "leave this format out of Export.formats"
 
 
-def run_converter(name: str, command: Sequence[str], written: Path) -> None:
+def run_converter(name: str, command: Sequence[str], written: Path, remedy: str = _LEAVE_OUT) -> None:
     """Run a converter that is to write the file `written`.
+
+    Args:
+        remedy: what helps where it does not.
 
     Raises:
         ExportError: it does not, or took more than `SECONDS`; with the last line that it printed.
@@ -22,15 +26,11 @@ def run_converter(name: str, command: Sequence[str], written: Path) -> None:
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=SECONDS
         )
     except subprocess.TimeoutExpired:
-        raise ExportError(
-            f"{name} did not finish within {SECONDS} s: leave this format out of Export.formats"
-        ) from None
+        raise ExportError(f"{name} did not finish within {SECONDS} s: {remedy}") from None
     except OSError as error:
         raise ExportError(f"{name} cannot be started: {command[0]}: {error.strerror}: check the path") from None
     if done.returncode or not written.is_file():
-        raise ExportError(
-            f"{name} cannot convert this network ({_reason(done)}): leave this format out of Export.formats"
-        )
+        raise ExportError(f"{name} fails on this network ({_reason(done)}): {remedy}")
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:

@@ -19,7 +19,8 @@ def run(model: str, image: np.ndarray) -> list[np.ndarray]:
     predictor = lite.create_paddle_predictor(config)
     predictor.get_input(0).from_numpy(np.ascontiguousarray(image, dtype=np.float32))
     predictor.run()
-    return [predictor.get_output(index).numpy() for index in range(len(predictor.get_output_names()))]
+    # copies: what `numpy()` returns is the predictor's memory, which goes with it
+    return [predictor.get_output(index).numpy().copy() for index in range(len(predictor.get_output_names()))]
 
 
 if __name__ == "__main__":

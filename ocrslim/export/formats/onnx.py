@@ -6,6 +6,7 @@ import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import paddle
 
@@ -47,12 +48,22 @@ def write_onnx(program: Path, target: Path, metadata: Mapping[str, str]) -> None
     """
     words = [str(program), str(program.with_suffix(".pdiparams")), str(target)]
     run_converter("paddle2onnx", [sys.executable, "-W", "ignore", "-c", _CONVERT, *words], target)
-    if metadata:
-        import onnx
+    import onnx
 
-        model = onnx.load(str(target))
-        onnx.helper.set_model_props(model, dict(metadata))
-        onnx.save(model, str(target))
+    model = onnx.load(str(target))
+    _drop_unread(model.graph)
+    onnx.helper.set_model_props(model, dict(metadata))
+    onnx.save(model, str(target))
+
+
+def _drop_unread(graph: Any) -> None:
+    """Drop the constants that the converter leaves behind, of which ONNX Runtime warns every user."""
+    read = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    unread = [node for node in graph.node if node.op_type == "Constant" and not read.intersection(node.output)]
+    for node in unread:
+        graph.node.remove(node)
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
+        graph.initializer.remove(tensor)
 
 
 def opset_of(model: Path) -> int:

@@ -65,15 +65,18 @@ class OnnxModel:
         return tuple(wanted)
 
 
-def open_onnx(source: str | Path) -> OnnxModel:
+def open_onnx(source: str | Path, quantised: bool = False) -> OnnxModel:
     """Read an ONNX file.
+
+    Args:
+        quantised: it may be, as it will only be run.
 
     Raises:
         WeightsError: it is missing, or as `read_onnx_model` says.
     """
     path = Path(source)
     try:
-        return read_onnx_model(read_file(existing_file(path), MOST_BYTES))
+        return read_onnx_model(read_file(existing_file(path), MOST_BYTES), quantised)
     except OSError as error:
         raise unreadable(path, error) from None
     except FormatFault as fault:
@@ -98,8 +101,11 @@ def onnx_metadata(source: str | Path) -> dict[str, str]:
     return {str(entry.key): str(entry.value) for entry in proto.metadata_props}
 
 
-def read_onnx_model(data: bytes) -> OnnxModel:
+def read_onnx_model(data: bytes, quantised: bool = False) -> OnnxModel:
     """Read the bytes of an ONNX file.
+
+    Args:
+        quantised: it may have operators on integers in place of its layers.
 
     Raises:
         FormatFault: damaged, or something that is not read here: arrays in other files, half precision, quantised or
@@ -112,7 +118,7 @@ def read_onnx_model(data: bytes) -> OnnxModel:
         raise FormatFault("it holds no network, expected operators")
     _require_text(proto.graph)
     opset = _opset(proto)
-    _check_operators(proto.graph.node, opset)
+    _check_operators(proto.graph.node, opset, quantised)
     if proto.graph.sparse_initializer:
         raise FormatFault("it has sparse arrays, expected dense ones")
     constants = arrays_of(proto.graph)
@@ -154,15 +160,15 @@ def _opset(proto: Any) -> int:
     return int(found[0])
 
 
-def _check_operators(nodes: Sequence[Any], opset: int) -> None:
+def _check_operators(nodes: Sequence[Any], opset: int, quantised: bool) -> None:
     from onnx import defs
 
     own = counted(f"{node.domain}.{node.op_type}" for node in nodes if node.domain not in _OWN_DOMAINS)
     if own:
         raise FormatFault(f"it has operators of other makers ({own}), expected those of ONNX alone")
-    quantised = counted(node.op_type for node in nodes if node.op_type.startswith(_QUANTISED))
-    if quantised:
-        raise FormatFault(f"it is quantised ({quantised}): prune the model in float32 and quantise that")
+    integers = counted(node.op_type for node in nodes if node.op_type.startswith(_QUANTISED))
+    if integers and not quantised:
+        raise FormatFault(f"it is quantised ({integers}): prune the model in float32 and quantise that")
     unknown = counted(node.op_type for node in nodes if not defs.has(node.op_type, opset, ""))
     if unknown:
         raise FormatFault(f"it has operators that ONNX does not have in opset {opset} ({unknown})")

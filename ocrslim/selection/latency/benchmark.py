@@ -1,41 +1,49 @@
-"""Latency of pruned networks on Paddle Inference with oneDNN, relative to the unpruned one.
+"""Latency of pruned networks where they will run (`Export.runtime`, `Export.threads`), relative to the unpruned one.
 
-The network's export is timed. The compiled runtime of the analysis is nearly twice as fast and spends its time in
-other layers, and only Paddle Inference knows which operators of an export it fuses.
+The network's export is timed, in the format that the runtime reads. The compiled runtime of the analysis is nearly
+twice as fast and spends its time in other layers, and only the runtime knows which operators of an export it fuses.
 """
 
 from __future__ import annotations
 
-import time
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from paddle import nn
 
-from ocrslim.export import save_inference
-from ocrslim.graph import ChannelGraph, deployed
-from ocrslim.inference import InferenceEngine
+from ocrslim.config import Config
+from ocrslim.export import network_for
+from ocrslim.graph import ChannelGraph
+from ocrslim.inference import Pass, TimingProcess
 from ocrslim.pruning import Cut, combine, cut
-from ocrslim.tasks import Task
 from ocrslim.utils import scratch_folder
 
-THREADS = 1
 TURNS = 5  # enough for a fit over many networks
+_WARM_UP = 1  # which chooses the kernels
 
 
 class Stopwatch:
-    """Times pruned networks in turns with the unpruned one, so that other load on the machine affects both."""
+    """Times pruned networks in turns with the unpruned one, so that other load on the machine affects both.
 
-    def __init__(self, model: nn.Layer, graph: ChannelGraph, task: Task):
+    A context manager: they run in a process of their own, which is started when it is needed.
+    """
+
+    def __init__(self, model: nn.Layer, graph: ChannelGraph, config: Config):
         """
         Args:
             model: unpruned; restored after every measurement.
             graph: its channel groups.
-            task: gives the shape of the input, `nominal_shape`.
+            config: says where it will run, and the shape of its input, the task's `nominal_shape`.
         """
-        self._model, self._graph, self._shape = model, graph, task.free_shape
-        self._image = np.random.default_rng(0).standard_normal(task.nominal_shape).astype(np.float32)
-        self._full = self._exported()
+        self._model, self._graph, self._config = model, graph, config
+
+    def __enter__(self) -> Stopwatch:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if "_process" in vars(self):
+            self._process.__exit__(*exc)
 
     def of_removed(self, removed: Mapping[str, int]) -> tuple[float, float]:
         """Time the network with some units removed.
@@ -45,35 +53,48 @@ class Stopwatch:
 
         Returns:
             milliseconds of the unpruned network, and the pruned network's time relative to it.
+
+        Raises:
+            ExportError, WeightsError: it cannot be exported for the runtime, or does not run there.
         """
         members = [(m, count) for name, count in removed.items() for m in self._graph.groups[name].members]
         return self.of_cuts(combine(Cut(m.key, m.axis, m.size, m.keep(range(count))) for m, count in members))
 
     def of_cuts(self, cuts: Sequence[Cut], turns: int = TURNS) -> tuple[float, float]:
-        """Time the network pruned by `cuts`; returns the same as `of_removed`."""
+        """Time the network pruned by `cuts`; returns and raises the same as `of_removed`."""
+        full = self._full
         backup = cut(self._model, cuts)
         try:
             pruned = self._exported()
         finally:
             backup.restore()
-        return self._compare(pruned, turns)
+        try:
+            return self._compare(full, pruned, turns)
+        finally:
+            self._process.close(pruned)
 
-    def _exported(self) -> InferenceEngine:
-        """Export and load the network as it is now, and run it once, so that its kernels are chosen."""
+    @functools.cached_property
+    def _process(self) -> TimingProcess:
+        return TimingProcess(self._config.export.runtime, self._config.export.threads)
+
+    @functools.cached_property
+    def _full(self) -> int:
+        return self._exported()
+
+    def _exported(self) -> int:
+        """Export the network as it is now and open it; return its number in the process."""
         with scratch_folder() as place:
-            save_inference(deployed(self._model), place / "inference", self._shape)
-            engine = InferenceEngine(place, threads=THREADS, onednn=True, own=True)
-            engine(self._image)
-        return engine
+            path = network_for(self._config.export.runtime, self._model, self._config, place)
+            return self._process.open(path, own=True)
 
-    def _compare(self, pruned: InferenceEngine, turns: int) -> tuple[float, float]:
+    def _compare(self, full: int, pruned: int, turns: int) -> tuple[float, float]:
         """Least time of the unpruned network, and the median ratio of paired runs, as a machine's speed drifts."""
-        times = np.array([[self._time(network) for network in (self._full, pruned)] for _ in range(turns)])
-        return float(times[:, 0].min()), float(np.median(times[:, 1] / times[:, 0]))
+        shape = self._config.task.nominal_shape
+        passes = self._process.time([full, pruned], shape, turns, _WARM_UP)
+        times = np.array([[self._milliseconds(one) for one in taken] for taken in passes])
+        return float(times[0].min()), float(np.median(times[1] / times[0]))
 
-    def _time(self, network: InferenceEngine) -> float:
-        # CPU time of this thread, which excludes waiting for other programs; that of the process would include threads
+    def _milliseconds(self, one: Pass) -> float:
+        # CPU time of one thread, which excludes waiting for other programs; that of the process would include threads
         # that oneDNN starts and leaves spinning (its batch norm does for channels that are no multiple of 8)
-        start = time.thread_time()
-        network(self._image)
-        return 1000 * (time.thread_time() - start)
+        return one.thread if self._config.export.threads == 1 else one.wall

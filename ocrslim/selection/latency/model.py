@@ -10,14 +10,14 @@ Problems", 1974, chapter 23) from the times of whole networks pruned at random. 
 saving of one layer is mostly less than the noise of a measurement, and a search among thousands of plans selects the
 layers whose noise looks like a saving.
 
-The samples are stored by machine, so that they are measured once: `$XDG_CACHE_HOME/ocrslim/latency-HASH.json`.
+The samples are stored by machine and runtime, so that they are measured once, in
+`$XDG_CACHE_HOME/ocrslim/latency-HASH.json`.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +26,12 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
+from ocrslim.config import Config
 from ocrslim.errors import ArtifactError
 from ocrslim.graph import DEPTHWISE, TRANSPOSED, ChannelGraph, Layer
+from ocrslim.inference import RUNTIMES
 from ocrslim.pruning import MACS, ProductCost, product_cost
-from ocrslim.utils import Field, hash_value, read_json, write_json
+from ocrslim.utils import Field, hash_value, processor, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -208,26 +210,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ocrslim"
 
 
-def describe_machine(
-    groups: Iterable[str], shape: Sequence[int], threads: int, align: int | None = None
-) -> dict[str, Any]:
-    """Describe what samples depend on: processor, threads, version of Paddle, input, channel groups and alignment."""
+def describe_machine(groups: Iterable[str], config: Config, align: int | None = None) -> dict[str, Any]:
+    """Describe what samples depend on: processor, runtime, threads, versions, input, channel groups and alignment."""
     import paddle
 
+    export = config.export
     return {
-        "processor": _processor(),
-        "threads": threads,
-        "paddle": paddle.__version__,
-        "input": list(shape),
+        "processor": processor(),
+        "threads": export.threads,
+        "runtime": [export.runtime, RUNTIMES[export.runtime].version],
+        "paddle": paddle.__version__,  # which writes the program
+        "rewrite": export.rewrite,
+        "input": list(config.task.nominal_shape),
         "network": hash_value(list(groups)),
         "align": align,
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
+from ocrslim.config import Config, PruneOptions
 from ocrslim.formats import Sensitivities
+from ocrslim.inference import RUNTIMES
 from ocrslim.pruning import ChannelPruner, Cut, PrunableNetwork
-from ocrslim.selection.latency.benchmark import THREADS, Stopwatch
+from ocrslim.selection.latency.benchmark import Stopwatch
 from ocrslim.selection.latency.model import SAMPLES, LatencyCost, LatencyTable, describe_machine, measured_table
 from ocrslim.selection.select import Selection, permitted_counts, select
 from ocrslim.utils import hash_value, progress_bar
@@ -15,31 +17,52 @@ from ocrslim.utils import hash_value, progress_bar
 logger = logging.getLogger(__name__)
 
 LATENCY = "latency"
-_ALIGN = 8  # alignment where `Prune.align` is empty: oneDNN computes in blocks of 8 or 16 channels
 _CORRECTIONS = 4  # attempts at most, each with the target corrected by the measured latency
 _TURNS = 25  # pairs of runs to time one plan: more than for a sample of the model
 _ENOUGH = 0.01  # tolerated saving beyond the target, relative to the unpruned time
 
 
 class LatencyTarget:
-    """The latency model of this machine, and plans for `Prune.target.latency`."""
+    """The latency model of a runtime on this machine, and plans for `Prune.target.latency`; a context manager."""
 
-    def __init__(self, network: PrunableNetwork, pruner: ChannelPruner, table: Sensitivities):
-        options = network.config.prune
-        self._options = options.model_copy(update={"align": options.align or _ALIGN})
+    def __init__(self, network: PrunableNetwork, pruner: ChannelPruner, table: Sensitivities, options: PruneOptions):
+        """
+        Args:
+            options: the section `Prune`, with the alignment that is kept.
+
+        Raises:
+            OcrSlimError: the runtime cannot run the network.
+        """
+        self._options, self._config = options, network.config
         self._architecture = network.config.section("Architecture")
         self._graph, self._pruner, self._table = network.graph, pruner, table
-        self._shape = network.config.task.nominal_shape
-        self._watch = Stopwatch(network.model, network.graph, network.config.task)
+        self._watch = Stopwatch(network.model, network.graph, self._config)
         self._times = self._measured()
         self._cost = LatencyCost(network.graph, self._times)
+        self._hint_at_block()
         logger.info(
-            "latency: %d networks timed, model error %.1f %% with output channels in blocks of %d",
-            *(len(self._times.samples), 100 * self._cost.error, self._cost.block),
+            "latency: %d networks timed on %s, model error %.1f %% with output channels in blocks of %d",
+            *(len(self._times.samples), place_text(self._config), 100 * self._cost.error, self._cost.block),
         )
 
+    def __enter__(self) -> LatencyTarget:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._watch.__exit__(*exc)
+
+    def _hint_at_block(self) -> None:
+        """Say so where the alignment that is set splits the blocks that the runtime computes."""
+        runtime = RUNTIMES[self._config.export.runtime]
+        if (self._options.align or 1) % runtime.block:
+            logger.info(
+                "latency: %s computes %d channels at a time, and Prune.align is %d: what a plan saves is hard to "
+                "predict (Prune.align=auto)",
+                *(runtime.title, runtime.block, self._options.align),
+            )
+
     def plan(self, exponent: float) -> tuple[Selection, dict[str, float]]:
-        """Find a plan that reaches the target, and its milliseconds on one thread: `before`, `predicted`, `measured`.
+        """Find a plan that reaches the target, and its milliseconds: `before`, `predicted`, `measured`.
 
         Where the measured latency differs from the predicted one, the target of the search is corrected, a few times.
 
@@ -75,7 +98,7 @@ class LatencyTarget:
 
     def _measured(self) -> LatencyTable:
         names = [f"{name}: {group}" for name, group in self._graph.groups.items()]
-        machine = describe_machine(names, self._shape, THREADS, self._options.align)
+        machine = describe_machine(names, self._config, self._options.align)
         logger.info("latency: %s", LatencyTable(machine).path)
         choices = {name: permitted_counts(group, self._options) for name, group in self._graph.groups.items()}
         with progress_bar(total=SAMPLES, desc="latency", unit="network") as bar:
@@ -85,6 +108,22 @@ class LatencyTarget:
                 return self._watch.of_removed(removed)
 
             return measured_table(machine, choices, time_of)
+
+
+def require_runtime(config: Config) -> None:
+    """Require that a target latency can be measured where the network will run.
+
+    Raises:
+        OcrSlimError: the runtime is not installed; with the command that installs it.
+    """
+    if LATENCY in (config.prune.target or {}):
+        RUNTIMES[config.export.runtime].require()
+
+
+def place_text(config: Config) -> str:
+    """Describe where a network will run."""
+    threads = config.export.threads
+    return f"{threads} thread{'s' * (threads > 1)} of {RUNTIMES[config.export.runtime].title}"
 
 
 def _slowest(found: Sequence[tuple[Selection, float]], limit: float) -> tuple[Selection, float]:

@@ -6,27 +6,22 @@ import contextlib
 import logging
 import os
 import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from typing import Protocol
 
-import ocrslim
 from ocrslim.errors import OcrSlimError
 from ocrslim.sensitivity.workers.measure import Measurer
 from ocrslim.sensitivity.workers.messages import Finished, Job, Setup
 from ocrslim.tasks import Counts
+from ocrslim.utils import start_python
 
 logger = logging.getLogger(__name__)
 
-# not -m: what comes back is pickled by the module's own name
 _PROGRAM = (
-    "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "  # Ctrl-C is for who has the results
     "from ocrslim.utils import import_paddle; import_paddle(); "
     "from ocrslim.sensitivity.workers.process import main; sys.exit(main())"
 )
@@ -168,20 +163,9 @@ class ProcessWorkers:
         return self._peak
 
     def _start(self) -> _Worker:
-        ours, theirs = Pipe()
-        number = theirs.fileno()
-        paths = dict.fromkeys([str(Path(ocrslim.__file__).parents[1]), *sys.path])  # a task may come from anywhere
         settings = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         settings["GLIBC_TUNABLES"] = os.pathsep.join(filter(None, [os.environ.get("GLIBC_TUNABLES"), _HUGE_PAGES]))
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", _PROGRAM, str(number)],
-            pass_fds=[number],
-            env={**os.environ, **settings, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
-        theirs.close()
-        return _Worker(process, ours)
+        return _Worker(*start_python(_PROGRAM, settings))
 
     def _send_setup(self, one: _Worker) -> None:
         with contextlib.suppress(OSError):  # it has crashed: `wait` notices

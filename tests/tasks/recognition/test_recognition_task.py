@@ -297,7 +297,7 @@ def test_predictions_for_people():
 
 
 def test_an_export_brings_its_dictionary(config):
-    from ocrslim.export.exporter import client_settings
+    from ocrslim.export import client_settings
 
     found = client_settings(config("Global.use_space_char=true"))
     assert found["PostProcess"] == {"name": "CTCLabelDecode", "character_dict": list("0123456789")}

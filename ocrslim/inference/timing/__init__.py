@@ -1,0 +1,1 @@
+"""Exported networks timed in their runtimes, in processes that have the threads asked for."""

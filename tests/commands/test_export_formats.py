@@ -1,0 +1,68 @@
+"""The command `export` with several formats: networks from files in each of the others, and exit codes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import onnx
+import paddle
+import pytest
+from bare_models import FORMAT_OF, KINDS, SMALL, source
+
+from ocrslim.cli import main
+from ocrslim.commands import export as command
+from ocrslim.export import Exported, ExportedFormat
+from ocrslim.export.verification import Proof
+
+FILES = {"paddle": "inference.pdmodel", "pir": "inference.json", "onnx": "inference.onnx"}
+WRITTEN = [FORMAT_OF[kind] for kind in KINDS]
+needs_converter = pytest.mark.skipif(
+    importlib.util.find_spec("paddle2onnx") is None or paddle.__version__.startswith("3.3."),
+    reason="not installed: paddle2onnx, or a paddlepaddle whose files it reads",
+)
+
+
+def exported(model: Path, folder: Path, *options: str) -> int:
+    words = ["export", str(model), "--task", "det", "--json", "-o", SMALL, f"Global.save_inference_dir={folder}"]
+    return main([*words, *options])
+
+
+@needs_converter
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_from_a_file_is_exported_in_every_format(kind, tmp_path, capsys):
+    """Its own file is written back as it came, with its operators; the others are made of the network."""
+    model = source(tmp_path / "model", kind)
+    assert exported(model, tmp_path / "m", f"Export.formats=[{','.join(WRITTEN)}]") == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    own = FORMAT_OF[kind]
+    assert result["format"] == own and set(result["formats"]) == set(WRITTEN) and not result["unverified"]
+    for name, proof in result["formats"].items():
+        folder = tmp_path / "m" if name == own else tmp_path / "m" / name
+        assert proof["folder"] == str(folder) and max(proof["max_difference"].values()) < 1e-5
+        assert proof["control_difference"] > 1e-3
+        assert (folder / (model.name if name == own == "onnx" else FILES[name])).is_file()
+    if kind == "onnx":
+        before, after = (onnx.load(path).graph.node for path in (model, tmp_path / "m/det.onnx"))
+        assert [node.op_type for node in before] == [node.op_type for node in after]
+    for name in WRITTEN:  # each is a model that the other commands take
+        folder = tmp_path / "m" if name == own else tmp_path / "m" / name
+        assert main(["groups", str(folder), "--task", "det", "--json"]) == 0
+
+
+def test_an_unverified_format_is_said_in_print_and_by_the_exit_code(tmp_path, monkeypatch, capsys):
+    lost = ExportedFormat("onnx", tmp_path / "m/onnx", 5, Proof(unverified="ONNX Runtime is not installed"))
+    monkeypatch.setattr(command, "export_network", lambda *_: Exported(tmp_path / "m", (lost,), {"one": "call()"}))
+    assert exported(source(tmp_path / "model", KINDS[0]), tmp_path / "m") == 4
+    out = capsys.readouterr().out.splitlines()
+    assert (
+        f"{tmp_path}/m/onnx: onnx, 5 bytes; not verified: ONNX Runtime is not installed" in out and "one: call()" in out
+    )
+    assert json.loads(out[-1])["unverified"] == {"onnx": "ONNX Runtime is not installed"}
+
+
+def test_an_unknown_format_is_a_line(tmp_path, capsys):
+    assert exported(source(tmp_path / "model", KINDS[0]), tmp_path / "m", "Export.formats=[tensorrt]") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Export.formats" in line and "tensorrt" in line and "expected one or more of paddle, pir, onnx, lite" in line
