@@ -11,7 +11,8 @@ _TITLES = {"paddle": "Paddle Inference, oneDNN", "onnxruntime": "ONNX Runtime", 
 _ABOUT = (
     "Milliseconds of the CPU for one pass at the size that costs are counted at (736x1280, 48x320), one thread: the "
     "unpruned network as `ocrslim export` writes it with `Export.rewrite=false` -> with `true`, in turns; in brackets "
-    "the median over the rounds of what is saved. Difference: the largest between the outputs of both for a photograph of a page."
+    "the median over the rounds of what is saved. Difference: the largest between the outputs of both for a "
+    "photograph of a page."
 )
 
 

@@ -15,7 +15,7 @@ from paddle import nn
 from ocrslim.config import Config
 from ocrslim.errors import ExportError
 from ocrslim.export.formats.lite import ARM, LITE, LITE_MODEL, lite_lacks, write_lite
-from ocrslim.export.formats.onnx import ONNX, ONNX_MODEL, onnx_lacks, write_onnx
+from ocrslim.export.formats.onnx import ONNX, ONNX_MODEL, name_as, onnx_lacks, write_onnx
 from ocrslim.export.formats.paddle import (
     LEGACY,
     MODELS,
@@ -102,7 +102,11 @@ class Source:
         elif kind == ONNX:
             characters = client_settings(self.config)["PostProcess"].get("character_dict")
             metadata = {} if characters is None else {CHARACTERS: "\n".join(characters)}
-            write_onnx(self._program_for_onnx, folder / ONNX_MODEL, metadata)
+            own = self._file if kind == self._own else None
+            target = folder / (ONNX_MODEL if own is None else own.name)
+            write_onnx(self._program_for_onnx, target, metadata)
+            if own is not None:
+                name_as(target, own)
         elif kind == LITE:
             write_lite(str(self.config.export.lite_python), self.legacy_program(), folder / LITE_MODEL, ARM)
         else:

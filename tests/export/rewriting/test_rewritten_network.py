@@ -6,6 +6,7 @@ import importlib.util
 import logging
 from math import inf
 
+import cv2
 import numpy as np
 import paddle
 import pytest
@@ -15,13 +16,17 @@ from oracle import randomise
 from paddle import nn
 from rewritable import Gated, Parallel, Parts, Pyramid, Scaled, Sum
 
-from ocrslim.config import load_config
-from ocrslim.export.formats.onnx import write_onnx
-from ocrslim.export.formats.paddle import MODELS, PIR, save_inference, save_pir
+from ocrslim.config import load_config, load_model_config
+from ocrslim.export.formats.onnx import name_as, write_onnx
+from ocrslim.export.formats.paddle import MODELS, save_inference, save_pir
 from ocrslim.export.rewriting import Rewriter, rewriting_for, rewritten_network
+from ocrslim.export.source import Source
 from ocrslim.inference import CostModel, DygraphEngine, InferenceEngine, OnnxEngine, Rewriting, difference
-from ocrslim.pruning import Plan, apply_plan
+from ocrslim.pruning import Plan, apply_plan, load_network
 
+needs_converter = pytest.mark.skipif(
+    importlib.util.find_spec("paddle2onnx") is None, reason="paddle2onnx is not installed, which writes ONNX"
+)
 SIZES = ((1, 3, 32, 64), (2, 3, 64, 32), (2, 3, 32, 96))
 FREE = (-1, 3, -1, -1)
 EVERYTHING = rewriting_for("paddle", "paddle")
@@ -183,12 +188,51 @@ def test_layers_are_called_after_the_weights_they_are_made_of():
     assert {"downs_0", "smooths_2", "head", "head_2"} <= set(names)
 
 
-def test_the_other_formats_have_it_too(tmp_path):
+def test_pir_has_it_too(tmp_path):
     model = built()
-    made = rewritten_network(model, DETECTION, EVERYTHING)
-    save_pir(made, tmp_path / "inference", FREE)
+    save_pir(rewritten_network(model, DETECTION, EVERYTHING), tmp_path / "inference", FREE)
     assert largest(InferenceEngine(tmp_path, own=True), model) < 1e-5
-    if importlib.util.find_spec("paddle2onnx") is None:
-        pytest.skip("PIR holds; paddle2onnx is not installed, which writes ONNX")
-    write_onnx(tmp_path / MODELS[PIR], tmp_path / "inference.onnx", {})
+
+
+@needs_converter
+def test_an_onnx_file_has_it_too_and_opencv_reads_it(v2_config, tmp_path):
+    model = built()
+    save_inference(Rewriter(model, load_config(v2_config)).network("onnx"), tmp_path / "inference", FREE)
+    program = next(path for name in MODELS.values() if (path := tmp_path / name).is_file())
+    write_onnx(program, tmp_path / "inference.onnx", {})
     assert largest(OnnxEngine(tmp_path / "inference.onnx"), model) < 1e-5
+    net = cv2.dnn.readNetFromONNX(str(tmp_path / "inference.onnx"))
+    net.setInput(image(SIZES[0]))
+    assert difference(net.forward(), DygraphEngine(model)(image(SIZES[0]))) < 1e-5
+
+
+@needs_converter
+def test_an_onnx_file_that_is_rewritten_keeps_its_name_and_those_of_inputs_and_outputs(tmp_path):
+    import onnx
+
+    save_inference(built(), tmp_path / "inference", FREE)
+    path = tmp_path / "mine.onnx"
+    write_onnx(next(one for name in MODELS.values() if (one := tmp_path / name).is_file()), path, {"of": "the author"})
+    file = onnx.load(str(path))
+    assert [file.graph.input[0].name, file.graph.output[0].name] != ["image", "map"]
+    name_as(path, _named(file, tmp_path / "named.onnx"))
+    config = load_model_config(path, None, ["Global.use_gpu=false"], "det")
+    model = load_network(config).model
+    (tmp_path / "out").mkdir()
+    (tmp_path / "scratch").mkdir()
+    Source(model, config, tmp_path / "scratch").write("onnx", tmp_path / "out")
+    made = onnx.load(str(tmp_path / "out/mine.onnx"))
+    assert [value.name for value in (*made.graph.input, *made.graph.output)] == ["image", "map"]
+    assert {entry.key: entry.value for entry in made.metadata_props}["of"] == "the author"
+    assert len(made.graph.node) != len(onnx.load(str(path)).graph.node), "it is rewritten"
+    assert largest(OnnxEngine(tmp_path / "out/mine.onnx"), model) < 1e-5
+
+
+def _named(file, path):
+    """A file of other names, written to `path`."""
+    import onnx
+
+    file = onnx.compose.add_prefix(file, "")
+    file.graph.input[0].name, file.graph.output[0].name = "image", "map"
+    onnx.save(file, str(path))
+    return path
