@@ -47,20 +47,25 @@ def main() -> int:
     from ocrslim.utils import import_paddle
 
     import_paddle()
-    answers: dict[str, Answer] = {}
     for network in NETWORKS:
         if options.only in network.name:
-            answers[network.name] = measured(network, options)
-            print(json.dumps(answers[network.name]), file=sys.stderr, flush=True)
-    target = RESULTS if options.out == OUTPUT else options.out / "rewriting"
-    known = json.loads(target.with_suffix(".json").read_text()) if target.with_suffix(".json").is_file() else {}
-    answers = {**known.get("networks", {}), **answers}
-    found = {"command": command, "machine": describe(), "revision": revision(), "versions": versions()}
-    found |= {"rounds": options.rounds, "networks": answers}
-    found = portable(found, *options.packages, options.out)
-    target.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    target.with_suffix(".md").write_text(document(found), encoding="utf-8")
+            answer = measured(network, options)
+            print(json.dumps(answer), file=sys.stderr, flush=True)
+            write(network.name, {**answer, "revision": revision()}, command, options)
     return 0
+
+
+def write(name: str, answer: Answer, command: str, options: argparse.Namespace) -> None:
+    """Put the figures of one network beside those of the others."""
+    target = RESULTS if options.out == OUTPUT else options.out / "rewriting"
+    file = target.with_suffix(".json")
+    known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    networks = {**known.get("networks", {}), name: answer}
+    networks = {one.name: networks[one.name] for one in NETWORKS if one.name in networks}
+    found = {"command": command, "machine": describe(), "versions": versions(), "rounds": options.rounds}
+    found = portable({**found, "networks": networks}, *options.packages, options.out)
+    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    target.with_suffix(".md").write_text(document(found), encoding="utf-8")
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:

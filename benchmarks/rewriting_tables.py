@@ -32,9 +32,9 @@ def document(found: Mapping[str, Any]) -> str:
             tablefmt="github",
         ),
         "Networks:",
-        "\n".join(f"- {name}: {one['source']}" for name, one in networks.items()),
-        f"`{found['command']}`, {found['rounds']} rounds; revision {found['revision']}; {machine['cpu']}, "
-        f"{machine['cores']} cores; {packages}; {machine['date']}.",
+        "\n".join(f"- {name}: {one['source']}; revision {one['revision']}" for name, one in networks.items()),
+        f"`{found['command']}`, {found['rounds']} rounds; {machine['cpu']}, {machine['cores']} cores; {packages}; "
+        f"{machine['date']}.",
     ]
     return "\n\n".join(lines) + "\n"
 
