@@ -8,13 +8,14 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import paddle
 import yaml
 from paddle import nn
 
 from ocrslim.config import Config
 from ocrslim.errors import ExportError
 from ocrslim.export.formats.lite import ARM, LITE, LITE_MODEL, lite_lacks, write_lite
-from ocrslim.export.formats.onnx import ONNX, ONNX_MODEL, onnx_lacks, write_onnx
+from ocrslim.export.formats.onnx import ONNX, ONNX_MODEL, name_as, onnx_lacks, write_onnx
 from ocrslim.export.formats.paddle import (
     LEGACY,
     MODELS,
@@ -26,6 +27,7 @@ from ocrslim.export.formats.paddle import (
     warn_of_pir,
 )
 from ocrslim.export.formats.source_file import SETTINGS, find_settings, format_of, write_back
+from ocrslim.export.rewriting import Rewriter
 from ocrslim.export.settings import client_settings
 from ocrslim.formats import ONNX_SUFFIX
 from ocrslim.graph import deployed
@@ -40,8 +42,8 @@ logger = logging.getLogger(__name__)
 class Source:
     """A network and the formats that it is exported in.
 
-    A network from a file is written back as that file; every other format is made from programs of Paddle's, each of
-    which is written once.
+    A network from a file that is not rewritten is written back as that file; other formats are made from programs of
+    Paddle's, each of which is written once.
     """
 
     def __init__(self, model: nn.Layer, config: Config, scratch: Path):
@@ -94,13 +96,17 @@ class Source:
             ExportError: the installed packages cannot write it.
             GraphError: a layer cannot be re-parameterised.
         """
-        if kind == self._own:
+        if kind == self._own and not self._is_rewritten_as(kind):
             assert self._file is not None and isinstance(self.model, ImportedNetwork)
             write_back(self.model, self._file, folder, self.config.task.probe_shape)
         elif kind == ONNX:
             characters = client_settings(self.config)["PostProcess"].get("character_dict")
             metadata = {} if characters is None else {CHARACTERS: "\n".join(characters)}
-            write_onnx(self._native_program[1], folder / ONNX_MODEL, metadata)
+            own = self._file if kind == self._own else None
+            target = folder / (ONNX_MODEL if own is None else own.name)
+            write_onnx(self._program_for_onnx, target, metadata)
+            if own is not None:
+                name_as(target, own)
         elif kind == LITE:
             write_lite(str(self.config.export.lite_python), self.legacy_program(), folder / LITE_MODEL, ARM)
         else:
@@ -116,6 +122,19 @@ class Source:
         for name, text in self.config.task.client_files(self.config.section("Global")).items():
             write_text(folder / name, text)
 
+    def _is_rewritten_as(self, kind: str) -> bool:
+        """Tell whether a network from a file is rewritten, and can be written anew in the format of that file."""
+        if self._rewriter.network(kind) is self.model:
+            return False
+        lacks = onnx_lacks() if kind == ONNX else None
+        if kind == LEGACY and self._native_program[0] != LEGACY:
+            lacks = (
+                f"paddlepaddle {paddle.__version__} cannot write the format {LEGACY}: pip install paddlepaddle==3.1.1"
+            )
+        if lacks:
+            logger.info("%s is written back as it is, not rewritten, as %s", self._file, lacks)
+        return not lacks
+
     def network_for(self, runtime: str) -> Path:
         """Write the network alone, in the format in which it would be exported for a runtime; return the file.
 
@@ -127,10 +146,11 @@ class Source:
             GraphError: a layer cannot be re-parameterised.
         """
         suffixes = RUNTIMES[runtime].suffixes
-        if self._file is not None and self._suffix in suffixes:
+        own = self._own
+        if own is not None and self._suffix in suffixes and not self._is_rewritten_as(own):
             folder = self.scratch / "own"
             folder.mkdir()
-            assert isinstance(self.model, ImportedNetwork)
+            assert self._file is not None and isinstance(self.model, ImportedNetwork)
             write_back(self.model, self._file, folder, self.config.task.probe_shape)
             return RUNTIMES[runtime].file_of(folder)
         program = self._native_program[1]
@@ -139,7 +159,7 @@ class Source:
         lacks = onnx_lacks()
         if lacks:
             raise ExportError(f"Export.runtime: {RUNTIMES[runtime].title} runs ONNX files: {lacks}")
-        write_onnx(program, self.scratch / ONNX_MODEL, {})
+        write_onnx(self._program_for_onnx, self.scratch / ONNX_MODEL, {})
         return self.scratch / ONNX_MODEL
 
     def legacy_program(self) -> Path:
@@ -158,9 +178,19 @@ class Source:
     @functools.cached_property
     def _native_program(self) -> tuple[str, Path]:
         """The program that the installed Paddle writes, and its format."""
-        folder = self.scratch / "native"
+        return self._written(self._rewriter.network(LEGACY), "native")
+
+    @functools.cached_property
+    def _program_for_onnx(self) -> Path:
+        """The program that the ONNX file is made of."""
+        network = self._rewriter.network(ONNX)
+        same = network is self._rewriter.network(LEGACY)
+        return self._native_program[1] if same else self._written(network, "for_onnx")[1]
+
+    def _written(self, network: nn.Layer, name: str) -> tuple[str, Path]:
+        folder = self.scratch / name
         folder.mkdir()
-        kind = save_inference(self._deployed, folder / "inference", self.config.task.free_shape)
+        kind = save_inference(network, folder / "inference", self.config.task.free_shape)
         return kind, folder / MODELS[kind]
 
     def _program_in(self, kind: str) -> Path:
@@ -171,13 +201,13 @@ class Source:
         if not folder.is_dir():
             folder.mkdir()
             save: Callable[..., None] = save_legacy if kind == LEGACY else save_pir
-            save(self._deployed, folder / "inference", self.config.task.free_shape)
+            save(self._rewriter.network(kind), folder / "inference", self.config.task.free_shape)
         return folder / MODELS[kind]
 
     @functools.cached_property
-    def _deployed(self) -> nn.Layer:
-        """The network as it is deployed: re-parameterised, where its layers train as parallel branches."""
-        return deployed(self.model)
+    def _rewriter(self) -> Rewriter:
+        """Of the network as it is deployed: re-parameterised, where its layers train as parallel branches."""
+        return Rewriter(deployed(self.model), self.config)
 
 
 def network_for(runtime: str, model: nn.Layer, config: Config, scratch: Path) -> Path:

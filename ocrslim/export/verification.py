@@ -18,6 +18,7 @@ from ocrslim.data import Prepared
 from ocrslim.errors import ExportError
 from ocrslim.evaluation import post_processor
 from ocrslim.export.divergence import where_it_starts
+from ocrslim.export.rewriting import Rewriter
 from ocrslim.export.runtimes import NoRuntimeError, Runtime
 from ocrslim.graph import deployed
 from ocrslim.inference import PLAIN, DygraphEngine, Output, difference, output_from, parts_of
@@ -135,6 +136,11 @@ class Verifier:
         return DygraphEngine(self._model)(self._image)
 
     @cached_property
+    def _written(self) -> nn.Layer:
+        """The network that is written in the place of the source."""
+        return Rewriter(deployed(self._model), self._config).network("")
+
+    @cached_property
     def _control(self) -> Output:
         with _other_weights(self._model):
             return DygraphEngine(self._model)(self._image)
@@ -170,9 +176,12 @@ class Verifier:
         if off <= enlarged:
             start = ""
             remedy = f"{moves}, as a network does that has been trained for a few steps only: train it for longer"
+        elif not difference(DygraphEngine(self._written)(self._image), self._expected) <= allowed:
+            start = ""
+            remedy = "its rewriting is at fault: export it with -o Export.rewrite=false"
         else:
             part = _part(self._image, self._config.task.free_shape)
-            start = where_it_starts(deployed(self._model), place.folder, part)
+            start = where_it_starts(self._written, place.folder, part)
             remedy = place.remedy()
         raise ExportError(
             f"{place.name}: the exported model differs from the source by {off:.2e}, expected at most {allowed:g}"

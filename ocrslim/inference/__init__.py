@@ -1,6 +1,9 @@
 """Ways to run a network: dygraph, Paddle Inference, and a compiler for what sensitivity analysis repeats."""
 
 from ocrslim.inference.auto_engine import AutoEngine
+from ocrslim.inference.compiler.cost_model import CostModel
+from ocrslim.inference.compiler.rewrite import Rewriting
+from ocrslim.inference.compiler.rewritten import rewritten_program
 from ocrslim.inference.engines import (
     LEGACY_MODEL,
     PIR_MODEL,
@@ -36,6 +39,7 @@ __all__ = [
     "Bench",
     "BenchRow",
     "BenchSettings",
+    "CostModel",
     "DygraphEngine",
     "Engine",
     "GroupRunner",
@@ -45,6 +49,7 @@ __all__ = [
     "Output",
     "Pass",
     "Proof",
+    "Rewriting",
     "Runtime",
     "RuntimeNetwork",
     "Spread",
@@ -59,6 +64,7 @@ __all__ = [
     "output_from",
     "parts_of",
     "proof_of",
+    "rewritten_program",
     "tensors_of",
     "traced_for_task",
 ]

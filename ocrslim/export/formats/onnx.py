@@ -66,6 +66,25 @@ def _drop_unread(graph: Any) -> None:
         graph.initializer.remove(tensor)
 
 
+def name_as(target: Path, source: Path) -> None:
+    """Give an ONNX file the names of the inputs and outputs of another, and what metadata it has beside its own."""
+    import onnx
+
+    model, former = onnx.load(str(target)), onnx.load(str(source), load_external_data=False)
+    constants = {tensor.name for tensor in former.graph.initializer}
+    wanted = [*(value for value in former.graph.input if value.name not in constants), *former.graph.output]
+    values = [*model.graph.input, *model.graph.output]
+    names = {value.name: other.name for value, other in zip(values, wanted)}
+    for value in values:
+        value.name = names.get(value.name, value.name)
+    for node in model.graph.node:
+        for places in (node.input, node.output):
+            places[:] = [names.get(name, name) for name in places]
+    props = {entry.key: entry.value for one in (former, model) for entry in one.metadata_props}
+    onnx.helper.set_model_props(model, props)
+    onnx.save(model, str(target))
+
+
 def opset_of(model: Path) -> int:
     """Return the version of the operators of an ONNX file."""
     import onnx

@@ -14,8 +14,6 @@ from ocrslim.inference.compiler.ir import Id
 from ocrslim.inference.compiler.linear_maps import Sum, Term
 
 _BLOCK = 8  # channels that oneDNN computes together
-_MOVE = 12.0  # multiply-accumulates in the time that one float takes to be read or written (AVX2, one thread)
-_DECONV = 1.1  # time of a product in a transposed convolution over that in a convolution
 _MAX_WINDOWS = 6  # convolutions in one sum; there are 2^5 ways to group so many
 
 
@@ -36,64 +34,86 @@ class EvaluationOrder:
     plain: tuple[Term, ...] = ()
 
 
-def best_order(total: Sum, channels: int, area: float, activated: bool, shared: Container[Id]) -> EvaluationOrder:
-    """The cheapest way to a sum of `channels` channels on `area` pixels; nothing may write over `shared` values."""
-    plain = tuple(term for term in total.terms if not term.weights)
-    small = tuple(term for term in total.terms if term.weights and term.kernel == 1 and term.factor > 1)
-    windows = [term for term in total.terms if term.weights and (term.kernel > 1 or term.factor == 1)]
-    if len(windows) > _MAX_WINDOWS or any(term.channels for term in total.terms):
-        return EvaluationOrder(inf)
-    fixed = sum(_upsampling_cost(channels, term.factor, area) for term in (*plain, *small))
-    fixed += sum(_convolution_cost((term,), channels, area / term.factor**2) for term in small)
-    others = len(plain) + len(small)
-    kept = others == 1 and any(term.factor == 1 and term.source in shared for term in plain)
-    best = EvaluationOrder(inf)
-    for grouped, groups in _groupings(sorted(windows, key=lambda term: (term.kernel, term.factor)), channels, area):
-        last = sum(group[0].factor == 1 for group in groups)
-        sums = others + len(groups) - 1
-        residual = min(sums, last) - (kept and 0 < last == len(groups))
-        moves = 3 * sums - residual + 2 * (activated and not last)  # a residual is read, but not written
-        cost = fixed + grouped + _MOVE * area * channels * moves
-        if cost < best.cost:
-            best = EvaluationOrder(cost, groups, small, plain)
-    return best
+@dataclass(frozen=True)
+class CostModel:
+    """What the steps of a runtime cost.
+
+    Attributes:
+        move: multiply-accumulates in the time that one float takes to be read or written.
+        transposed: time of a product in a transposed convolution over that in a convolution; infinite where none is to
+            be made of an upsampling.
+    """
+
+    move: float = 12.0
+    transposed: float = 1.1
+
+    def best_order(
+        self, total: Sum, channels: int, area: float, activated: bool, shared: Container[Id]
+    ) -> EvaluationOrder:
+        """The cheapest way to a sum of `channels` channels on `area` pixels; nothing may write over `shared` values."""
+        plain = tuple(term for term in total.terms if not term.weights)
+        small = tuple(term for term in total.terms if term.weights and term.kernel == 1 and term.factor > 1)
+        windows = [term for term in total.terms if term.weights and (term.kernel > 1 or term.factor == 1)]
+        if len(windows) > _MAX_WINDOWS or any(term.channels for term in total.terms):
+            return EvaluationOrder(inf)
+        fixed = sum(self._upsampling(channels, term.factor, area) for term in (*plain, *small))
+        fixed += sum(self._convolution((term,), channels, area / term.factor**2) for term in small)
+        others = len(plain) + len(small)
+        kept = others == 1 and any(term.factor == 1 and term.source in shared for term in plain)
+        best = EvaluationOrder(inf)
+        for grouped, groups in self._groupings(
+            sorted(windows, key=lambda term: (term.kernel, term.factor)), channels, area
+        ):
+            last = sum(group[0].factor == 1 for group in groups)
+            sums = others + len(groups) - 1
+            residual = min(sums, last) - (kept and 0 < last == len(groups))
+            moves = 3 * sums - residual + 2 * (activated and not last)  # a residual is read, but not written
+            cost = fixed + grouped + self.move * area * channels * moves
+            if cost < best.cost:
+                best = EvaluationOrder(cost, groups, small, plain)
+        return best
+
+    def joining(self, channels: int, area: float) -> float:
+        """Return the cost of a concatenation to `channels` channels."""
+        return 2 * self.move * area * channels
+
+    def _groupings(self, terms: Sequence[Term], channels: int, area: float) -> list[_Grouping]:
+        """Return all ways to cut `terms`, sorted by kernel, into runs of equal kernel, with the cost of each."""
+        found: dict[int, list[_Grouping]] = {len(terms): [(0.0, ())]}  # of the terms from there on
+        for first in reversed(range(len(terms))):
+            found[first] = []
+            for end in range(first + 1, len(terms) + 1):
+                group = tuple(terms[first:end])
+                if group[-1].kernel != group[0].kernel:
+                    break
+                cost = self._group(group, channels, area)
+                found[first] += [(cost + other, (group, *rest)) for other, rest in found[end]]
+        return found[0]
+
+    def _group(self, group: Sequence[Term], channels: int, area: float) -> float:
+        """Return the cost of one convolution of the maps of `group`, upsampled to the largest and joined."""
+        factor = group[0].factor
+        if any(term.factor % factor for term in group):
+            return inf
+        small = area / factor**2
+        cost = sum(self._upsampling(term.width, term.factor // factor, small) for term in group)
+        if len(group) > 1:
+            cost += self.joining(_inputs(group), small)
+        if factor == 1:
+            return cost + self._convolution(group, channels, area)
+        window = (factor + group[0].kernel - 1) ** 2 * self.transposed
+        moves = self.move * (small * _inputs(group) + area * channels)
+        return cost + small * window * _products(group, channels) + moves
+
+    def _convolution(self, group: Sequence[Term], channels: int, area: float) -> float:
+        moves = self.move * (_inputs(group) + channels)
+        return area * (group[0].kernel ** 2 * _products(group, channels) + moves)
+
+    def _upsampling(self, channels: int, factor: int, area: float) -> float:
+        return self.move * area * channels * (1 + factor**-2) if factor > 1 else 0.0
 
 
 _Grouping = tuple[float, tuple[tuple[Term, ...], ...]]
-
-
-def _groupings(terms: Sequence[Term], channels: int, area: float) -> list[_Grouping]:
-    """Return all ways to cut `terms`, sorted by kernel, into runs of equal kernel, with the cost of each."""
-    found: dict[int, list[_Grouping]] = {len(terms): [(0.0, ())]}  # of the terms from there on
-    for first in reversed(range(len(terms))):
-        found[first] = []
-        for end in range(first + 1, len(terms) + 1):
-            group = tuple(terms[first:end])
-            if group[-1].kernel != group[0].kernel:
-                break
-            cost = _group_cost(group, channels, area)
-            found[first] += [(cost + other, (group, *rest)) for other, rest in found[end]]
-    return found[0]
-
-
-def _group_cost(group: Sequence[Term], channels: int, area: float) -> float:
-    """Return the cost of one convolution of the maps of `group`, upsampled to the size of the largest and joined."""
-    factor = group[0].factor
-    if any(term.factor % factor for term in group):
-        return inf
-    small = area / factor**2
-    cost = sum(_upsampling_cost(term.width, term.factor // factor, small) for term in group)
-    if len(group) > 1:
-        cost += joining_cost(_inputs(group), small)
-    if factor == 1:
-        return cost + _convolution_cost(group, channels, area)
-    window = (factor + group[0].kernel - 1) ** 2 * _DECONV
-    return cost + small * window * _products(group, channels) + _MOVE * (small * _inputs(group) + area * channels)
-
-
-def _convolution_cost(group: Sequence[Term], channels: int, area: float) -> float:
-    moves = _MOVE * (_inputs(group) + channels)
-    return area * (group[0].kernel ** 2 * _products(group, channels) + moves)
 
 
 def _inputs(group: Sequence[Term]) -> int:
@@ -107,12 +127,3 @@ def _products(group: Sequence[Term], channels: int) -> int:
 def blocks(channels: int) -> int:
     """Return the channels that are computed for `channels` of them: whole blocks."""
     return -(-channels // _BLOCK) * _BLOCK
-
-
-def _upsampling_cost(channels: int, factor: int, area: float) -> float:
-    return _MOVE * area * channels * (1 + factor**-2) if factor > 1 else 0.0
-
-
-def joining_cost(channels: int, area: float) -> float:
-    """Return the cost of a concatenation to `channels` channels."""
-    return 2 * _MOVE * area * channels

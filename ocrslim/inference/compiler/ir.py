@@ -11,6 +11,7 @@ import numpy as np
 Id = Hashable
 CONV, DECONV, AFFINE, CONSTANT = "conv2d", "conv2d_transpose", "affine", "constant"
 ADD, MULTIPLY, CONCAT = "elementwise_add", "elementwise_mul", "concat"
+NEAREST, SHUFFLE = "nearest_interp_v2", "pixel_shuffle"
 # `axis` of a sum or product of maps of unequal size: to Paddle the same as -1, where both have four axes
 STRETCHED = 0
 # ours by the traced operator's name; the names are those of Paddle's program format
@@ -53,6 +54,7 @@ class Step:
         slots: of an operator that is passed through as it is: the argument that each input is, in the program format.
         results: the argument that each output is.
         others: ids of the outputs behind the first.
+        name: state-dict key of its weight; where it is made of several, of one of them; empty where nothing says.
     """
 
     kind: str
@@ -65,6 +67,7 @@ class Step:
     slots: tuple[str, ...] = ()
     results: tuple[str, ...] = ("Out",)
     others: tuple[Id, ...] = ()
+    name: str = ""
 
     @property
     def passed(self) -> bool:

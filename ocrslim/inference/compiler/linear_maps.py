@@ -13,9 +13,19 @@ from functools import cached_property, reduce
 
 import numpy as np
 
-from ocrslim.inference.compiler.ir import ADD, CONCAT, CONV, Id, Step, out_channels
+from ocrslim.inference.compiler.ir import (
+    ACTIVATIONS,
+    ADD,
+    AFFINE,
+    CONCAT,
+    CONV,
+    MULTIPLY,
+    NEAREST,
+    Id,
+    Step,
+    out_channels,
+)
 
-NEAREST = "nearest_interp_v2"
 Shapes = Mapping[Id, Sequence[int]]
 
 
@@ -105,9 +115,20 @@ class Sum:
         return None if None in terms else Sum(terms, bias)  # type: ignore[arg-type]
 
 
-def definition(step: Step, shapes: Shapes, widths: Mapping[Id, int]) -> Sum | None:
-    """Return a linear step as a sum over its inputs, its activation left aside; None for any other."""
+Size = tuple[Id, int]
+
+
+def definition(
+    step: Step, shapes: Shapes, widths: Mapping[Id, int], sizes: Mapping[Id, Size] | None = None
+) -> Sum | None:
+    """Return a linear step as a sum over its inputs, its activation left aside; None for any other.
+
+    Args:
+        sizes: as `known_sizes` gives them: summands have to be of one size by them; None: by their traced shapes.
+    """
     if step.passed:
+        return None
+    if sizes is not None and step.kind in (CONV, ADD) and len({sizes.get(i, (i, 1)) for i in step.inputs}) > 1:
         return None
     if step.kind == CONV and _keeps_size(step):
         assert step.weight is not None
@@ -120,6 +141,27 @@ def definition(step: Step, shapes: Shapes, widths: Mapping[Id, int]) -> Sum | No
         return Sum(tuple(Term(i, 1, (), (first, end, ends[-1])) for i, first, end in places))
     factor = _factor(step)
     return Sum((Term(step.inputs[0], factor),)) if factor else None
+
+
+def known_sizes(steps: Iterable[Step]) -> dict[Id, Size]:
+    """Return the height and width of values as those of another value, and a factor, whatever the image's size is.
+
+    Two values with the same entry are of one size. What is summed mostly is as well, but for images of few pixels,
+    where a map of one row or column is stretched to what it is added to.
+    """
+    found: dict[Id, Size] = {}
+    for step in steps:
+        inputs = [found.setdefault(i, (i, 1)) for i in step.inputs]
+        factor = 0 if step.passed else _factor(step)
+        keeps = step.kind in (*ACTIVATIONS.values(), AFFINE) or (step.kind == CONV and _keeps_size(step))
+        joins = step.kind == CONCAT and step.attributes["axis"] == 1
+        if step.passed or not inputs:
+            pass
+        elif factor:
+            found[step.output] = (inputs[0][0], inputs[0][1] * factor)
+        elif joins or ((keeps or step.kind in (ADD, MULTIPLY)) and len({*inputs}) == 1):
+            found[step.output] = inputs[0]
+    return found
 
 
 def _of_one_size(values: Sequence[Id], shapes: Shapes, widths: Mapping[Id, int]) -> bool:

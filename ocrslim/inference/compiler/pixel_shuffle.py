@@ -15,9 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from ocrslim.inference.compiler.cost_model import blocks
-from ocrslim.inference.compiler.ir import ACTIVATIONS, CONV, DECONV, Id, Step, out_channels
-
-_SHUFFLE = "pixel_shuffle"
+from ocrslim.inference.compiler.ir import ACTIVATIONS, CONV, DECONV, SHUFFLE, Id, Step, out_channels
 
 
 def in_phases(steps: Sequence[Step], outputs: Iterable[Id]) -> list[Step]:
@@ -82,7 +80,7 @@ def _phased(chain: Sequence[Step]) -> list[Step]:
         result.append(phased)
         value = phased.output
     shuffle = {"upscale_factor": factors[0] * factors[1], "data_format": "NCHW"}
-    return [*result, Step(_SHUFFLE, (value,), chain[-1].output, shuffle)]
+    return [*result, Step(SHUFFLE, (value,), chain[-1].output, shuffle)]
 
 
 def _before(weight: np.ndarray) -> np.ndarray:

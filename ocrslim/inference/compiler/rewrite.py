@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from math import inf
 from operator import or_
@@ -27,16 +27,16 @@ from typing import Any
 import numpy as np
 
 from ocrslim.graph import Op
-from ocrslim.inference.compiler.cost_model import EvaluationOrder, best_order, joining_cost
+from ocrslim.inference.compiler.cost_model import CostModel, EvaluationOrder
 from ocrslim.inference.compiler.folding import fold
-from ocrslim.inference.compiler.ir import ADD, AFFINE, CONCAT, CONV, DECONV, MULTIPLY, Id, Step
+from ocrslim.inference.compiler.ir import ADD, AFFINE, CONCAT, CONV, DECONV, MULTIPLY, NEAREST, Id, Step
 from ocrslim.inference.compiler.linear_maps import (
-    NEAREST,
     Shapes,
     Sum,
     Term,
     areas,
     definition,
+    known_sizes,
     upsampling_kernel,
     widths,
 )
@@ -51,7 +51,30 @@ def shapes_of(ops: Iterable[Op]) -> dict[Id, tuple[int, ...]]:
     return {value.id: value.shape for value in values if value.shape is not None}
 
 
-def rewrite(steps: Sequence[Step], outputs: Iterable[Id], shapes: Shapes) -> list[Step]:
+@dataclass(frozen=True)
+class Rewriting:
+    """What is rewritten: which kinds of algebra, and by what costs.
+
+    Attributes:
+        sums: sums of linear maps.
+        gates: maps with their gated copies.
+        phases: pairs of transposed convolutions.
+        any_size: take as sums of maps only what is one for images of any size. Else it is enough that the maps have
+            been traced as of one size: so they are in every image but those of a few pixels, whose smallest maps are
+            stretched to those that they are added to.
+        costs: of the runtime; with `transposed` infinite, convolutions of upsampled maps stay behind the upsampling.
+    """
+
+    sums: bool = True
+    gates: bool = True
+    phases: bool = True
+    any_size: bool = False
+    costs: CostModel = field(default_factory=CostModel)
+
+
+def rewrite(
+    steps: Sequence[Step], outputs: Iterable[Id], shapes: Shapes, rewriting: Rewriting | None = None
+) -> list[Step]:
     """Equivalent steps that cost less: the same outputs but for rounding, of the same inputs.
 
     Args:
@@ -60,13 +83,17 @@ def rewrite(steps: Sequence[Step], outputs: Iterable[Id], shapes: Shapes) -> lis
         shapes: [N, C, H, W] of the values as traced, to tell sums from broadcasts; a sum of values without a shape
             stays as it is. Channels are counted by the weights, so pruned weights need no new shapes; of values
             that are fed they should be as fed, or a concatenation of them stays as it is.
+        rewriting: what is rewritten; by default everything, by costs of oneDNN.
     """
-    outputs = list(outputs)
-    steps = _gated(steps, outputs)
-    region = _Region(steps, outputs, shapes)
-    left_out = region.search()
-    steps = [new for step in steps for new in region.emitted(step, left_out)]
-    return fold(in_phases(steps, outputs), outputs)
+    outputs, rewriting = list(outputs), rewriting or Rewriting()
+    steps = _gated(steps, outputs) if rewriting.gates else list(steps)
+    if rewriting.sums:
+        region = _Region(steps, outputs, shapes, rewriting)
+        left_out = region.search()
+        steps = [new for step in steps for new in region.emitted(step, left_out)]
+    if rewriting.phases:
+        steps = in_phases(steps, outputs)
+    return fold(steps, outputs)
 
 
 def _gated(steps: Iterable[Step], outputs: Iterable[Id]) -> list[Step]:
@@ -92,10 +119,12 @@ def _gated(steps: Iterable[Step], outputs: Iterable[Id]) -> list[Step]:
 class _Region:
     """The linear steps of a network; a set of values to leave out is an integer with one bit for each of them."""
 
-    def __init__(self, steps: Sequence[Step], outputs: Sequence[Id], shapes: Shapes):
+    def __init__(self, steps: Sequence[Step], outputs: Sequence[Id], shapes: Shapes, rewriting: Rewriting):
+        self._costs = rewriting.costs
         self._widths = widths(steps, shapes)
         self._steps = {step.output: step for step in steps}
-        found = {step.output: definition(step, shapes, self._widths) for step in steps}
+        sizes = known_sizes(steps) if rewriting.any_size else None
+        found = {step.output: definition(step, shapes, self._widths, sizes) for step in steps}
         self._sums = {value: total for value, total in found.items() if total is not None}
         self._areas, self._parts = areas(self._sums)
         uses = Counter(used for step in steps for used in step.inputs)
@@ -198,10 +227,10 @@ class _Region:
     def _find_order(self, value: Id, left_out: int) -> EvaluationOrder:
         step, area, channels = self._steps[value], self._areas[value], self._widths[value]
         if step.kind == CONCAT and not left_out:
-            return EvaluationOrder(joining_cost(channels, area))
+            return EvaluationOrder(self._costs.joining(channels, area))
         total = self._resolved(value, left_out)
         return (
-            best_order(total, channels, area, step.activation is not None, self._shared)
+            self._costs.best_order(total, channels, area, step.activation is not None, self._shared)
             if total
             else EvaluationOrder(inf)
         )
@@ -257,7 +286,7 @@ class _Writer:
 
     def _append(self, kind: str, inputs: tuple[Id, ...], attributes: Mapping[str, Any], **parameters: Any) -> Id:
         output = f"{self._step.output}.{len(self._written)}"
-        self._written.append(Step(kind, inputs, output, attributes, **parameters))
+        self._written.append(Step(kind, inputs, output, attributes, name=self._step.name, **parameters))
         return output
 
     def _add(self, value: Id, other: Id | None) -> Id:

@@ -62,13 +62,20 @@ def to_steps(
     Raises:
         LoweringError: an operator, or a setting of it, that has no step.
     """
+    return to_named_steps(ops, outputs, arrays, groups)[0]
+
+
+def to_named_steps(
+    ops: Iterable[Op], outputs: Sequence[Value], arrays: Mapping[str, np.ndarray], groups: Mapping[str, int]
+) -> tuple[list[Step], Mapping[Id, Id]]:
+    """Return what `to_steps` does, and the values of `ops` that have another name in the steps, with that name."""
     values = Values(arrays, groups)
     steps = [step for op in ops for step in _convert(values, op)]
     if any(values.constant(value) is not None for value in outputs):
         raise LoweringError("an output that does not depend on the network's input is not known to the runtime")
     steps += values.renamed(outputs)
     makes = [value.id for value in outputs]
-    return fold(_needed(steps, makes), makes)
+    return fold(_needed(steps, makes), makes), values.names
 
 
 def _convert(values: Values, op: Op) -> list[Step]:

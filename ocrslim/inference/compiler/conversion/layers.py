@@ -28,7 +28,7 @@ def convolution(values: Values, op: Op) -> Step:
         settings["output_padding"] = op.ints("output_padding", [])
     source = op["x" if transposed else "input"].id
     weight = values.arrays[key].astype(np.float64)
-    return Step(DECONV if transposed else CONV, (source,), op.outputs[0].id, settings, weight)
+    return Step(DECONV if transposed else CONV, (source,), op.outputs[0].id, settings, weight, name=key)
 
 
 def batch_norm(values: Values, op: Op) -> Step | list[Step]:
