@@ -21,7 +21,8 @@ class ExportOptions(Section):
     Attributes:
         formats: what to write; None: the native format and ONNX, as far as the installed packages write them.
         lite_python: an interpreter with Paddle Lite, which writes the format `lite`.
-        rewrite: rewrite the network by exact algebra, where that is faster.
+        rewrite: rewrite the network by exact algebra, where that is faster; None: but for a model from a file, which is
+            written back as it came.
         runtime: where the export will run.
         threads: the threads that it will have there.
         int8: also write a quantised model.
@@ -36,7 +37,7 @@ class ExportOptions(Section):
         expected("one or more of paddle, pir, onnx, lite, such as [paddle, onnx]"),
     ] = None
     lite_python: Optional[PathText] = None
-    rewrite: Flag = True
+    rewrite: Optional[Flag] = None
     runtime: Runtime = "paddle"
     threads: Annotated[int, whole(1, 1024)] = 1
     int8: Flag = False

@@ -123,8 +123,8 @@ class Source:
             write_text(folder / name, text)
 
     def _is_rewritten_as(self, kind: str) -> bool:
-        """Tell whether a network from a file is rewritten, and can be written anew in the format of that file."""
-        if self._rewriter.network(kind) is self.model:
+        """Tell whether a network from a file is to be rewritten, and can be written anew in the format of that file."""
+        if not self.config.export.rewrite or self._rewriter.network(kind) is self.model:
             return False
         lacks = onnx_lacks() if kind == ONNX else None
         if kind == LEGACY and self._native_program[0] != LEGACY:

@@ -42,7 +42,7 @@ class Rewriter:
         return self._made[rewriting]
 
     def _rewritten(self, rewriting: Rewriting) -> nn.Layer:
-        if not self._config.export.rewrite or self._refused:
+        if self._config.export.rewrite is False or self._refused:
             return self.model
         try:
             return _network(*self._source, rewriting)
