@@ -16,7 +16,6 @@ from ocrslim.inference.incremental.activation_cache import ActivationCache
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.proof import Proof, proof_of
 from ocrslim.inference.incremental.runner import GroupRunner
-from ocrslim.inference.latency import measure_latency
 from ocrslim.inference.onnx_engine import ONNX_RUNTIME, OnnxEngine
 from ocrslim.inference.openvino_engine import OpenVinoEngine
 from ocrslim.inference.outputs import Output, difference, output_from, parts_of, tensors_of
@@ -59,7 +58,6 @@ __all__ = [
     "bench",
     "difference",
     "is_runnable",
-    "measure_latency",
     "open_exported",
     "output_from",
     "parts_of",

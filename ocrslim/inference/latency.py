@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from ocrslim.inference.engines import Engine, InferenceEngine
+from ocrslim.inference.engines import Engine
 from ocrslim.utils import progress_bar
-
-
-def measure_latency(folders: Sequence[Path], shape: Sequence[int], repeats: int = 20) -> list[float]:
-    """Return the median milliseconds of one forward pass of each exported folder, run in turns.
-
-    Turns spread whatever else the machine does evenly over the folders. Paddle Inference with oneDNN where
-    that runs (see `InferenceEngine`), one thread, after three passes to warm up.
-
-    Args:
-        folders: exported folders.
-        shape: [N, C, H, W] of the input.
-        repeats: timed passes of each.
-    """
-    engines = [InferenceEngine(folder, onednn=True) for folder in folders]
-    image = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    return [statistics.median(taken) for taken in times_in_turns(engines, image, repeats)]
 
 
 def times_in_turns(
