@@ -2,7 +2,7 @@
 
 from ocrslim.inference.auto_engine import AutoEngine
 from ocrslim.inference.compiler.cost_model import CostModel
-from ocrslim.inference.compiler.rewrite import Rewriting
+from ocrslim.inference.compiler.rewriting import Rewriting
 from ocrslim.inference.compiler.rewritten import rewritten_program
 from ocrslim.inference.engines import (
     LEGACY_MODEL,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import reduce
 from math import inf
 from operator import or_
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from ocrslim.graph import Op
-from ocrslim.inference.compiler.cost_model import CostModel, EvaluationOrder
+from ocrslim.inference.compiler.cost_model import EvaluationOrder
 from ocrslim.inference.compiler.folding import fold
 from ocrslim.inference.compiler.ir import ADD, AFFINE, CONCAT, CONV, DECONV, MULTIPLY, NEAREST, Id, Step
 from ocrslim.inference.compiler.linear_maps import (
@@ -41,6 +41,7 @@ from ocrslim.inference.compiler.linear_maps import (
     widths,
 )
 from ocrslim.inference.compiler.pixel_shuffle import in_phases
+from ocrslim.inference.compiler.rewriting import Rewriting
 
 _GAIN = 0.03  # a rewriting has to save at least this share, or the model is not to be trusted
 
@@ -49,27 +50,6 @@ def shapes_of(ops: Iterable[Op]) -> dict[Id, tuple[int, ...]]:
     """Return the traced shapes of all values that `ops` use or make, -1 where not known."""
     values = [value for op in ops for value in (*op.values(), *op.outputs)]
     return {value.id: value.shape for value in values if value.shape is not None}
-
-
-@dataclass(frozen=True)
-class Rewriting:
-    """What is rewritten: which kinds of algebra, and by what costs.
-
-    Attributes:
-        sums: sums of linear maps.
-        gates: maps with their gated copies.
-        phases: pairs of transposed convolutions.
-        any_size: take as sums of maps only what is one for images of any size. Else it is enough that the maps have
-            been traced as of one size: so they are in every image but those of a few pixels, whose smallest maps are
-            stretched to those that they are added to.
-        costs: of the runtime; with `transposed` infinite, convolutions of upsampled maps stay behind the upsampling.
-    """
-
-    sums: bool = True
-    gates: bool = True
-    phases: bool = True
-    any_size: bool = False
-    costs: CostModel = field(default_factory=CostModel)
 
 
 def rewrite(

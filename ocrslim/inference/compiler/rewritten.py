@@ -9,7 +9,8 @@ import numpy as np
 from ocrslim.graph import Program
 from ocrslim.inference.compiler.conversion.from_program import to_named_steps
 from ocrslim.inference.compiler.conversion.to_program import to_program
-from ocrslim.inference.compiler.rewrite import Rewriting, rewrite, shapes_of
+from ocrslim.inference.compiler.rewrite import rewrite, shapes_of
+from ocrslim.inference.compiler.rewriting import Rewriting
 
 
 def rewritten_program(

@@ -1,0 +1,28 @@
+"""What is rewritten, and by what costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ocrslim.inference.compiler.cost_model import CostModel
+
+
+@dataclass(frozen=True)
+class Rewriting:
+    """What is rewritten: which kinds of algebra, and by what costs.
+
+    Attributes:
+        sums: sums of linear maps.
+        gates: maps with their gated copies.
+        phases: pairs of transposed convolutions.
+        any_size: take as sums of maps only what is one for images of any size. Else it is enough that the maps have
+            been traced as of one size: so they are in every image but those of a few pixels, whose smallest maps are
+            stretched to those that they are added to.
+        costs: of the runtime; with `transposed` infinite, convolutions of upsampled maps stay behind the upsampling.
+    """
+
+    sums: bool = True
+    gates: bool = True
+    phases: bool = True
+    any_size: bool = False
+    costs: CostModel = field(default_factory=CostModel)
