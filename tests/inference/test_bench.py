@@ -14,7 +14,7 @@ from detection import DETECTION
 from onnx_models import node, onnx_model, saved, weights
 from small_export import FORMATS, Tiny, export
 
-from ocrslim.cli.commands import RUNTIMES as OFFERED
+from ocrslim.cli.commands.bench import RUNTIMES as OFFERED
 from ocrslim.config import Runtime as RuntimeName
 from ocrslim.errors import OcrSlimError, WeightsError
 from ocrslim.inference import RUNTIMES, BenchSettings, bench
