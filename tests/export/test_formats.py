@@ -304,3 +304,14 @@ def test_the_proof_is_the_same_with_each_run(model, sample, formats, tmp_path):
     one, two = (export(model, formats(NATIVE), tmp_path / name / "m", sample, {}).folder for name in "ab")
     first, second = (json.loads((folder / "export.json").read_text()) for folder in (one, two))
     assert {**first, "clients": None} == {**second, "clients": None}
+
+
+def test_a_network_that_is_certain_of_its_answer_is_told_from_others_far_off(sample, formats, tmp_path):
+    certain = Small()
+    certain.eval()
+    verifier = verification.Verifier(certain, formats(NATIVE), sample)
+    near, far = (np.full((1, 1, 4, 4), value, np.float32) for value in (0.0, 1.0))
+    verifier._controls.update({0.05: near, 0.5: far})
+    assert verifier._control(near, 1e-4) == 1.0
+    verifier._controls.update({0.5: near, 2.0: near})
+    assert verifier._control(near, 1e-4) == 0.0

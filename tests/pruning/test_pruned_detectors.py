@@ -8,6 +8,7 @@ import pytest
 from slow import quick
 
 from ocrslim.config.config import load_config
+from ocrslim.data import Prepared
 from ocrslim.export.exporter import export
 from ocrslim.formats import PLAN_SUFFIX
 from ocrslim.inference.engines import DygraphEngine
@@ -76,5 +77,8 @@ def test_its_checkpoint_and_plan_rebuild_it(trained, tmp_path):
 
 def test_its_export_computes_the_same(trained, tmp_path):
     model, _, config, _ = trained
-    exported = export(model, config, tmp_path / "inference", image().numpy(), {"plan": "x"})
+    picture = image().numpy()
+    height, width = picture.shape[2:]
+    sample = Prepared(np.zeros((height, width, 3), np.uint8), picture, np.array([[height, width, 1, 1]], np.float32))
+    exported = export(model, config, tmp_path / "inference", sample, {"plan": "x"})
     assert max(exported.differences.values()) < 1e-4

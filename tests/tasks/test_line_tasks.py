@@ -61,7 +61,9 @@ def test_all_three_stages(request, tmp_path, kind, groups):
     table = pickle.loads((tmp_path / "sen.pickle").read_bytes())
     assert {f"backbone.convs.{index}.weight" for index in range(4)} <= set(table)
     out = [f"Global.save_model_dir={tmp_path}/pruned", f"Prune.sen_file={tmp_path}/sen.pickle", *TRAINED[1:]]
-    pruned = commands.run_prune(load_config(config, [common[0], *out, "Prune.skip_loss=1", "Prune.target={macs: 0.3}"]))
+    pruned = commands.run_prune(
+        load_config(config, [common[0], *out, "Prune.skip_loss=1", "Prune.target={macs: 0.3}", "Prune.align=1"])
+    )
     assert pruned["macs"][1] <= 0.7 * pruned["macs"][0] and pruned["best"]["acc"] > 0.7
     done = [f"Global.pretrained_model={pruned['checkpoint']}", f"Global.save_inference_dir={tmp_path}/inference"]
     exported = commands.run_export(load_config(config, done))
