@@ -31,9 +31,9 @@ LIMIT = 1e-3  # for networks that enlarge rounding
 _ENLARGED = 10.0  # rounding happens at every layer, a change of the input's last bits at the input alone
 _DRAWS = 3  # of rounding errors, to see which items rest on a hair
 _SIDE = 320  # pixels, on which a layer is looked for
-# standard deviations of the factors by which the control's weights are off 1: a classifier may be so certain that its
+# mean and standard deviation of the factors of the control's weights: a classifier may be so certain that its
 # answer is the same to the last digit for the least of them
-_CONTROLS = (0.05, 0.5, 2.0)
+_CONTROLS = ((1.0, 0.05), (1.0, 0.5), (0.0, 0.05))
 
 
 @dataclass(frozen=True)
@@ -143,18 +143,18 @@ class Verifier:
         return Rewriter(deployed(self._model), self._config).network("")
 
     @cached_property
-    def _controls(self) -> dict[float, Output]:
+    def _controls(self) -> dict[tuple[float, float], Output]:
         """Outputs of networks with other weights, by how far these are off, as far as they were asked for."""
         return {}
 
     def _control(self, found: Output, tolerance: float) -> float:
         """Return the difference to a network with other weights, the nearest of the controls that is told apart."""
         off = 0.0
-        for spread in _CONTROLS:
-            if spread not in self._controls:
-                with _other_weights(self._model, spread):
-                    self._controls[spread] = DygraphEngine(self._model)(self._image)
-            off = difference(found, self._controls[spread])
+        for factors in _CONTROLS:
+            if factors not in self._controls:
+                with _other_weights(self._model, factors):
+                    self._controls[factors] = DygraphEngine(self._model)(self._image)
+            off = difference(found, self._controls[factors])
             if off > tolerance:
                 break
         return off
@@ -261,14 +261,14 @@ def _smaller(image: np.ndarray, free: Sequence[int]) -> Iterator[np.ndarray]:
 
 
 @contextlib.contextmanager
-def _other_weights(model: nn.Layer, spread: float) -> Iterator[None]:
-    """Change every weight by a factor whose standard deviation is `spread`, and put it back."""
+def _other_weights(model: nn.Layer, spread: tuple[float, float]) -> Iterator[None]:
+    """Change every weight by a factor of this mean and standard deviation, and put it back."""
     rng = np.random.default_rng(0)
     with postponed():
         before = {name: tensor.numpy() for name, tensor in model.named_parameters()}
         try:
             for name, tensor in model.named_parameters():
-                factors = rng.normal(1.0, spread, before[name].shape).astype(before[name].dtype)
+                factors = rng.normal(*spread, before[name].shape).astype(before[name].dtype)
                 tensor.set_value(before[name] * factors)
             yield
         finally:

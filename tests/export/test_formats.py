@@ -311,7 +311,8 @@ def test_a_network_that_is_certain_of_its_answer_is_told_from_others_far_off(sam
     certain.eval()
     verifier = verification.Verifier(certain, formats(NATIVE), sample)
     near, far = (np.full((1, 1, 4, 4), value, np.float32) for value in (0.0, 1.0))
-    verifier._controls.update({0.05: near, 0.5: far})
+    one, two, three = verification._CONTROLS
+    verifier._controls.update({one: near, two: far})
     assert verifier._control(near, 1e-4) == 1.0
-    verifier._controls.update({0.5: near, 2.0: near})
+    verifier._controls.update({two: near, three: near})
     assert verifier._control(near, 1e-4) == 0.0
