@@ -262,15 +262,15 @@ def _smaller(image: np.ndarray, free: Sequence[int]) -> Iterator[np.ndarray]:
 
 
 @contextlib.contextmanager
-def _other_weights(model: nn.Layer, spread: tuple[float, float]) -> Iterator[None]:
+def _other_weights(model: nn.Layer, factors: tuple[float, float]) -> Iterator[None]:
     """Change every weight by a factor of this mean and standard deviation, and put it back."""
     rng = np.random.default_rng(0)
     with postponed():
         before = {name: tensor.numpy() for name, tensor in model.named_parameters()}
         try:
             for name, tensor in model.named_parameters():
-                factors = np.abs(rng.normal(*spread, before[name].shape)).astype(before[name].dtype)
-                tensor.set_value(before[name] * factors)
+                drawn = np.abs(rng.normal(*factors, before[name].shape))  # not below 0, as variances are weights too
+                tensor.set_value(before[name] * drawn.astype(before[name].dtype))
             yield
         finally:
             for name, tensor in model.named_parameters():

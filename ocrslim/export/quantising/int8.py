@@ -18,7 +18,7 @@ from ocrslim.data import EvalSet, LabelledSet, scan_both
 from ocrslim.errors import DataError, ExportError
 from ocrslim.evaluation import Scorer, with_predicted_labels
 from ocrslim.export.formats.child import run_converter
-from ocrslim.export.formats.onnx import ONNX
+from ocrslim.export.formats.onnx import ONNX, ONNX_MODEL
 from ocrslim.export.formats.source_file import SETTINGS
 from ocrslim.export.quantising import tools
 from ocrslim.export.staging import INT8, PROOF
@@ -28,7 +28,6 @@ from ocrslim.utils import scratch_folder, write_json
 
 logger = logging.getLogger(__name__)
 
-_MODEL = "inference.onnx"
 _OFF = "or leave int8 out with Export.int8=false"
 
 
@@ -154,12 +153,14 @@ def quantised_export(model: Path, config: Config, folder: Path) -> Int8:
     """
     training, evaluation = scan_both(with_predicted_labels(config))
     inputs, tool = _inputs(config, training), int8_tool(config)
-    quantise(model, inputs, folder / _MODEL, tool)
+    quantise(model, inputs, folder / ONNX_MODEL, tool)
     images, scorer = EvalSet(evaluation, config), Scorer(config)
     before, after = (
-        scorer(_engine(file, tool), images, desc) for file, desc in ((model, "float32"), (folder / _MODEL, "int8"))
+        scorer(_engine(file, tool), images, desc) for file, desc in ((model, "float32"), (folder / ONNX_MODEL, "int8"))
     )
-    return Int8(folder / _MODEL, tool, len(inputs), config.main_indicator, before, after, config.export.int8_tolerance)
+    return Int8(
+        folder / ONNX_MODEL, tool, len(inputs), config.main_indicator, before, after, config.export.int8_tolerance
+    )
 
 
 def quantise(model: Path, inputs: Sequence[np.ndarray], target: Path, tool: str) -> None:
