@@ -3,7 +3,7 @@
 from ocrslim.pruning.calibration import calibration_inputs
 from ocrslim.pruning.channel_graph import program_channel_graph, require_training
 from ocrslim.pruning.channel_pruner import ChannelPruner
-from ocrslim.pruning.cost import MACS, Cost, CostOfCounts, ProductCost, measure_cost, product_cost
+from ocrslim.pruning.cost import MACS, Cost, CostOfCounts, ProductCost, measure_cost, product_cost, pruned_layers
 from ocrslim.pruning.criteria import RECONSTRUCTION
 from ocrslim.pruning.layer_patterns import check_patterns, match_groups, matches, pruned_members, require_patterns
 from ocrslim.pruning.loading import (
@@ -52,6 +52,7 @@ __all__ = [
     "product_cost",
     "program_channel_graph",
     "pruned",
+    "pruned_layers",
     "pruned_members",
     "ratio_by_loss",
     "refit_layers",

@@ -22,6 +22,14 @@ class Cost:
     params: int
 
 
+@dataclass(frozen=True)
+class PrunedLayer:
+    """A layer of a pruned network: shape of its weight, MACs of one forward pass."""
+
+    shape: tuple[int, ...]
+    macs: int
+
+
 def measure_cost(graph: ChannelGraph, cuts: Iterable[Cut] = ()) -> Cost:
     """Count MACs and parameters of the network of `graph`, pruned by `cuts`.
 
@@ -30,22 +38,38 @@ def measure_cost(graph: ChannelGraph, cuts: Iterable[Cut] = ()) -> Cost:
     of activations the products that it sums; biases, norms and activations count no MACs. What inference does not run
     is not counted, nor what depends on the data (`ChannelGraph.uncounted`).
     """
-    kept: dict[tuple[str, int], set[int]] = {(cut.key, cut.axis): set(cut.keep) for cut in cuts}
-    sizes: dict[str, dict[int, int]] = defaultdict(dict)
-    for (key, axis), keep in kept.items():
-        sizes[key][axis] = len(keep)
+    sizes = _Sizes(cuts)
+    macs = sum(layer.macs for layer in _layers(graph, sizes))
+    return Cost(macs, sum(math.prod(sizes.of(key, shape)) for key, shape in graph.trainable.items()))
 
-    def entries(key: str, shape: tuple[int, ...]) -> int:
-        return math.prod(sizes[key].get(axis, size) if key in sizes else size for axis, size in enumerate(shape))
 
-    def stays(key: str, axis: int, index: int) -> bool:
-        return (key, axis) not in kept or index in kept[key, axis]
+def pruned_layers(graph: ChannelGraph, cuts: Iterable[Cut] = ()) -> list[PrunedLayer]:
+    """Describe each of `graph.layers` in the network pruned by `cuts`."""
+    return _layers(graph, _Sizes(cuts))
 
-    macs = 0
+
+def _layers(graph: ChannelGraph, sizes: _Sizes) -> list[PrunedLayer]:
+    found = []
     for layer in graph.layers:
-        times = sum(stays(*entry) for entry in layer.per) if layer.per else 1
-        macs += layer.positions * times * entries(layer.key, layer.shape)
-    return Cost(macs, sum(entries(key, shape) for key, shape in graph.trainable.items()))
+        times = sum(sizes.stays(*entry) for entry in layer.per) if layer.per else 1
+        shape = sizes.of(layer.key, layer.shape)
+        found.append(PrunedLayer(shape, layer.positions * times * math.prod(shape)))
+    return found
+
+
+class _Sizes:
+    """What is left of each axis of each parameter."""
+
+    def __init__(self, cuts: Iterable[Cut]):
+        self._kept = {(cut.key, cut.axis): frozenset(cut.keep) for cut in cuts}
+
+    def of(self, key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Shape of a parameter that had `shape`."""
+        return tuple(len(self._kept.get((key, axis), range(size))) for axis, size in enumerate(shape))
+
+    def stays(self, key: str, axis: int, index: int) -> bool:
+        """Tell whether an entry of an axis is left."""
+        return (key, axis) not in self._kept or index in self._kept[key, axis]
 
 
 MACS, PARAMS = "macs", "params"

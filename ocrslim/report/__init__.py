@@ -1,12 +1,43 @@
 """Tables for the terminal, pictures of results, boxes drawn on images."""
 
 from ocrslim.report.export_times import bench_table
+from ocrslim.report.html.records import (
+    COSTS,
+    PLANS,
+    SAMPLES,
+    Costs,
+    Item,
+    LayerCost,
+    NetworkCost,
+    PlanCurve,
+    PlannedLayer,
+    PlanPoint,
+    Plans,
+    PlanStep,
+    Sample,
+    Samples,
+    read_run_file,
+)
 from ocrslim.report.plots import DPI, SensitivityPicture, draw_sensitivities, sensitivity_figures
 from ocrslim.report.plots.training import TrainingPicture, draw_training
 from ocrslim.report.tables import comparison_table, decisions_table, groups_text, plan_table, sensitivity_table
 
 __all__ = [
+    "COSTS",
     "DPI",
+    "PLANS",
+    "SAMPLES",
+    "Costs",
+    "Item",
+    "LayerCost",
+    "NetworkCost",
+    "PlanCurve",
+    "PlanPoint",
+    "PlanStep",
+    "PlannedLayer",
+    "Plans",
+    "Sample",
+    "Samples",
     "SensitivityPicture",
     "TrainingPicture",
     "bench_table",
@@ -16,6 +47,7 @@ __all__ = [
     "draw_training",
     "groups_text",
     "plan_table",
+    "read_run_file",
     "sensitivity_figures",
     "sensitivity_table",
 ]

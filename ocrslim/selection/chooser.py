@@ -112,17 +112,12 @@ def choose_plan(network: PrunableNetwork, score: Score | None = None) -> Choice:
         NothingToPrune: no layer may lose channels.
         PlanError: `Prune.target` cannot be reached.
     """
-    config, path, title = network.config, table_of(network.config), "loss alone"
+    config, path = network.config, table_of(network.config)
     architecture = config.section("Architecture")
-    if network.by_reconstruction:
-        table: Sensitivities = {name: removal.losses for name, removal in network.removals.items()}
-        exponents: Sequence[float] = _ERRORS
-        title = "error alone"
-    else:
-        table = load_table(path, network.graph, architecture, network.hashes(), config.prune.loss_tolerance)
-        exponents = EXPONENTS if score else EXPONENTS[:1]
-    choice = _best(_choices(network, table, exponents), score)
+    exponents = candidates_of(network)
+    choice = _best(_choices(network, losses_of(network), exponents if score else exponents[:1]), score)
     selection = choice.selection
+    title = "error alone" if network.by_reconstruction else "loss alone"
     layers = plan_table(network.graph, selection.ratios, selection.skipped, architecture, selection.losses, title)
     if not selection.ratios:
         raise NothingToPrune(
@@ -134,6 +129,24 @@ def choose_plan(network: PrunableNetwork, score: Score | None = None) -> Choice:
     _warn(choice, network.by_reconstruction)
     losses, costs = _losses_text(choice, network.by_reconstruction), _costs_text(choice, config)
     return replace(choice, summary="\n\n".join([layers, losses]) + "\n" + costs)
+
+
+def losses_of(network: PrunableNetwork) -> Sensitivities:
+    """Return the losses that ratios are chosen by, by group: of the sensitivity table, or reconstruction errors.
+
+    Raises:
+        ArtifactError: the table is missing, damaged, or of another model.
+    """
+    if network.by_reconstruction:
+        return {name: removal.losses for name, removal in network.removals.items()}
+    config = network.config
+    architecture, tolerance = config.section("Architecture"), config.prune.loss_tolerance
+    return load_table(table_of(config), network.graph, architecture, network.hashes(), tolerance)
+
+
+def candidates_of(network: PrunableNetwork) -> Sequence[float]:
+    """Return the exponents of the candidate plans for a target."""
+    return _ERRORS if network.by_reconstruction else EXPONENTS
 
 
 def _choices(network: PrunableNetwork, table: Sensitivities, exponents: Sequence[float]) -> list[Choice]:

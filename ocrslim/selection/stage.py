@@ -24,6 +24,7 @@ from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import Choice, choose_plan, table_of
 from ocrslim.selection.iterative import early_rounds
 from ocrslim.selection.latency.target import require_runtime
+from ocrslim.selection.overview.recording import record_choice
 from ocrslim.sensitivity import unpruned_score
 from ocrslim.training import (
     Callback,
@@ -109,6 +110,8 @@ def _run(config: Config, ranks: Ranks, given: Choice | None, on_choice: Callable
         choice = ranks.share(choose_plan(network, partial(scores.score, last.config)) if ranks.first else None)
     if ranks.first:
         on_choice(choice)
+        unpruned = scores.unpruned() if network.by_reconstruction else None
+        record_choice(network, choice, folder, unpruned, last.before)
     plan = choice.plan.after(network.plan)
     apply_plan(network.model, choice.plan)
     distillation = None

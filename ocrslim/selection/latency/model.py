@@ -93,6 +93,11 @@ class LatencyCost:
     def __call__(self, removed: np.ndarray) -> np.ndarray:
         return self._full * self._fit(removed)
 
+    def by_layer(self, removed: np.ndarray) -> tuple[np.ndarray, float]:
+        """Split the milliseconds: float64 [candidates, layers of the graph], and what no layer causes."""
+        layers, rest = self._fit.by_layer(removed)
+        return self._full * layers, self._full * rest
+
 
 class _Fit:
     """Rates for the kinds of work, by non-negative least squares; exact for the unpruned network."""
@@ -109,6 +114,12 @@ class _Fit:
         """Predict the time relative to the unpruned network's, float64 [candidates]."""
         return np.asarray(self.work(removed) / self._scale @ self._rates)
 
+    def by_layer(self, removed: np.ndarray) -> tuple[np.ndarray, float]:
+        """Split the relative time: float64 [candidates, layers], and the constant part."""
+        rest, *kinds, write = self._rates / self._scale
+        macs, written = self.work.by_layer(removed)
+        return macs * (np.array(kinds) @ self.work.masks) + written * write, float(rest)
+
 
 class Work:
     """Amount of each kind of work of a network, float [candidates, kinds]; the first kind is a constant 1."""
@@ -122,19 +133,22 @@ class Work:
         self._cost: ProductCost = product_cost(graph, MACS)
         self._positions = np.array([float(layer.positions) for layer in graph.layers])
         kinds = np.array([_kind(layer) for layer in graph.layers])
-        self._masks = np.array([kinds == kind for kind in range(_KINDS)], dtype=np.float64)
+        self.masks = np.array([kinds == kind for kind in range(_KINDS)], dtype=np.float64)  # [kinds, layers]
         weighted = np.array([bool(layer.shape) for layer in graph.layers])
         # the axis of output channels, behind that of repeats, which are the channels of a product of activations
         self._outputs = np.where(kinds == _TRANSPOSED, 2, np.where(weighted, 1, 0))
         self._written = self._positions * weighted
 
     def __call__(self, removed: np.ndarray) -> np.ndarray:
+        macs, written = self.by_layer(removed)
+        return np.column_stack([np.ones(len(removed)), macs @ self.masks.T, written.sum(axis=1)])
+
+    def by_layer(self, removed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Compute the multiply-accumulates and the written numbers of each layer, float [candidates, layers]."""
         lengths, axis = self._cost.lengths(removed), self._outputs[None, :, None]
         outputs = self.block * np.ceil(np.take_along_axis(lengths, axis, axis=2) / self.block - _ROUNDING)
         np.put_along_axis(lengths, axis, outputs, axis=2)
-        macs = lengths.prod(axis=2) * self._positions
-        written = outputs[:, :, 0] * self._written
-        return np.column_stack([np.ones(len(removed)), macs @ self._masks.T, written.sum(axis=1)])
+        return lengths.prod(axis=2) * self._positions, outputs[:, :, 0] * self._written
 
 
 _DENSE, _POINTWISE, _TRANSPOSED, _DEPTHWISE, _KINDS = 0, 1, 2, 3, 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ocrslim.config import Config, PruneOptions
 from ocrslim.formats import Sensitivities
@@ -33,7 +34,7 @@ class LatencyTarget:
         Raises:
             OcrSlimError: the runtime cannot run the network.
         """
-        self._options, self._config = options, network.config
+        self._network, self._options, self._config = network, options, network.config
         self._architecture = network.config.section("Architecture")
         self._graph, self._pruner, self._table = network.graph, pruner, table
         self._watch = Stopwatch(network.model, network.graph, self._config)
@@ -97,8 +98,7 @@ class LatencyTarget:
         return self._times.plans[key]
 
     def _measured(self) -> LatencyTable:
-        names = [f"{name}: {group}" for name, group in self._graph.groups.items()]
-        machine = describe_machine(names, self._config, self._options.align)
+        machine = machine_of(self._network, self._options)
         logger.info("latency: %s", LatencyTable(machine).path)
         choices = {name: permitted_counts(group, self._options) for name, group in self._graph.groups.items()}
         with progress_bar(total=SAMPLES, desc="latency", unit="network") as bar:
@@ -118,6 +118,12 @@ def require_runtime(config: Config) -> None:
     """
     if LATENCY in (config.prune.target or {}):
         RUNTIMES[config.export.runtime].require()
+
+
+def machine_of(network: PrunableNetwork, options: PruneOptions) -> dict[str, Any]:
+    """Describe what the latency model of a network depends on; it names the model's file."""
+    names = [f"{name}: {group}" for name, group in network.graph.groups.items()]
+    return describe_machine(names, network.config, options.align)
 
 
 def place_text(config: Config) -> str:

@@ -71,7 +71,7 @@ def _content(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def save_summary(folder: Path, progress: Progress, fingerprint: Mapping[str, Any], steps_per_epoch: int) -> None:
-    """Write `latest.json`: the position of the run for people and tools."""
+    """Write `latest.json`, for people and tools: position, evaluations, and the curve of loss and learning rate."""
     epoch, step = divmod(progress.step, steps_per_epoch)
     summary = {
         "schema": SCHEMA,
@@ -83,6 +83,8 @@ def save_summary(folder: Path, progress: Progress, fingerprint: Mapping[str, Any
         "rollbacks": progress.rollbacks,
         "best": progress.best.to_json() if progress.best else None,
         "history": [entry.to_json() for entry in progress.history],
+        "steps": progress.steps,
+        "curve": progress.curve.points,
         "fingerprint": plain(fingerprint),
     }
     write_json(folder / f"{LATEST}.json", summary)

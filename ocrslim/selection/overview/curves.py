@@ -1,0 +1,127 @@
+"""The plans that would be chosen at each tolerance and each target, by the code that chooses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocrslim.config import Config, PruneOptions
+from ocrslim.errors import PlanError
+from ocrslim.formats import Sensitivities
+from ocrslim.pruning import MACS, ChannelPruner, CostOfCounts, PrunableNetwork, measure_cost
+from ocrslim.report import PlanCurve, PlanPoint, PlanStep
+from ocrslim.selection.alignment import with_block
+from ocrslim.selection.latency.model import LatencyCost
+from ocrslim.selection.latency.target import LATENCY
+from ocrslim.selection.select import Selection, select
+from ocrslim.utils import progress_bar
+
+TOLERANCE = "loss_tolerance"
+_TOLERANCES = 50  # positions of the slider
+_LARGEST_TOLERANCE = 0.1  # of the slider at least
+_TARGET_STEP = 0.05
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """What plans of one network are chosen from.
+
+    Attributes:
+        network: the network.
+        pruner: chooses its channels.
+        table: losses of its layers, or their reconstruction errors.
+        exponents: of the candidates for a target (`choose_plan`).
+        latency: predicts milliseconds; None where the machine was not measured.
+    """
+
+    network: PrunableNetwork
+    pruner: ChannelPruner
+    table: Sensitivities
+    exponents: Sequence[float]
+    latency: LatencyCost | None = None
+
+    def tolerance_curve(self) -> PlanCurve:
+        """Choose a plan at each of some tolerances, and at `Prune.loss_tolerance`."""
+        config, own = self.network.config, self.network.config.prune.loss_tolerance
+        most = max(_LARGEST_TOLERANCE, 2 * own)
+        tolerances = sorted({*(round(most * i / _TOLERANCES, 6) for i in range(_TOLERANCES + 1)), own})
+        options = with_block(config.changed({"Prune.target": None}))
+        steps = []
+        for tolerance in progress_bar(tolerances, desc="plans by tolerance", unit="plan"):
+            selection = self._select(options.model_copy(update={TOLERANCE: tolerance}))
+            steps.append(PlanStep(at=tolerance, plans=[self._point(selection)]))
+        run = own if config.prune.target is None else None
+        return PlanCurve(by=TOLERANCE, run=run, align=options.align, steps=steps)
+
+    def target_curve(self) -> PlanCurve:
+        """Choose the candidate plans at each of some targets up to the last that can be reached, and at the run's own.
+
+        A target latency that is asked for is corrected by measurements; these plans are not.
+        """
+        config = self.network.config
+        ((kind, own),) = (config.prune.target or {MACS: None}).items()
+        own = float(own) if own is not None else None
+        options, steps = with_block(_aimed(config, kind, _TARGET_STEP)), []
+        with progress_bar(desc="plans by target", unit="target") as bar:
+            for target in _targets(own):
+                plans = self._candidates(options.model_copy(update={"target": {kind: target}}))
+                if not plans:
+                    break
+                steps.append(PlanStep(at=target, plans=plans))
+                bar.update()
+        return PlanCurve(by=kind, run=own, align=options.align, steps=steps)
+
+    def unpruned(self) -> PlanPoint:
+        """Describe the network without any pruning."""
+        return self._point(Selection({}, {}))
+
+    def _candidates(self, options: PruneOptions) -> list[PlanPoint]:
+        """Choose the distinct candidates for a target; none where it cannot be reached."""
+        (kind,) = options.target or {}
+        cost = self.latency if kind == LATENCY else None
+        found = {}
+        for exponent in self.exponents:
+            try:
+                point = self._point(self._select(options, cost, exponent))
+            except PlanError:
+                return []
+            found.setdefault(tuple(point.removed), point)
+        return list(found.values())
+
+    def _select(self, options: PruneOptions, cost: CostOfCounts | None = None, exponent: float = 1.0) -> Selection:
+        architecture = self.network.config.section("Architecture")
+        return select(self.network.graph, self.table, options, architecture, cost, exponent)
+
+    def _point(self, selection: Selection) -> PlanPoint:
+        """Describe a plan by its channels, losses and costs."""
+        graph, ratios = self.network.graph, selection.ratios
+        cost = measure_cost(graph, self.pruner.cuts(ratios))
+        milliseconds = None
+        if self.latency is not None:
+            milliseconds = float(self.latency(removed_units(self.network, selection))[0])
+        return PlanPoint(
+            removed=[round(group.channels * ratios.get(name, 0.0)) for name, group in graph.groups.items()],
+            loss=selection.summed_loss,
+            joint=None if self.network.by_reconstruction else selection.joint_loss,
+            macs=cost.macs,
+            params=cost.params,
+            ms=milliseconds,
+        )
+
+
+def removed_units(network: PrunableNetwork, selection: Selection) -> np.ndarray:
+    """Return the removed units of each group, int [1, groups]."""
+    groups = network.graph.groups.items()
+    return np.array([[round(group.size * selection.ratios.get(name, 0.0)) for name, group in groups]])
+
+
+def _targets(own: float | None) -> Iterator[float]:
+    """Yield the targets, ascending, the run's own among them."""
+    grid = [round(_TARGET_STEP * i, 6) for i in range(1, round(1 / _TARGET_STEP))]
+    yield from sorted({*grid, *([own] if own is not None else [])})
+
+
+def _aimed(config: Config, kind: str, fraction: float) -> Config:
+    return config if config.prune.target else config.changed({"Prune.target": {kind: fraction}})
