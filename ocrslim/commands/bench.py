@@ -72,7 +72,12 @@ def run_bench(
         "runtimes": {name: RUNTIMES[name].version for name in settings.runtimes},
         "rounds": rounds,
         "rows": [
-            {**dataclasses.asdict(row), "file": str(row.file), "score": scores.get((row.runtime, row.file))}
+            {
+                **dataclasses.asdict(row),
+                "file": str(row.file),
+                "bytes": sum(path.stat().st_size for path in exported_files(row.file)),
+                "score": scores.get((row.runtime, row.file)),
+            }
             for row in found.rows
         ],
         "not_run": [

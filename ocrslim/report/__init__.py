@@ -1,6 +1,7 @@
 """Tables for the terminal, pictures of results, boxes drawn on images."""
 
 from ocrslim.report.export_times import bench_table
+from ocrslim.report.html.page import PAGE, write_report
 from ocrslim.report.html.records import (
     COSTS,
     PLANS,
@@ -25,6 +26,7 @@ from ocrslim.report.tables import comparison_table, decisions_table, groups_text
 __all__ = [
     "COSTS",
     "DPI",
+    "PAGE",
     "PLANS",
     "SAMPLES",
     "Costs",
@@ -50,4 +52,5 @@ __all__ = [
     "read_run_file",
     "sensitivity_figures",
     "sensitivity_table",
+    "write_report",
 ]

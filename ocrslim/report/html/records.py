@@ -142,6 +142,8 @@ class Costs(Versioned):
         versions: by distribution.
         machine: processor and operating system.
         seed: `Global.seed`.
+        weights: what the run started from, as `Global.pretrain_weights` names it.
+        task: "det", "rec" or "cls".
     """
 
     size: list[Count]
@@ -151,13 +153,15 @@ class Costs(Versioned):
     rest_ms: Optional[Positive] = None
     place: Optional[str] = None
     rounds: int = 1
-    latency: dict[str, Positive] = {}
+    latency: dict[str, Positive] = Field(default_factory=dict)
     metric: str
     unpruned: Optional[Share] = None
     criterion: str = ""
-    versions: dict[str, str] = {}
-    machine: dict[str, Any] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
+    machine: dict[str, Any] = Field(default_factory=dict)
     seed: Optional[int] = None
+    weights: str = ""
+    task: str = ""
 
 
 class Item(Record):

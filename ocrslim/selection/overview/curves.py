@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,8 @@ from ocrslim.utils import progress_bar
 TOLERANCE = "loss_tolerance"
 _TOLERANCES = 50  # positions of the slider
 _LARGEST_TOLERANCE = 0.1  # of the slider at least
-_TARGET_STEP = 0.05
+_COARSE, _FINE = 0.1, 0.05  # steps of targets
+_SECONDS = 30.0  # after which no more targets are searched plans for, which takes longer the more layers there are
 
 
 @dataclass(frozen=True)
@@ -56,22 +58,27 @@ class Chooser:
         return PlanCurve(by=TOLERANCE, run=run, align=options.align, steps=steps)
 
     def target_curve(self) -> PlanCurve:
-        """Choose the candidate plans at each of some targets up to the last that can be reached, and at the run's own.
+        """Choose the candidate plans at some targets up to the last that can be reached, the run's own among them.
 
         A target latency that is asked for is corrected by measurements; these plans are not.
         """
         config = self.network.config
         ((kind, own),) = (config.prune.target or {MACS: None}).items()
         own = float(own) if own is not None else None
-        options, steps = with_block(_aimed(config, kind, _TARGET_STEP)), []
+        options, steps = with_block(_aimed(config, kind, _COARSE)), {}
+        begun, most = time.monotonic(), 1.0
         with progress_bar(desc="plans by target", unit="target") as bar:
             for target in _targets(own):
+                late = time.monotonic() - begun > _SECONDS and target != own
+                if late or target > most:
+                    continue
                 plans = self._candidates(options.model_copy(update={"target": {kind: target}}))
-                if not plans:
-                    break
-                steps.append(PlanStep(at=target, plans=plans))
-                bar.update()
-        return PlanCurve(by=kind, run=own, align=options.align, steps=steps)
+                if plans:
+                    steps[target] = PlanStep(at=target, plans=plans)
+                    bar.update()
+                else:
+                    most = target
+        return PlanCurve(by=kind, run=own, align=options.align, steps=[steps[target] for target in sorted(steps)])
 
     def unpruned(self) -> PlanPoint:
         """Describe the network without any pruning."""
@@ -117,10 +124,10 @@ def removed_units(network: PrunableNetwork, selection: Selection) -> np.ndarray:
     return np.array([[round(group.size * selection.ratios.get(name, 0.0)) for name, group in groups]])
 
 
-def _targets(own: float | None) -> Iterator[float]:
-    """Yield the targets, ascending, the run's own among them."""
-    grid = [round(_TARGET_STEP * i, 6) for i in range(1, round(1 / _TARGET_STEP))]
-    yield from sorted({*grid, *([own] if own is not None else [])})
+def _targets(own: float | None) -> list[float]:
+    """List the targets in the order of their worth: the run's own, a coarse grid upwards, what lies between."""
+    coarse, fine = ([round(step * i, 6) for i in range(1, round(1 / step))] for step in (_COARSE, _FINE))
+    return list(dict.fromkeys([*([own] if own is not None else []), *coarse, *fine]))
 
 
 def _aimed(config: Config, kind: str, fraction: float) -> Config:
