@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _TRAINING_LABELS = "Train.dataset.label_file_list"
 _PATHS = {  # arguments
     *("config", "model", "images", "out", "sources", "source", "destination"),
-    *("chars", "text", "labels", "dictionary", "exports"),
+    *("chars", "text", "labels", "dictionary", "exports", "folder"),
 }
 
 
@@ -60,12 +60,15 @@ def _run(command: Command, arguments: Namespace) -> int:
     logger.debug("%s", ", ".join(versions_text().splitlines()))
     _check_paths(arguments)
     config = command.configure(arguments)
-    logger.debug("configuration: %s", config.path)
     trains = command.trains and not getattr(arguments, "dry_run", False)
-    if command.needs_paddle:
+    if config is not None:
+        logger.debug("configuration: %s", config.path)
+    if command.needs_paddle(arguments):
         import_paddle(training=trains)
     with Interrupts():
-        result = command.run(_prepared(command, config, trains) if command.needs_paddle else config, arguments)
+        if config is not None and command.needs_paddle(arguments):
+            config = _prepared(command, config, trains)
+        result = command.run(config, arguments)
         if arguments.json and (is_first_rank() or not command.trains):
             print(json.dumps(result), flush=True)
     logger.debug("done in %.1f s", time.monotonic() - start)

@@ -8,6 +8,7 @@ from ocrslim.commands.groups import run_groups
 from ocrslim.commands.import_weights import run_import
 from ocrslim.commands.predict import run_predict
 from ocrslim.commands.prune import run_dry, run_prune
+from ocrslim.commands.report import run_samples
 from ocrslim.commands.sensitivity import run_merge, run_sensitivity
 from ocrslim.commands.train import run_train
 
@@ -22,6 +23,7 @@ __all__ = [
     "run_merge",
     "run_predict",
     "run_prune",
+    "run_samples",
     "run_sensitivity",
     "run_train",
 ]

@@ -5,6 +5,7 @@ from ocrslim.evaluation.evaluator import Scorer, post_processor
 from ocrslim.evaluation.exports import export_scores
 from ocrslim.evaluation.predict import Predictions, predict_images
 from ocrslim.evaluation.predicted_labels import with_predicted_labels
+from ocrslim.evaluation.samples import record_samples
 
 __all__ = [
     "Predictions",
@@ -13,6 +14,7 @@ __all__ = [
     "open_engine",
     "post_processor",
     "predict_images",
+    "record_samples",
     "scoring_engine",
     "with_predicted_labels",
 ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from ocrslim.inference import BenchRow, Spread
+if TYPE_CHECKING:
+    from ocrslim.inference import BenchRow, Spread
 
 _HEADERS = ("runtime", "threads", "size", "export", "ms", "quartiles", "ratio", "CPU ms", "ratio")
 _ALIGN = ("left", "right", "right", "left", *["right"] * 6)

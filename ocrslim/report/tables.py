@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tabulate import tabulate
 
-from ocrslim.graph import ChannelGraph
-from ocrslim.models import to_public
 from ocrslim.utils import listed
+
+if TYPE_CHECKING:
+    from ocrslim.graph import ChannelGraph
 
 
 def groups_text(graph: ChannelGraph, architecture: Mapping[str, Any], input_shape: Sequence[int]) -> str:
@@ -20,6 +21,8 @@ def groups_text(graph: ChannelGraph, architecture: Mapping[str, Any], input_shap
     Args:
         input_shape: [N, C, H, W] that the costs of `graph` were counted at.
     """
+    from ocrslim.models import to_public  # with Paddle, which reports from files do without
+
     blocks = []
     for name, group in graph.groups.items():
         units = f" in {group.size} units" if group.size != group.channels else ""
@@ -70,6 +73,8 @@ def plan_table(
         losses: of each pruned group alone.
         title: of their column.
     """
+    from ocrslim.models import to_public
+
     pruned = []
     for name, ratio in ratios.items():
         group = graph.groups[name]

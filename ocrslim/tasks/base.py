@@ -251,6 +251,10 @@ class Task(DataTask):
         """Return a prediction as JSON."""
 
     @abstractmethod
+    def findings(self, prediction: Any) -> list[dict[str, Any]]:
+        """Return what a prediction has found, as reports compare it: `points`, `text` or `label`, and a `score`."""
+
+    @abstractmethod
     def draw(self, pixels: np.ndarray, prediction: Any) -> np.ndarray:
         """Draw a prediction into a copy of uint8 `pixels` [H, W, 3]."""
 

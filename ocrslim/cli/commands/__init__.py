@@ -9,6 +9,7 @@ from ocrslim.cli.commands.bench import BENCH
 from ocrslim.cli.commands.charset import CHARSET
 from ocrslim.cli.commands.files import CONFIG, IMPORT_WEIGHTS, MERGE
 from ocrslim.cli.commands.models import EVAL, GROUPS, PREDICT
+from ocrslim.cli.commands.report import REPORT
 from ocrslim.cli.commands.stages import EXPORT, PRUNE, SENSITIVITY, TRAIN
 
 __all__ = ["COMMANDS", "Command", "Result"]
@@ -23,6 +24,7 @@ COMMANDS: dict[str, Command] = {
     "merge": MERGE,
     "charset": CHARSET,
     "bench": BENCH,
+    "report": REPORT,
     "groups": GROUPS,
     "config": CONFIG,
     "import-weights": IMPORT_WEIGHTS,

@@ -65,12 +65,13 @@ class Command:
         examples: a purpose -> the words to type after the command's name.
         run: does the work; what it returns is printed with `--json`.
         add_arguments: adds the arguments that only this command has.
-        configure: reads the configuration, before Paddle is imported.
+        configure: reads the configuration, before Paddle is imported; None where the arguments ask for nothing that
+            needs one.
         needs_config: whether `-c` must be given.
         data_sets: sections whose transforms are checked first, "Train" and "Eval".
         trains: has an optimizer, unless it is a dry run.
         reads_weights: takes the weights that the configuration names as they are, unless it trains.
-        needs_paddle: runs or loads a network.
+        needs_paddle: tells of the arguments whether a network is run or loaded.
         resumable: goes on where it was when it is run again after an interruption.
         exit_code: of what it returned.
     """
@@ -78,14 +79,14 @@ class Command:
     summary: str
     details: str
     examples: Mapping[str, str]
-    run: Callable[[Config, Namespace], Result]
+    run: Callable[[Any, Namespace], Result]
     add_arguments: Callable[[ArgumentParser], object] = lambda _: None
-    configure: Callable[[Namespace], Config] = load
+    configure: Callable[[Namespace], Config | None] = load
     needs_config: bool = True
     data_sets: tuple[str, ...] = ()
     trains: bool = False
     reads_weights: bool = False
-    needs_paddle: bool = True
+    needs_paddle: Callable[[Namespace], bool] = lambda _: True
     resumable: bool = False
     exit_code: Callable[[Result], int] = lambda _: 0
 

@@ -59,7 +59,7 @@ CONFIG = Command(
         "with overrides": f"{EXAMPLE_CONFIG} -o Prune.target.macs=0.5 Global.seed=7",
     },
     _config,
-    needs_paddle=False,
+    needs_paddle=lambda _: False,
 )
 
 IMPORT_WEIGHTS = Command(

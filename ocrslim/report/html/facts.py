@@ -212,12 +212,10 @@ def commands(files: RunFiles) -> list[str]:
     if files.settings is None:
         return []
     config = shlex.quote(str(files.settings))
-    weights = files.costs.weights if files.costs is not None else ""
-    started = f" -o {shlex.quote(f'Global.pretrain_weights={weights}')}" if weights else ""
-    measured = [f"ocrslim sensitivity -c {config}{started}"] if files.sensitivity is not None else []
+    measured = [f"ocrslim sensitivity -c {config}"] if files.sensitivity is not None else []
     best = shlex.quote(f"Global.pretrain_weights={files.run / 'best_accuracy'}")
     export = f"ocrslim export -c {config} -o {best} Global.save_inference_dir=inference_model"
-    return [*measured, f"ocrslim prune -c {config}{started}", export]
+    return [*measured, f"ocrslim prune -c {config}", export]
 
 
 def provenance(files: RunFiles) -> dict[str, dict[str, str]]:

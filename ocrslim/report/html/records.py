@@ -142,7 +142,6 @@ class Costs(Versioned):
         versions: by distribution.
         machine: processor and operating system.
         seed: `Global.seed`.
-        weights: what the run started from, as `Global.pretrain_weights` names it.
         task: "det", "rec" or "cls".
     """
 
@@ -160,7 +159,6 @@ class Costs(Versioned):
     versions: dict[str, str] = Field(default_factory=dict)
     machine: dict[str, Any] = Field(default_factory=dict)
     seed: Optional[int] = None
-    weights: str = ""
     task: str = ""
 
 

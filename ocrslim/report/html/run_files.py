@@ -69,8 +69,7 @@ def read_run(folder: Path) -> RunFiles:
             f"{folder}: {'is no folder' if folder.exists() else 'not found'}; expected the folder of a run: "
             "Global.save_model_dir of `ocrslim prune`, or --out of `ocrslim compress`"
         )
-    compress = read_run_file(folder / COMPRESS, Compress, "ocrslim compress")
-    run = folder / _RUN if compress is not None and (folder / _RUN).is_dir() else folder
+    compress, run = read_run_file(folder / COMPRESS, Compress, "ocrslim compress"), run_folder(folder)
     settings = run / "config.yml"
     found = RunFiles(
         folder=folder,
@@ -89,6 +88,11 @@ def read_run(folder: Path) -> RunFiles:
     )
     _require_a_run(found)
     return found
+
+
+def run_folder(folder: Path) -> Path:
+    """Return the folder that holds a run's checkpoint: `folder` itself, or `run` in what `ocrslim compress` wrote."""
+    return folder / _RUN if (folder / COMPRESS).is_file() and (folder / _RUN).is_dir() else folder
 
 
 def _require_a_run(found: RunFiles) -> None:

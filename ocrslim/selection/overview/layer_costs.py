@@ -53,7 +53,6 @@ def costs_of(
         versions=_versions(),
         machine=_machine(),
         seed=config.seed,
-        weights=str(config.weights or ""),
         task=config.task.model_type,
     )
 

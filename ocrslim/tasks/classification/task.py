@@ -139,6 +139,10 @@ class Classification(LineTask):
         """{"class": ..., "score": 0..1}."""
         return {"class": prediction.name, "score": round(prediction.score, 4)}
 
+    def findings(self, prediction: Verdict) -> list[dict[str, Any]]:
+        """[{"label": ..., "score": 0..1}]."""
+        return [{"label": prediction.name, "score": round(prediction.score, 4)}]
+
     def draw(self, pixels: np.ndarray, prediction: Verdict) -> np.ndarray:
         """Write the class under the image."""
         return with_caption(pixels, f"{prediction.name}  {prediction.score:.2f}")

@@ -281,6 +281,10 @@ class Recognition(LineTask):
         """{"text": ..., "score": 0..1}."""
         return {"text": prediction.text, "score": round(prediction.score, 4)}
 
+    def findings(self, prediction: Reading) -> list[dict[str, Any]]:
+        """[{"text": ..., "score": 0..1}]."""
+        return [self.to_json(prediction)]
+
     def draw(self, pixels: np.ndarray, prediction: Reading) -> np.ndarray:
         """Write the text under the image."""
         return with_caption(pixels, f"{prediction.text}  {prediction.score:.2f}")

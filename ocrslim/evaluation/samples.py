@@ -1,0 +1,96 @@
+"""What the networks before and after pruning find in sample images, for the report of a run."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ocrslim.config import Config
+from ocrslim.data import NetworkMemory, Preprocessor, image_paths
+from ocrslim.errors import DataError
+from ocrslim.evaluation.engine_factory import open_engine, unpruned
+from ocrslim.evaluation.evaluator import post_processor
+from ocrslim.pruning import WEIGHTS
+from ocrslim.report import MOST_SAMPLES, SAMPLES, Item, Sample, Samples, count_differences, shrunk
+from ocrslim.utils import atomic_file, check_writable, progress_bar, write_json
+
+logger = logging.getLogger(__name__)
+
+_MOST_COMPARED = 40  # images that both networks run on; those of a larger folder are taken evenly
+_BEST = "best_accuracy"
+_FOLDER = "samples"
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a network finds in an image: height and width of the image in pixels, and the findings."""
+
+    size: tuple[int, int]
+    items: list[Item]
+
+
+def record_samples(config: Config, run: Path, images: Path) -> Samples:
+    """Run both networks on images; write `samples.json` and the images that differ most to the folder of the run.
+
+    Args:
+        config: of the run; its weights are those before pruning.
+        run: folder with the pruned checkpoint.
+        images: a folder of images, or one image.
+
+    Raises:
+        DataError: there is no readable image.
+        WeightsError: the network before pruning, or the checkpoint, is missing.
+        ArtifactError: the folder cannot be written.
+    """
+    paths = image_paths(images, "--images")
+    paths = paths[:: math.ceil(len(paths) / _MOST_COMPARED)]
+    check_writable(run / _FOLDER)
+    pruned = config.changed({WEIGHTS: str(run / _BEST)})
+    before, after = _findings(unpruned(config), paths, "before"), _findings(pruned, paths, "after")
+    if not before:
+        raise DataError(f"{images}: none of {len(paths)} images can be read: the lines above have the reasons")
+    samples = [_sample(path, before[path], after[path]) for path in paths if path in before and path in after]
+    samples.sort(key=count_differences, reverse=True)
+    shown = samples[:MOST_SAMPLES]
+    for sample in shown:
+        _copy(config, images if images.is_dir() else images.parent, run, sample)
+    equal = sum(count_differences(sample) == 0 for sample in samples)
+    record = Samples(task=config.task.model_type, images=str(images), compared=len(samples), equal=equal, samples=shown)
+    write_json(run / SAMPLES, record.model_dump(by_alias=True))
+    return record
+
+
+def _findings(config: Config, paths: Sequence[Path], when: str) -> Mapping[Path, _Seen]:
+    engine, task, decode = open_engine(config), config.task, post_processor(config)
+    load = Preprocessor(config, NetworkMemory(engine, task))
+    found = {}
+    with progress_bar(paths, desc=f"samples, {when}", unit="img") as bar:
+        for path in bar:
+            try:
+                prepared = load(path)
+            except DataError as error:
+                with bar.external_write_mode():
+                    logger.warning("left out: %s", error)
+                continue
+            prediction = decode(engine(prepared.image), prepared.shape)
+            items = [Item.model_validate(item) for item in task.findings(prediction)]
+            found[path] = _Seen(prepared.pixels.shape[:2], items)
+    return found
+
+
+def _sample(path: Path, before: _Seen, after: _Seen) -> Sample:
+    return Sample(image=f"{_FOLDER}/{path.name}.jpg", size=list(before.size), before=before.items, after=after.items)
+
+
+def _copy(config: Config, folder: Path, run: Path, sample: Sample) -> None:
+    """Write the image of a sample, upright as it was run, small, as a JPEG."""
+    target = run / sample.image
+    pixels = Preprocessor(config)(folder / target.stem).pixels
+    with atomic_file(target) as stream:
+        stream.write(shrunk(Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))))
