@@ -85,12 +85,13 @@ def _findings(config: Config, paths: Sequence[Path], when: str) -> Mapping[Path,
 
 
 def _sample(path: Path, before: _Seen, after: _Seen) -> Sample:
-    return Sample(image=f"{_FOLDER}/{path.name}.jpg", size=list(before.size), before=before.items, after=after.items)
+    image = f"{_FOLDER}/{path.name}.jpg"
+    return Sample(image=image, name=path.name, size=list(before.size), before=before.items, after=after.items)
 
 
 def _copy(config: Config, folder: Path, run: Path, sample: Sample) -> None:
     """Write the image of a sample, upright as it was run, small, as a JPEG."""
     target = run / sample.image
-    pixels = Preprocessor(config)(folder / target.stem).pixels
+    pixels = Preprocessor(config)(folder / sample.name).pixels
     with atomic_file(target) as stream:
         stream.write(shrunk(Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,10 @@ from ocrslim.report.html.run_files import RunFiles
 from ocrslim.report.html.run_records import BenchLine
 
 _LOWER, _HIGHER = "lower", "higher"
+_SPACE = "\u00a0"  # which does not break
+_PER_CENT = f"{_SPACE}%"
+_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+_RUNTIMES = {"paddle": "Paddle Inference", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
 @dataclass(frozen=True)
@@ -56,15 +61,18 @@ class Fact:
         return "good" if (self.change < 0) == (self.better == _LOWER) else "bad"
 
     def shown(self, value: float) -> str:
-        """Format one of the values."""
-        return f"{value:,.0f}" if self.decimals is None else f"{value:,.{self.decimals}f}"
+        """Format one of the values; large counts with an SI prefix."""
+        if self.decimals is not None:
+            return f"{value:,.{self.decimals}f}"
+        factor, prefix = next(((size, text) for size, text in _PREFIXES if value >= size), (1.0, ""))
+        return f"{value / factor:.{2 if prefix else 0}f}" + (f"{_SPACE}{prefix}" if prefix else "")
 
     @property
     def shown_change(self) -> str:
         """Format the change."""
         sign = "\u2212" if self.change < 0 else "+"
         number = f"{abs(self.change):.1%}" if self.share else f"{abs(self.change):.4f}"
-        return f"{sign}{number.replace('%', ' %')}"
+        return f"{sign}{number.replace('%', _PER_CENT)}"
 
 
 def facts_of(files: RunFiles) -> list[Fact]:
@@ -78,11 +86,11 @@ def headline(files: RunFiles, facts: Sequence[Fact]) -> str:
     if files.compress is not None and files.compress.verdict is not None:
         return files.compress.verdict.text
     parts = []
-    for key, what in (("macs", "multiply-accumulates"), ("time", "time")):
+    for key, less, what in (("macs", "fewer", "multiply-accumulates"), ("time", "less", "time")):
         fact = next((one for one in facts if one.key.split(" ")[0] == key), None)
         if fact is not None:
-            less = "less" if key == "time" else "fewer"
-            parts.append(f"{abs(fact.change):.0%} {less if fact.change <= 0 else 'more'} {what}".replace("%", " %"))
+            share = f"{abs(fact.change):.0%}".replace("%", _PER_CENT)
+            parts.append(f"{share} {less if fact.change <= 0 else 'more'} {what}")
     score = next((one for one in facts if one.key.startswith("score")), None)
     if score is not None:
         parts.append(f"{score.short} {score.shown(score.before)} → {score.shown(score.after)}")
@@ -141,9 +149,9 @@ def _times(files: RunFiles) -> Iterator[Fact]:
 
 
 def _time(runtime: str, threads: int, size: Sequence[int], before: float, after: float) -> Fact:
-    at = f"{runtime}, {threads} thread{'s' * (threads > 1)}"
+    at = f"{_RUNTIMES.get(runtime, runtime)}, {threads} thread{'s' * (threads > 1)}"
     key = f"time {runtime} {threads} {_size(size)}"
-    return Fact(key, f"milliseconds at {_size(size)}, {at}", f"ms, {at}", before, after, decimals=1)
+    return Fact(key, f"milliseconds at {_size(size)}, {at}", f"milliseconds, {at}", before, after, decimals=1)
 
 
 def _costs(files: RunFiles) -> Iterator[Fact]:
@@ -172,7 +180,7 @@ def _size(size: Sequence[int]) -> str:
 
 @dataclass(frozen=True)
 class Reason:
-    """Layers that were left alone for one reason; `layers` has each with its own words."""
+    """Layers that were left alone for one kind of reason; `layers` has each with what is to be said of it alone."""
 
     title: str
     layers: Sequence[tuple[str, str]]
@@ -187,22 +195,27 @@ def left_alone(files: RunFiles) -> list[Reason]:
         skipped = files.sensitivity.unprunable
     found: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for layer, reason in skipped.items():
-        found[_kind(reason)].append((layer, reason))
+        title, words = _kind(reason)
+        found[title].append((layer, words))
     return [Reason(title, layers) for title, layers in sorted(found.items(), key=lambda entry: -len(entry[1]))]
 
 
-_KINDS = (  # words of a reason -> its kind
-    ("reached with less loss without it", "the target is reached with less loss without it"),
-    ("close to the input", "close to the input (Prune.skip_first)"),
-    ("sensitive:", "sensitive (Prune.skip_loss)"),
-    ("step of Prune.align", "less than a step of Prune.align"),
-    ("loses more than Prune.loss_tolerance", "every ratio loses more than the tolerance"),
-    ("Prune.skip:", "named in Prune.skip"),
+_KINDS = (  # what a reason looks like, its kind, and what it says of a layer beyond that
+    (r"(Prune.target .*) is reached with less loss without it", "the target is reached with less loss without it", ""),
+    (r"close to the input: .*", "close to the input (Prune.skip_first)", ""),
+    (r"sensitive: (loses .*), more than (Prune.skip_loss .*)", "sensitive: loses more than {1}", "{0}"),
+    (r"(ratio .* of .* channels) is less than a step of (Prune.align .*)", "less than a step of {1}", "{0}"),
+    (r"Prune.skip: (.*) matches .*", "named in Prune.skip", "{0}"),
 )
 
 
-def _kind(reason: str) -> str:
-    return next((kind for words, kind in _KINDS if words in reason), reason)
+def _kind(reason: str) -> tuple[str, str]:
+    """Return the kind of a reason, and what it says of the layer beyond that."""
+    for pattern, kind, words in _KINDS:
+        match = re.fullmatch(pattern, reason)
+        if match is not None:
+            return kind.format(*match.groups()), words.format(*match.groups())
+    return reason, ""
 
 
 def commands(files: RunFiles) -> list[str]:
@@ -215,7 +228,14 @@ def commands(files: RunFiles) -> list[str]:
     measured = [f"ocrslim sensitivity -c {config}"] if files.sensitivity is not None else []
     best = shlex.quote(f"Global.pretrain_weights={files.run / 'best_accuracy'}")
     export = f"ocrslim export -c {config} -o {best} Global.save_inference_dir=inference_model"
-    return [*measured, f"ocrslim prune -c {config}", export]
+    return [*measured, redo_command(files), export]
+
+
+def redo_command(files: RunFiles) -> str:
+    """Return the command that writes what a run lacks."""
+    if files.compress is not None:
+        return files.compress.command or "ocrslim compress"
+    return "ocrslim prune" if files.settings is None else f"ocrslim prune -c {shlex.quote(str(files.settings))}"
 
 
 def provenance(files: RunFiles) -> dict[str, dict[str, str]]:

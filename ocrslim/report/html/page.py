@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ocrslim import __version__
-from ocrslim.report.html.facts import commands, facts_of, headline, left_alone, provenance
+from ocrslim.report.html.facts import commands, facts_of, headline, left_alone, provenance, redo_command
 from ocrslim.report.html.pictures import Picture, pictures_of
 from ocrslim.report.html.run_files import RunFiles, read_run
 from ocrslim.utils import atomic_file
@@ -49,9 +49,11 @@ def _context(files: RunFiles) -> dict[str, Any]:
     facts, pictures = facts_of(files), _pictures(files)
     compress = files.compress
     return {
-        "title": (compress.model.name if compress is not None else "") or files.run.resolve().name,
+        "title": (compress.model.name if compress is not None else "") or str(files.folder),
         "task": _TASKS.get(files.task, "network"),
         "version": __version__,
+        "redo": redo_command(files),
+        "has_times": any(fact.key.startswith("time") for fact in facts),
         "headline": headline(files, facts),
         "verdict": compress.verdict if compress is not None else None,
         "facts": facts,

@@ -79,7 +79,7 @@ def _picture(sample: Sample, folder: Path) -> Picture:
     finds_regions = any(item.points is not None for item in [*sample.before, *sample.after])
     sides = (sample.before, sample.after)
     return Picture(
-        name=Path(sample.image).name,
+        name=sample.name or Path(sample.image).name,
         source=f"data:image/jpeg;base64,{data}",
         size=sample.size,
         regions=compared_regions(*sides) if finds_regions else ([], []),

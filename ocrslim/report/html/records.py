@@ -176,10 +176,12 @@ class Sample(Record):
 
     Attributes:
         image: path, relative to the file that names it.
+        name: of the image as it was given; that of `image` where it is empty.
         size: height and width in pixels that the points refer to.
     """
 
     image: str
+    name: str = ""
     size: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=2, max_length=2)]
     before: list[Item]
     after: list[Item]

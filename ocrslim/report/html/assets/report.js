@@ -122,7 +122,8 @@
         const input = Object.assign(document.createElement("input"), { type: "radio", name: `${id}-candidate`, value: i });
         input.checked = i === 0;
         input.addEventListener("change", () => show(one));
-        label.append(input, ` ${one.removed.filter(Boolean).length} layers`);
+        const pruned = one.removed.filter(Boolean).length;
+        label.append(input, ` ${pruned} layer${pruned === 1 ? "" : "s"}`);
         return label;
       }));
     };
@@ -145,7 +146,8 @@
     moved();
   }
 
-  function sensitivityChart(tolerance) {
+  /** The losses of all layers; up to twice the largest tolerance of the slider, where there is one. */
+  function sensitivityChart(tolerance, largest) {
     return draw("sensitivity-chart", () => {
       const layers = data.sensitivities, colours = between(layers.length);
       const lines = layers.map((layer, i) => ({
@@ -153,9 +155,8 @@
         pointHoverRadius: 5, data: [[0, 0], ...layer.points].map(([ratio, loss]) => ({ x: 100 * ratio, y: 100 * loss })),
       }));
       const most = Math.max(...lines.flatMap((line) => line.data.map((point) => point.x)));
-      const losses = lines.flatMap((line) => line.data.map((point) => point.y)).sort((a, b) => a - b);
-      const limit = tolerance();
-      const top = Math.max(losses[Math.floor(0.97 * losses.length)], limit === null ? 0 : 160 * limit, 1);
+      const least = Math.min(...lines.flatMap((line) => line.data.map((point) => point.y)));
+      const limit = tolerance(), top = limit === null ? 100 : 200 * largest;
       if (limit !== null) {
         lines.unshift({
           label: "tolerance", borderColor: colour("mark"), borderWidth: 2, borderDash: [6, 4], pointRadius: 0,
@@ -167,7 +168,7 @@
         options: {
           scales: {
             x: axis("% of the layer's channels removed", { type: "linear", min: 0, max: most }),
-            y: axis(`loss, % of ${data.metric}`, { min: Math.max(losses[0], -0.25 * top), max: top }),
+            y: axis(`loss, % of ${data.metric}`, { min: Math.floor(Math.max(least, -0.2 * top)), max: top }),
           },
           interaction: { mode: "nearest", intersect: false },
           plugins: { tooltip: { callbacks: { title: () => "", label: ({ dataset, parsed }) =>
@@ -228,7 +229,7 @@
             y: axis(kind === "macs" ? "million multiply-accumulates" : "milliseconds", { min: 0 }),
           },
           interaction: { mode: "index", intersect: false },
-          plugins: { legend: { display: true, labels: { color: colour("soft"), boxHeight: 8, boxWidth: 14 } } },
+          plugins: { legend: { display: true, reverse: true, labels: { color: colour("soft"), boxHeight: 8, boxWidth: 14 } } },
         },
       };
     });
@@ -259,9 +260,12 @@
     }));
   }
 
-  let tolerance = null;
-  const sensitivities = data.sensitivities ? sensitivityChart(() => tolerance) : () => {};
-  for (const curve of data.plans ? data.plans.curves : []) {
+  const curves = data.plans ? data.plans.curves : [];
+  const byTolerance = curves.find((curve) => curve.by === "loss_tolerance" && curve.steps.length);
+  let tolerance = byTolerance ? byTolerance.steps[0].at : null;
+  const largest = byTolerance ? byTolerance.steps[byTolerance.steps.length - 1].at : 1;
+  const sensitivities = data.sensitivities ? sensitivityChart(() => tolerance, largest) : () => {};
+  for (const curve of curves) {
     if (!curve.steps.length) continue;
     if (curve.by === "loss_tolerance") {
       panel("tolerance", curve, (value) => `${+value.toFixed(4)}`, (step) => { tolerance = step.at; sensitivities(); });
