@@ -41,7 +41,7 @@ setup(
     ],
     python_requires=">=3.9,<3.13",
     packages=find_packages(include=["ocrslim", "ocrslim.*"]),
-    package_data={"ocrslim": ["py.typed"]},
+    package_data={"ocrslim": ["py.typed", "report/html/assets/*", "report/html/vendor/*"]},
     install_requires=[
         "paddlepaddle>=3.1.1,<3.4",
         "paddleslim==2.6.0",
@@ -60,6 +60,7 @@ setup(
         "rich>=13",
         "onnx>=1.15",
         "shtab>=1.7",
+        "jinja2>=3.1",
         # paddle and paddleslim use these without declaring them; setuptools 80.9 warns of pkg_resources, 82 has none
         "setuptools<80.9",
         "six",

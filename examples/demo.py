@@ -78,7 +78,7 @@ def main() -> int:
 
 
 def run() -> tuple[Measured, Measured]:
-    """Import, render, analyse, prune, export and predict; measure both networks."""
+    """Import, render, analyse, prune, export and predict; measure both networks and write the report."""
     weights = OUTPUT / "unpruned" / "best_accuracy"
     step(f"{SHIPPED_CONFIG}, with small images and few steps -> {CONFIG}")
     load_config(SHIPPED_CONFIG, overrides()).save(CONFIG)
@@ -99,6 +99,8 @@ def run() -> tuple[Measured, Measured]:
     contact_sheet([OUTPUT / "predict" / name for name in networks], OUTPUT / "before_after.png", titles=list(networks))
     step("times of both exports in both runtimes")
     milliseconds = times([OUTPUT / "inference" / name for name in networks])
+    step("a page of all that, which opens in any browser")
+    ocrslim("report", str(OUTPUT / "model"), "--images", str(OUTPUT / "data" / "eval" / "images"))
     before, after = (
         Measured(pruning["macs"][i], pruning["params"][i], sizes[name], milliseconds[i], scores[name])
         for i, name in enumerate(networks)
@@ -138,10 +140,14 @@ def score_and_draw(name: str) -> dict[str, float]:
 
 
 def times(exports: Sequence[Path]) -> list[float]:
-    """Time exports in turns in both runtimes, one thread; return the milliseconds of each in Paddle Inference."""
+    """Time exports in turns in both runtimes, one thread; return the milliseconds of each in Paddle Inference.
+
+    The times are kept beside the pruned checkpoint, where the report looks for them.
+    """
     runtimes = ("--runtime", "paddle", "onnxruntime", "--threads", "1", "--sizes", TIMED_SIZE)
-    rows = ocrslim("bench", *map(str, exports), *runtimes)["rows"]
-    return [float(row["wall_ms"]["median"]) for row in rows if row["runtime"] == "paddle"]
+    measured = ocrslim("bench", *map(str, exports), *runtimes)
+    write_json(OUTPUT / "model" / "bench.json", measured)
+    return [float(row["wall_ms"]["median"]) for row in measured["rows"] if row["runtime"] == "paddle"]
 
 
 def overrides() -> list[str]:
@@ -219,6 +225,7 @@ def print_paths() -> None:
         "the same as ONNX": "inference/pruned/onnx/",
         "detections": "predict/unpruned/, predict/pruned/, before_after.png",
         "this table": "demo.json",
+        "report, one page": "model/report.html",
     }.items():
         print(f"{what + ':':20} {OUTPUT}/{path}")
 

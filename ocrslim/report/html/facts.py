@@ -150,7 +150,7 @@ def _times(files: RunFiles) -> Iterator[Fact]:
 
 def _time(runtime: str, threads: int, size: Sequence[int], before: float, after: float) -> Fact:
     at = f"{_RUNTIMES.get(runtime, runtime)}, {threads} thread{'s' * (threads > 1)}"
-    key = f"time {runtime} {threads} {_size(size)}"
+    key = f"time {runtime} {threads} {'x'.join(map(str, size))}"
     return Fact(key, f"milliseconds at {_size(size)}, {at}", f"milliseconds, {at}", before, after, decimals=1)
 
 

@@ -15,6 +15,7 @@ from ocrslim.errors import ArtifactError
 from ocrslim.report import write_report
 
 MIB = 1 << 20
+_ADDRESSES = ("src", "href", "action", "data", "xlink:href")
 
 
 class _Page(HTMLParser):
@@ -33,9 +34,7 @@ class _Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
         self.tags.append(tag)
-        self.addresses += [
-            found[name] or "" for name in ("src", "href", "action", "data", "xlink:href") if name in found
-        ]
+        self.addresses += [found[name] or "" for name in _ADDRESSES if name in found]
         if "data-fact" in found:
             self._fact = found["data-fact"]
             self.facts[self._fact] = []
@@ -68,7 +67,7 @@ def test_the_numbers_are_those_of_the_files(tmp_path):
     assert page.data["training"]["scores"] == [[0, 0.75], [48, 0.8375]] and len(page.data["training"]["curve"]) == 48
     assert page.data["sensitivities"][2] == {"name": "neck.weight", "points": [[0.1, 0.001], [0.5, 0.2]]}
     text = words(page)
-    assert "12\xa0% fewer multiply-accumulates, hmean 0.8125 → 0.8375" in text
+    assert "12 % fewer multiply-accumulates, hmean 0.8125 → 0.8375" in text
     assert "sensitive: loses more than Prune.skip_loss 0.02 1 conv1_weights loses 0.0409 at ratio 0.1" in text
     for value in ("0.1.0", "a processor", "1024", "d3bbea44", "640b2813", "400b248b", "da45dc14"):
         assert value in text
@@ -127,7 +126,7 @@ def test_what_compress_wrote(tmp_path):
     text = words(page)
     assert "25 % less time at 99 % agreement." in text and "worth it" in text and "try --minutes 20" in text
     assert page.facts["bytes"] == [10_000_000, 7_000_000] and page.facts["agreement"] == [1.0, 0.99]
-    assert page.facts["time onnxruntime 1 48×320"] == [12.0, 9.0]
+    assert page.facts["time onnxruntime 1 48x320"] == [12.0, 9.0]
     assert "95 % interval 0.9700 to 1.0000, 120 images held out" in text
     assert COMPRESS["command"] in text and "ab12" in text and "cd34" in text
     assert page.data["plans"]["curves"] == PLANS["curves"]  # of its run
