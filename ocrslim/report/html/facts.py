@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ocrslim.report.html.run_files import RunFiles
 from ocrslim.report.html.run_records import BenchLine
 
+_COLLAPSED = 0.8  # remaining fraction of the score
 _LOWER, _HIGHER = "lower", "higher"
 _SPACE = "\u00a0"  # which does not break
 _PER_CENT = f"{_SPACE}%"
@@ -99,6 +100,11 @@ def headline(files: RunFiles, facts: Sequence[Fact]) -> str:
     return ", ".join(parts)
 
 
+def collapsed(facts: Sequence[Fact]) -> Fact | None:
+    """Return the score, if training can hardly be expected to restore what is lost of it."""
+    return next((fact for fact in facts if fact.key == "score" and fact.left < _COLLAPSED), None)
+
+
 def _scores(files: RunFiles) -> Iterator[Fact]:
     compress, best, metric = files.compress, files.best, files.metric
     if compress is not None:
@@ -112,6 +118,8 @@ def _scores(files: RunFiles) -> Iterator[Fact]:
     before, after = unpruned_score(files), best.score(metric) if best is not None else None
     if before is not None and after is not None:
         note = f"{files.sensitivity.images} images" if files.sensitivity and files.sensitivity.images else ""
+        if files.agreement:
+            note = ", ".join(filter(None, (note, "against what the unpruned network finds, as there are no labels")))
         yield Fact("score", metric, metric, before, after, _HIGHER, 4, False, note)
 
 

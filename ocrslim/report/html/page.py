@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ocrslim import __version__
-from ocrslim.report.html.facts import commands, facts_of, headline, left_alone, provenance, redo_command
+from ocrslim.report.html.facts import collapsed, commands, facts_of, headline, left_alone, provenance, redo_command
 from ocrslim.report.html.pictures import Picture, pictures_of
 from ocrslim.report.html.run_files import RunFiles, read_run
 from ocrslim.utils import atomic_file
@@ -55,6 +55,7 @@ def _context(files: RunFiles) -> dict[str, Any]:
         "redo": redo_command(files),
         "has_times": any(fact.key.startswith("time") for fact in facts),
         "headline": headline(files, facts),
+        "collapsed": collapsed(facts) if compress is None else None,
         "verdict": compress.verdict if compress is not None else None,
         "facts": facts,
         "tiles": _tiles(facts),

@@ -23,11 +23,13 @@ class RunFiles:
         folder: where the page goes.
         run: `Global.save_model_dir`; the same, except in a folder that `ocrslim compress` wrote.
         settings: `config.yml`, where it is.
+        agreement: scores are against what the unpruned network finds, not against labels.
     """
 
     folder: Path
     run: Path
     settings: Path | None
+    agreement: bool
     compress: Compress | None
     plans: Plans | None
     costs: Costs | None
@@ -75,6 +77,7 @@ def read_run(folder: Path) -> RunFiles:
         folder=folder,
         run=run,
         settings=settings if settings.is_file() else None,
+        agreement=(run / "predicted_labels" / "eval.txt").is_file(),
         compress=compress,
         plans=read_run_file(run / PLANS, Plans, _PRUNE),
         costs=read_run_file(run / COSTS, Costs, _PRUNE),

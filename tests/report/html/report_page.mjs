@@ -35,7 +35,7 @@ const shown = (page, id) => page.evaluate((name) => {
     at: document.getElementById(`${name}-at`).dataset.value,
     figures: Object.fromEntries(figures.map((one) => [one.dataset.figure, one.dataset.value])),
     texts: Object.fromEntries(figures.map((one) => [one.dataset.figure, one.textContent])),
-    rows: [...document.querySelectorAll(`#${name}-rows tr`)].map((row) => [...row.children].map((cell) => cell.textContent)),
+    rows: [...document.querySelectorAll(`#${name}-rows li`)].map((row) => [...row.children].map((cell) => cell.textContent)),
     candidates: document.querySelectorAll(`#${name}-candidates input`).length,
   };
 }, id);

@@ -74,6 +74,20 @@ def test_the_numbers_are_those_of_the_files(tmp_path):
     assert f"ocrslim prune -c {tmp_path}/config.yml" in text
 
 
+def test_a_collapse_is_told(tmp_path):
+    said = "too much was pruned: hmean is down to"
+    assert said not in words(page_of(write_run(tmp_path)))
+    assert f"{said} 0.4000" in words(page_of(write_run(tmp_path, best_accuracy={"hmean": 0.4})))
+
+
+def test_agreement_is_not_shown_as_a_score_by_labels(tmp_path):
+    said = "against what the unpruned network finds, as there are no labels"
+    assert said not in words(page_of(write_run(tmp_path)))
+    (tmp_path / "predicted_labels").mkdir()
+    (tmp_path / "predicted_labels/eval.txt").touch()
+    assert said in words(page_of(tmp_path))
+
+
 def test_differences_between_the_networks_are_marked(tmp_path):
     text = write_report(write_run(tmp_path)).read_text(encoding="utf-8")
     shown = re.findall(r'<polygon class="(\w+)"', text)

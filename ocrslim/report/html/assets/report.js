@@ -68,13 +68,14 @@
   function showRows(id, plan) {
     const rows = data.plans.layers.map((layer, i) => [layer.name, layer.channels, plan.removed[i]]).filter((row) => row[2]);
     at(`${id}-rows`).replaceChildren(...rows.map(([name, channels, removed]) => {
-      const row = document.createElement("tr"), head = document.createElement("th");
-      head.scope = "row";
-      head.textContent = name;
-      row.append(head, ...[channels, removed, channels - removed].map((value) =>
-        Object.assign(document.createElement("td"), { className: "n", textContent: whole.format(value) })));
+      const row = document.createElement("li");
+      row.append(
+        Object.assign(document.createElement("code"), { textContent: name }),
+        Object.assign(document.createElement("span"), { textContent: `${channels} → ${channels - removed}` }),
+      );
       return row;
     }));
+    if (!rows.length) at(`${id}-rows`).append(Object.assign(document.createElement("li"), { textContent: "none" }));
   }
 
   /** The bars of a plan: the fraction of its channels that each layer loses. */
