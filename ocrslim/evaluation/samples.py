@@ -80,7 +80,8 @@ def _findings(config: Config, paths: Sequence[Path], when: str) -> Mapping[Path,
                 continue
             prediction = decode(engine(prepared.image), prepared.shape)
             items = [Item.model_validate(item) for item in task.findings(prediction)]
-            found[path] = _Seen(prepared.pixels.shape[:2], items)
+            height, width = prepared.pixels.shape[:2]
+            found[path] = _Seen((height, width), items)
     return found
 
 

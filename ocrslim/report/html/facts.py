@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ocrslim.report.html.run_files import RunFiles
 from ocrslim.report.html.run_records import BenchLine
 
+_BYTES = ("bytes", "bytes of the model's files", "bytes")
 _COLLAPSED = 0.8  # remaining fraction of the score
 _LOWER, _HIGHER = "lower", "higher"
 _SPACE = "\u00a0"  # which does not break
@@ -166,20 +167,21 @@ def _costs(files: RunFiles) -> Iterator[Fact]:
     macs, params, size = "multiply-accumulates", "parameters", ""
     if files.costs is not None:
         size = f" at {_size(files.costs.size)}"
-        yield Fact("macs", f"{macs}{size}", macs, *files.costs.macs)
-        yield Fact("params", params, params, *files.costs.params)
+        (macs_before, macs_after), (params_before, params_after) = files.costs.macs, files.costs.params
+        yield Fact("macs", f"{macs}{size}", macs, macs_before, macs_after)
+        yield Fact("params", params, params, params_before, params_after)
     if files.compress is not None:
         before, after = files.compress.costs.before, files.compress.costs.after
-        for key, title in (("macs", f"{macs}{size}"), ("params", params), ("bytes", "bytes of the model's files")):
+        for key, title, short in (("macs", f"{macs}{size}", macs), ("params", params, params), _BYTES):
             old, new = getattr(before, key), getattr(after, key)
             if old is not None and new is not None:
-                yield Fact(key, title, {"macs": macs, "params": params}.get(key, "bytes"), old, new)
+                yield Fact(key, title, short, old, new)
     if files.bench is not None:
         rows = [row for row in files.bench.rows if row.runtime == files.bench.rows[0].runtime]
         exports = list(dict.fromkeys(row.export for row in rows))
         sizes = [next(row.bytes for row in rows if row.export == export) for export in exports[:2]]
         if len(sizes) == 2 and sizes[0] and sizes[1] is not None:
-            yield Fact("bytes", "bytes of the model's files", "bytes", sizes[0], sizes[1])
+            yield Fact(*_BYTES, sizes[0], sizes[1])
 
 
 def _size(size: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocrslim.config import Config, PruneOptions
+from ocrslim.config import PruneOptions
 from ocrslim.errors import PlanError
 from ocrslim.formats import Sensitivities
 from ocrslim.pruning import MACS, ChannelPruner, CostOfCounts, PrunableNetwork, measure_cost
@@ -63,22 +63,25 @@ class Chooser:
         A target latency that is asked for is corrected by measurements; these plans are not.
         """
         config = self.network.config
-        ((kind, own),) = (config.prune.target or {MACS: None}).items()
-        own = float(own) if own is not None else None
-        options, steps = with_block(_aimed(config, kind, _COARSE)), {}
+        target = config.prune.target or {}
+        if LATENCY in target and self.latency is None:  # of a plan that another machine has chosen
+            target = {}
+        kind, own = next(iter(target), MACS), next(iter(target.values()), None)
+        options = with_block(config.changed({"Prune.target": {kind: own or _COARSE}}))
+        steps: dict[float, PlanStep] = {}
         begun, most = time.process_time(), 1.0
         with progress_bar(desc="plans by target", unit="target") as bar:
-            for target in _targets(own):
-                late = time.process_time() - begun > _SECONDS and target != own
-                if late or target > most:
+            for fraction in _targets(own):
+                late = time.process_time() - begun > _SECONDS and fraction != own
+                if late or fraction > most:
                     continue
-                plans = self._candidates(options.model_copy(update={"target": {kind: target}}))
+                plans = self._candidates(options.model_copy(update={"target": {kind: fraction}}))
                 if plans:
-                    steps[target] = PlanStep(at=target, plans=plans)
+                    steps[fraction] = PlanStep(at=fraction, plans=plans)
                     bar.update()
                 else:
-                    most = target
-        return PlanCurve(by=kind, run=own, align=options.align, steps=[steps[target] for target in sorted(steps)])
+                    most = fraction
+        return PlanCurve(by=kind, run=own, align=options.align, steps=[steps[fraction] for fraction in sorted(steps)])
 
     def unpruned(self) -> PlanPoint:
         """Describe the network without any pruning."""
@@ -88,7 +91,7 @@ class Chooser:
         """Choose the distinct candidates for a target; none where it cannot be reached."""
         (kind,) = options.target or {}
         cost = self.latency if kind == LATENCY else None
-        found = {}
+        found: dict[tuple[int, ...], PlanPoint] = {}
         for exponent in self.exponents:
             try:
                 point = self._point(self._select(options, cost, exponent))
@@ -128,7 +131,3 @@ def _targets(own: float | None) -> list[float]:
     """List the targets in the order of their worth: the run's own, a coarse grid upwards, what lies between."""
     coarse, fine = ([round(step * i, 6) for i in range(1, round(1 / step))] for step in (_COARSE, _FINE))
     return list(dict.fromkeys([*([own] if own is not None else []), *coarse, *fine]))
-
-
-def _aimed(config: Config, kind: str, fraction: float) -> Config:
-    return config if config.prune.target else config.changed({"Prune.target": {kind: fraction}})
