@@ -42,6 +42,12 @@
     return again;
   }
 
+  /** What the predicted loss is called: without a refit it is measured, and the run may refit. */
+  function lossTitle() {
+    const { errors, refitted } = data.plans;
+    return errors ? "predicted error" : refitted ? "loss without the refit" : "predicted loss";
+  }
+
   function figure(box, name, value, text, note = "") {
     const place = box.querySelector(`[data-figure=${name}]`);
     place.dataset.value = value ?? "";
@@ -55,7 +61,7 @@
     const all = layers.reduce((sum, one) => sum + one.channels, 0);
     figure(box, "layers", plan.removed.filter(Boolean).length, `${plan.removed.filter(Boolean).length} of ${layers.length}`);
     figure(box, "channels", removed, whole.format(removed), `${percent(removed / all)} of ${whole.format(all)}`);
-    box.querySelector("[data-title=loss]").textContent = errors ? "predicted error" : "predicted loss";
+    box.querySelector("[data-title=loss]").textContent = lossTitle();
     if (errors) figure(box, "loss", plan.loss, percent(plan.loss, 2), "of the outputs' variance, summed");
     else figure(box, "loss", plan.loss, percent(plan.joint, 2), `joint; ${percent(plan.loss, 2)} as a sum`);
     for (const name of ["macs", "params"]) {
@@ -200,7 +206,7 @@
         options: {
           scales: {
             x: axis(`% of ${what} removed`, { type: "linear", min: 0 }),
-            y: axis(errors ? "predicted error, %" : "predicted loss, %", { min: 0 }),
+            y: axis(`${lossTitle()}, %`, { min: 0 }),
           },
           interaction: { mode: "nearest", intersect: false },
           plugins: {
