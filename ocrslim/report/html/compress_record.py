@@ -41,11 +41,18 @@ class Quartiles(Record):
 
 
 class TimePair(Record):
-    """Milliseconds before and after, of one runtime, number of threads, and size of the image (height, width)."""
+    """Milliseconds before and after, of one runtime, number of threads, and size of the image (height, width).
+
+    Attributes:
+        clock: "cpu" for the time of the processor, else that on the wall.
+        rewritten: of the unpruned model, rewritten by exact algebra.
+    """
 
     runtime: str
     threads: int
     size: list[Count]
+    clock: str = ""
+    rewritten: Optional[Quartiles] = None
     before: Quartiles
     after: Quartiles
 
@@ -87,8 +94,17 @@ class UsedImages(Record):
     labels: Optional[str] = None
 
 
+class Trial(Record):
+    """A candidate on the images of the choice: fractions removed, and agreement with the unpruned model."""
+
+    target: dict[str, Finite]
+    macs: Optional[Share] = None
+    params: Optional[Share] = None
+    agreement: Optional[Finite] = None
+
+
 class Compress(Versioned):
-    """`compress.json`."""
+    """`compress.json`; `pruned` is the target of the candidate that was taken."""
 
     command: str = ""
     seed: Optional[int] = None
@@ -98,7 +114,8 @@ class Compress(Versioned):
     out: dict[str, Any] = Field(default_factory=dict)
     images: UsedImages = UsedImages()
     target: dict[str, Any] = Field(default_factory=dict)
-    tried: list[dict[str, Any]] = Field(default_factory=list)
+    pruned: dict[str, Finite] = Field(default_factory=dict)
+    tried: list[Trial] = Field(default_factory=list)
     costs: CostPair = CostPair()
     times: list[TimePair] = Field(default_factory=list)
     agreement: Optional[Agreement] = None

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ocrslim.report.html.run_files import RunFiles
 from ocrslim.report.html.run_records import BenchLine
@@ -85,17 +85,18 @@ def facts_of(files: RunFiles) -> list[Fact]:
 
 def headline(files: RunFiles, facts: Sequence[Fact]) -> str:
     """Say in one line what was gained."""
-    if files.compress is not None and files.compress.verdict is not None:
-        return files.compress.verdict.text
     parts = []
     for key, less, what in (("macs", "fewer", "multiply-accumulates"), ("time", "less", "time")):
         fact = next((one for one in facts if one.key.split(" ")[0] == key), None)
         if fact is not None:
             share = f"{abs(fact.change):.0%}".replace("%", _PER_CENT)
             parts.append(f"{share} {less if fact.change <= 0 else 'more'} {what}")
-    score = next((one for one in facts if one.key.startswith("score")), None)
+    score = next((one for one in facts if one.key == "score"), None)
+    agreement = next((one for one in facts if one.key == "agreement"), None)
     if score is not None:
         parts.append(f"{score.short} {score.shown(score.before)} → {score.shown(score.after)}")
+    elif agreement is not None:
+        parts.append(f"agreement {agreement.shown(agreement.after)}")
     if not parts:
         return "Nothing is pruned yet: this page shows what each layer loses"
     return ", ".join(parts)
@@ -144,7 +145,9 @@ def unpruned_score(files: RunFiles) -> float | None:
 def _times(files: RunFiles) -> Iterator[Fact]:
     if files.compress is not None:
         for one in files.compress.times:
-            yield _time(one.runtime, one.threads, one.size, one.before.median, one.after.median)
+            note = f"{one.rewritten.median:.1f} rewritten, without pruning" if one.rewritten is not None else ""
+            found = _time(one.runtime, one.threads, one.size, one.before.median, one.after.median)
+            yield replace(found, title=f"{found.title}{', CPU time' * (one.clock == 'cpu')}", note=note)
     if files.bench is not None:
         by_place: dict[tuple[str, int, tuple[int, ...]], list[BenchLine]] = defaultdict(list)
         for row in files.bench.rows:
@@ -244,7 +247,7 @@ def commands(files: RunFiles) -> list[str]:
 def redo_command(files: RunFiles) -> str:
     """Return the command that writes what a run lacks."""
     if files.compress is not None:
-        return files.compress.command or "ocrslim compress"
+        return "ocrslim compress ..."
     return "ocrslim prune" if files.settings is None else f"ocrslim prune -c {shlex.quote(str(files.settings))}"
 
 

@@ -56,6 +56,8 @@ def _context(files: RunFiles) -> dict[str, Any]:
         "has_times": any(fact.key.startswith("time") for fact in facts),
         "headline": headline(files, facts),
         "collapsed": collapsed(facts) if compress is None else None,
+        "tried": compress.tried if compress is not None else [],
+        "taken": compress.pruned if compress is not None else {},
         "verdict": compress.verdict if compress is not None else None,
         "facts": facts,
         "tiles": _tiles(facts),

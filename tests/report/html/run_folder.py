@@ -148,7 +148,11 @@ COMPRESS: dict[str, Any] = {
     "out": {"path": ".", "sha256": "cd34"},
     "images": {"folder": "lines", "calibration": ["a.png"], "choice": ["b.png"], "held_out": ["c.png"], "labels": None},
     "target": {"agreement_loss": 0.01},
-    "tried": [{"target": {"macs": 0.3}, "macs": 0.31, "agreement": 0.99}],
+    "pruned": {"macs": 0.3},
+    "tried": [
+        {"target": {"macs": 0.3}, "macs": 0.31, "params": 0.2, "agreement": 0.99},
+        {"target": {"macs": 0.45}, "macs": 0.452, "agreement": 0.95},
+    ],
     "costs": {
         "before": {"bytes": 10_000_000, "params": 2_500_000, "macs": 800_000_000},
         "after": {"bytes": 7_000_000, "params": 1_700_000, "macs": 500_000_000},
@@ -160,6 +164,8 @@ COMPRESS: dict[str, Any] = {
             "size": [48, 320],
             "before": {"median": 12.0, "low": 11.9, "high": 12.2},
             "after": {"median": 9.0, "low": 8.9, "high": 9.1},
+            "rewritten": {"median": 11.0},
+            "clock": "cpu",
             "ratio": 0.75,
         }
     ],

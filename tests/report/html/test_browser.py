@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_folder import LAYERS, PLANS, write_run
+from run_folder import COMPRESS, LAYERS, PLANS, write_files, write_run
 
 from ocrslim.report import write_report
 
@@ -93,3 +93,10 @@ def test_what_a_run_lacks_is_no_error(tmp_path):
     page = write_report(write_run(tmp_path, "plans.json", "latest.json", "sen.json", "samples.json"))
     found = looked_at(page, tmp_path, {})
     assert not found["faults"] and [name for name, _ in found["drawn"]["desktop"]] == ["layers-chart"]
+
+
+def test_what_compress_wrote_fits_a_phone(tmp_path):
+    long = f"ocrslim compress {'/a_long_name_of_a_folder' * 12}/rec.onnx --images lines --out small"
+    write_files(tmp_path, {"compress.json": {**COMPRESS, "command": long}})
+    found = looked_at(write_report(tmp_path), tmp_path, {})
+    assert not found["faults"] and not any(found["wider"].values())

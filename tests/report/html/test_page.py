@@ -141,6 +141,9 @@ def test_what_compress_wrote(tmp_path):
     assert "25 % less time at 99 % agreement." in text and "worth it" in text and "try --minutes 20" in text
     assert page.facts["bytes"] == [10_000_000, 7_000_000] and page.facts["agreement"] == [1.0, 0.99]
     assert page.facts["time onnxruntime 1 48x320"] == [12.0, 9.0]
+    assert "38 % fewer multiply-accumulates, 25 % less time, agreement 0.9900" in text
+    assert "1 thread, CPU time 11.0 rewritten, without pruning" in text
+    assert "macs 0.3 taken31.0 %20.0 %0.9900macs 0.4545.2 %\u20130.9500" in text
     assert "95 % interval 0.9700 to 1.0000, 120 images held out" in text
     assert COMPRESS["command"] in text and "ab12" in text and "cd34" in text
     assert page.data["plans"]["curves"] == PLANS["curves"]  # of its run
