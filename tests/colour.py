@@ -136,9 +136,6 @@ class Colours(Task):
     def to_json(self, prediction: int) -> str:
         return list(COLOURS)[prediction]
 
-    def findings(self, prediction: int) -> list[dict[str, str]]:
-        return [{"label": self.to_json(prediction)}]
-
     def draw(self, pixels: np.ndarray, prediction: int) -> np.ndarray:
         return cv2.copyMakeBorder(pixels, 4, 4, 4, 4, cv2.BORDER_CONSTANT, value=[*COLOURS.values()][prediction])
 

@@ -6,16 +6,10 @@ import contextlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from ocrslim.config import PROGRAM, Config
+from ocrslim.config import Config
 from ocrslim.data import EvalSet
 from ocrslim.inference import AutoEngine, DygraphEngine, Engine, is_runnable, open_exported
-from ocrslim.pruning import WEIGHTS, load_network
-
-
-def unpruned(config: Config) -> Config:
-    """Return the configuration of the unpruned network; of a checkpoint of an exported network that is the file."""
-    program = config.get(PROGRAM)
-    return config if program is None else config.changed({WEIGHTS: program})
+from ocrslim.pruning import load_network
 
 
 def open_engine(config: Config) -> Engine:

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ocrslim.config import Config
+from ocrslim.config import PROGRAM, Config
 from ocrslim.data import NetworkMemory, Preprocessor, names_labels, unlabelled_images
 from ocrslim.errors import ArtifactError, DataError
-from ocrslim.evaluation.engine_factory import open_engine, unpruned
+from ocrslim.evaluation.engine_factory import open_engine
 from ocrslim.evaluation.evaluator import post_processor
 from ocrslim.pruning import load_network
 from ocrslim.utils import check_writable, hash_value, progress_bar, read_json, write_json, write_text
@@ -50,6 +50,12 @@ def with_predicted_labels(config: Config) -> Config:
         _predict(unpruned(config), mode, unlabelled_images(config, mode), file)
         changes[f"{mode}.dataset.label_file_list"] = [str(file)]
     return config.changed(changes)
+
+
+def unpruned(config: Config) -> Config:
+    """Return the configuration of the unpruned network; of a checkpoint of an exported network that is the file."""
+    program = config.get(PROGRAM)
+    return config if program is None else config.changed({"Global.pretrained_model": program})
 
 
 def _predict(config: Config, mode: str, paths: list[Path], file: Path) -> None:

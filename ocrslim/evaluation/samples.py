@@ -14,8 +14,9 @@ from PIL import Image
 from ocrslim.config import Config
 from ocrslim.data import NetworkMemory, Preprocessor, image_paths
 from ocrslim.errors import DataError
-from ocrslim.evaluation.engine_factory import open_engine, unpruned
+from ocrslim.evaluation.engine_factory import open_engine
 from ocrslim.evaluation.evaluator import post_processor
+from ocrslim.evaluation.predicted_labels import unpruned
 from ocrslim.pruning import WEIGHTS
 from ocrslim.report import MOST_SAMPLES, SAMPLES, Item, Sample, Samples, count_differences, shrunk
 from ocrslim.utils import atomic_file, check_writable, progress_bar, write_json
@@ -79,7 +80,7 @@ def _findings(config: Config, paths: Sequence[Path], when: str) -> Mapping[Path,
                     logger.warning("left out: %s", error)
                 continue
             prediction = decode(engine(prepared.image), prepared.shape)
-            items = [Item.model_validate(item) for item in task.findings(prediction)]
+            items = [Item.model_validate(item) for item in task.items(prediction)]
             height, width = prepared.pixels.shape[:2]
             found[path] = _Seen((height, width), items)
     return found

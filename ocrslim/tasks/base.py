@@ -250,9 +250,9 @@ class Task(DataTask):
     def to_json(self, prediction: Any) -> Any:
         """Return a prediction as JSON."""
 
-    @abstractmethod
-    def findings(self, prediction: Any) -> list[dict[str, Any]]:
-        """Return what a prediction has found, as reports compare it: `points`, `text` or `label`, and a `score`."""
+    def items(self, prediction: Any) -> list[dict[str, Any]]:
+        """Return what a prediction consists of as JSON: `points` in pixels, `text` or `label`, and `score` if known."""
+        return [{"label": str(self.label_of(prediction))}]
 
     @abstractmethod
     def draw(self, pixels: np.ndarray, prediction: Any) -> np.ndarray:

@@ -139,8 +139,7 @@ class Classification(LineTask):
         """{"class": ..., "score": 0..1}."""
         return {"class": prediction.name, "score": round(prediction.score, 4)}
 
-    def findings(self, prediction: Verdict) -> list[dict[str, Any]]:
-        """[{"label": ..., "score": 0..1}]."""
+    def items(self, prediction: Verdict) -> list[dict[str, Any]]:
         return [{"label": prediction.name, "score": round(prediction.score, 4)}]
 
     def draw(self, pixels: np.ndarray, prediction: Verdict) -> np.ndarray:

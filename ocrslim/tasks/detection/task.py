@@ -198,9 +198,8 @@ class Detection(Task):
         """[[[x, y], ...] per text region, in pixels]."""
         return [np.round(box, 2).tolist() for box in prediction]
 
-    def findings(self, prediction: Sequence[np.ndarray]) -> list[dict[str, Any]]:
-        """[{"points": [[x, y], ...]} per text region, in pixels]."""
-        return [{"points": box} for box in self.to_json(prediction)]
+    def items(self, prediction: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+        return [{"points": points} for points in self.to_json(prediction)]
 
     def draw(self, pixels: np.ndarray, prediction: Sequence[np.ndarray]) -> np.ndarray:
         """Outline the polygons ([k, 2] pixels)."""

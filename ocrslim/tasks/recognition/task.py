@@ -281,8 +281,7 @@ class Recognition(LineTask):
         """{"text": ..., "score": 0..1}."""
         return {"text": prediction.text, "score": round(prediction.score, 4)}
 
-    def findings(self, prediction: Reading) -> list[dict[str, Any]]:
-        """[{"text": ..., "score": 0..1}]."""
+    def items(self, prediction: Reading) -> list[dict[str, Any]]:
         return [self.to_json(prediction)]
 
     def draw(self, pixels: np.ndarray, prediction: Reading) -> np.ndarray:
