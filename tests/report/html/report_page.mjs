@@ -65,6 +65,8 @@ for (const [name, screen] of Object.entries(SCREENS)) {
         }
       }
     }
+    const switched = page.locator("input[name=cost][value=ms]");
+    if (await switched.count() && await switched.isEnabled()) await switched.check();
     await page.emulateMedia({ colorScheme: "dark" }); // while it is open
     await page.pdf({ path: join(out, "print.pdf"), format: "A4" });
   }

@@ -56,9 +56,17 @@ COSTS: dict[str, Any] = {
     "macs": [1_000_000, 880_000],
     "params": [1000, 880],
     "layers": [
-        {"name": name, "kind": "convolution", "shapes": [[16, 3, 3, 3], [12, 3, 3, 3]], "macs": [40 * k, 30 * k]}
+        {
+            "name": name,
+            "kind": "convolution",
+            "shapes": [[16, 3, 3, 3], [12, 3, 3, 3]],
+            "macs": [40 * k, 30 * k],
+            "ms": [1.25 * k, 1.0 * k],
+        }
         for k, name in enumerate(LAYERS, 1)
     ],
+    "rest_ms": 2.5,
+    "place": "1 thread of Paddle Inference",
     "metric": "hmean",
     "criterion": "fpgm",
     "versions": {"ocrslim": "0.1.0", "paddlepaddle": "3.1.1"},

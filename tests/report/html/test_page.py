@@ -8,7 +8,9 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from PIL import Image
 from run_folder import BEST, COMPRESS, COSTS, FILES, PLANS, SENSITIVITY, write_files, write_run
 
 from ocrslim.errors import ArtifactError
@@ -67,6 +69,8 @@ def test_the_numbers_are_those_of_the_files(tmp_path):
     assert page.data["training"]["scores"] == [[0, 0.75], [48, 0.8375]] and len(page.data["training"]["curve"]) == 48
     assert page.data["sensitivities"][2] == {"name": "neck.weight", "points": [[0.1, 0.001], [0.5, 0.2]]}
     text = words(page)
+    assert "Milliseconds are predicted for 1 thread of Paddle Inference; 2.5 ms lie outside the layers." in text
+    assert "neck.weight16×3×3×3 → 12×3×3×3120903.753.00" in text  # the table of the layers
     assert "12 % fewer multiply-accumulates, hmean 0.8125 → 0.8375" in text
     assert "sensitive: loses more than Prune.skip_loss 0.02 1 conv1_weights loses 0.0409 at ratio 0.1" in text
     for value in ("0.1.0", "a processor", "1024", "d3bbea44", "640b2813", "400b248b", "da45dc14"):
@@ -149,6 +153,26 @@ def test_what_compress_wrote(tmp_path):
     assert page.data["plans"]["curves"] == PLANS["curves"]  # of its run
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert re.findall(r'<mark class="(\w+)">(.*?)</mark>', html) == [("lost", "9"), ("new", "4")]
+
+
+def test_images_do_not_make_the_page_large(tmp_path):
+    write_run(tmp_path)
+    content = json.loads((tmp_path / "samples.json").read_text(encoding="utf-8"))
+    content["samples"] = [
+        {**content["samples"][0], "image": f"samples/{i}.png", "size": [1500, 1500]} for i in range(9)
+    ]
+    write_files(tmp_path, {"samples.json": content})
+    noise = np.random.default_rng(0).integers(0, 256, (1500, 1500, 3), np.uint8)
+    for i in range(9):
+        Image.fromarray(noise).save(tmp_path / f"samples/{i}.png", compress_level=0)
+    path = write_report(tmp_path)
+    assert path.stat().st_size < 5 * MIB and path.read_text(encoding="utf-8").count("<image ") == 6
+
+
+def test_without_a_latency_model_milliseconds_are_said_to_be_unknown(tmp_path):
+    layers = [{key: value for key, value in layer.items() if key != "ms"} for layer in COSTS["layers"]]
+    page = page_of(write_run(tmp_path, costs={"layers": layers, "place": None, "rest_ms": None}))
+    assert "Milliseconds by layer need a latency model of this machine" in words(page)
 
 
 def test_names_are_text_and_no_markup(tmp_path):
