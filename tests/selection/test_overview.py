@@ -122,6 +122,16 @@ def test_plans_are_made_once(run, v2_config, options, monkeypatch):
         record_choice(network, other, run)
 
 
+@pytest.mark.slow
+def test_a_finished_run_is_not_repeated_for_its_record(run, v2_config, options, plans, capsys):
+    weights, made = (run / "best_accuracy.pdparams").read_bytes(), (run / "plans.json").stat().st_mtime_ns
+    (run / "costs.json").unlink()
+    assert main(["prune", "-c", str(run / "config.yml")]) == 0
+    assert (run / "best_accuracy.pdparams").read_bytes() == weights and (run / "costs.json").is_file()
+    assert (run / "plans.json").stat().st_mtime_ns == made
+    assert json.loads((run / "latest.json").read_text(encoding="utf-8"))["steps"] == 0
+
+
 def test_targets_are_tried_from_the_runs_own_to_the_fine_ones():
     order = curves._targets(0.37)
     assert order[:4] == [0.37, 0.1, 0.2, 0.3] and order[10:13] == [0.05, 0.15, 0.25]

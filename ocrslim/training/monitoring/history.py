@@ -170,7 +170,7 @@ class Progress:
         unknown = content.mapping().keys() - {entry.name for entry in fields(Progress)}
         if unknown:
             raise ValueError(f"{min(unknown)} is nothing that a progress has")
-        steps = content["steps"].whole(1)
+        steps = content["steps"].whole()
         history = [_evaluation(entry, steps) for entry in content["history"].list()]
         best, digest = content["best"], content["best_weights"]
         progress = Progress(
@@ -216,7 +216,7 @@ def _metrics(content: Field) -> dict[str, float]:
 
 def _curve(content: Field, steps: int) -> Curve:
     return Curve(
-        every=content["every"].whole(1, 2 * steps),
+        every=content["every"].whole(1, max(1, 2 * steps)),
         points=[_point(point, steps) for point in content["points"].list(POINTS)],
         total=content["total"].number(-_LARGEST * steps, _LARGEST * steps),
         count=content["count"].whole(0, steps),
