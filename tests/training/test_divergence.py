@@ -17,7 +17,7 @@ from ocrslim.report.plots.training import TrainingPicture
 from ocrslim.training import resuming
 from ocrslim.training.checkpointing.state_file import TrainingState, load_state, plain
 from ocrslim.training.monitoring import curves
-from ocrslim.training.monitoring.history import POINTS, RECENT, Curve, Progress
+from ocrslim.training.monitoring.history import POINTS, RECENT, Curve, Evaluation, Progress
 from ocrslim.training.optimization import rollback
 from ocrslim.training.optimization.divergence import Diverged, check_gradients, check_losses, is_stable
 from ocrslim.training.optimization.train_step import TrainStep
@@ -84,6 +84,12 @@ def test_progress_survives_json_and_reads_that_of_older_versions() -> None:
     for key in ("recent", "curve", "rollbacks", "loss_scale"):
         del content[key]
     assert Progress.from_json(Field(content)).step == progress.step
+
+
+def test_progress_of_a_run_without_training_survives_json() -> None:
+    start = Evaluation(step=0, epoch=0, metrics={"hmean": 0.5})
+    progress = Progress(steps=0, evaluated=0, best=start, best_weights="a", history=[start])
+    assert progress.finished and Progress.from_json(Field(plain(asdict(progress)))) == progress
 
 
 @pytest.fixture
