@@ -154,7 +154,7 @@ def _times(files: RunFiles) -> Iterator[Fact]:
             by_place[row.runtime, row.threads, tuple(row.size)].append(row)
         for (runtime, threads, size), rows in by_place.items():
             if len(rows) > 1:
-                yield _time(runtime, threads, size, rows[0].wall_ms["median"], rows[1].wall_ms["median"])
+                yield _time(runtime, threads, size, rows[0].wall_ms.median, rows[1].wall_ms.median)
     if files.costs is not None and {"before", "measured"} <= files.costs.latency.keys():
         took, title = files.costs.latency, f"milliseconds at {_size(files.costs.size)}, {files.costs.place or 'here'}"
         yield Fact("time target", title, "time", took["before"], took["measured"], decimals=1, note="measured")

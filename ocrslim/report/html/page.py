@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ocrslim import __version__
-from ocrslim.report.html.facts import collapsed, commands, facts_of, headline, left_alone, provenance, redo_command
+from ocrslim.report.html.facts import (
+    Fact,
+    collapsed,
+    commands,
+    facts_of,
+    headline,
+    left_alone,
+    provenance,
+    redo_command,
+)
 from ocrslim.report.html.pictures import Picture, pictures_of
 from ocrslim.report.html.run_files import RunFiles, read_run
 from ocrslim.utils import atomic_file
@@ -49,7 +58,9 @@ def _context(files: RunFiles) -> dict[str, Any]:
     facts, pictures = facts_of(files), _pictures(files)
     compress = files.compress
     return {
-        "title": (compress.model.name if compress is not None else "") or str(files.folder),
+        "title": (compress.model.name if compress is not None else "") or _name(files.folder),
+        "folder": str(files.folder),
+        "run": str(files.run),
         "task": _TASKS.get(files.task, "network"),
         "version": __version__,
         "redo": redo_command(files),
@@ -79,9 +90,13 @@ def _context(files: RunFiles) -> dict[str, Any]:
     }
 
 
-def _tiles(facts: list[Any]) -> list[Any]:
+def _name(folder: Path) -> str:
+    return str(folder) if folder.name else folder.resolve().name
+
+
+def _tiles(facts: Sequence[Fact]) -> list[Fact]:
     """Choose what stands large at the top: one of each kind."""
-    found: dict[str, Any] = {}
+    found: dict[str, Fact] = {}
     for fact in facts:
         found.setdefault(fact.key.split(" ")[0], fact)
     order = ("score", "agreement", "time", "macs", "params", "bytes")
@@ -110,7 +125,7 @@ def _sensitivities(files: RunFiles) -> list[Mapping[str, Any]] | None:
     if files.sensitivity is None or not files.sensitivity.layers:
         return None
     return [
-        {"name": name, "points": [[float(ratio), point.loss] for ratio, point in sorted(layer.points.items())]}
+        {"name": name, "points": [[ratio, layer.points[ratio].loss] for ratio in sorted(layer.points)]}
         for name, layer in files.sensitivity.layers.items()
     ]
 

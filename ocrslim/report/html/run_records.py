@@ -4,6 +4,7 @@ from typing import Annotated, Any, Optional
 
 from pydantic import ConfigDict, Field
 
+from ocrslim.report.html.compress_record import Quartiles
 from ocrslim.report.html.records import Count, Finite, Positive, Record, Share, Versioned
 
 _Pair = Annotated[list[Finite], Field(min_length=2, max_length=2)]
@@ -55,7 +56,7 @@ class LossPoint(Record):
 class MeasuredLayer(Record):
     """A layer of `sen.json`."""
 
-    points: dict[str, LossPoint] = Field(default_factory=dict)
+    points: dict[Share, LossPoint] = Field(default_factory=dict)
 
 
 class Sensitivity(Record):
@@ -104,7 +105,7 @@ class BenchLine(Record):
     threads: int
     size: list[Count]
     export: str
-    wall_ms: dict[str, Positive]
+    wall_ms: Quartiles
     bytes: Optional[Count] = None
 
 

@@ -78,6 +78,25 @@ def test_the_numbers_are_those_of_the_files(tmp_path):
     assert f"ocrslim prune -c {tmp_path}/config.yml" in text
 
 
+def test_times_and_sizes_of_exports_come_from_bench(tmp_path):
+    rows = [
+        {
+            "runtime": runtime,
+            "threads": 1,
+            "size": [736, 1280],
+            "export": name,
+            "wall_ms": {"median": ms},
+            "bytes": size,
+        }
+        for runtime, factor in (("paddle", 1), ("openvino", 2))
+        for name, ms, size in (("unpruned", 112.0 * factor, 2_000_000), ("pruned", 84.0 * factor, 1_000_000))
+    ]
+    assert "No times are measured" in words(page_of(write_run(tmp_path)))
+    page = page_of(write_files(tmp_path, {"bench.json": {"rows": rows}}))
+    assert page.facts["time paddle 1 736x1280"] == [112, 84] and page.facts["time openvino 1 736x1280"] == [224, 168]
+    assert page.facts["bytes"] == [2_000_000, 1_000_000] and "25 % less time" in words(page)
+
+
 def test_a_collapse_is_told(tmp_path):
     said = "too much was pruned: hmean is down to"
     assert said not in words(page_of(write_run(tmp_path)))
