@@ -23,7 +23,7 @@ TOLERANCE = "loss_tolerance"
 _TOLERANCES = 50  # positions of the slider
 _LARGEST_TOLERANCE = 0.1  # of the slider at least
 _COARSE, _FINE = 0.1, 0.05  # steps of targets
-_SECONDS = 30.0  # of the processor, after which plans are searched for no more targets
+_SECONDS = 20.0  # of the processor, after which plans are searched for no more targets
 
 
 @dataclass(frozen=True)
