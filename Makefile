@@ -20,8 +20,8 @@ $(STAMP): requirements.txt requirements-dev.txt requirements-models.txt setup.py
 	$(BIN)/python -m pip install --no-compile --quiet --disable-pip-version-check --no-deps --force-reinstall opencv-python-headless==4.11.0.86
 	touch $(STAMP)
 
-# what deploy/ is built and tested with, as root: Debian's packages, OpenVINO's wheel (unpacked, into no environment), and
-# the packages of npm; Node.js 20 or later is there already
+# what deploy/ is built and tested with, and the page of `ocrslim report` tested, as root: Debian's packages, OpenVINO's
+# wheel (unpacked, into no environment), and the packages of npm; Node.js 20 or later is there already
 setup-deploy:
 	apt-get update -qq
 	xargs apt-get install -qq --yes --no-install-recommends < deploy/debian.txt
