@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +28,31 @@ class Journal:
         worked: whether any step was done, and not found done.
     """
 
-    def __init__(self, folder: Path, request: Mapping[str, str], shares: Mapping[str, float], overwrite: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        request: Mapping[str, str],
+        shares: Mapping[str, float],
+        overwrite: bool = False,
+        cheap: Collection[str] = (),
+    ):
         """
         Args:
             folder: of the run; its file `steps.json` is the journal.
             request: what the run is asked for, for people.
             shares: of the time, by step.
             overwrite: forget a run of another request instead of refusing it.
+            cheap: steps that a run of another request may lose: it is refused where it has come further.
 
         Raises:
             ArtifactError: the folder holds a run of another request, or cannot be written.
         """
         self._path, self._shares = check_writable(folder) / JOURNAL, dict(shares)
         self._request = dict(request)
-        self._done, self.worked = self._read(overwrite), False
+        self._done, self.worked = self._read(overwrite, cheap), False
         self.seconds: dict[str, float] = {name: entry["seconds"] for name, entry in self._done.items()}
+
+        self._write()
 
     def __enter__(self) -> Journal:
         total = sum(self._shares.values())
@@ -86,9 +96,12 @@ class Journal:
         """Keep what a step, or a part of one, has found."""
         self.seconds[name] = round(seconds, 1)
         self._done[name] = {"found": found, "seconds": self.seconds[name]}
+        self._write()
+
+    def _write(self) -> None:
         write_json(self._path, {"request": self._request, "done": self._done})
 
-    def _read(self, overwrite: bool) -> dict[str, Any]:
+    def _read(self, overwrite: bool, cheap: Collection[str]) -> dict[str, Any]:
         if not os.path.lexists(self._path):
             return {}
         known = read_json(self._path, _MADE_BY)
@@ -102,7 +115,7 @@ class Journal:
         ]
         if not differences:
             return done
-        if overwrite:
+        if overwrite or done.keys() <= set(cheap):
             shutil.rmtree(self._path.parent)
             check_writable(self._path.parent)
             return {}
