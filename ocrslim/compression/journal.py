@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ocrslim.errors import ArtifactError
-from ocrslim.utils import check_writable, progress_bar, read_json, write_json
+from ocrslim.utils import check_writable, listed, progress_bar, read_json, write_json
 
 RECORD = "compress.json"
 JOURNAL = "steps.json"
 _MADE_BY = "ocrslim compress"
+_ABSENT = "not set"
 _BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}, about {remaining} left"
 Result = dict[str, Any]
 Advance = Callable[[float], object]
@@ -109,9 +110,9 @@ class Journal:
         if not isinstance(other, dict) or not isinstance(done, dict):
             raise ArtifactError(f"{self._path}: is no journal of {_MADE_BY}: choose another --out")
         differences = [
-            f"{key} was {other.get(key, 'not there')}, now {value}"
-            for key, value in self._request.items()
-            if other.get(key) != value
+            f"{key} was {other.get(key, _ABSENT)}, now {self._request.get(key, _ABSENT)}"
+            for key in {**self._request, **other}
+            if other.get(key) != self._request.get(key)
         ]
         if not differences:
             return done
@@ -120,6 +121,6 @@ class Journal:
             check_writable(self._path.parent)
             return {}
         raise ArtifactError(
-            f"{self._path.parent.parent}: holds the result of another command: {'; '.join(differences)}: choose "
+            f"{self._path.parent.parent}: holds the result of another command: {listed(differences)}: choose "
             "another --out, or start over with -o Global.overwrite=true"
         )
