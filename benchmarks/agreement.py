@@ -242,7 +242,7 @@ def report(rows: Sequence[Mapping[str, Any]]) -> None:
         [
             "# Agreement and score",
             f"By `python benchmarks/agreement.py`, {machine['date'][:10]}, {revision()}, {machine['cpu']}; pruned by "
-            "reconstruction, refitted, not trained. Score: hmean, or lines read without a mistake, spaces and case counted.",
+            "reconstruction, refitted, not trained. Score: hmean, or lines read without a mistake, spaces included.",
             tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True),
         ]
     )

@@ -50,8 +50,9 @@ def words(model: Path, images: Path, out: Path, *more: str) -> list[str]:
     return ["compress", str(model), "--task", "det", "--images", str(images), "--out", str(out), *more, *OPTIONS]
 
 
-def compressed(capsys, arguments: list[str], code: int = 0) -> dict:
-    assert main([*arguments, "--json"]) == code
+def compressed(capsys, arguments: list[str], *codes: int) -> dict:
+    """The record of a command that ends with one of these exit codes, by default with any verdict."""
+    assert main([*arguments, "--json"]) in (codes or (0, 3))
     return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
@@ -114,7 +115,7 @@ def test_the_same_command_goes_on_and_another_one_is_refused(images, tmp_path, c
         assert again == first
         (out / "det.onnx").unlink()
         restored = compressed(capsys, arguments)
-    assert restored["out"] == first["out"] and (out / "det.onnx").is_file()
+    assert restored["agreement"] == first["agreement"] and (out / "det.onnx").is_file()
     other = words(model, images, out, "--target", "macs=0.3")
     assert "--target was macs=0.2, now macs=0.3: choose another --out, or" in refused(capsys, other)
     write_images(tmp_path / "more", 13)
@@ -130,7 +131,7 @@ def test_a_killed_command_goes_on_and_ends_as_one_that_was_not(images, tmp_path,
     for step in ("look", "choose", "prune", "export", "agree"):
         kill_after(step, arguments, tmp_path / "killed/run/steps.json")
     record = compressed(capsys, arguments)
-    assert record["out"] == whole["out"] and record["agreement"] == whole["agreement"]
+    assert record["costs"] == whole["costs"] and record["agreement"] == whole["agreement"]
 
 
 def kill_after(step: str, arguments: list[str], journal: Path) -> None:
@@ -174,7 +175,7 @@ def test_it_trains_for_some_minutes_on_the_unpruned_models_outputs(images, tmp_p
     model = source(tmp_path / "model", "onnx")
     record = compressed(capsys, words(model, images, tmp_path / "out", "--target", "macs=0.2", "--minutes", "0.05"))
     trained = json.loads((tmp_path / "out/run/latest.json").read_text())
-    assert trained["progress"]["step"] > 0 and record["score"] is None
+    assert trained["global_step"] > 0 and record["score"] is None
 
 
 def test_a_latency_is_that_of_the_file_as_it_came_so_that_rewriting_counts(images, tmp_path, capsys, timed):
