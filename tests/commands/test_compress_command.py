@@ -16,7 +16,7 @@ from small_recognisers import recogniser
 from waiting import wait_until
 
 from ocrslim.cli import main
-from ocrslim.compression import Agreement, times, workflow
+from ocrslim.compression import Agreement, comparison, cutting, times
 from ocrslim.inference import RUNTIMES, Bench, BenchRow, Spread
 
 OPTIONS = ["-o", SMALL, "Prune.align=1", "Prune.recover_images=4"]
@@ -110,7 +110,7 @@ def test_the_same_command_goes_on_and_another_one_is_refused(images, tmp_path, c
     arguments = words(model, images, out, "--target", "macs=0.2")
     first = compressed(capsys, arguments)
     with monkeypatch.context() as patch:
-        patch.setattr(workflow, "prune_and_train", None)  # nothing is done again
+        patch.setattr(cutting, "prune_and_train", None)  # nothing is done again
         again = compressed(capsys, arguments)
         assert again == first
         (out / "det.onnx").unlink()
@@ -153,7 +153,7 @@ def test_what_is_not_faster_is_not_worth_it_and_a_collapse_is_named(images, tmp_
     record = compressed(capsys, words(model, images, tmp_path / "slow", "--target", "macs=0.2"), 3)
     assert record["verdict"]["kind"] == "not worth it" and record["verdict"]["advice"]
     timed["after"] = 2.0
-    monkeypatch.setattr(workflow, "agreement_of", lambda counts, config: Agreement("hmean", 0.5, 0.4, 0.6, 4))
+    monkeypatch.setattr(comparison, "agreement_of", lambda counts, config: Agreement("hmean", 0.5, 0.4, 0.6, 4))
     record = compressed(capsys, words(model, images, tmp_path / "lost", "--target", "macs=0.2"), 3)
     assert record["verdict"]["kind"] == "collapse"
 
