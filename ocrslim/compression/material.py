@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ocrslim.compression.files import formats_for
-from ocrslim.compression.images import Lists, Split, find_labels, nothing_found, split, write_lists
+from ocrslim.compression.images import Lists, Split, find_labels, nothing_found, split, too_few, write_lists
 from ocrslim.compression.journal import Advance, Journal, Result
 from ocrslim.compression.labels import LabelFiles, divide_labels
 from ocrslim.compression.request import Request
@@ -79,7 +79,11 @@ class Material:
         left_out = nothing_found(self.found)
         if left_out:
             logger.info("%s", left_out)
-        return split([name for name, label in self.found.items() if label is not None], self.unpruned.seed)
+        parts = split([name for name, label in self.found.items() if label is not None], self.unpruned.seed)
+        few = too_few(parts, self.found, self.unpruned.task)
+        if few:
+            logger.warning("%s", few)
+        return parts
 
     @functools.cached_property
     def lists(self) -> Lists:
