@@ -119,7 +119,7 @@ def too_few(parts: Split, labels: Mapping[str, str | None], task: DataTask) -> s
     if things >= _ENOUGH:
         return ""
     return (
-        f"{things} things are found in the {_number(len(parts.choice))} to choose by: each is {100 / things:.1f} points "
+        f"{things} things are found in {_number(len(parts.choice))} to choose by: each is {100 / things:.1f} points "
         f"of agreement; expected {_ENOUGH} or more, which takes about {_ENOUGH // things + 1} times as many images"
     )
 
