@@ -52,12 +52,12 @@ def write_samples(
     load, samples = Preprocessor(config, NetworkMemory(engines[0], task)), []
     for number, name in enumerate(names, 1):
         prepared = load(source / name)
-        pixels, scale = _small(prepared.pixels)
+        pixels, scale = small(prepared.pixels)
         file = folder / f"{number}.jpg"
         with atomic_file(file) as stream:
             stream.write(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes())
         before, after = (
-            [_scaled(item, scale) for item in task.items(decode(engine(prepared.image), prepared.shape))]
+            [scaled(item, scale) for item in task.items(decode(engine(prepared.image), prepared.shape))]
             for engine in engines
         )
         size = list(pixels.shape[:2])
@@ -65,7 +65,7 @@ def write_samples(
     return samples
 
 
-def _small(pixels: np.ndarray) -> tuple[np.ndarray, float]:
+def small(pixels: np.ndarray) -> tuple[np.ndarray, float]:
     """Return an image of at most `_LONGEST` pixels a side, and the factor."""
     scale = min(1.0, _LONGEST / max(pixels.shape[:2]))
     if scale == 1.0:
@@ -74,7 +74,8 @@ def _small(pixels: np.ndarray) -> tuple[np.ndarray, float]:
     return cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), scale
 
 
-def _scaled(item: dict[str, Any], scale: float) -> dict[str, Any]:
+def scaled(item: dict[str, Any], scale: float) -> dict[str, Any]:
+    """Return an item of a prediction on an image that is smaller by a factor."""
     if "points" not in item:
         return item
     return {**item, "points": [[round(x * scale, 1), round(y * scale, 1)] for x, y in item["points"]]}
