@@ -132,7 +132,9 @@ def test_a_killed_command_goes_on_and_ends_as_one_that_was_not(images, tmp_path,
     for step in ("look", "choose", "prune", "export", "agree"):
         kill_after(step, arguments, tmp_path / "killed/run/steps.json")
     record = compressed(capsys, arguments)
-    assert record["costs"] == whole["costs"] and record["agreement"] == whole["agreement"]
+    assert record["agreement"] == whole["agreement"] and record["images"] == whole["images"]
+    for kind in ("macs", "params"):  # bytes differ by names that paddle2onnx counts up
+        assert record["costs"]["after"][kind] == whole["costs"]["after"][kind]
 
 
 def kill_after(step: str, arguments: list[str], journal: Path) -> None:
