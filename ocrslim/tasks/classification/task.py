@@ -39,6 +39,7 @@ class Classification(LineTask):
     usual = InputShape(3, 48, 192)
     export_name = "PP-LCNet_x0_25_textline_ori"
     metrics: ClassVar[Mapping[str, Ratio]] = {"acc": Ratio(1, 0, 1)}
+    agreement = "label"
     label_format = "NAME<TAB>CLASS"
     nothing_to_learn = "a class"
     unlabelled = "no class for {images} images"

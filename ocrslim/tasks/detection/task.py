@@ -46,6 +46,7 @@ class Detection(Task):
         "precision": Ratio(1, 1, 0),
         "recall": Ratio(1, 0, 1),
     }
+    agreement = "hmean"
     label_format = labels.FORMAT
     nothing_to_learn = "text to learn (all boxes are '###' or too small); label the text or name another file"
     unlabelled = 'no text box in {images} images that is not "don\'t care" (###)'
