@@ -1,0 +1,146 @@
+"""The networks that pairs are made of: a model as it came, rewritten without a loss, and pruned by several plans."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocrslim.compression import original_for, unpruned_for
+from ocrslim.config import Config
+from ocrslim.data import scan_both
+from ocrslim.errors import ArtifactError, PlanError
+from ocrslim.export import network_for
+from ocrslim.formats import PLAN_SUFFIX, exported_files
+from ocrslim.models import save_checkpoint
+from ocrslim.pruning import MACS, PrunableNetwork, apply_plan, load_base_network, load_prunable_network
+from ocrslim.selection import CandidateScores, choose_plan
+from ocrslim.utils import check_writable, hash_bytes, read_file, read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "best_accuracy"
+_COSTS = "costs.json"  # written last: a folder without it is built again
+_MADE_BY = "ocrslim compress"
+_MOST_BYTES = 4 << 30
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """A network as the file that a runtime opens.
+
+    Attributes:
+        file: the `.onnx`, `.pdmodel` or `.json`.
+        digest: SHA-256 over the file and its parameters.
+        own: whether this program wrote it.
+    """
+
+    file: Path
+    digest: str
+    own: bool
+
+    @classmethod
+    def at(cls, file: Path, own: bool) -> NetworkFile:
+        """Return the network in a file."""
+        return cls(file, hash_bytes(*(read_file(path, _MOST_BYTES) for path in exported_files(file))), own)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A network pruned by a plan, refitted and written.
+
+    Attributes:
+        asked: fraction of the MACs that was to be removed.
+        network: as the runtime opens it.
+        checkpoint: of the network, without its ending.
+        macs, params: left.
+    """
+
+    asked: float
+    network: NetworkFile
+    checkpoint: Path
+    macs: int
+    params: int
+
+
+class Networks:
+    """The networks that one model becomes; each is made once, whatever ends the program in between."""
+
+    def __init__(self, model: Path, original: Config, config: Config):
+        """
+        Args:
+            model: as the user has it.
+            original: its configuration.
+            config: by which it is pruned: `Train` names the images to calibrate on, `Eval` those by which a refit is
+                judged; its `Global.save_model_dir` holds what is made here.
+        """
+        self._model, self._original, self._config = model, original, config
+        self._folder = config.save_model_dir
+
+    @functools.cached_property
+    def as_it_came(self) -> NetworkFile:
+        """The model as the user has it; written for the runtime, where that does not read it."""
+        original = self._original.changed({"Global.save_model_dir": str(self._folder)})
+        file = original_for(self._model, original, self._folder / "before")
+        return NetworkFile.at(file, own=self._folder in file.parents)
+
+    @functools.cached_property
+    def rewritten(self) -> NetworkFile:
+        """The same, rewritten by exact algebra where the configuration does not rule that out."""
+        return NetworkFile.at(unpruned_for(self._config, self._folder / "rewritten"), own=True)
+
+    def pruned(self, fraction: float) -> Plan | None:
+        """Return the network without a fraction of its MACs, refitted; None where so much cannot be removed."""
+        folder = self._folder / f"without_{fraction:.4f}"
+        known = _known(folder)
+        if known is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            known = self._build(fraction, check_writable(folder))
+            write_json(folder / _COSTS, known)
+        if "unreachable" in known:
+            return None
+        network = NetworkFile.at(folder / known["network"], own=True)
+        return Plan(fraction, network, folder / CHECKPOINT, known["macs"], known["params"])
+
+    def _build(self, fraction: float, folder: Path) -> dict[str, Any]:
+        try:
+            choice = choose_plan(self._prunable.with_target({MACS: fraction}))
+        except PlanError as fault:
+            logger.info("%s", fault)
+            return {"unreachable": str(fault)}
+        network = load_base_network(self._config)
+        apply_plan(network.model, choice.plan)
+        plan = choice.plan.after(network.plan)
+        self._scores.refit_what_helps(network.model, plan)
+        save_checkpoint(network.model, folder / CHECKPOINT)
+        plan.save(folder / f"{CHECKPOINT}{PLAN_SUFFIX}")
+        place = folder / "network"
+        place.mkdir()
+        file = network_for(self._config.export.runtime, network.model, self._config, place)
+        return {"network": str(file.relative_to(folder)), "macs": choice.after.macs, "params": choice.after.params}
+
+    @functools.cached_property
+    def _data(self) -> Any:
+        return scan_both(self._config)
+
+    @functools.cached_property
+    def _prunable(self) -> PrunableNetwork:
+        config = self._config.changed({"Prune.target": {MACS: 0.5}})  # any, for the criterion to know that there is one
+        return load_prunable_network(config, self._data[0])
+
+    @functools.cached_property
+    def _scores(self) -> CandidateScores:
+        return CandidateScores(self._config, load_base_network(self._config), self._data)
+
+
+def _known(folder: Path) -> dict[str, Any] | None:
+    """Return what is known of a network that was built; None where it is not there as a whole."""
+    try:
+        found = dict(read_json(folder / _COSTS, _MADE_BY))
+    except ArtifactError:
+        return None
+    whole = "unreachable" in found or (folder / str(found.get("network"))).is_file()
+    return found if whole else None

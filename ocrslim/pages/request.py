@@ -1,0 +1,114 @@
+"""What is asked of a pair of models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ocrslim.compression import RUN_FOLDER, file_hash
+from ocrslim.config import Config, load_model_config
+from ocrslim.errors import ConfigError, OcrSlimError, WeightsError
+from ocrslim.utils import hash_value, read_file
+
+DETECTOR, RECOGNISER = "det", "rec"
+LATENCY = "latency"
+_TITLES = {DETECTOR: "detector", RECOGNISER: "recogniser"}
+_MOST_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class PairRequest:
+    """What is asked of a compression of two models.
+
+    Attributes:
+        detector, recogniser: inference folders or ONNX files, or checkpoints beside their configuration.
+        images: folder of pages.
+        out: folder for the two smaller models and for everything that is known of them.
+        target: the fraction of a page's seconds to remove; None for the largest that costs a hundredth of agreement.
+        labels: label file of some or all of the pages, boxes with texts; None without one.
+        minutes: to train for, both together; 0 for a refit alone.
+        options: overrides of both configurations, as for `load_model_config`.
+        command: the command line, for the record.
+    """
+
+    detector: Path
+    recogniser: Path
+    images: Path
+    out: Path
+    target: float | None = None
+    labels: Path | None = None
+    minutes: float = 0.0
+    options: tuple[str, ...] = ()
+    command: str = "ocrslim compress"
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run."""
+        return self.out / RUN_FOLDER
+
+    def models(self) -> dict[str, Path]:
+        """Return the two models by task."""
+        return {DETECTOR: self.detector, RECOGNISER: self.recogniser}
+
+    def configs(self) -> dict[str, Config]:
+        """Read the configuration of each model, by task.
+
+        Raises:
+            ConfigError: nothing says how one is run, or it is of the other kind; each with the option that names it.
+            WeightsError: there is no such model.
+        """
+        return {task: self._config(task, model) for task, model in self.models().items()}
+
+    def _config(self, task: str, model: Path) -> Config:
+        other = next(each for each in _TITLES if each != task)
+        try:
+            found = load_model_config(model, None, self.options, None)
+        except ConfigError:  # where nothing says its task, which the option does
+            found = _asked(task, model, self.options)
+        if found.task.model_type != task:
+            raise ConfigError(
+                f"--{task} {model}: is a model for {found.task.title}, expected a {_TITLES[task]}"
+                + (f": name it with --{other}" if found.task.model_type == other else "")
+            )
+        return found
+
+    def identity(self, configs: Mapping[str, Config], pages: Mapping[str, str]) -> dict[str, str]:
+        """Return everything that the result depends on, each under the words by which a person knows it.
+
+        Args:
+            pages: hash of each page, by name.
+        """
+        models = {f"--{task}": f"{path} (SHA-256 {file_hash(path)[:12]})" for task, path in self.models().items()}
+        trees = [
+            [{key: value for key, value in config.tree.items() if key != "Global"}, config.section("Global")]
+            for config in configs.values()
+        ]
+        for _, settings in trees:
+            settings["save_model_dir"] = None
+        export = configs[DETECTOR].export
+        labels = "none" if self.labels is None else f"{self.labels} ({hash_value(_lines(self.labels))[:12]})"
+        return {
+            **models,
+            "--images": f"{len(pages)} of hash {hash_value(dict(pages))[:12]}",
+            "--target": "none" if self.target is None else f"{LATENCY}={self.target:g}",
+            "--labels": labels,
+            "--minutes": f"{self.minutes:g}",
+            "--runtime": export.runtime,
+            "--threads": str(export.threads),
+            "configuration": hash_value(trees)[:12],
+        }
+
+
+def _asked(task: str, model: Path, options: tuple[str, ...]) -> Config:
+    try:
+        return load_model_config(model, None, options, task)
+    except (ConfigError, WeightsError) as error:
+        raise type(error)([f"--{task} {line}" for line in str(error).splitlines()]) from None
+
+
+def _lines(labels: Path) -> str:
+    try:
+        return read_file(labels, _MOST_BYTES).decode("utf-8", "replace")
+    except OSError as error:
+        raise OcrSlimError(f"--labels {labels}: cannot be read: {error.strerror}") from None
