@@ -9,7 +9,7 @@ what is chosen is measured as a pair.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,16 +84,25 @@ def divide(detection: Curve, recognition: Curve, budget: float) -> Division | No
     Args:
         budget: seconds a page.
     """
-    ones, others = detection.fractions, recognition.fractions
-    seconds = detection.seconds(ones)[:, None] + recognition.seconds(others)[None]
-    loss = detection.loss(ones)[:, None] + recognition.loss(others)[None]
-    within = [place for place in itertools.product(range(len(ones)), range(len(others))) if seconds[place] <= budget]
-    if not within:
-        return None
-    one, other = min(within, key=lambda place: (round(float(loss[place]), 6), float(seconds[place])))
-    return Division(float(ones[one]), float(others[other]), float(seconds[one, other]), float(loss[one, other]))
+    within = [one for one in _divisions(detection, recognition) if one.seconds <= budget]
+    return min(within, key=lambda one: (round(one.loss, 6), one.seconds), default=None)
+
+
+def fastest(detection: Curve, recognition: Curve, tolerance: float) -> Division | None:
+    """Return the fastest division that loses at most `tolerance` of agreement; None where none does."""
+    bearable = [one for one in _divisions(detection, recognition) if one.loss <= tolerance]
+    return min(bearable, key=lambda one: (one.seconds, one.loss), default=None)
 
 
 def least(detection: Curve, recognition: Curve) -> float:
     """Return the seconds a page of the fastest pair that was measured."""
-    return float(detection.seconds(np.array(detection.most)) + recognition.seconds(np.array(recognition.most)))
+    return min(one.seconds for one in _divisions(detection, recognition))
+
+
+def _divisions(detection: Curve, recognition: Curve) -> Iterator[Division]:
+    """Yield every pair of fractions with what it is expected to take and to cost."""
+    ones, others = detection.fractions, recognition.fractions
+    seconds = detection.seconds(ones)[:, None] + recognition.seconds(others)[None]
+    loss = detection.loss(ones)[:, None] + recognition.loss(others)[None]
+    for one, other in itertools.product(range(len(ones)), range(len(others))):
+        yield Division(float(ones[one]), float(others[other]), float(seconds[one, other]), float(loss[one, other]))

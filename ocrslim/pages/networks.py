@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocrslim.compression import original_for, unpruned_for
+from ocrslim.compression import Costs, costs_of_original, original_for, unpruned_for
 from ocrslim.config import Config
 from ocrslim.data import scan_both
 from ocrslim.errors import ArtifactError, PlanError
@@ -77,7 +77,7 @@ class Networks:
             config: by which it is pruned: `Train` names the images to calibrate on, `Eval` those by which a refit is
                 judged; its `Global.save_model_dir` holds what is made here.
         """
-        self._model, self._original, self._config = model, original, config
+        self._model, self._original, self.config = model, original, config
         self._folder = config.save_model_dir
 
     @functools.cached_property
@@ -90,7 +90,7 @@ class Networks:
     @functools.cached_property
     def rewritten(self) -> NetworkFile:
         """The same, rewritten by exact algebra where the configuration does not rule that out."""
-        return NetworkFile.at(unpruned_for(self._config, self._folder / "rewritten"), own=True)
+        return NetworkFile.at(unpruned_for(self.config, self._folder / "rewritten"), own=True)
 
     def pruned(self, fraction: float) -> Plan | None:
         """Return the network without a fraction of its MACs, refitted; None where so much cannot be removed."""
@@ -105,13 +105,24 @@ class Networks:
         network = NetworkFile.at(folder / known["network"], own=True)
         return Plan(fraction, network, folder / CHECKPOINT, known["macs"], known["params"])
 
+    @functools.cached_property
+    def original_costs(self) -> Costs:
+        """What the model costs as it came."""
+        return costs_of_original(self._model, self._original)
+
+    def costs(self, fraction: float) -> dict[str, int]:
+        """Return the MACs and parameters that are left without a fraction of the MACs; 0 or less for all of them."""
+        plan = self.pruned(fraction) if fraction > 0 else None
+        left = self.original_costs if plan is None else plan
+        return {"macs": left.macs, "params": left.params}
+
     def _build(self, fraction: float, folder: Path) -> dict[str, Any]:
         try:
             choice = choose_plan(self._prunable.with_target({MACS: fraction}))
         except PlanError as fault:
             logger.info("%s", fault)
             return {"unreachable": str(fault)}
-        network = load_base_network(self._config)
+        network = load_base_network(self.config)
         apply_plan(network.model, choice.plan)
         plan = choice.plan.after(network.plan)
         self._scores.refit_what_helps(network.model, plan)
@@ -119,21 +130,21 @@ class Networks:
         plan.save(folder / f"{CHECKPOINT}{PLAN_SUFFIX}")
         place = folder / "network"
         place.mkdir()
-        file = network_for(self._config.export.runtime, network.model, self._config, place)
+        file = network_for(self.config.export.runtime, network.model, self.config, place)
         return {"network": str(file.relative_to(folder)), "macs": choice.after.macs, "params": choice.after.params}
 
     @functools.cached_property
     def _data(self) -> Any:
-        return scan_both(self._config)
+        return scan_both(self.config)
 
     @functools.cached_property
     def _prunable(self) -> PrunableNetwork:
-        config = self._config.changed({"Prune.target": {MACS: 0.5}})  # any, for the criterion to know that there is one
+        config = self.config.changed({"Prune.target": {MACS: 0.5}})  # any, for the criterion to know that there is one
         return load_prunable_network(config, self._data[0])
 
     @functools.cached_property
     def _scores(self) -> CandidateScores:
-        return CandidateScores(self._config, load_base_network(self._config), self._data)
+        return CandidateScores(self.config, load_base_network(self.config), self._data)
 
 
 def _known(folder: Path) -> dict[str, Any] | None:

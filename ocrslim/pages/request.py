@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ocrslim.compression import RUN_FOLDER, file_hash
+from ocrslim.compression import RUN, file_hash
 from ocrslim.config import Config, load_model_config
 from ocrslim.errors import ConfigError, OcrSlimError, WeightsError
 from ocrslim.utils import hash_value, read_file
@@ -45,7 +45,7 @@ class PairRequest:
     @property
     def run(self) -> Path:
         """The folder of the run."""
-        return self.out / RUN_FOLDER
+        return self.out / RUN
 
     def models(self) -> dict[str, Path]:
         """Return the two models by task."""

@@ -1,0 +1,201 @@
+"""The division of a time budget over a detector and a recogniser, by what is measured on pages."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ocrslim.errors import PlanError
+from ocrslim.pages.budget import Curve, Division, Point, divide, fastest, least
+from ocrslim.pages.measuring import PageMeter, PageRow, PageTimes, Pair, times_of
+from ocrslim.pages.networks import NetworkFile, Networks
+from ocrslim.pages.request import DETECTOR, LATENCY, RECOGNISER
+from ocrslim.tasks import ImageCounts, count_lines, scores_of
+
+logger = logging.getLogger(__name__)
+
+GRID = (0.2, 0.4, 0.6)  # fractions of the MACs by which the curves are known
+_BEYOND = 0.75  # where these do not reach the budget
+_CORRECTIONS = 3  # pairs that are measured, at most
+_ENOUGH = 0.03  # of a page's seconds, that a pair may be faster than the budget
+_AIM = 0.01  # of them, that the next pair is asked to stay below it
+Advance = Callable[[float], object]
+Fractions = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A pair that was measured on the pages to choose by.
+
+    Attributes:
+        removed: fraction of the MACs by network; -1 for a model as it came.
+        times: mean seconds a page.
+        agreement: line F1 against what the pair as it came reads (0..1).
+    """
+
+    removed: dict[str, float]
+    times: PageTimes
+    agreement: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the record has of it."""
+        target = {task: {"macs": removed} for task, removed in self.removed.items() if removed >= 0}
+        times = {name: round(value, 5) for name, value in asdict(self.times).items()}
+        return {"target": target, **times, "agreement": self.agreement}
+
+
+AS_IT_CAME = -1.0  # in `Trial.removed`
+
+
+class Divider:
+    """Divides a budget over two networks."""
+
+    def __init__(self, networks: Mapping[str, Networks], meter: PageMeter, pages: Sequence[str]):
+        """
+        Args:
+            networks: by task.
+            pages: to choose by.
+        """
+        self._networks, self._meter, self._pages = networks, meter, pages
+        self._trials: dict[Pair, Trial] = {}
+
+    @property
+    def measured(self) -> list[Trial]:
+        """All pairs that were measured."""
+        return [*self._trials.values()]
+
+    @property
+    def first(self) -> Pair:
+        """The pair as it came."""
+        return self.pair({DETECTOR: AS_IT_CAME, RECOGNISER: AS_IT_CAME})
+
+    def pair(self, removed: Fractions) -> Pair:
+        """Return the pair without fractions of its MACs, built where it is not there yet.
+
+        Raises:
+            PlanError: so much cannot be removed.
+        """
+        files = {}
+        for task, fraction in removed.items():
+            file = self._file(task, fraction)
+            if file is None:
+                raise PlanError(f"--{task}: {fraction:.0%} of its MACs cannot be removed: lower --target")
+            files[task] = file
+        return Pair(files[DETECTOR], files[RECOGNISER])
+
+    def _file(self, task: str, fraction: float) -> NetworkFile | None:
+        networks = self._networks[task]
+        if fraction == AS_IT_CAME:
+            return networks.as_it_came
+        if not fraction:
+            return networks.rewritten
+        plan = networks.pruned(fraction)
+        return None if plan is None else plan.network
+
+    def build(self, advance: Advance) -> None:
+        """Make the networks that the curves are measured with."""
+        for fraction in (0.0, *GRID):
+            for task in self._networks:
+                self._file(task, fraction)
+                advance(1 / (2 * (1 + len(GRID))))
+
+    def chosen(self, target: float | None, tolerance: float, advance: Advance) -> Trial:
+        """Measure the curves, divide the budget, and correct the division by what its pair takes; return the best pair.
+
+        Args:
+            target: the fraction of a page's seconds to remove; None for the most that costs at most `tolerance`.
+            tolerance: loss of agreement.
+
+        Raises:
+            PlanError: the target is out of reach; with the largest that is not.
+        """
+        curves = self._curves(GRID, advance)
+        whole = self._seconds().page
+        budget = None if target is None else (1 - target) * whole
+        if budget is not None and least(*curves) > budget:
+            curves = self._curves((*GRID, _BEYOND), advance)
+            self._require(least(*curves) / whole, target)
+        pairs: list[Trial] = []
+        asked = tolerance if budget is None else budget
+        for _ in range(_CORRECTIONS):
+            division = fastest(*curves, asked) if budget is None else divide(*curves, asked)
+            if division is None:
+                break
+            pairs.append(self._trial(_fractions(division)))
+            advance(0.5 / _CORRECTIONS)
+            off = tolerance - (1 - pairs[-1].agreement) if budget is None else budget - pairs[-1].times.ratio * whole
+            if 0 <= off <= (tolerance if budget is None else _ENOUGH * whole):
+                break
+            asked = max(0.0, asked + off - (0.0 if budget is None else _AIM * whole))
+        return self._best(self.measured, target, tolerance)
+
+    def _best(self, trials: Sequence[Trial], target: float | None, tolerance: float) -> Trial:
+        """Return the pair of those measured that keeps the target and costs least, or costs no more and is fastest."""
+        if target is None:
+            bearable = [one for one in trials if 1 - one.agreement <= tolerance]
+            return min(bearable or trials, key=lambda one: one.times.ratio)
+        within = [one for one in trials if one.times.ratio <= 1 - target]
+        if within:
+            return max(within, key=lambda one: (one.agreement, -one.times.ratio))
+        return min(trials, key=lambda one: one.times.ratio)
+
+    def _require(self, ratio: float, target: float | None) -> None:
+        if target is not None and ratio > 1 - target:
+            reached = int(1000 * (1 - ratio)) / 1000
+            raise PlanError(
+                f"--target {LATENCY}={target:g}: out of reach: at most {reached:.3f} of a page's seconds can be removed "
+                f"from both together: lower it, or keep fewer characters of the recogniser first (ocrslim charset)"
+            )
+
+    def _curves(self, fractions: Sequence[float], advance: Advance) -> tuple[Curve, Curve]:
+        wanted: list[dict[str, float]] = []
+        for task, other in ((DETECTOR, RECOGNISER), (RECOGNISER, DETECTOR)):
+            known = [fraction for fraction in (0.0, *fractions) if self._file(task, fraction) is not None]
+            wanted += [{task: fraction, other: AS_IT_CAME} for fraction in known]
+        pairs = [self.pair(removed) for removed in wanted]
+        self._meter.read(self.first, pairs, self._pages, lambda part: advance(part / 2))
+        trials = [self._trial(removed) for removed in wanted]
+        detection = [self._point(one, DETECTOR) for one in trials if one.removed[RECOGNISER] == AS_IT_CAME]
+        recognition = [self._point(one, RECOGNISER) for one in trials if one.removed[DETECTOR] == AS_IT_CAME]
+        return Curve(detection), Curve(recognition)
+
+    def _point(self, trial: Trial, task: str) -> Point:
+        """Return the point of a curve; seconds are relative to the first pair's in the same turns."""
+        step = 0 if task == DETECTOR else 1
+        rows = self._meter.rows(self.pair(trial.removed), self._pages)
+        part = sum(row.seconds[step] for row in rows) / max(sum(row.first[step] for row in rows), 1e-9)
+        whole = self._seconds()
+        return Point(trial.removed[task], part * (whole.detection, whole.recognition)[step], 1 - trial.agreement)
+
+    def _seconds(self) -> PageTimes:
+        """Return the mean seconds of the first pair."""
+        return times_of(self._meter.rows(self.first, self._pages))
+
+    def _trial(self, removed: dict[str, float]) -> Trial:
+        pair = self.pair(removed)
+        self._meter.read(self.first, [pair], self._pages)
+        rows = self._meter.rows(pair, self._pages)
+        counts = agreement_counts(rows, self._meter.rows(self.first, self._pages))
+        found = Trial(dict(removed), times_of(rows), scores_of(counts)["hmean"])
+        if pair not in self._trials:
+            said = (_said(removed), 100 * found.times.ratio, found.agreement)
+            logger.info("%s: %.0f %% of the seconds, agreement %.4f", *said)
+        self._trials[pair] = found
+        return found
+
+
+def agreement_counts(rows: Sequence[PageRow], first: Sequence[PageRow]) -> list[ImageCounts]:
+    """Compare what a pair read with what the first pair read, page by page."""
+    expected = {row.page: row.lines for row in first}
+    return [count_lines(row.lines, expected[row.page]) for row in rows]
+
+
+def _fractions(division: Division) -> dict[str, float]:
+    return {DETECTOR: round(division.detection, 2), RECOGNISER: round(division.recognition, 2)}
+
+
+def _said(removed: Fractions) -> str:
+    said = {AS_IT_CAME: "as it came", 0.0: "rewritten"}
+    return ", ".join(f"{task} {said.get(part, f'without {part:.0%} of its MACs')}" for task, part in removed.items())

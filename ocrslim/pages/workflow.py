@@ -1,0 +1,285 @@
+"""The steps of `ocrslim compress --det DET --rec REC`, each done once, whatever ends the program in between."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from ocrslim.compression import (
+    FEWEST,
+    JOURNAL,
+    RECORD,
+    TOLERANCE,
+    Advance,
+    Journal,
+    Split,
+    describe_export,
+    export_to,
+    files_hash,
+    formats_for,
+    image_hashes,
+    require_place,
+    split,
+)
+from ocrslim.config import Config
+from ocrslim.errors import ConfigError, DataError
+from ocrslim.inference import RUNTIMES
+from ocrslim.pages.data import configured, files_in, write_files
+from ocrslim.pages.division import AS_IT_CAME, Divider
+from ocrslim.pages.measuring import PageMeter, Pair
+from ocrslim.pages.networks import NetworkFile, Networks
+from ocrslim.pages.request import DETECTOR, LATENCY, RECOGNISER, PairRequest
+from ocrslim.pages.results import Comparison, record_of
+from ocrslim.pruning import WEIGHTS, load_base_network, load_network
+from ocrslim.utils import check_writable, listed, processor, write_json
+
+logger = logging.getLogger(__name__)
+
+_SHARES = {"look": 12, "lines": 2, "build": 60, "divide": 40, "export": 8, "verify": 20, "show": 2}
+_READ = "pages.jsonl"
+_TASKS = (DETECTOR, RECOGNISER)
+
+
+def compress_pair(request: PairRequest) -> dict[str, Any]:
+    """Make a detector and a recogniser smaller within one time budget; goes on with the run that the folder holds.
+
+    Returns:
+        the record, which is in `compress.json` as well.
+
+    Raises:
+        OcrSlimError: what is wrong with the request, its pages, its models or its folder.
+    """
+    for model in request.models().values():
+        require_place(request.out, request.run, JOURNAL, model)
+    configs = request.configs()
+    _require_one_runtime(configs)
+    identity = request.identity(configs, image_hashes(request.images))
+    check_writable(request.out)
+    with (
+        logging_redirect_tqdm([logging.getLogger()]),
+        Journal(request.run, identity, _SHARES, configs[DETECTOR].overwrite) as journal,
+    ):
+        record = _PairCompression(request, configs, journal).record()
+        write_json(request.out / RECORD, record)
+    return record
+
+
+def _require_one_runtime(configs: Mapping[str, Config]) -> None:
+    runtimes = {task: config.export.runtime for task, config in configs.items()}
+    if len(set(runtimes.values())) > 1:
+        said = ", ".join(f"--{task} is run by {RUNTIMES[name].title}" for task, name in runtimes.items())
+        raise ConfigError(f"{said}: a page's seconds are measured in one runtime: name it with --runtime")
+    RUNTIMES[runtimes[DETECTOR]].require()
+
+
+class _PairCompression:
+    """One run; what a step found is a property, and the step is done where it was not."""
+
+    def __init__(self, request: PairRequest, configs: Mapping[str, Config], journal: Journal):
+        self._request, self._configs, self._journal = request, configs, journal
+        export = configs[DETECTOR].export
+        self._meter = self._metered(export.threads)
+
+    def _metered(self, threads: int) -> PageMeter:
+        pair = (self._configs[DETECTOR], self._configs[RECOGNISER])
+        runtime = self._configs[DETECTOR].export.runtime
+        return PageMeter(pair, runtime, threads, self._request.images, self._request.run / _READ)
+
+    # the pages
+
+    @functools.cached_property
+    def _originals(self) -> dict[str, Networks]:
+        return {task: self._networks_of(task, self._configs[task]) for task in _TASKS}
+
+    def _networks_of(self, task: str, config: Config) -> Networks:
+        placed = config.changed({"Global.save_model_dir": str(self._request.run / task)})
+        return Networks(self._request.models()[task], self._configs[task], placed)
+
+    @functools.cached_property
+    def _first(self) -> Pair:
+        return Pair(*(self._originals[task].as_it_came for task in _TASKS))
+
+    @functools.cached_property
+    def _parts(self) -> Split:
+        """Which pages serve for what: those on which the pair as it came reads something."""
+
+        def work(advance: Advance) -> dict[str, Any]:
+            for task in _TASKS:  # what cannot be pruned is told before all pages are read
+                load_base_network(self._configs[task])
+            names = list(image_hashes(self._request.images))
+            self._meter.read(self._first, [], names, advance)
+            rows = self._meter.rows(self._first, names)
+            read = sorted(row.page for row in rows if row.lines)
+            self._require_enough(len(names), len(rows), len(read))
+            empty = sorted(row.page for row in rows if not row.lines)
+            if empty:
+                logger.info("%d pages are left out, as nothing is read on them: %s", len(empty), listed(empty))
+            parts = split(read, self._configs[DETECTOR].seed)
+            return {name: list(getattr(parts, name)) for name in ("calibration", "choice", "held_out")}
+
+        found = self._journal.do("look", "reading the pages", work)
+        return Split(*(tuple(found[name]) for name in ("calibration", "choice", "held_out")))
+
+    def _require_enough(self, there: int, readable: int, read: int) -> None:
+        place = f"--images {self._request.images}"
+        if not readable:
+            raise DataError(f"{place}: none of {there} images can be read: the lines above have the reasons")
+        if not read:
+            raise DataError(
+                f"{place}: the two models as they came read nothing on {readable} pages, so that nothing could be "
+                "compared: expected pages with text of their kind"
+            )
+        if read < FEWEST:
+            raise DataError(
+                f"{place}: text is read on {read} of {readable} pages, expected at least {FEWEST}, better 40: some to "
+                "refit on, some to choose by, and others to measure on"
+            )
+
+    @functools.cached_property
+    def _networks(self) -> dict[str, Networks]:
+        """The networks of both models, with the data to prune them on."""
+        run, images = self._request.run, self._request.images
+        parts = self._parts
+
+        def work(_: Advance) -> dict[str, Any]:
+            rows = {row.page: row for row in self._meter.rows(self._first, (*parts.calibration, *parts.choice))}
+            return {"lines": write_files(files_in(run), parts, rows, images, self._configs[DETECTOR])}
+
+        def intact(_: dict[str, Any]) -> bool:
+            files = files_in(run)
+            return all(each.exists() for each in (files.pages, files.boxes, files.lines, files.texts))
+
+        count = self._journal.do("lines", "cutting out lines", work, intact)["lines"]
+        configs = {task: configured(self._configs[task], task, run, images, count) for task in _TASKS}
+        return {task: Networks(self._request.models()[task], self._configs[task], configs[task]) for task in _TASKS}
+
+    # the division
+
+    @functools.cached_property
+    def _divider(self) -> Divider:
+        return Divider(self._networks, self._meter, self._parts.choice)
+
+    @functools.cached_property
+    def _division(self) -> dict[str, Any]:
+        """Fractions of the MACs that are removed of each, and all that was tried."""
+
+        divider = self._divider
+
+        def build(advance: Advance) -> dict[str, Any]:
+            divider.build(advance)
+            return {}
+
+        def work(advance: Advance) -> dict[str, Any]:
+            chosen = divider.chosen(self._request.target, TOLERANCE, advance)
+            tried = [trial.to_json() for trial in divider.measured]
+            return {"removed": chosen.removed, "chosen": chosen.to_json(), "tried": tried}
+
+        self._journal.do("build", "pruning and refitting", build)
+        return self._journal.do("divide", "dividing the budget", work)
+
+    # the files
+
+    @functools.cached_property
+    def _exported(self) -> dict[str, Any]:
+        removed = self._division["removed"]
+
+        def work(advance: Advance) -> dict[str, Any]:
+            found = {}
+            for task in _TASKS:
+                found[task] = self._export(task, removed[task])
+                advance(0.5)
+            return found
+
+        def intact(found: dict[str, Any]) -> bool:
+            out = self._request.out
+            return all(files_hash(out / task, found[task]["files"]) == found[task]["sha256"] for task in _TASKS)
+
+        return self._journal.do("export", "exporting", work, intact)
+
+    def _export(self, task: str, removed: float) -> dict[str, Any]:
+        networks, out = self._networks[task], self._request.out / task
+        config = formats_for(self._request.models()[task], networks.config)
+        if removed == AS_IT_CAME:
+            config = config.changed({"Export.rewrite": False})
+        network = load_base_network(config)
+        if removed > 0:
+            plan = networks.pruned(removed)
+            assert plan is not None  # it was measured
+            network = load_network(config.changed({WEIGHTS: str(plan.checkpoint)}))
+        exported, names = export_to(out, network, config, self._request.run / f"export_{task}")
+        costs = networks.costs(removed)
+        return {**describe_export(exported), **costs, "files": names, "sha256": files_hash(out, names)}
+
+    @functools.cached_property
+    def _last(self) -> Pair:
+        """The pair as it was written for the user."""
+        assert self._exported
+        runtime = RUNTIMES[self._configs[DETECTOR].export.runtime]
+        files = [NetworkFile.at(runtime.file_of(self._request.out / task), own=True) for task in _TASKS]
+        return Pair(*files)
+
+    # what it brings and costs
+
+    @functools.cached_property
+    def _comparison(self) -> Comparison:
+        rewritten = Pair(*(self._networks[task].rewritten for task in _TASKS))
+        pairs = {"before": self._first, "rewritten": rewritten, "after": self._last}
+
+        meters = {threads: self._metered(threads) for threads in self._threads}
+
+        def work(advance: Advance) -> dict[str, Any]:
+            for meter in meters.values():
+                meter.read(
+                    *(self._first, [*pairs.values()], self._parts.held_out), lambda part: advance(part / len(meters))
+                )
+            return {}
+
+        self._journal.do("verify", "measuring on pages held out", work)
+        work(lambda _: None)  # which does nothing, unless files have been exported anew meanwhile
+        return Comparison(pairs, meters, self._parts.held_out, self._request.labels, self._configs[DETECTOR])
+
+    @property
+    def _threads(self) -> Sequence[int]:
+        """Numbers of threads: what is asked for first, then one and two, as far as there are processors."""
+        usual = [count for count in (1, 2) if count <= (os.cpu_count() or 1)]
+        return tuple(dict.fromkeys((self._configs[DETECTOR].export.threads, *usual)))
+
+    def record(self) -> dict[str, Any]:
+        """Do all steps; return the record."""
+        request, exported = self._request, self._exported
+        parts = {name: list(getattr(self._parts, name)) for name in ("calibration", "choice", "held_out")}
+        target = {LATENCY: request.target} if request.target is not None else {"agreement_loss": TOLERANCE}
+        known = {
+            "command": request.command,
+            "seed": self._configs[DETECTOR].seed,
+            "machine": {"processor": processor(), "processors": os.cpu_count(), "system": platform.system()},
+            "images": {"folder": str(request.images), **parts, "labels": request.labels and str(request.labels)},
+            "target": target,
+            "removed": self._division["removed"],
+            "tried": self._division["tried"],
+        }
+        models = {task: self._described(task, exported[task]) for task in _TASKS}
+        return record_of(known, models, self._comparison, self._journal.seconds)
+
+    def _described(self, task: str, exported: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the record has of one of the models."""
+        model: Path = self._request.models()[task]
+        before = self._networks[task].original_costs.to_json()
+        after = {"bytes": exported["bytes"], "params": exported["params"], "macs": exported["macs"]}
+        return {
+            "model": {"path": str(model), "task": task, "name": model.stem, "sha256": self._first_digest(task)},
+            "out": {"path": task, "sha256": exported["sha256"], "format": exported["format"]},
+            "costs": {"before": before, "after": after},
+            "removed": self._division["removed"][task],
+            "export": {key: exported[key] for key in ("formats", "max_difference", "unverified", "clients")},
+        }
+
+    def _first_digest(self, task: str) -> str:
+        return (self._first.detector if task == DETECTOR else self._first.recogniser).digest
