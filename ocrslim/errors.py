@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 EXIT_CODE = 2
+NOT_WORTH_IT = 3  # of a command that did its work, which brings too little to be used
 UNVERIFIED = 4  # of a command that did its work, where something that it wrote could not be proven
 
 

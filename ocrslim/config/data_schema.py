@@ -45,6 +45,7 @@ class SimpleDataSet(Section):
     label_file_list: Optional[
         Annotated[list[PathText], ONE_OR_MORE, SOME, expected("a label file or a list of label files")]
     ] = ABSENT
+    image_list: Optional[PathText] = ABSENT  # of a data set without labels: a file with the names of its images
     ratio_list: Annotated[
         Union[_Shares, Annotated[list[_Shares], SOME]],
         expected("the fraction of each label file to use, above 0 and at most 1"),

@@ -4,6 +4,7 @@ from ocrslim.data.batching import train_loader
 from ocrslim.data.dataset import LabelledSet, scan
 from ocrslim.data.eval_set import EvalSet, scan_both, scan_evaluation
 from ocrslim.data.input_memory import NetworkMemory
+from ocrslim.data.label_files import read_labels
 from ocrslim.data.preprocess import Prepared, Preprocessor, network_sizes
 from ocrslim.data.samples import cut_out
 from ocrslim.data.synthetic import font_files, render_dataset
@@ -22,6 +23,7 @@ __all__ = [
     "image_paths",
     "names_labels",
     "network_sizes",
+    "read_labels",
     "render_dataset",
     "scan",
     "scan_both",

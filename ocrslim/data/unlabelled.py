@@ -6,6 +6,7 @@ prepared as for an evaluation, in the size in which that network knows them, and
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from ocrslim.data.stand_in_operators import DecodeImage
 from ocrslim.data.transforms import build_operators
 from ocrslim.errors import DataError
 from ocrslim.tasks import Operator, Sample, Task
+from ocrslim.utils import MIB, read_file
 
 IMAGE_SUFFIXES = set(".jpg .jpeg .png .bmp .tif .tiff .webp .gif .avif .jp2 .pbm .pgm .ppm".split())
 MODES = ("Train", "Eval")
+_MOST_BYTES = 64 * MIB  # of a list of names
 _EVALUATED, _FEWEST = 3, 3  # one image in three; of fewer images both data sets have all
 
 
@@ -52,7 +55,7 @@ def image_paths(images: Path, named_by: str) -> list[Path]:
 
 
 def unlabelled_images(config: Config, mode: str) -> list[Path]:
-    """Return the images of a data set that names no labels: those in its folder.
+    """Return the images of a data set that names no labels: those that `image_list` names, else those in its folder.
 
     Where the other data set has the same folder, it keeps the images that its labels name; where it has no labels
     either, one image in three is for evaluation.
@@ -61,6 +64,9 @@ def unlabelled_images(config: Config, mode: str) -> list[Path]:
         DataError: there are none, or the other's labels cannot be read.
     """
     (other,) = (each for each in MODES if each != mode)
+    listed = config.get(f"{mode}.dataset.image_list")
+    if listed:
+        return _listed(Path(listed), Path(str(config.get(f"{mode}.dataset.data_dir"))), mode)
     folders = {each: config.get(f"{each}.dataset.data_dir") for each in MODES}
     paths = image_paths(Path(str(folders[mode])), f"{mode}.dataset.data_dir")
     if folders[mode] != folders[other] or len(paths) < _FEWEST:
@@ -70,6 +76,20 @@ def unlabelled_images(config: Config, mode: str) -> list[Path]:
         taken = {sample.path for sample in samples}
         return [path for path in paths if path not in taken] or paths
     return [path for place, path in enumerate(paths) if (place % _EVALUATED == 0) == (mode == "Eval")]
+
+
+def _listed(file: Path, folder: Path, mode: str) -> list[Path]:
+    """Return the images that a file names, a line each."""
+    try:
+        names = read_file(file, _MOST_BYTES).splitlines()
+    except OSError as error:
+        raise DataError(
+            f"{mode}.dataset.image_list {file}: cannot be read: {error.strerror}; expected names of images, one a line"
+        ) from None
+    found = [folder / os.fsdecode(name) for name in names if name.strip()]
+    if not found:
+        raise DataError(f"{mode}.dataset.image_list {file}: empty, expected the names of images, one a line")
+    return found
 
 
 def unlabelled_samples(config: Config, mode: str) -> list[Sample]:

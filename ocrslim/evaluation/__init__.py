@@ -4,12 +4,13 @@ from ocrslim.evaluation.engine_factory import open_engine, scoring_engine
 from ocrslim.evaluation.evaluator import Scorer, post_processor
 from ocrslim.evaluation.exports import export_scores
 from ocrslim.evaluation.predict import Predictions, predict_images
-from ocrslim.evaluation.predicted_labels import with_predicted_labels
+from ocrslim.evaluation.predicted_labels import found_labels, with_predicted_labels
 
 __all__ = [
     "Predictions",
     "Scorer",
     "export_scores",
+    "found_labels",
     "open_engine",
     "post_processor",
     "predict_images",

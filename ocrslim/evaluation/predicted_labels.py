@@ -7,7 +7,7 @@ not read them: the unpruned network's outputs say more than the labels that are 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,9 @@ def _predict(config: Config, mode: str, paths: list[Path], file: Path) -> None:
     made_of = {"labels": _identity(config, paths)}
     if file.is_file() and _recorded(file) == made_of:
         return
-    lines = list(_lines(config, mode, paths))
+    load_network(config)  # what cannot be pruned is told before all images are run
+    found = found_labels(config, paths, f"{mode}: labels")
+    lines = [f"{path.name}\t{label}\n" for path, label in found if label is not None]
     if not lines:
         raise DataError(
             f"{mode}.dataset.data_dir {paths[0].parent}: the unpruned network finds nothing in {len(paths)} images: "
@@ -78,11 +80,17 @@ def _predict(config: Config, mode: str, paths: list[Path], file: Path) -> None:
     )
 
 
-def _lines(config: Config, mode: str, paths: list[Path]) -> Iterator[str]:
-    load_network(config)  # what cannot be pruned is told before all images are run
+def found_labels(config: Config, paths: Sequence[Path], desc: str) -> Iterator[tuple[Path, str | None]]:
+    """Run the network of a configuration on images; yield each with what a label file would say of it.
+
+    That is None where nothing is found. Images that cannot be read are left out, with a warning each.
+
+    Args:
+        desc: of the progress bar.
+    """
     engine, task = open_engine(config), config.task
     load, decode = Preprocessor(config, NetworkMemory(engine, task)), post_processor(config)
-    with progress_bar(paths, desc=f"{mode}: labels", unit="img") as bar:
+    with progress_bar(paths, desc=desc, unit="img") as bar:
         for path in bar:
             try:
                 prepared = load(path)
@@ -90,9 +98,7 @@ def _lines(config: Config, mode: str, paths: list[Path]) -> Iterator[str]:
                 with bar.external_write_mode():
                     logger.warning("left out: %s", error)
                 continue
-            label = task.label_of(decode(engine(prepared.image), prepared.shape))
-            if label is not None:
-                yield f"{path.name}\t{label}\n"
+            yield path, task.label_of(decode(engine(prepared.image), prepared.shape))
 
 
 def _identity(config: Config, paths: list[Path]) -> str:

@@ -3,6 +3,7 @@
 from ocrslim.export.exported import Exported, ExportedFormat
 from ocrslim.export.exporter import export_network
 from ocrslim.export.formats.paddle import guard_pir, save_inference
+from ocrslim.export.formats.source_file import format_of
 from ocrslim.export.quantising.int8 import Int8
 from ocrslim.export.settings import client_settings
 from ocrslim.export.source import network_for
@@ -15,6 +16,7 @@ __all__ = [
     "check_target",
     "client_settings",
     "export_network",
+    "format_of",
     "guard_pir",
     "network_for",
     "put_in_place",

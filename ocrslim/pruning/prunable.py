@@ -80,6 +80,13 @@ class PrunableNetwork:
         """True if plans minimise the reconstruction error, which needs no sensitivity table."""
         return self.config.prune.criterion == RECONSTRUCTION and self.config.prune.target is not None
 
+    def with_target(self, target: Mapping[str, float]) -> PrunableNetwork:
+        """Return the network for another `Prune.target`; the orders of removal serve both."""
+        other = replace(self, config=self.config.changed({"Prune.target": dict(target)}))
+        if self.config.prune.criterion == RECONSTRUCTION:
+            vars(other)["removals"] = self.removals
+        return other
+
     def hashes(self) -> dict[str, str]:
         """Hash the network and the settings that score channels, by name; a sensitivity table depends on them."""
         options = self.config.prune

@@ -109,6 +109,13 @@ class CandidateScores:
 
         return self._score(key, refitted)
 
+    def score_as_kept(self, current: Config, plan: Plan) -> float:
+        """Score the network of `current`, pruned by `plan`, with what helps of its refit, as a run starts: 0..1."""
+        network = load_base_network(current)
+        apply_plan(network.model, plan)
+        self.refit_what_helps(network.model, plan.after(network.plan))
+        return self._score_of(network.model, state_arrays(network.model))
+
     def unpruned(self) -> float:
         """Score the network before any pruning: its main indicator, 0..1."""
         return self._score(hash_value([self._request, "unpruned"]), lambda: self._teacher.model)

@@ -14,6 +14,9 @@ from ocrslim.data import LabelledSet, names_labels, scan_both
 from ocrslim.evaluation import with_predicted_labels
 from ocrslim.formats import PLAN_SUFFIX
 from ocrslim.pruning import (
+    Network,
+    Plan,
+    PrunableNetwork,
     apply_plan,
     load_base_network,
     load_prunable_network,
@@ -28,12 +31,14 @@ from ocrslim.sensitivity import unpruned_score
 from ocrslim.training import (
     Callback,
     FitResult,
+    Pace,
     TrainingJob,
     TrainingStatus,
     build_distillation,
     check_source,
     epochs_of,
     fit,
+    measure_pace,
     training_sections,
     wants_event_log,
     with_training_settings,
@@ -111,15 +116,46 @@ def _run(config: Config, ranks: Ranks, given: Choice | None, on_choice: Callable
         on_choice(choice)
     plan = choice.plan.after(network.plan)
     apply_plan(network.model, choice.plan)
+    job = _job(config, data, (teacher, network), plan, {**choice.plan.origin, **last.origin}, ranks)
+    result = fit(job, _RefitAtStart(job, scores, network.by_reconstruction))
+    return PruneResult(choice, folder / f"best_accuracy{PLAN_SUFFIX}", result, last.before)
+
+
+def _job(
+    config: Config,
+    data: tuple[LabelledSet, LabelledSet],
+    networks: tuple[Network, Network | PrunableNetwork],
+    plan: Plan,
+    origin: Mapping[str, str],
+    ranks: Ranks,
+) -> TrainingJob:
+    """Make the training of a pruned network.
+
+    Args:
+        networks: the one before any pruning, and the same pruned by `plan`.
+        origin: what the plan was made from.
+    """
+    teacher, network = networks
     distillation = None
     if epochs_of(config):
         distillation = build_distillation(config, teacher.model, network.model, plan.since(teacher.plan))
     recovery = f"{config.prune.recover_images} images" if config.prune.recover else "none"
     settings = distillation.settings if distillation else "none"
-    origin = {**choice.plan.origin, **last.origin, "recovery": recovery, "distillation": settings}
-    job = TrainingJob(network.model, config, *data, plan, origin, distillation, ranks)
-    result = fit(job, _RefitAtStart(job, scores, network.by_reconstruction))
-    return PruneResult(choice, folder / f"best_accuracy{PLAN_SUFFIX}", result, last.before)
+    origin = {**origin, "recovery": recovery, "distillation": settings}
+    return TrainingJob(network.model, config, *data, plan, origin, distillation, ranks)
+
+
+def training_pace(config: Config, choice: Choice) -> Pace:
+    """Measure how long the steps of the training take that `prune_and_train` would do; nothing is written.
+
+    Raises:
+        ConfigError, DataError, WeightsError: as `prune_and_train`.
+    """
+    config = _ready_to_train(config)
+    networks = load_base_network(config), load_base_network(config)
+    plan = choice.plan.after(networks[1].plan)
+    apply_plan(networks[1].model, choice.plan)
+    return measure_pace(_job(config, scan_both(config), networks, plan, choice.plan.origin, Ranks()))
 
 
 def _ready_to_train(config: Config) -> Config:

@@ -50,8 +50,11 @@ class Task(DataTask):
         training_only: prefixes of state-dict keys that an exported model does not have.
         documented_names: whether layers have the names of PaddleOCR's pruning documents.
         export_name: `Global.model_name` of an export where none is set; PaddleOCR 3 refuses names it does not know.
+        refit_images: images that layers are refitted on where there are as many; their pixels are what memory it takes.
         sample_box: part of scikit-image's `page.png` that an export is proven on: left, upper, right, lower in pixels.
         metrics: scores and how they follow from counts; the first one is the default of `Metric.main_indicator`.
+        agreement: name of the score by which predictions are held against another network's.
+        agreement_metric: section `Metric` of that comparison, where it is stricter than the one by labels.
         count_names: what is counted of each image: `gt`, things to find; `pred`, things found; then what agrees.
         defaults: how a model is run where nothing but its task is known.
         predictions_file: name of the file that predictions for people are written to.
@@ -66,8 +69,11 @@ class Task(DataTask):
     training_only: ClassVar[tuple[str, ...]] = ()
     documented_names: ClassVar[bool] = False
     export_name: ClassVar[str]
+    refit_images: ClassVar[int] = 40
     sample_box: ClassVar[tuple[int, int, int, int]] = (0, 0, 384, 191)
     metrics: ClassVar[Mapping[str, Ratio]]
+    agreement: ClassVar[str] = "score"
+    agreement_metric: ClassVar[Mapping[str, Any]] = {}
     count_names: ClassVar[tuple[str, ...]] = ("gt", "pred", "matched")
     defaults: ClassVar[Defaults]
     predictions_file: ClassVar[str] = "boxes.json"
@@ -249,6 +255,10 @@ class Task(DataTask):
     @abstractmethod
     def to_json(self, prediction: Any) -> Any:
         """Return a prediction as JSON."""
+
+    def items(self, prediction: Any) -> list[dict[str, Any]]:
+        """Return what a prediction consists of as JSON: `points` in pixels, `text` or `label`, and `score` if known."""
+        return [{"label": str(self.label_of(prediction))}]
 
     @abstractmethod
     def draw(self, pixels: np.ndarray, prediction: Any) -> np.ndarray:

@@ -7,6 +7,7 @@ from ocrslim.training.distillation import Distillation, build_distillation
 from ocrslim.training.fitting import FitResult, fit
 from ocrslim.training.job import TrainingJob
 from ocrslim.training.monitoring.visualdl import wants_event_log
+from ocrslim.training.pace import Pace, measure_pace
 from ocrslim.training.settings import training_sections, with_training_settings
 from ocrslim.training.span import epochs_of
 from ocrslim.training.stage import train
@@ -16,12 +17,14 @@ __all__ = [
     "Callback",
     "Distillation",
     "FitResult",
+    "Pace",
     "TrainingJob",
     "TrainingStatus",
     "build_distillation",
     "check_source",
     "epochs_of",
     "fit",
+    "measure_pace",
     "train",
     "training_sections",
     "wants_event_log",

@@ -25,7 +25,7 @@ from ocrslim.utils.interrupts import Interrupts, current_interrupts, postponed
 from ocrslim.utils.json_lines import JsonLines
 from ocrslim.utils.machine import has_instructions, processor
 from ocrslim.utils.paddle_setup import import_paddle, use_device
-from ocrslim.utils.progress import LOG_SECONDS, progress_bar
+from ocrslim.utils.progress import LOG_SECONDS, messages_above_bars, progress_bar
 from ocrslim.utils.text import (
     MAX_TEXT,
     cause_of,
@@ -67,6 +67,7 @@ __all__ = [
     "launched",
     "listed",
     "locked_folder",
+    "messages_above_bars",
     "name_fault",
     "named",
     "one_line",

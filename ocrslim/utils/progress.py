@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 LOG_SECONDS = 15.0
 
@@ -30,3 +33,10 @@ def progress_bar(items: Iterable[Any] | None = None, *, inner: bool = False, **o
         mininterval=0.1 if terminal else LOG_SECONDS,
         **options,
     )
+
+
+def messages_above_bars() -> AbstractContextManager[None]:
+    """Have messages written above the bars that are on a terminal, for the block."""
+    if not sys.stderr.isatty():
+        return contextlib.nullcontext()
+    return logging_redirect_tqdm([logging.getLogger()])

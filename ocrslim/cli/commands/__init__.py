@@ -7,6 +7,7 @@ time is imported before the configuration has been read.
 from ocrslim.cli.commands.base import Command, Result
 from ocrslim.cli.commands.bench import BENCH
 from ocrslim.cli.commands.charset import CHARSET
+from ocrslim.cli.commands.compress import COMPRESS
 from ocrslim.cli.commands.files import CONFIG, IMPORT_WEIGHTS, MERGE
 from ocrslim.cli.commands.models import EVAL, GROUPS, PREDICT
 from ocrslim.cli.commands.stages import EXPORT, PRUNE, SENSITIVITY, TRAIN
@@ -14,6 +15,7 @@ from ocrslim.cli.commands.stages import EXPORT, PRUNE, SENSITIVITY, TRAIN
 __all__ = ["COMMANDS", "Command", "Result"]
 
 COMMANDS: dict[str, Command] = {
+    "compress": COMPRESS,
     "sensitivity": SENSITIVITY,
     "prune": PRUNE,
     "export": EXPORT,

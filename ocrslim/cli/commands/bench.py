@@ -46,7 +46,7 @@ def _bench_arguments(parser: ArgumentParser) -> None:
         **several,
     )
     parser.add_argument(
-        "--threads", type=_count, metavar="N", help="numbers of threads; by default 1, and one a processor", **several
+        "--threads", type=count, metavar="N", help="numbers of threads; by default 1, and one a processor", **several
     )
     parser.add_argument(
         "--sizes",
@@ -56,10 +56,10 @@ def _bench_arguments(parser: ArgumentParser) -> None:
         **several,
     )
     parser.add_argument("--score", action="store_true", help="also score them, on the images of Eval.dataset")
-    parser.add_argument("--rounds", type=_count, default=20, metavar="N", help="timed passes of each (default: 20)")
+    parser.add_argument("--rounds", type=count, default=20, metavar="N", help="timed passes of each (default: 20)")
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
     """Read a number of threads or rounds."""
     if not (text.isdecimal() and 1 <= int(text) <= _MOST):
         raise ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_MOST}")

@@ -39,6 +39,7 @@ class Classification(LineTask):
     usual = InputShape(3, 48, 192)
     export_name = "PP-LCNet_x0_25_textline_ori"
     metrics: ClassVar[Mapping[str, Ratio]] = {"acc": Ratio(1, 0, 1)}
+    agreement = "label"
     label_format = "NAME<TAB>CLASS"
     nothing_to_learn = "a class"
     unlabelled = "no class for {images} images"
@@ -138,6 +139,9 @@ class Classification(LineTask):
     def to_json(self, prediction: Verdict) -> dict[str, Any]:
         """{"class": ..., "score": 0..1}."""
         return {"class": prediction.name, "score": round(prediction.score, 4)}
+
+    def items(self, prediction: Verdict) -> list[dict[str, Any]]:
+        return [{"label": prediction.name, "score": round(prediction.score, 4)}]
 
     def draw(self, pixels: np.ndarray, prediction: Verdict) -> np.ndarray:
         """Write the class under the image."""

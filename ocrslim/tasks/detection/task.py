@@ -46,6 +46,7 @@ class Detection(Task):
         "precision": Ratio(1, 1, 0),
         "recall": Ratio(1, 0, 1),
     }
+    agreement = "hmean"
     label_format = labels.FORMAT
     nothing_to_learn = "text to learn (all boxes are '###' or too small); label the text or name another file"
     unlabelled = 'no text box in {images} images that is not "don\'t care" (###)'
@@ -197,6 +198,9 @@ class Detection(Task):
     def to_json(self, prediction: Sequence[np.ndarray]) -> list[list[list[float]]]:
         """[[[x, y], ...] per text region, in pixels]."""
         return [np.round(box, 2).tolist() for box in prediction]
+
+    def items(self, prediction: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+        return [{"points": points} for points in self.to_json(prediction)]
 
     def draw(self, pixels: np.ndarray, prediction: Sequence[np.ndarray]) -> np.ndarray:
         """Outline the polygons ([k, 2] pixels)."""

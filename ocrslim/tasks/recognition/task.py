@@ -80,6 +80,8 @@ class Recognition(LineTask):
     training_only = ("head.sar_head.", "head.gtc_head.", "head.before_gtc.")  # of MultiHead
     export_name = "PP-OCRv4_mobile_rec"
     metrics: ClassVar[Mapping[str, Ratio]] = {"acc": Ratio(1, 0, 1, 2), "norm_edit_dis": Ratio(1, 0, 1, 3)}
+    agreement = "exact"
+    agreement_metric: ClassVar[Mapping[str, Any]] = {"ignore_space": False, "is_filter": False}
     count_names = ("gt", "pred", "matched", "similarity")
     label_format = labels.FORMAT
     nothing_to_learn = (
@@ -280,6 +282,9 @@ class Recognition(LineTask):
     def to_json(self, prediction: Reading) -> dict[str, Any]:
         """{"text": ..., "score": 0..1}."""
         return {"text": prediction.text, "score": round(prediction.score, 4)}
+
+    def items(self, prediction: Reading) -> list[dict[str, Any]]:
+        return [self.to_json(prediction)]
 
     def draw(self, pixels: np.ndarray, prediction: Reading) -> np.ndarray:
         """Write the text under the image."""

@@ -1,0 +1,101 @@
+"""What is asked of a compression, and by what two requests differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ocrslim.config import Config
+from ocrslim.formats import exported_files, is_exported, named_network, resolve_checkpoint
+from ocrslim.tasks import Wanted
+from ocrslim.utils import hash_bytes, hash_value, read_file
+
+RUN = "run"  # the folder in `out` that a run goes on from
+_MOST_BYTES = 4 << 30
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a compression, beside the configuration of its model.
+
+    Attributes:
+        model: an inference folder, an ONNX file, or a checkpoint with its configuration.
+        images: folder of images.
+        out: folder for the smaller model and for everything that is known of it.
+        target: the fraction to remove of one cost, such as {"macs": 0.5}; None for the largest that the images bear.
+        labels: label file of some or all of the images; None without one.
+        minutes: to train for; 0 for a refit alone.
+        wanted: the characters that a recogniser keeps; None for all of them.
+        config: file of the configuration; None where the model says how it is run.
+        options: overrides of the configuration, as for `load_model_config`.
+        task: what the model is for, where nothing else says so.
+        command: the command line, for the record.
+    """
+
+    model: Path
+    images: Path
+    out: Path
+    target: Mapping[str, float] | None = None
+    labels: Path | None = None
+    minutes: float = 0.0
+    wanted: Wanted | None = None
+    config: Path | None = None
+    options: tuple[str, ...] = ()
+    task: str | None = None
+    command: str = "ocrslim compress"
+
+    @property
+    def run(self) -> Path:
+        """The folder of the run."""
+        return self.out / RUN
+
+    def identity(self, config: Config, images: Mapping[str, str]) -> dict[str, str]:
+        """Return everything that the result depends on, each under the words by which a person knows it.
+
+        Args:
+            images: hash of each image, by name.
+        """
+        target = ", ".join(f"{kind}={value:g}" for kind, value in (self.target or {}).items())
+        tree = {key: value for key, value in config.tree.items() if key != "Global"}
+        settings = {**config.section("Global"), "save_model_dir": None}
+        export = config.export
+        return {
+            "MODEL": f"{self.model} (SHA-256 {file_hash(self.model)[:12]})",
+            "--images": f"{len(images)} of hash {hash_value(dict(images))[:12]}",
+            "--target": target or "none",
+            "--labels": "none" if self.labels is None else f"{self.labels} ({_content_hash(self.labels)})",
+            "--minutes": f"{self.minutes:g}",
+            "--chars": "all" if self.wanted is None else f"{self.wanted.source} ({_wanted_hash(self.wanted)})",
+            "--runtime": export.runtime,
+            "--threads": str(export.threads),
+            "--formats": ", ".join(export.formats or ()) or "that of MODEL",
+            "configuration": hash_value([tree, settings])[:12],
+        }
+
+
+def file_hash(model: Path) -> str:
+    """Return the SHA-256 over the files of a model.
+
+    Raises:
+        WeightsError: they are missing.
+    """
+    return hash_bytes(*(read_file(path, _MOST_BYTES) for path in model_files(model)))
+
+
+def model_files(model: Path) -> tuple[Path, ...]:
+    """Return the files that make a model: an exported one's, or a checkpoint.
+
+    Raises:
+        WeightsError: they are missing.
+    """
+    source = named_network(model)
+    return exported_files(source) if is_exported(source) else (resolve_checkpoint(source),)
+
+
+def _content_hash(path: Path) -> str:
+    return hash_bytes(read_file(path, _MOST_BYTES))[:12]
+
+
+def _wanted_hash(wanted: Wanted) -> str:
+    return hash_value([sorted(wanted.listed), list(wanted.texts)])[:12]
