@@ -1,9 +1,9 @@
 """One time budget for two networks: how much of it each is given, by what was measured on pages.
 
-Of each network a few plans are known: how many of its multiply-accumulates are removed, the seconds a page that its step
-takes then, and the agreement that it alone costs. Between them both curves are interpolated; the pair is taken that
-costs least where the two steps together stay within the budget. Losses add up here, which is near enough to choose by:
-what is chosen is measured as a pair.
+Of each network a few plans are known: how many of its multiply-accumulates are removed, the seconds a page that its
+step takes then, and the agreement that it alone costs. Between them both curves are interpolated; the pair is taken
+that costs least where the two steps together stay within the budget. Losses add up here, which is near enough to choose
+by: what is chosen is measured as a pair.
 """
 
 from __future__ import annotations

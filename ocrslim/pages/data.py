@@ -17,12 +17,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ocrslim.compression import Split, for_agreement
-from ocrslim.config import MIN_RECOVER_IMAGES, Config
+from ocrslim.compression import Split
+from ocrslim.config import DETECTOR, MIN_RECOVER_IMAGES, RECOGNISER, Config
 from ocrslim.data import Preprocessor, cut_out
 from ocrslim.errors import DataError
 from ocrslim.pages.measuring import PageRow
-from ocrslim.pages.request import DETECTOR, RECOGNISER
+from ocrslim.pages.reader import outline_of
 from ocrslim.pruning import RECONSTRUCTION
 from ocrslim.tasks import Line
 from ocrslim.utils import atomic_file, check_writable, progress_bar, write_text
@@ -79,8 +79,8 @@ def write_files(files: Files, parts: Split, rows: Rows, images: Path, config: Co
     count = _cut_lines(files.lines, {name: rows[name].lines for name in parts.calibration}, images, config)
     if count < MIN_RECOVER_IMAGES:
         raise DataError(
-            f"--images {images}: {count} lines are read on the {len(parts.calibration)} pages to calibrate on, expected "
-            f"at least {MIN_RECOVER_IMAGES}, better 200: pages with more text, or more of them"
+            f"--images {images}: {count} lines are read on the {len(parts.calibration)} pages to calibrate on, "
+            f"expected at least {MIN_RECOVER_IMAGES}, better 200: pages with more text, or more of them"
         )
     return count
 
@@ -105,6 +105,7 @@ def configured(config: Config, task: str, run: Path, images: Path, lines: int) -
         "Global.save_model_dir": str(run / task),
         "Global.epoch_num": 0,
         "Global.checkpoints": None,
+        "Metric": {**config.section("Metric"), **config.task.agreement_metric},
         "Train.dataset.data_dir": str(images if detects else files.lines),
         "Train.dataset.label_file_list": None,
         "Train.dataset.image_list": str(files.pages) if detects else None,
@@ -119,7 +120,7 @@ def configured(config: Config, task: str, run: Path, images: Path, lines: int) -
         "Export.rewrite": True,
     }
     changes |= {key: value for key, value in defaults.items() if key not in given}
-    return for_agreement(config.changed(changes))
+    return config.changed(changes)
 
 
 def _thinned(lines: Mapping[str, Sequence[Line]], most: int) -> dict[str, list[Line]]:
@@ -140,7 +141,7 @@ def _cut_lines(folder: Path, lines: Mapping[str, Sequence[Line]], images: Path, 
     for page, (name, found) in enumerate(progress_bar(lines.items(), inner=True, desc="lines", unit="page")):
         pixels = load.pixels(images / name)
         for number, line in enumerate(found):
-            cut = cut_out(pixels, [(float(x), float(y)) for x, y in line.points])
+            cut = cut_out(pixels, outline_of(line.points))
             with atomic_file(folder / f"{page:05d}_{number:04d}.png") as stream:
                 stream.write(cv2.imencode(".png", cut)[1].tobytes())
             count += 1

@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
+from ocrslim.config import DETECTOR, RECOGNISER
 from ocrslim.errors import PlanError
 from ocrslim.pages.budget import Curve, Division, Point, divide, fastest, least
 from ocrslim.pages.measuring import PageMeter, PageRow, PageTimes, Pair, times_of
 from ocrslim.pages.networks import NetworkFile, Networks
-from ocrslim.pages.request import DETECTOR, LATENCY, RECOGNISER
+from ocrslim.pages.request import LATENCY
 from ocrslim.tasks import ImageCounts, count_lines, scores_of
 
 logger = logging.getLogger(__name__)
@@ -60,6 +63,7 @@ class Divider:
         """
         self._networks, self._meter, self._pages = networks, meter, pages
         self._trials: dict[Pair, Trial] = {}
+        self._known: dict[str, Curve] = {}
 
     @property
     def measured(self) -> list[Trial]:
@@ -145,8 +149,9 @@ class Divider:
         if target is not None and ratio > 1 - target:
             reached = int(1000 * (1 - ratio)) / 1000
             raise PlanError(
-                f"--target {LATENCY}={target:g}: out of reach: at most {reached:.3f} of a page's seconds can be removed "
-                f"from both together: lower it, or keep fewer characters of the recogniser first (ocrslim charset)"
+                f"--target {LATENCY}={target:g}: out of reach: at most {reached:.3f} of a page's seconds can be "
+                "removed from both together: lower it, or keep fewer characters of the recogniser first "
+                "(ocrslim charset)"
             )
 
     def _curves(self, fractions: Sequence[float], advance: Advance) -> tuple[Curve, Curve]:
@@ -159,7 +164,13 @@ class Divider:
         trials = [self._trial(removed) for removed in wanted]
         detection = [self._point(one, DETECTOR) for one in trials if one.removed[RECOGNISER] == AS_IT_CAME]
         recognition = [self._point(one, RECOGNISER) for one in trials if one.removed[DETECTOR] == AS_IT_CAME]
-        return Curve(detection), Curve(recognition)
+        self._known = {DETECTOR: Curve(detection), RECOGNISER: Curve(recognition)}
+        return self._known[DETECTOR], self._known[RECOGNISER]
+
+    def losses(self, removed: Fractions) -> dict[str, float]:
+        """Return the agreement that each network alone costs, by the curves that `chosen` has measured."""
+        parts = {task: max(0.0, fraction) for task, fraction in removed.items()}
+        return {task: float(self._known[task].loss(np.array(part))) for task, part in parts.items()}
 
     def _point(self, trial: Trial, task: str) -> Point:
         """Return the point of a curve; seconds are relative to the first pair's in the same turns."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ocrslim.utils import JsonLines, progress_bar
 
 logger = logging.getLogger(__name__)
 
+_OPEN = 2  # recognisers, beside the one that came
 _Key = tuple[str, str, str, str]  # digests of the two networks, page, runtime and threads
 
 
@@ -66,8 +67,8 @@ class PageTimes:
     recognition: float
     networks: float
     ratio: float
-    low: float = field(default=float("nan"))
-    high: float = field(default=float("nan"))
+    low: float
+    high: float
 
     @property
     def page(self) -> float:
@@ -93,7 +94,7 @@ class PageMeter:
         self._rows: dict[_Key, PageRow] = {}
         for line in self._record.lines():
             entry = json.loads(line)
-            self._rows[tuple(entry["key"])] = _row_of(entry)  # type: ignore[index]
+            self._rows[tuple(entry["key"])] = _row_of(entry)
 
     def read(
         self,
@@ -110,13 +111,18 @@ class PageMeter:
             first: the pair as it came, which is read among the others.
             advance: told which fraction more is done.
         """
-        wanted = list(dict.fromkeys([first, *pairs]))
-        missing = {page: [pair for pair in wanted if self._key(pair, page) not in self._rows] for page in pages}
-        missing = {page: lacking for page, lacking in missing.items() if lacking}
+        groups = _open_together(first, list(dict.fromkeys([first, *pairs])))
+        for group in groups:
+            missing = {page: [pair for pair in group if self._key(pair, page) not in self._rows] for page in pages}
+            self._read({page: lacking for page, lacking in missing.items() if lacking}, first, len(groups), advance)
+
+    def _read(
+        self, missing: Mapping[str, list[Pair]], first: Pair, groups: int, advance: Callable[[float], object]
+    ) -> None:
         if not missing:
             return
         with PageProcess(self._runtime, self._threads, *self._configs) as process:
-            opened = _opened(process, first, {pair for lacking in missing.values() for pair in lacking})
+            opened = _Opened(process, first, {pair for lacking in missing.values() for pair in lacking})
             warm = False
             for page in progress_bar(list(missing), inner=True, desc="pages", unit="page"):
                 turns = opened.of(first, missing[page])
@@ -127,7 +133,7 @@ class PageMeter:
                     logger.warning("left out: %s", error)
                     continue
                 self._keep(page, first, {opened.pair(reading): reading for reading in readings}, missing[page])
-                advance(1 / len(missing))
+                advance(1 / len(missing) / groups)
 
     def rows(self, pair: Pair, pages: Iterable[str]) -> list[PageRow]:
         """Return what a pair read, of those pages that could be read."""
@@ -148,13 +154,15 @@ class PageMeter:
         return (pair.detector.digest, pair.recogniser.digest, page, f"{self._runtime}, {self._threads}")
 
 
-class _opened:
+class _Opened:
     """The networks of pairs, open in a process."""
 
     def __init__(self, process: PageProcess, first: Pair, pairs: Iterable[Pair]):
         self._pairs = list(dict.fromkeys([first, *sorted(pairs, key=lambda pair: pair != first)]))
         networks = dict.fromkeys(file for pair in self._pairs for file in (pair.detector, pair.recogniser))
         self._numbers = {file: process.open(file.file, file.own) for file in networks}
+        detector, recogniser = first.detector, first.recogniser
+        process.require_pair((self._numbers[detector], self._numbers[recogniser]), (detector.file, recogniser.file))
 
     def of(self, first: Pair, wanted: Sequence[Pair]) -> dict[int, list[int]]:
         """Return the numbers of recognisers by those of detectors."""
@@ -169,6 +177,14 @@ class _opened:
         return Pair(named[reading.detector], named[reading.recogniser])
 
 
+def _open_together(first: Pair, pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """Divide pairs into those that are open at the same time: few recognisers, which take gigabytes for a wide line."""
+    others = list(dict.fromkeys(pair.recogniser for pair in pairs if pair.recogniser != first.recogniser))
+    groups = [others[start : start + _OPEN] for start in range(0, len(others), _OPEN)] or [[]]
+    groups[0] = [first.recogniser, *groups[0]]
+    return [[pair for pair in pairs if pair.recogniser in group] for group in groups]
+
+
 def times_of(rows: Sequence[PageRow], resamples: int = 2000) -> PageTimes:
     """Return the mean seconds of rows, at least one, and their ratio with its interval (bootstrap over pages)."""
     taken, first = (np.array([getattr(row, name) for row in rows]) for name in ("seconds", "first"))
@@ -176,7 +192,8 @@ def times_of(rows: Sequence[PageRow], resamples: int = 2000) -> PageTimes:
     pages, others = taken[:, :2].sum(axis=1), first[:, :2].sum(axis=1)
     draws = np.random.default_rng(0).integers(len(rows), size=(resamples, len(rows)))
     low, high = np.percentile(pages[draws].sum(axis=1) / others[draws].sum(axis=1), (2.5, 97.5))
-    return PageTimes(*(float(mean) for mean in means), float(pages.sum() / others.sum()), float(low), float(high))
+    detection, recognition, networks = (float(mean) for mean in means)
+    return PageTimes(detection, recognition, networks, float(pages.sum() / others.sum()), float(low), float(high))
 
 
 def _entry_of(row: PageRow) -> dict[str, Any]:
@@ -190,6 +207,6 @@ def _entry_of(row: PageRow) -> dict[str, Any]:
 
 
 def _row_of(entry: Mapping[str, Any]) -> PageRow:
-    lines = [Line(np.float32(line["points"]), line["text"], line["score"]) for line in entry["lines"]]
-    boxes = [np.float32(box) for box in entry["boxes"]]
+    lines = [Line(np.asarray(line["points"], np.float32), line["text"], line["score"]) for line in entry["lines"]]
+    boxes = [np.asarray(box, np.float32) for box in entry["boxes"]]
     return PageRow(entry["page"], boxes, lines, Seconds(*entry["seconds"]), Seconds(*entry["first"]))

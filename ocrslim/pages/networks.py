@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ocrslim.compression import Costs, costs_of_original, original_for, unpruned_for
+from ocrslim.compression import (
+    Costs,
+    LabelFiles,
+    costs_of_original,
+    epochs_within,
+    of_length,
+    original_for,
+    training_config,
+    unpruned_for,
+)
 from ocrslim.config import Config
 from ocrslim.data import scan_both
 from ocrslim.errors import ArtifactError, PlanError
@@ -17,13 +26,14 @@ from ocrslim.export import network_for
 from ocrslim.formats import PLAN_SUFFIX, exported_files
 from ocrslim.models import save_checkpoint
 from ocrslim.pruning import MACS, PrunableNetwork, apply_plan, load_base_network, load_prunable_network
-from ocrslim.selection import CandidateScores, choose_plan
+from ocrslim.selection import CandidateScores, Choice, choose_plan, prune_and_train
 from ocrslim.utils import check_writable, hash_bytes, read_file, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT = "best_accuracy"
 _COSTS = "costs.json"  # written last: a folder without it is built again
+_LENGTH = "length.json"  # of a training
 _MADE_BY = "ocrslim compress"
 _MOST_BYTES = 4 << 30
 
@@ -105,6 +115,17 @@ class Networks:
         network = NetworkFile.at(folder / known["network"], own=True)
         return Plan(fraction, network, folder / CHECKPOINT, known["macs"], known["params"])
 
+    def checkpoint(self, fraction: float) -> Path:
+        """Return the checkpoint of `pruned`, without its ending.
+
+        Raises:
+            PlanError: so much cannot be removed.
+        """
+        plan = self.pruned(fraction)
+        if plan is None:
+            raise PlanError(f"{self._model}: {fraction:.0%} of its MACs cannot be removed")
+        return plan.checkpoint
+
     @functools.cached_property
     def original_costs(self) -> Costs:
         """What the model costs as it came."""
@@ -116,9 +137,32 @@ class Networks:
         left = self.original_costs if plan is None else plan
         return {"macs": left.macs, "params": left.params}
 
+    def trained(self, fraction: float, minutes: float, labels: LabelFiles | None) -> Path:
+        """Train the network without a fraction of its MACs; return the checkpoint, without its ending.
+
+        A training that was ended goes on; it learns from labels where pages to calibrate on have some, else from the
+        unpruned network.
+
+        Args:
+            minutes: that it may take, about.
+        """
+        folder = check_writable(self._folder / "trained")
+        config = self.config.changed({"Global.save_model_dir": str(folder), "Prune.target": {MACS: fraction}})
+        config = training_config(config, labels, self._original.section("Metric"))
+        if labels is not None and labels.calibration is not None:  # which are of pages, not of lines cut out of them
+            config = config.changed({"Train.dataset.data_dir": config.get("Eval.dataset.data_dir")})
+        choice, file = self._choice(fraction), folder / _LENGTH
+        if not file.is_file():
+            write_json(file, epochs_within(config, choice, minutes))
+        result = prune_and_train(of_length(config, read_json(file, _MADE_BY)), choice)
+        return result.training.weights.with_suffix("")
+
+    def _choice(self, fraction: float) -> Choice:
+        return choose_plan(self._prunable.with_target({MACS: fraction}))
+
     def _build(self, fraction: float, folder: Path) -> dict[str, Any]:
         try:
-            choice = choose_plan(self._prunable.with_target({MACS: fraction}))
+            choice = self._choice(fraction)
         except PlanError as fault:
             logger.info("%s", fault)
             return {"unreachable": str(fault)}

@@ -26,7 +26,24 @@ class PageProcess(TimingProcess):
             OcrSlimError: the runtime is not installed.
         """
         super().__init__(runtime, threads)
+        self._configs = (detection, recognition)
         list(self.ask("configure", detection, recognition))
+
+    def __enter__(self) -> PageProcess:
+        return self
+
+    def require_pair(self, numbers: tuple[int, int], files: tuple[Path, Path]) -> None:
+        """Require that two open networks are a detector and a recogniser.
+
+        Args:
+            numbers: of the networks.
+            files: that they were opened from, for messages.
+
+        Raises:
+            WeightsError: one is not.
+        """
+        for number, file, config in zip(numbers, files, self._configs):
+            self.check(number, file, config.task, config.task.probe_shape)
 
     def read(self, page: Path, pairs: Mapping[int, Sequence[int]]) -> Iterator[PageReading]:
         """Read a page with pairs of networks, a detector's boxes by each recogniser that is paired with it.

@@ -17,7 +17,7 @@ from ocrslim.config import Config
 from ocrslim.data import Preprocessor, cut_out
 from ocrslim.evaluation import post_processor
 from ocrslim.inference import Engine
-from ocrslim.tasks import Line
+from ocrslim.tasks import Line, Outline
 
 BATCH = 6  # rec_batch_num
 LEAST_SCORE = 0.5  # drop_score, text_score
@@ -51,7 +51,7 @@ class PageReader:
 
     def lines(self, recogniser: Engine, page: np.ndarray, boxes: Sequence[np.ndarray]) -> list[Line]:
         """Return the lines that are read in the boxes of a page, in the order of the boxes."""
-        cuts = [cut_out(page, [(float(x), float(y)) for x, y in box]) for box in boxes]
+        cuts = [cut_out(page, outline_of(box)) for box in boxes]
         readings: list[Any] = [None] * len(boxes)
         for places in self._batches(cuts):
             inputs = [self._load_line.of_pixels(f"line {place}", cuts[place]) for place in places]
@@ -67,9 +67,14 @@ class PageReader:
         return (order[start : start + self._batch] for start in range(0, len(order), self._batch))
 
 
+def outline_of(box: np.ndarray) -> Outline:
+    """Return the corners of a box [k, 2] as numbers of Python."""
+    return tuple((float(x), float(y)) for x, y in box)
+
+
 def _sides(box: np.ndarray) -> float:
     """Return the shorter of a box's two sides, as PaddleOCR's detector measures them."""
-    return min(np.linalg.norm(box[0] - box[1]), np.linalg.norm(box[0] - box[-1]))
+    return float(min(np.linalg.norm(box[0] - box[1]), np.linalg.norm(box[0] - box[-1])))
 
 
 def _together(images: Sequence[np.ndarray]) -> np.ndarray:

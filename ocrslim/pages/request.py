@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocrslim.compression import RUN, file_hash
-from ocrslim.config import Config, load_model_config
-from ocrslim.errors import ConfigError, OcrSlimError, WeightsError
+from ocrslim.config import DETECTOR, RECOGNISER, Config
+from ocrslim.errors import DataError
 from ocrslim.utils import hash_value, read_file
 
-DETECTOR, RECOGNISER = "det", "rec"
 LATENCY = "latency"
-_TITLES = {DETECTOR: "detector", RECOGNISER: "recogniser"}
 _MOST_BYTES = 1 << 30
 
 
@@ -28,7 +26,6 @@ class PairRequest:
         target: the fraction of a page's seconds to remove; None for the largest that costs a hundredth of agreement.
         labels: label file of some or all of the pages, boxes with texts; None without one.
         minutes: to train for, both together; 0 for a refit alone.
-        options: overrides of both configurations, as for `load_model_config`.
         command: the command line, for the record.
     """
 
@@ -39,7 +36,6 @@ class PairRequest:
     target: float | None = None
     labels: Path | None = None
     minutes: float = 0.0
-    options: tuple[str, ...] = ()
     command: str = "ocrslim compress"
 
     @property
@@ -50,28 +46,6 @@ class PairRequest:
     def models(self) -> dict[str, Path]:
         """Return the two models by task."""
         return {DETECTOR: self.detector, RECOGNISER: self.recogniser}
-
-    def configs(self) -> dict[str, Config]:
-        """Read the configuration of each model, by task.
-
-        Raises:
-            ConfigError: nothing says how one is run, or it is of the other kind; each with the option that names it.
-            WeightsError: there is no such model.
-        """
-        return {task: self._config(task, model) for task, model in self.models().items()}
-
-    def _config(self, task: str, model: Path) -> Config:
-        other = next(each for each in _TITLES if each != task)
-        try:
-            found = load_model_config(model, None, self.options, None)
-        except ConfigError:  # where nothing says its task, which the option does
-            found = _asked(task, model, self.options)
-        if found.task.model_type != task:
-            raise ConfigError(
-                f"--{task} {model}: is a model for {found.task.title}, expected a {_TITLES[task]}"
-                + (f": name it with --{other}" if found.task.model_type == other else "")
-            )
-        return found
 
     def identity(self, configs: Mapping[str, Config], pages: Mapping[str, str]) -> dict[str, str]:
         """Return everything that the result depends on, each under the words by which a person knows it.
@@ -100,15 +74,8 @@ class PairRequest:
         }
 
 
-def _asked(task: str, model: Path, options: tuple[str, ...]) -> Config:
-    try:
-        return load_model_config(model, None, options, task)
-    except (ConfigError, WeightsError) as error:
-        raise type(error)([f"--{task} {line}" for line in str(error).splitlines()]) from None
-
-
 def _lines(labels: Path) -> str:
     try:
         return read_file(labels, _MOST_BYTES).decode("utf-8", "replace")
     except OSError as error:
-        raise OcrSlimError(f"--labels {labels}: cannot be read: {error.strerror}") from None
+        raise DataError(f"--labels {labels}: cannot be read: {error.strerror}") from None

@@ -8,17 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ocrslim.compression import Agreement, Measured, interval, verdict_of, versions
-from ocrslim.config import Config
+from ocrslim.compression import AFTER, BEFORE, REWRITTEN, Agreement, Measured, interval, place_of, verdict_of
+from ocrslim.config import DETECTOR, RECOGNISER, Config
 from ocrslim.data import scan
 from ocrslim.pages.division import agreement_counts
 from ocrslim.pages.measuring import PageMeter, PageRow, Pair, times_of
-from ocrslim.pages.request import DETECTOR, RECOGNISER
+from ocrslim.pages.request import LATENCY
 from ocrslim.tasks import ImageCounts, Line, count_lines, lines_of_label
 
-_SCHEMA = 1
 METRIC = "line F1"
-BEFORE, REWRITTEN, AFTER = "before", "rewritten", "after"
 
 
 class Comparison:
@@ -53,7 +51,7 @@ class Comparison:
 
     def agreement(self, name: str = AFTER) -> Agreement:
         """Return how far a pair reads what the pair as it came reads."""
-        counts = agreement_counts(self.rows(name), self.rows(BEFORE))
+        counts = self.counts(name)
         return Agreement(METRIC, *interval(counts, self._config.task, "hmean"), len(counts))
 
     def score(self) -> dict[str, Any] | None:
@@ -64,6 +62,10 @@ class Comparison:
         counts = {name: [self._counted(row) for row in found] for name, found in rows.items()}
         scores = {name: interval(found, self._config.task, "hmean")[0] for name, found in counts.items()}
         return {"metric": METRIC, **scores, "images": len(rows[BEFORE])}
+
+    def counts(self, name: str = AFTER) -> list[ImageCounts]:
+        """Compare what a pair reads with what the pair as it came reads, page by page."""
+        return agreement_counts(self.rows(name), self.rows(BEFORE))
 
     def _counted(self, row: PageRow) -> ImageCounts:
         return count_lines(row.lines, self._labels[row.page])
@@ -93,7 +95,12 @@ class Comparison:
                 "networks": 1000 * times.networks,
             }
         after = found[AFTER]
-        return {**row, "ratio": after.ratio, "ratio_95": [after.low, after.high], "ratio_rewritten": found[REWRITTEN].ratio}
+        return {
+            **row,
+            "ratio": after.ratio,
+            "ratio_95": [after.low, after.high],
+            "ratio_rewritten": found[REWRITTEN].ratio,
+        }
 
 
 def labelled_lines(labels: Path, config: Config) -> dict[str, list[Line]]:
@@ -119,34 +126,34 @@ def record_of(
         models: of each of the two, by task.
         seconds: by step.
     """
-    times = found.times()
-    costs = {name: _summed(models, name) for name in (BEFORE, AFTER)}
-    agreement = found.agreement()
+    times, agreement = found.times(), found.agreement()
+    unverified = {task: one["export"]["unverified"] for task, one in models.items() if one["export"]["unverified"]}
     return {
-        "schema": _SCHEMA,
-        "versions": versions(),
-        "model": {**_together(models), "format": models[DETECTOR]["out"]["format"]},
-        "out": {"path": ".", "sha256": " + ".join(models[task]["out"]["sha256"] for task in models)},
         **known,
+        "model": _together(models, "model", ("path", "task", "name", "format", "sha256")),
+        "out": {"path": ".", **_together(models, "out", ("sha256", "format"))},
         **models,
-        "costs": costs,
+        "costs": {when: _summed(models, when) for when in (BEFORE, AFTER)},
         "times": times,
         "agreement": agreement.to_json(),
         "score": found.score(),
+        "export": {"unverified": unverified},
         "verdict": _verdict(known, times[0], agreement),
         "seconds": dict(seconds),
     }
 
 
 def _verdict(known: Mapping[str, Any], row: Mapping[str, Any], agreement: Agreement) -> dict[str, Any]:
-    threads = f"{row['threads']} thread{'s' * (row['threads'] != 1)}"
-    pruned = any(removed > 0 for removed in known["removed"].values())
-    target = known["target"] if "latency" in known["target"] else None
-    place = f"a page ({row['runtime']}, {threads})"
-    trained = bool(known.get("trained"))
-    return verdict_of(
-        Measured(row["ratio"], row["ratio_rewritten"], agreement, pruned, target, place, trained)
-    ).to_json()
+    found = Measured(
+        ratio=row["ratio"],
+        rewritten=row["ratio_rewritten"],
+        agreement=agreement,
+        pruned=any(removed > 0 for removed in known["removed"].values()),
+        target=known["target"] if LATENCY in known["target"] else None,
+        place=f"whole pages, {place_of(dict(row))}",
+        trained=known["minutes"] > 0,
+    )
+    return verdict_of(found).to_json()
 
 
 def _spread(values: Sequence[float]) -> dict[str, float]:
@@ -160,6 +167,7 @@ def _summed(models: Mapping[str, Any], when: str) -> dict[str, int]:
     return {kind: sum(part[kind] for part in parts) for kind in ("bytes", "params", "macs")}
 
 
-def _together(models: Mapping[str, Any]) -> dict[str, str]:
-    described = [models[task]["model"] for task in (DETECTOR, RECOGNISER)]
-    return {key: " + ".join(str(one[key]) for one in described) for key in ("path", "task", "name", "sha256")}
+def _together(models: Mapping[str, Any], what: str, keys: Sequence[str]) -> dict[str, str]:
+    """Return what is known of both models as one text each."""
+    described = [models[task][what] for task in (DETECTOR, RECOGNISER)]
+    return {key: " + ".join(dict.fromkeys(str(one[key]) for one in described)) for key in keys}

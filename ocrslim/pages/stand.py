@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 
 from ocrslim.config import Config
-from ocrslim.inference import NamedEngine, Output, Stand, serve_stand
+from ocrslim.inference import Engine, Output, Stand, serve_stand
 from ocrslim.pages.reader import PageReader
 from ocrslim.tasks import Line
+
+T = TypeVar("T")
 
 _CLOCKS: tuple[Callable[[], float], ...] = (time.perf_counter, time.process_time)
 
@@ -78,10 +79,10 @@ class PageStand(Stand):
         pixels = self._reader.pixels(page)
         for detector, recognisers in pairs.items():
             finding = _Timed(self.engine(detector))
-            boxes = finding.all_of(lambda engine: self._reader.boxes(engine, pixels))
+            boxes = finding.step(self._reader.boxes, pixels)
             for recogniser in recognisers:
                 reading = _Timed(self.engine(recogniser))
-                lines = reading.all_of(lambda engine, boxes=boxes: self._reader.lines(engine, pixels, boxes))
+                lines = reading.step(self._reader.lines, pixels, boxes)
                 wall, cpu = (Seconds(*taken) for taken in zip(finding.total, reading.total, finding.plus(reading)))
                 yield PageReading(detector, recogniser, boxes, lines, wall, cpu)
 
@@ -94,25 +95,20 @@ class _Timed:
         passes: seconds of the network in it.
     """
 
-    def __init__(self, engine: NamedEngine):
+    def __init__(self, engine: Engine):
         self._engine = engine
         self.total = self.passes = np.zeros(len(_CLOCKS))
 
-    def all_of(self, step: Callable[[NamedEngine], list]) -> list:
-        """Run a step and return what it gives."""
+    def step(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Run a step, a function of the network and of `arguments`; return what it gives."""
         before = _now()
-        found = step(self)
+        found = work(self, *arguments)
         self.total = _now() - before
         return found
 
     def plus(self, other: _Timed) -> np.ndarray:
         """Return the seconds of both networks."""
         return self.passes + other.passes
-
-    @property
-    def kernels(self) -> str:
-        """Those of the network."""
-        return self._engine.kernels
 
     def __call__(self, image: np.ndarray) -> Output:
         before = _now()
@@ -128,5 +124,3 @@ def _now() -> np.ndarray:
 def main() -> int:
     """Serve the connection whose number is the first argument."""
     return serve_stand(PageStand)
-
-

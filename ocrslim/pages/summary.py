@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tabulate import tabulate
-
-from ocrslim.pages.results import AFTER, BEFORE, METRIC, REWRITTEN
+from ocrslim.compression import AFTER, BEFORE, REWRITTEN, verdict_text
+from ocrslim.pages.results import METRIC
 
 _HEADERS = ("", "as they came", "rewritten alone", "compressed", "change")
 _NAMES = {"det": "detector", "rec": "recogniser"}
@@ -21,10 +20,7 @@ def pair_summary(record: Mapping[str, Any]) -> str:
         change = f"{100 * (score[AFTER] - score[BEFORE]):+.1f} points"
         shown = (f"{score[name]:.4f}" for name in (BEFORE, REWRITTEN, AFTER))
         rows.append((f"{METRIC} by labels, {score['images']} pages", *shown, change))
-    table = tabulate(rows, headers=_HEADERS, disable_numparse=True, colalign=("left", *["right"] * 4))
-    verdict = record["verdict"]
-    advice = [f"- {line}" for line in verdict["advice"]]
-    return "\n".join([table, "", f"{verdict['kind']}: {verdict['text']}", *advice])
+    return verdict_text(rows, _HEADERS, record["verdict"])
 
 
 def _cost_rows(record: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -39,7 +35,11 @@ def _time_rows(row: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     threads = f"{row['threads']} thread{'s' * (row['threads'] != 1)}"
     low, high = row["ratio_95"]
     change = f"{row['ratio'] - 1:+.1%} [{low - 1:+.1%}, {high - 1:+.1%}]"
-    titles = {"mean": f"ms a page, {row['runtime']}, {threads}", "detection": "  detection", "recognition": "  recognition"}
+    titles = {
+        "mean": f"ms a page, {row['runtime']}, {threads}",
+        "detection": "  detection",
+        "recognition": "  recognition",
+    }
     for part, title in titles.items():
         shown = [row[name][part] for name in (BEFORE, REWRITTEN, AFTER)]
         own = change if part == "mean" else f"{shown[2] / max(shown[0], 1e-9) - 1:+.1%}"

@@ -5,50 +5,62 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm.contrib.logging import logging_redirect_tqdm
-
+from ocrslim import report
 from ocrslim.compression import (
+    AFTER,
+    BEFORE,
     FEWEST,
     JOURNAL,
     RECORD,
+    REWRITTEN,
     TOLERANCE,
     Advance,
     Journal,
+    LabelFiles,
     Split,
     describe_export,
+    divide_labels,
+    environment,
     export_to,
     files_hash,
     formats_for,
     image_hashes,
+    model_record,
     require_place,
     split,
 )
-from ocrslim.config import Config
+from ocrslim.config import DETECTOR, RECOGNISER, Config
 from ocrslim.errors import ConfigError, DataError
 from ocrslim.inference import RUNTIMES
 from ocrslim.pages.data import configured, files_in, write_files
 from ocrslim.pages.division import AS_IT_CAME, Divider
 from ocrslim.pages.measuring import PageMeter, Pair
 from ocrslim.pages.networks import NetworkFile, Networks
-from ocrslim.pages.request import DETECTOR, LATENCY, RECOGNISER, PairRequest
+from ocrslim.pages.request import LATENCY, PairRequest
 from ocrslim.pages.results import Comparison, record_of
+from ocrslim.pages.samples import write_pages
 from ocrslim.pruning import WEIGHTS, load_base_network, load_network
-from ocrslim.utils import check_writable, listed, processor, write_json
+from ocrslim.utils import check_writable, listed, messages_above_bars, write_json
 
 logger = logging.getLogger(__name__)
 
-_SHARES = {"look": 12, "lines": 2, "build": 60, "divide": 40, "export": 8, "verify": 20, "show": 2}
+_SHARES = {"look": 12, "lines": 2, "build": 60, "divide": 40, "train": 0, "export": 8, "verify": 20, "show": 2}
+_A_MINUTE = 15.0  # share of one that is trained
 _READ = "pages.jsonl"
 _TASKS = (DETECTOR, RECOGNISER)
+_LEAST_SHARE = 0.2  # of the minutes, for each of two networks that are pruned
+_PARTS = ("calibration", "choice", "held_out")
 
 
-def compress_pair(request: PairRequest) -> dict[str, Any]:
+def compress_pair(request: PairRequest, configs: Mapping[str, Config]) -> dict[str, Any]:
     """Make a detector and a recogniser smaller within one time budget; goes on with the run that the folder holds.
+
+    Args:
+        configs: of the two models by task, as `load_pair` reads them.
 
     Returns:
         the record, which is in `compress.json` as well.
@@ -58,16 +70,18 @@ def compress_pair(request: PairRequest) -> dict[str, Any]:
     """
     for model in request.models().values():
         require_place(request.out, request.run, JOURNAL, model)
-    configs = request.configs()
     _require_one_runtime(configs)
     identity = request.identity(configs, image_hashes(request.images))
     check_writable(request.out)
-    with (
-        logging_redirect_tqdm([logging.getLogger()]),
-        Journal(request.run, identity, _SHARES, configs[DETECTOR].overwrite) as journal,
-    ):
+    shares = {**_SHARES, "train": _A_MINUTE * request.minutes}
+    with messages_above_bars(), Journal(request.run, identity, shares, configs[DETECTOR].overwrite) as journal:
         record = _PairCompression(request, configs, journal).record()
         write_json(request.out / RECORD, record)
+    if not journal.worked:
+        logger.info("%s: this command has finished before; its result:", request.out)
+    write_report = getattr(report, "write_report", None)
+    if write_report is not None:
+        write_report(request.out)
     return record
 
 
@@ -122,10 +136,10 @@ class _PairCompression:
             if empty:
                 logger.info("%d pages are left out, as nothing is read on them: %s", len(empty), listed(empty))
             parts = split(read, self._configs[DETECTOR].seed)
-            return {name: list(getattr(parts, name)) for name in ("calibration", "choice", "held_out")}
+            return {name: list(getattr(parts, name)) for name in _PARTS}
 
         found = self._journal.do("look", "reading the pages", work)
-        return Split(*(tuple(found[name]) for name in ("calibration", "choice", "held_out")))
+        return Split(*(tuple(found[name]) for name in _PARTS))
 
     def _require_enough(self, there: int, readable: int, read: int) -> None:
         place = f"--images {self._request.images}"
@@ -179,16 +193,47 @@ class _PairCompression:
         def work(advance: Advance) -> dict[str, Any]:
             chosen = divider.chosen(self._request.target, TOLERANCE, advance)
             tried = [trial.to_json() for trial in divider.measured]
-            return {"removed": chosen.removed, "chosen": chosen.to_json(), "tried": tried}
+            losses = divider.losses(chosen.removed)
+            return {"removed": chosen.removed, "chosen": chosen.to_json(), "tried": tried, "losses": losses}
 
         self._journal.do("build", "pruning and refitting", build)
         return self._journal.do("divide", "dividing the budget", work)
+
+    # the training
+
+    @functools.cached_property
+    def _trained(self) -> dict[str, str]:
+        """Checkpoints of the networks that were trained, by task."""
+        removed, minutes = self._division["removed"], _minutes(self._division, self._request.minutes)
+        labels = self._labels
+
+        def work(advance: Advance) -> dict[str, Any]:
+            found = {}
+            for task, some in minutes.items():
+                found[task] = str(self._networks[task].trained(removed[task], some, labels))
+                advance(some / self._request.minutes)
+            return found
+
+        def intact(found: dict[str, Any]) -> bool:
+            return all(Path(f"{path}.pdparams").is_file() for path in found.values())
+
+        return self._journal.do("train", "training", work, intact) if minutes else {}
+
+    @functools.cached_property
+    def _labels(self) -> LabelFiles | None:
+        """The labels to learn from and to choose the best weights by; None without any."""
+        request = self._request
+        if request.labels is None:
+            return None
+        config = self._configs[DETECTOR].changed({"Eval.dataset.data_dir": str(request.images)})
+        return divide_labels(config, request.labels, self._parts, request.run)
 
     # the files
 
     @functools.cached_property
     def _exported(self) -> dict[str, Any]:
         removed = self._division["removed"]
+        assert self._trained or not self._trained  # steps are named in their order: none is done within another
 
         def work(advance: Advance) -> dict[str, Any]:
             found = {}
@@ -210,9 +255,8 @@ class _PairCompression:
             config = config.changed({"Export.rewrite": False})
         network = load_base_network(config)
         if removed > 0:
-            plan = networks.pruned(removed)
-            assert plan is not None  # it was measured
-            network = load_network(config.changed({WEIGHTS: str(plan.checkpoint)}))
+            checkpoint = self._trained.get(task) or networks.checkpoint(removed)
+            network = load_network(config.changed({WEIGHTS: str(checkpoint)}))
         exported, names = export_to(out, network, config, self._request.run / f"export_{task}")
         costs = networks.costs(removed)
         return {**describe_export(exported), **costs, "files": names, "sha256": files_hash(out, names)}
@@ -230,7 +274,7 @@ class _PairCompression:
     @functools.cached_property
     def _comparison(self) -> Comparison:
         rewritten = Pair(*(self._networks[task].rewritten for task in _TASKS))
-        pairs = {"before": self._first, "rewritten": rewritten, "after": self._last}
+        pairs = {BEFORE: self._first, REWRITTEN: rewritten, AFTER: self._last}
 
         meters = {threads: self._metered(threads) for threads in self._threads}
 
@@ -243,7 +287,8 @@ class _PairCompression:
 
         self._journal.do("verify", "measuring on pages held out", work)
         work(lambda _: None)  # which does nothing, unless files have been exported anew meanwhile
-        return Comparison(pairs, meters, self._parts.held_out, self._request.labels, self._configs[DETECTOR])
+        labels = None if self._labels is None else self._labels.held_out
+        return Comparison(pairs, meters, self._parts.held_out, labels, self._configs[DETECTOR])
 
     @property
     def _threads(self) -> Sequence[int]:
@@ -251,35 +296,55 @@ class _PairCompression:
         usual = [count for count in (1, 2) if count <= (os.cpu_count() or 1)]
         return tuple(dict.fromkeys((self._configs[DETECTOR].export.threads, *usual)))
 
+    @functools.cached_property
+    def _samples(self) -> list[dict[str, Any]]:
+        found, request = self._comparison, self._request
+
+        def work(_: Advance) -> dict[str, Any]:
+            rows = {name: found.rows(name) for name in (BEFORE, AFTER)}
+            config = self._configs[DETECTOR]
+            return {"samples": write_pages(rows, found.counts(), config, request.images, request.out)}
+
+        def intact(known: dict[str, Any]) -> bool:
+            return all((request.out / each["image"]).is_file() for each in known["samples"])
+
+        return list(self._journal.do("show", "samples", work, intact)["samples"])
+
     def record(self) -> dict[str, Any]:
-        """Do all steps; return the record."""
+        """Do all steps that are not done; return the record."""
         request, exported = self._request, self._exported
-        parts = {name: list(getattr(self._parts, name)) for name in ("calibration", "choice", "held_out")}
-        target = {LATENCY: request.target} if request.target is not None else {"agreement_loss": TOLERANCE}
+        comparison, samples = self._comparison, self._samples
+        parts = {name: list(getattr(self._parts, name)) for name in _PARTS}
         known = {
-            "command": request.command,
-            "seed": self._configs[DETECTOR].seed,
-            "machine": {"processor": processor(), "processors": os.cpu_count(), "system": platform.system()},
+            **environment(request.command, self._configs[DETECTOR].seed),
             "images": {"folder": str(request.images), **parts, "labels": request.labels and str(request.labels)},
-            "target": target,
+            "target": {"agreement_loss": TOLERANCE} if request.target is None else {LATENCY: request.target},
+            "minutes": request.minutes,
             "removed": self._division["removed"],
             "tried": self._division["tried"],
+            "samples": samples,
         }
         models = {task: self._described(task, exported[task]) for task in _TASKS}
-        return record_of(known, models, self._comparison, self._journal.seconds)
+        return record_of(known, models, comparison, self._journal.seconds)
 
     def _described(self, task: str, exported: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the record has of one of the models."""
-        model: Path = self._request.models()[task]
-        before = self._networks[task].original_costs.to_json()
         after = {"bytes": exported["bytes"], "params": exported["params"], "macs": exported["macs"]}
         return {
-            "model": {"path": str(model), "task": task, "name": model.stem, "sha256": self._first_digest(task)},
+            "model": model_record(self._request.models()[task], self._configs[task]),
             "out": {"path": task, "sha256": exported["sha256"], "format": exported["format"]},
-            "costs": {"before": before, "after": after},
+            "costs": {BEFORE: self._networks[task].original_costs.to_json(), AFTER: after},
             "removed": self._division["removed"][task],
+            "trained": task in self._trained,
             "export": {key: exported[key] for key in ("formats", "max_difference", "unverified", "clients")},
         }
 
-    def _first_digest(self, task: str) -> str:
-        return (self._first.detector if task == DETECTOR else self._first.recogniser).digest
+
+def _minutes(division: Mapping[str, Any], minutes: float) -> dict[str, float]:
+    """Divide the minutes of training over the networks that are pruned, by the agreement that each costs alone."""
+    pruned = [task for task, removed in division["removed"].items() if removed > 0]
+    if not minutes or not pruned:
+        return {}
+    losses = {task: max(division["losses"][task], 1e-6) for task in pruned}
+    shares = {task: max(_LEAST_SHARE, loss / sum(losses.values())) for task, loss in losses.items()}
+    return {task: minutes * share / sum(shares.values()) for task, share in shares.items()}

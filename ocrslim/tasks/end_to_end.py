@@ -1,9 +1,9 @@
 """Detection and recognition together: the lines of a page, and how they are scored end to end.
 
 A line that was read counts where it lies on a labelled line and says the same: their intersection over union is more
-than one half, as in the score of detectors (`detection.metric`), and their texts are equal without case and spaces. Each
-labelled line takes one line that was read, and each of these is taken once. What lies mostly on a region marked "don't
-care" does not count. Line F1 is the harmonic mean of precision and recall over the lines of all pages.
+than one half, as in the score of detectors (`detection.metric`), and their texts are equal without case and spaces.
+Each labelled line takes one line that was read, and each of these is taken once. What lies mostly on a region marked
+"don't care" does not count. Line F1 is the harmonic mean of precision and recall over the lines of all pages.
 """
 
 from __future__ import annotations
