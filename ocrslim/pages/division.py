@@ -19,7 +19,7 @@ from ocrslim.tasks import ImageCounts, count_lines, scores_of
 
 logger = logging.getLogger(__name__)
 
-GRID = (0.2, 0.4, 0.6)  # fractions of the MACs by which the curves are known
+GRID = (0.25, 0.5)  # fractions of the MACs by which the curves are known: each takes a refit of each network
 _BEYOND = 0.75  # where these do not reach the budget
 _CORRECTIONS = 3  # pairs that are measured, at most
 _ENOUGH = 0.03  # of a page's seconds, that a pair may be faster than the budget

@@ -187,8 +187,8 @@ COMPRESS = Command(
         "The model is rewritten without a loss and pruned by as much as the images bear, its layers are refitted, and "
         "what comes out has the format that came in, proven and timed against the model as it came. Agreement with the "
         "unpruned model is measured on images held out. A detector and a recogniser (--det, --rec) share the seconds "
-        "that a page may take, divided by measurement on your pages. No labels are needed. Ends with a table and a verdict; "
-        "exit code 3: not worth it, or a collapse. Interrupted, the same command continues."
+        "that a page may take, divided by measurement on your pages. No labels are needed. Ends with a table and a "
+        "verdict; exit code 3: not worth it, or a collapse. Interrupted, the same command continues."
     ),
     {
         "a detector and photographs": "ch_PP-OCRv4_det_infer --task det --images photos --out smaller",
