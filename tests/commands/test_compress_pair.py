@@ -65,7 +65,7 @@ def test_two_models_come_out_as_they_came_in_with_what_was_measured(finished):
     assert {found[task]["out"]["format"] for task in ("det", "rec")} == {"onnx"}
     assert code == (0 if found["verdict"]["kind"] == "worth it" else 3)
     assert found["agreement"]["metric"] == "line F1" and found["agreement"]["images"] == 3
-    assert [row["threads"] for row in found["times"]][0] == 1
+    assert found["times"][0]["threads"] == 1
     for row in found["times"]:
         for name in ("before", "rewritten", "after"):
             assert row[name]["detection"] + row[name]["recognition"] == pytest.approx(row[name]["mean"])
@@ -148,7 +148,7 @@ def test_few_recognisers_are_open_at_the_same_time():
     first = measuring.Pair("det", "rec")
     pairs = [first, *(measuring.Pair("det", f"rec{n}") for n in range(5)), measuring.Pair("det2", "rec")]
     groups = measuring._open_together(first, pairs)
-    assert sorted(map(str, sum(groups, []))) == sorted(map(str, pairs))
+    assert sorted(str(pair) for group in groups for pair in group) == sorted(map(str, pairs))
     assert max(len({pair.recogniser for pair in group} - {"rec"}) for group in groups) == 2
 
 
