@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ocrslim.commands.prune import with_reasons
 from ocrslim.compression import Request, compress, summary_text
 from ocrslim.config import Config
 from ocrslim.pages import PairRequest, compress_pair, pair_summary
@@ -12,7 +13,7 @@ from ocrslim.pages import PairRequest, compress_pair, pair_summary
 
 def run_compress(config: Config, request: Request) -> dict[str, Any]:
     """Make a model smaller; print the table of what that brings and costs, and the verdict."""
-    record = compress(request, config)
+    record = with_reasons(lambda: compress(request, config))
     print(summary_text(record))
     return record
 

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 def run_prune(config: Config) -> dict[str, Any]:
     """Stage 2: choose a plan, prune, refit and fine-tune; write a checkpoint with its plan."""
-    result = _with_reasons(lambda: prune_and_train(config, on_choice=_show))
+    result = with_reasons(lambda: prune_and_train(config, on_choice=_show))
     if is_first_rank():
         print(result.training.summary())
     return result.to_json()
@@ -22,7 +22,7 @@ def run_prune(config: Config) -> dict[str, Any]:
 
 def run_dry(config: Config) -> dict[str, Any]:
     """Choose and print the plan that `run_prune` would apply, without changing or writing anything."""
-    choice = _with_reasons(lambda: choose(config))
+    choice = with_reasons(lambda: choose(config))
     _show(choice)
     print("\ndry run: nothing was pruned and nothing written", flush=True)
     return {"dry_run": True, **choice.to_json()}
@@ -32,7 +32,7 @@ def _show(choice: Choice) -> None:
     print(choice.summary, flush=True)
 
 
-def _with_reasons(work: Callable[[], T]) -> T:
+def with_reasons(work: Callable[[], T]) -> T:
     """Run `work`; if no layer may be pruned, print the layers with the reasons."""
     try:
         return work()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,10 +14,9 @@ from ocrslim.export import Exported, export_network, format_of, network_for
 from ocrslim.formats import is_exported, named_network
 from ocrslim.inference import RUNTIMES
 from ocrslim.pruning import Network, load_base_network, measure_cost, model_graph
-from ocrslim.utils import check_writable, hash_bytes, read_file
+from ocrslim.utils import check_writable
 
 _ONNX = "onnx"
-_MOST_BYTES = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -108,14 +106,6 @@ def export_to(out: Path, network: Network, config: Config, scratch: Path) -> tup
     return exported, names
 
 
-def files_hash(out: Path, names: list[str]) -> str:
-    """Return the SHA-256 over files of a folder; "" where one is missing."""
-    paths = [out / name for name in names]
-    if not all(path.is_file() for path in paths):
-        return ""
-    return hash_bytes(*(part for path in paths for part in (os.fsencode(path.name), read_file(path, _MOST_BYTES))))
-
-
 def require_place(out: Path, run: Path, journal: str, model: Path) -> None:
     """Require that a folder is free for the result, or holds an earlier one.
 
@@ -141,6 +131,7 @@ def describe_export(exported: Exported) -> dict[str, Any]:
     """Return what the record has of an export."""
     return {
         "format": exported.format,
+        "folder": str(exported.formats[0].folder.relative_to(exported.folder)),
         "formats": [each.format for each in exported.formats],
         "bytes": exported.bytes,
         "max_difference": max(exported.differences.values(), default=None),

@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from ocrslim.errors import ArtifactError
-from ocrslim.utils import check_writable, progress_bar, read_json, write_json
+from ocrslim.utils import check_writable, listed, progress_bar, read_json, write_json
 
 RECORD = "compress.json"
 JOURNAL = "steps.json"
 _MADE_BY = "ocrslim compress"
+_ABSENT = "not set"
 _BAR = "{desc}{percentage:3.0f}%|{bar}| {elapsed}, about {remaining} left"
 Result = dict[str, Any]
 Advance = Callable[[float], object]
@@ -28,21 +29,31 @@ class Journal:
         worked: whether any step was done, and not found done.
     """
 
-    def __init__(self, folder: Path, request: Mapping[str, str], shares: Mapping[str, float], overwrite: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        request: Mapping[str, str],
+        shares: Mapping[str, float],
+        overwrite: bool = False,
+        cheap: Collection[str] = (),
+    ):
         """
         Args:
             folder: of the run; its file `steps.json` is the journal.
             request: what the run is asked for, for people.
             shares: of the time, by step.
             overwrite: forget a run of another request instead of refusing it.
+            cheap: steps that a run of another request may lose: it is refused where it has come further.
 
         Raises:
             ArtifactError: the folder holds a run of another request, or cannot be written.
         """
         self._path, self._shares = check_writable(folder) / JOURNAL, dict(shares)
         self._request = dict(request)
-        self._done, self.worked = self._read(overwrite), False
+        self._done, self.worked = self._read(overwrite, cheap), False
         self.seconds: dict[str, float] = {name: entry["seconds"] for name, entry in self._done.items()}
+
+        self._write()
 
     def __enter__(self) -> Journal:
         total = sum(self._shares.values())
@@ -86,9 +97,12 @@ class Journal:
         """Keep what a step, or a part of one, has found."""
         self.seconds[name] = round(seconds, 1)
         self._done[name] = {"found": found, "seconds": self.seconds[name]}
+        self._write()
+
+    def _write(self) -> None:
         write_json(self._path, {"request": self._request, "done": self._done})
 
-    def _read(self, overwrite: bool) -> dict[str, Any]:
+    def _read(self, overwrite: bool, cheap: Collection[str]) -> dict[str, Any]:
         if not os.path.lexists(self._path):
             return {}
         known = read_json(self._path, _MADE_BY)
@@ -96,17 +110,17 @@ class Journal:
         if not isinstance(other, dict) or not isinstance(done, dict):
             raise ArtifactError(f"{self._path}: is no journal of {_MADE_BY}: choose another --out")
         differences = [
-            f"{key} was {other.get(key, 'not there')}, now {value}"
-            for key, value in self._request.items()
-            if other.get(key) != value
+            f"{key} was {other.get(key, _ABSENT)}, now {self._request.get(key, _ABSENT)}"
+            for key in {**self._request, **other}
+            if other.get(key) != self._request.get(key)
         ]
         if not differences:
             return done
-        if overwrite:
+        if overwrite or done.keys() <= set(cheap):
             shutil.rmtree(self._path.parent)
             check_writable(self._path.parent)
             return {}
         raise ArtifactError(
-            f"{self._path.parent.parent}: holds the result of another command: {'; '.join(differences)}: choose "
+            f"{self._path.parent.parent}: holds the result of another command: {listed(differences)}: choose "
             "another --out, or start over with -o Global.overwrite=true"
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ocrslim.config import Config
 from ocrslim.formats import exported_files, is_exported, named_network, resolve_checkpoint
@@ -13,6 +15,12 @@ from ocrslim.utils import hash_bytes, hash_value, read_file
 
 RUN = "run"  # the folder in `out` that a run goes on from
 _MOST_BYTES = 4 << 30
+# settings that options say, or that the result does not depend on
+_NAMED_OTHERWISE = frozenset(
+    "Global.save_model_dir Global.overwrite Global.pretrained_model Architecture.program Architecture.checksum "
+    "Train.dataset.data_dir Train.dataset.label_file_list Eval.dataset.data_dir Eval.dataset.label_file_list "
+    "Export.runtime Export.threads Export.formats Prune.target".split()
+)
 
 
 @dataclass(frozen=True)
@@ -57,8 +65,7 @@ class Request:
             images: hash of each image, by name.
         """
         target = ", ".join(f"{kind}={value:g}" for kind, value in (self.target or {}).items())
-        tree = {key: value for key, value in config.tree.items() if key != "Global"}
-        settings = {**config.section("Global"), "save_model_dir": None}
+        settings = {key: text for key, text in _flat(config.tree) if key not in _NAMED_OTHERWISE}
         export = config.export
         return {
             "MODEL": f"{self.model} (SHA-256 {file_hash(self.model)[:12]})",
@@ -70,7 +77,7 @@ class Request:
             "--runtime": export.runtime,
             "--threads": str(export.threads),
             "--formats": ", ".join(export.formats or ()) or "that of MODEL",
-            "configuration": hash_value([tree, settings])[:12],
+            **settings,
         }
 
 
@@ -91,6 +98,15 @@ def model_files(model: Path) -> tuple[Path, ...]:
     """
     source = named_network(model)
     return exported_files(source) if is_exported(source) else (resolve_checkpoint(source),)
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    """Yield every value that is no section, as JSON, with its dotted key."""
+    if isinstance(value, dict) and value:
+        for name, item in value.items():
+            yield from _flat(item, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, json.dumps(value, sort_keys=True, default=str)
 
 
 def _content_hash(path: Path) -> str:

@@ -15,7 +15,6 @@ from ocrslim.compression.files import (
     costs_of_original,
     describe_export,
     export_to,
-    files_hash,
     formats_for,
     original_for,
     require_place,
@@ -26,7 +25,7 @@ from ocrslim.compression.journal import JOURNAL, RECORD, Advance, Journal, Resul
 from ocrslim.compression.labels import LabelFiles, divide_labels
 from ocrslim.compression.learning import epochs_within, of_length, training_config
 from ocrslim.compression.record import images_record, origin
-from ocrslim.compression.request import Request
+from ocrslim.compression.request import Request, file_hash
 from ocrslim.compression.samples import choose_samples, write_samples
 from ocrslim.compression.settings import held_out, of_cut_model, run_config, with_target
 from ocrslim.compression.times import AFTER, BEFORE, REWRITTEN, compare, place_of, row_of, usual_size
@@ -56,6 +55,7 @@ _SHARES = {
     "time": 15,
     "show": 3,
 }
+_CHEAP = ("charset", "look", "ahead")
 _A_MINUTE = 15.0  # share of one that is trained
 _LATENCY, _LENGTH = "latency", "length"
 
@@ -78,7 +78,7 @@ def compress(request: Request, config: Config) -> dict[str, Any]:
     identity = request.identity(config, image_hashes(request.images))
     check_writable(request.out)
     shares = {**_SHARES, "prune": _SHARES["prune"] + _A_MINUTE * request.minutes}
-    with messages_above_bars(), Journal(request.run, identity, shares, config.overwrite) as journal:
+    with messages_above_bars(), Journal(request.run, identity, shares, config.overwrite, _CHEAP) as journal:
         record = _Compression(request, config, journal).record()
         write_json(request.out / RECORD, record)
     if not journal.worked:
@@ -94,6 +94,7 @@ class _Compression:
 
     def __init__(self, request: Request, config: Config, journal: Journal):
         self._request, self._original, self._journal = request, config, journal
+        self._chosen: Choice | None = None
 
     # the model and its images
 
@@ -172,10 +173,19 @@ class _Compression:
         def work(advance: Advance) -> Result:
             if self._request.target is None:
                 return {"target": self._chooser.largest(self._journal, advance)}
-            return {"target": self._remaining(self._request.target)}
+            target = self._remaining(self._request.target)
+            if target is not None:
+                assert self._choice(target)  # or it cannot be reached
+            return {"target": target}
 
         found: Mapping[str, float] | None = self._journal.do("choose", "choosing what to prune", work)["target"]
         return found
+
+    def _choice(self, target: Mapping[str, float]) -> Choice:
+        """Return the plan for a target, chosen once."""
+        if self._chosen is None:
+            self._chosen = self._chooser.choose(target)
+        return self._chosen
 
     def _remaining(self, target: Mapping[str, float]) -> Mapping[str, float] | None:
         """Return what is left to prune for a target; of a latency rewriting alone may reach a part, or all of it."""
@@ -203,7 +213,7 @@ class _Compression:
             if target is None:
                 cost = costs_of_original(Path(str(self._unpruned.weights)), self._unpruned)
                 return {"weights": self._unpruned.weights, "params": cost.params, "macs": cost.macs}
-            choice = self._chooser.choose(target)
+            choice = self._choice(target)
             logger.info("%s", choice.summary)
             config = with_target(self._config, target)
             result = prune_and_train(self._trained(config, choice) if self._request.minutes else config, choice)
@@ -229,10 +239,12 @@ class _Compression:
 
         def work(_: Advance) -> Result:
             exported, names = export_to(request.out, self._network(), self._config, request.run / "export")
-            return {**describe_export(exported), "files": names, "sha256": files_hash(request.out, names)}
+            found = {**describe_export(exported), "files": names}
+            return {**found, "sha256": file_hash(request.out / found["folder"])}
 
         def intact(found: Result) -> bool:
-            return files_hash(request.out, found["files"]) == found["sha256"]
+            whole = all((request.out / name).is_file() for name in found["files"])
+            return whole and file_hash(request.out / found["folder"]) == found["sha256"]
 
         return self._journal.do("export", "exporting", work, intact)
 
@@ -332,7 +344,7 @@ class _Compression:
         return {
             **origin(request, config),
             "charset": self._cut,
-            "out": {"path": ".", **{key: exported[key] for key in ("sha256", "format")}},
+            "out": {"path": exported["folder"], **{key: exported[key] for key in ("sha256", "format")}},
             "images": images_record(request, self._parts, self._labels),
             "target": dict(request.target or {"agreement_loss": TOLERANCE}),
             "pruned": None if self._target is None else dict(self._target),

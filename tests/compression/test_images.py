@@ -1,0 +1,37 @@
+"""Images divided into those to calibrate on, to choose by, and held out."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ocrslim.compression.images import FEWEST, Split, nothing_found, split, write_lists
+
+
+@pytest.mark.parametrize("count", [FEWEST, 9, 40, 1000])
+def test_no_image_is_in_two_parts_and_none_is_lost(count):
+    names = [f"{number}.jpg" for number in range(count)]
+    parts = split(names, 1024)
+    everything = [*parts.calibration, *parts.choice, *parts.held_out]
+    assert sorted(everything) == sorted(names)
+    assert len(parts.calibration) >= 4 and len(parts.choice) >= 2 and len(parts.held_out) >= 2
+    assert abs(len(parts.choice) - len(parts.held_out)) <= 1
+
+
+def test_the_parts_are_the_same_every_time_and_not_by_name():
+    names = [f"{number:02}.jpg" for number in range(40)]
+    assert split(names, 1024) == split(names, 1024) != split(names, 1025)
+    assert split(names, 1024).calibration != tuple(names[:16])
+
+
+def test_lists_name_the_images_with_what_was_found(tmp_path):
+    odd = os.fsdecode(b"\xff.jpg")  # no UTF-8
+    files = write_lists(Split((odd, "a.jpg"), ("b.jpg",), ("c d.jpg",)), {"b.jpg": "[1]", "c d.jpg": "[2]"}, tmp_path)
+    assert files.calibration.read_bytes() == b"\xff.jpg\na.jpg\n"
+    assert files.choice.read_text() == "b.jpg\t[1]\n" and files.held_out.read_text() == "c d.jpg\t[2]\n"
+
+
+def test_images_without_a_finding_are_counted():
+    assert nothing_found({"a": None, "b": "x", "c": None}).startswith("2 images left out")
+    assert not nothing_found({"b": "x"})
