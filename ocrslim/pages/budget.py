@@ -55,6 +55,11 @@ class Curve:
         """Return the loss of agreement for fractions removed."""
         return np.interp(removed, self._removed, self._loss)
 
+    def reaching(self, seconds: float) -> float | None:
+        """Return the least fraction with which the step takes at most so many seconds; None where none does."""
+        found = [float(one) for one in self.fractions if self.seconds(one) <= seconds]
+        return min(found, default=None)
+
     @property
     def fractions(self) -> np.ndarray:
         """The fractions to choose among: every hundredth that was measured between, and those that were measured."""

@@ -159,9 +159,10 @@ class Divider:
         for task, other in ((DETECTOR, RECOGNISER), (RECOGNISER, DETECTOR)):
             known = [fraction for fraction in (0.0, *fractions) if self._file(task, fraction) is not None]
             wanted += [{task: fraction, other: AS_IT_CAME} for fraction in known]
+        wanted.insert(0, {DETECTOR: AS_IT_CAME, RECOGNISER: AS_IT_CAME})
         pairs = [self.pair(removed) for removed in wanted]
         self._meter.read(self.first, pairs, self._pages, lambda part: advance(part / 2))
-        trials = [self._trial(removed) for removed in wanted]
+        trials = [self._trial(removed) for removed in wanted][1:]
         detection = [self._point(one, DETECTOR) for one in trials if one.removed[RECOGNISER] == AS_IT_CAME]
         recognition = [self._point(one, RECOGNISER) for one in trials if one.removed[DETECTOR] == AS_IT_CAME]
         self._known = {DETECTOR: Curve(detection), RECOGNISER: Curve(recognition)}

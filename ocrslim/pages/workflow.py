@@ -49,6 +49,7 @@ from ocrslim.utils import check_writable, listed, messages_above_bars, write_jso
 logger = logging.getLogger(__name__)
 
 _SHARES = {"look": 12, "lines": 2, "build": 60, "divide": 40, "train": 0, "export": 8, "verify": 20, "show": 2}
+_CHEAP = ("look", "lines")
 _A_MINUTE = 15.0  # share of one that is trained
 _READ = "pages.jsonl"
 _TASKS = (DETECTOR, RECOGNISER)
@@ -74,7 +75,7 @@ def compress_pair(request: PairRequest, configs: Mapping[str, Config]) -> dict[s
     identity = request.identity(configs, image_hashes(request.images))
     check_writable(request.out)
     shares = {**_SHARES, "train": _A_MINUTE * request.minutes}
-    with messages_above_bars(), Journal(request.run, identity, shares, configs[DETECTOR].overwrite) as journal:
+    with messages_above_bars(), Journal(request.run, identity, shares, configs[DETECTOR].overwrite, _CHEAP) as journal:
         record = _PairCompression(request, configs, journal).record()
         write_json(request.out / RECORD, record)
     if not journal.worked:

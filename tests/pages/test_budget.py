@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from ocrslim.pages.budget import Curve, Point, divide, least
+from ocrslim.pages.budget import Curve, Point, divide, fastest, least
 
 CHEAP = [Point(0.0, 0.2, 0.0), Point(0.3, 0.15, 0.001), Point(0.6, 0.1, 0.01)]  # a detector
 DEAR = [Point(0.0, 0.8, 0.0), Point(0.3, 0.6, 0.05), Point(0.6, 0.4, 0.3)]  # a recogniser
@@ -45,3 +45,15 @@ def test_noise_makes_no_larger_plan_slower_and_none_better_than_a_smaller_one():
 def test_a_network_without_plans_is_left_as_it_is():
     found = divide(Curve(CHEAP[:1]), Curve(DEAR), 0.9)
     assert found.detection == 0 and found.recognition > 0
+
+
+def test_without_a_budget_as_much_is_removed_as_the_tolerance_bears():
+    detection, recognition = Curve(CHEAP), Curve(DEAR)
+    found = fastest(detection, recognition, 0.01)
+    assert found.loss <= 0.01 and found.seconds < 0.95
+    assert fastest(detection, recognition, 0.0).seconds == pytest.approx(1.0)
+
+
+def test_the_same_part_off_each_is_found_on_each_curve_alone():
+    assert Curve(DEAR).reaching(0.6) == pytest.approx(0.3)
+    assert Curve(DEAR).reaching(0.9) == 0 and Curve(DEAR).reaching(0.3) is None
