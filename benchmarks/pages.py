@@ -153,7 +153,7 @@ def _found(path: str, roots: Sequence[Path]) -> Path:
 def read_test(
     case: Case, record: Mapping[str, Any], request: Any, configs: Mapping[str, Any], options: argparse.Namespace
 ) -> Iterator[tuple[str, list[list[Any]]]]:
-    """Read the test pages with each pair; yield its name and rows: page, counts, seconds and those of the first pair."""
+    """Read the test pages with each pair; yield its name and rows: page, counts, its seconds, those of the first."""
     from ocrslim.pages.measuring import PageMeter
     from ocrslim.tasks import count_lines, lines_of_label
 

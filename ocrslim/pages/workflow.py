@@ -26,7 +26,7 @@ from ocrslim.compression import (
     divide_labels,
     environment,
     export_to,
-    files_hash,
+    file_hash,
     formats_for,
     image_hashes,
     model_record,
@@ -244,8 +244,7 @@ class _PairCompression:
             return found
 
         def intact(found: dict[str, Any]) -> bool:
-            out = self._request.out
-            return all(files_hash(out / task, found[task]["files"]) == found[task]["sha256"] for task in _TASKS)
+            return all(self._is_whole(task, found[task]) for task in _TASKS)
 
         return self._journal.do("export", "exporting", work, intact)
 
@@ -260,7 +259,13 @@ class _PairCompression:
             network = load_network(config.changed({WEIGHTS: str(checkpoint)}))
         exported, names = export_to(out, network, config, self._request.run / f"export_{task}")
         costs = networks.costs(removed)
-        return {**describe_export(exported), **costs, "files": names, "sha256": files_hash(out, names)}
+        found = {**describe_export(exported), **costs, "files": names}
+        return {**found, "sha256": file_hash(out / found["folder"])}
+
+    def _is_whole(self, task: str, found: Mapping[str, Any]) -> bool:
+        out = self._request.out / task
+        whole = all((out / name).is_file() for name in found["files"])
+        return whole and file_hash(out / found["folder"]) == found["sha256"]
 
     @functools.cached_property
     def _last(self) -> Pair:
@@ -333,7 +338,10 @@ class _PairCompression:
         after = {"bytes": exported["bytes"], "params": exported["params"], "macs": exported["macs"]}
         return {
             "model": model_record(self._request.models()[task], self._configs[task]),
-            "out": {"path": task, "sha256": exported["sha256"], "format": exported["format"]},
+            "out": {
+                "path": str(Path(task) / exported["folder"]),
+                **{key: exported[key] for key in ("sha256", "format")},
+            },
             "costs": {BEFORE: self._networks[task].original_costs.to_json(), AFTER: after},
             "removed": self._division["removed"][task],
             "trained": task in self._trained,
