@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import re
 import sys
 import sysconfig
@@ -78,6 +79,8 @@ def main() -> int:
     """Measure what is not measured yet and write the tables."""
     options = parse()
     options.out.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("ocrslim").setLevel(logging.INFO)
     journal = options.out / "cases.jsonl"
     if journal.is_file():
         json_lines(journal).cut_at_last_line()
@@ -124,7 +127,7 @@ def measured(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     request = PairRequest(models["det"], models["rec"], images, out, case.target, minutes=case.minutes)
     record = compress_pair(request, configs)
     rows = dict(read_test(case, record, request, configs, options))
-    kept = ("removed", "tried", "agreement", "verdict", "seconds")
+    kept = ("pruned", "tried", "agreement", "verdict", "seconds")
     return {**{key: record[key] for key in kept}, "rows": rows}
 
 
@@ -209,8 +212,8 @@ def same_part(tried: Sequence[Mapping[str, Any]], task: str, target: float) -> f
 
     step = {"det": "detection", "rec": "recognition"}[task]
     whole = next(trial[step] for trial in tried if not trial["target"])
-    alone = [trial for trial in tried if list(trial["target"]) == [task]]
-    curve = Curve([Point(one["target"][task]["macs"], one[step], 1 - one["agreement"]) for one in alone])
+    alone = [trial for trial in tried if list(trial["target"]) == [f"{task}.macs"]]
+    curve = Curve([Point(one["target"][f"{task}.macs"], one[step], 1 - one["agreement"]) for one in alone])
     found = curve.reaching((1 - target) * whole)
     return None if found is None else round(found, 2)
 
@@ -246,7 +249,7 @@ def lines_of(case: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         seconds, first = ([sum(part) / len(rows) for part in zip(*(row[at] for row in rows))] for at in (4, 5))
         points = f"{100 * lost.observed:.2f} [{100 * lost.low:.2f}, {100 * lost.high:.2f}]" if name != "before" else ""
         title = f"{case['case']}, {len(rows)} pages" if name == "before" else ""
-        removed = ", ".join(f"{max(0.0, part):.0%}" for part in case["removed"].values()) if name == "after" else ""
+        removed = ", ".join(f"{max(0.0, part):.0%}" for part in case["pruned"].values()) if name == "after" else ""
         page, base = sum(seconds[:2]), sum(first[:2])
         yield (
             *(title, TITLES[name], f"{_f1(counts[name]):.4f}", points, f"{page:.3f}"),

@@ -44,12 +44,17 @@ class Trial:
 
     def to_json(self) -> dict[str, Any]:
         """Return what the record has of it."""
-        target = {task: {"macs": removed} for task, removed in self.removed.items() if removed >= 0}
+        target = target_of(self.removed)
         times = {name: round(value, 5) for name, value in asdict(self.times).items()}
         return {"target": target, **times, "agreement": self.agreement}
 
 
 AS_IT_CAME = -1.0  # in `Trial.removed`
+
+
+def target_of(removed: Fractions) -> dict[str, float]:
+    """Return by "det.macs" and "rec.macs" the fractions removed; a model as it came is left out."""
+    return {f"{task}.macs": fraction for task, fraction in removed.items() if fraction != AS_IT_CAME}
 
 
 class Divider:

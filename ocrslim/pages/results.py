@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 from ocrslim.compression import AFTER, BEFORE, REWRITTEN, Agreement, Measured, interval, place_of, verdict_of
 from ocrslim.config import DETECTOR, RECOGNISER, Config
-from ocrslim.data import scan
+from ocrslim.data import Preprocessor, scan
 from ocrslim.pages.division import agreement_counts
 from ocrslim.pages.measuring import PageMeter, PageRow, Pair, times_of
 from ocrslim.pages.request import LATENCY
@@ -70,6 +71,15 @@ class Comparison:
     def _counted(self, row: PageRow) -> ImageCounts:
         return count_lines(row.lines, self._labels[row.page])
 
+    @functools.cached_property
+    def _size(self) -> tuple[int, ...]:
+        """Height and width of the median page, by its pixels."""
+        load, folder = Preprocessor(self._config), Path(str(self._config.get("Eval.dataset.data_dir")))
+        sizes = sorted(
+            (load.pixels(folder / page).shape[:2] for page in self.pages), key=lambda size: size[0] * size[1]
+        )
+        return sizes[len(sizes) // 2]
+
     def times(self) -> list[dict[str, Any]]:
         """Return the milliseconds of a page, a row for each number of threads."""
         return [self._times(threads) for threads in self.meters]
@@ -81,7 +91,7 @@ class Comparison:
         row: dict[str, Any] = {
             "runtime": self._config.export.runtime,
             "threads": threads,
-            "size": None,
+            "size": list(self._size),
             "unit": "page",
             "clock": "cpu" if threads == 1 else "wall",
         }
@@ -148,7 +158,7 @@ def _verdict(known: Mapping[str, Any], row: Mapping[str, Any], agreement: Agreem
         ratio=row["ratio"],
         rewritten=row["ratio_rewritten"],
         agreement=agreement,
-        pruned=any(removed > 0 for removed in known["removed"].values()),
+        pruned=any(removed > 0 for removed in known["pruned"].values()),
         target=known["target"] if LATENCY in known["target"] else None,
         place=f"whole pages, {place_of(dict(row))}",
         trained=known["minutes"] > 0,

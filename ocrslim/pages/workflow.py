@@ -37,7 +37,7 @@ from ocrslim.config import DETECTOR, RECOGNISER, Config
 from ocrslim.errors import ConfigError, DataError
 from ocrslim.inference import RUNTIMES
 from ocrslim.pages.data import configured, files_in, write_files
-from ocrslim.pages.division import AS_IT_CAME, Divider
+from ocrslim.pages.division import AS_IT_CAME, Divider, target_of
 from ocrslim.pages.measuring import PageMeter, Pair
 from ocrslim.pages.networks import NetworkFile, Networks
 from ocrslim.pages.request import LATENCY, PairRequest
@@ -326,7 +326,7 @@ class _PairCompression:
             "images": {"folder": str(request.images), **parts, "labels": request.labels and str(request.labels)},
             "target": {"agreement_loss": TOLERANCE} if request.target is None else {LATENCY: request.target},
             "minutes": request.minutes,
-            "removed": self._division["removed"],
+            "pruned": target_of(self._division["removed"]),
             "tried": self._division["tried"],
             "samples": samples,
         }

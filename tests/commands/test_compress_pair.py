@@ -80,8 +80,8 @@ def test_two_models_come_out_as_they_came_in_with_what_was_measured(finished):
 def test_what_was_tried_holds_both_curves_and_the_pair_that_was_chosen(finished):
     found = record(finished[0])
     alone = [trial["target"] for trial in found["tried"] if len(trial["target"]) == 1]
-    assert {0.0, 0.25} <= {target["det"]["macs"] for target in alone if "det" in target}
-    assert {0.0, 0.25} <= {target["rec"]["macs"] for target in alone if "rec" in target}
+    assert {0.0, 0.25} <= {target["det.macs"] for target in alone if "det.macs" in target}
+    assert {0.0, 0.25} <= {target["rec.macs"] for target in alone if "rec.macs" in target}
     assert all(0 <= trial["agreement"] <= 1 and trial["ratio"] > 0 for trial in found["tried"])
 
 
