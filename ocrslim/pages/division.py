@@ -23,7 +23,6 @@ GRID = (0.25, 0.5)  # fractions of the MACs by which the curves are known: each 
 _BEYOND = 0.75  # where these do not reach the budget
 _CORRECTIONS = 3  # pairs that are measured, at most
 _ENOUGH = 0.03  # of a page's seconds, that a pair may be faster than the budget
-_AIM = 0.01  # of them, that the next pair is asked to stay below it
 Advance = Callable[[float], object]
 Fractions = Mapping[str, float]
 
@@ -126,29 +125,41 @@ class Divider:
         if budget is not None and least(*curves) > budget:
             curves = self._curves((*GRID, _BEYOND), advance)
             self._require(least(*curves) / whole, target)
-        pairs: list[Trial] = []
-        asked = tolerance if budget is None else budget
-        for _ in range(_CORRECTIONS):
-            division = fastest(*curves, asked) if budget is None else divide(*curves, asked)
-            if division is None:
-                break
-            pairs.append(self._trial(_fractions(division)))
-            advance(0.5 / _CORRECTIONS)
-            off = tolerance - (1 - pairs[-1].agreement) if budget is None else budget - pairs[-1].times.ratio * whole
-            if 0 <= off <= (tolerance if budget is None else _ENOUGH * whole):
-                break
-            asked = max(0.0, asked + off - (0.0 if budget is None else _AIM * whole))
-        return self._best(self.measured, target, tolerance)
+        if budget is None:
+            pairs = self._pairs(lambda loss: fastest(*curves, loss), tolerance, lambda one: 1 - one.agreement, 0.0)
+        else:
+            spare = _ENOUGH * whole
+            pairs = self._pairs(lambda most: divide(*curves, most), budget, lambda one: _ratio(one) * whole, spare)
+        advance(0.5)
+        return _best(pairs or [self._trial({DETECTOR: 0.0, RECOGNISER: 0.0})], target, tolerance)
 
-    def _best(self, trials: Sequence[Trial], target: float | None, tolerance: float) -> Trial:
-        """Return the pair of those measured that keeps the target and costs least, or costs no more and is fastest."""
-        if target is None:
-            bearable = [one for one in trials if 1 - one.agreement <= tolerance]
-            return min(bearable or trials, key=lambda one: one.times.ratio)
-        within = [one for one in trials if one.times.ratio <= 1 - target]
-        if within:
-            return max(within, key=lambda one: (one.agreement, -one.times.ratio))
-        return min(trials, key=lambda one: one.times.ratio)
+    def _pairs(
+        self,
+        division_within: Callable[[float], Division | None],
+        limit: float,
+        measured: Callable[[Trial], float],
+        spare: float,
+    ) -> list[Trial]:
+        """Measure the pair that is expected to keep a limit, and where it is off, those expected to be nearer to it.
+
+        Args:
+            division_within: gives the division for a limit.
+            measured: what of a trial is limited.
+            spare: how far below the limit is near enough.
+        """
+        pairs: list[Trial] = []
+        asked = limit
+        for _ in range(_CORRECTIONS):
+            division = division_within(asked)
+            removed = None if division is None else _fractions(division)
+            if removed is None or any(removed == pair.removed for pair in pairs):
+                break
+            pairs.append(self._trial(removed))
+            off = limit - measured(pairs[-1])
+            if 0 <= off <= spare:
+                break
+            asked = max(0.0, asked + off - spare / 3)
+        return pairs
 
     def _require(self, ratio: float, target: float | None) -> None:
         if target is not None and ratio > 1 - target:
@@ -201,6 +212,19 @@ class Divider:
             logger.info("%s: %.0f %% of the seconds, agreement %.4f", *said)
         self._trials[pair] = found
         return found
+
+
+def _best(trials: Sequence[Trial], target: float | None, tolerance: float) -> Trial:
+    """Return the pair that keeps the target and costs least, or the fastest that costs no more than the tolerance."""
+    if target is None:
+        bearable = [one for one in trials if 1 - one.agreement <= tolerance]
+        return min(bearable, key=_ratio) if bearable else max(trials, key=lambda one: one.agreement)
+    within = [one for one in trials if _ratio(one) <= 1 - target]
+    return max(within, key=lambda one: (one.agreement, -_ratio(one))) if within else min(trials, key=_ratio)
+
+
+def _ratio(trial: Trial) -> float:
+    return trial.times.ratio
 
 
 def agreement_counts(rows: Sequence[PageRow], first: Sequence[PageRow]) -> list[ImageCounts]:

@@ -194,7 +194,10 @@ class _PairCompression:
         def work(advance: Advance) -> dict[str, Any]:
             chosen = divider.chosen(self._request.target, TOLERANCE, advance)
             tried = [trial.to_json() for trial in divider.measured]
-            losses = divider.losses(chosen.removed)
+            losses, target = divider.losses(chosen.removed), self._request.target
+            if target is not None and chosen.times.ratio > 1 - target:
+                asked = f"{1 - target:.0%} were asked for: lower --target by as much to have a pair that keeps it"
+                logger.warning("the fastest pair takes %.0f %% of the seconds; %s", 100 * chosen.times.ratio, asked)
             return {"removed": chosen.removed, "chosen": chosen.to_json(), "tried": tried, "losses": losses}
 
         self._journal.do("build", "pruning and refitting", build)
