@@ -9,7 +9,7 @@ from pathlib import Path
 from ocrslim.compression import RUN, file_hash
 from ocrslim.config import DETECTOR, RECOGNISER, Config
 from ocrslim.errors import DataError
-from ocrslim.utils import hash_value, read_file
+from ocrslim.utils import hash_bytes, hash_value, read_file
 
 LATENCY = "latency"
 _MOST_BYTES = 1 << 30
@@ -54,28 +54,27 @@ class PairRequest:
             pages: hash of each page, by name.
         """
         models = {f"--{task}": f"{path} (SHA-256 {file_hash(path)[:12]})" for task, path in self.models().items()}
-        trees = [
-            [{key: value for key, value in config.tree.items() if key != "Global"}, config.section("Global")]
-            for config in configs.values()
-        ]
-        for _, settings in trees:
-            settings["save_model_dir"] = None
+        trees = [config.changed({"Global.save_model_dir": None}).tree for config in configs.values()]
         export = configs[DETECTOR].export
-        labels = "none" if self.labels is None else f"{self.labels} ({hash_value(_lines(self.labels))[:12]})"
         return {
             **models,
             "--images": f"{len(pages)} of hash {hash_value(dict(pages))[:12]}",
             "--target": "none" if self.target is None else f"{LATENCY}={self.target:g}",
-            "--labels": labels,
+            "--labels": "none" if self.labels is None else f"{self.labels} ({self.labels_hash()})",
             "--minutes": f"{self.minutes:g}",
             "--runtime": export.runtime,
             "--threads": str(export.threads),
             "configuration": hash_value(trees)[:12],
         }
 
+    def labels_hash(self) -> str:
+        """Hash the label file.
 
-def _lines(labels: Path) -> str:
-    try:
-        return read_file(labels, _MOST_BYTES).decode("utf-8", "replace")
-    except OSError as error:
-        raise DataError(f"--labels {labels}: cannot be read: {error.strerror}") from None
+        Raises:
+            DataError: it is missing, or cannot be read.
+        """
+        assert self.labels is not None
+        try:
+            return hash_bytes(read_file(self.labels, _MOST_BYTES))[:12]
+        except OSError as error:
+            raise DataError(f"--labels {self.labels}: cannot be read: {error.strerror}") from None
