@@ -7,6 +7,7 @@ will see them: by the detector's boxes and not by a person's.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ocrslim.compression import Split
+from ocrslim.compression import FEWEST, Split, split
 from ocrslim.config import DETECTOR, MIN_RECOVER_IMAGES, RECOGNISER, Config
 from ocrslim.data import Preprocessor, cut_out
 from ocrslim.errors import DataError
@@ -25,7 +26,9 @@ from ocrslim.pages.measuring import PageRow
 from ocrslim.pages.reader import outline_of
 from ocrslim.pruning import RECONSTRUCTION
 from ocrslim.tasks import Line
-from ocrslim.utils import atomic_file, check_writable, progress_bar, write_text
+from ocrslim.utils import atomic_file, check_writable, listed, progress_bar, write_text
+
+logger = logging.getLogger(__name__)
 
 _JUDGED_BY = 200  # lines, by which a refit of the recogniser is judged
 _FEW = 40  # images to refit on, where there are fewer: a detector's are cut several times
@@ -47,6 +50,36 @@ class Files:
     boxes: Path
     lines: Path
     texts: Path
+
+
+def split_pages(rows: Sequence[PageRow], there: int, images: Path, seed: int) -> Split:
+    """Divide the pages on which the pair as it came reads something; the others are named.
+
+    Args:
+        rows: of the pages that could be read.
+        there: number of all pages.
+        images: their folder, for messages.
+
+    Raises:
+        DataError: there are too few.
+    """
+    read = sorted(row.page for row in rows if row.lines)
+    empty = sorted(row.page for row in rows if not row.lines)
+    if not rows:
+        raise DataError(f"--images {images}: none of {there} images can be read: the lines above have the reasons")
+    if not read:
+        raise DataError(
+            f"--images {images}: the two models as they came read nothing on {len(rows)} pages, so that nothing could "
+            "be compared: expected pages with text of their kind"
+        )
+    if len(read) < FEWEST:
+        raise DataError(
+            f"--images {images}: text is read on {len(read)} of {len(rows)} pages, expected at least {FEWEST}, better "
+            "40: some to refit on, some to choose by, and others to measure on"
+        )
+    if empty:
+        logger.info("%d pages are left out, as nothing is read on them: %s", len(empty), listed(empty))
+    return split(read, seed)
 
 
 def files_in(run: Path) -> Files:

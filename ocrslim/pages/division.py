@@ -23,6 +23,8 @@ GRID = (0.25, 0.5)  # fractions of the MACs by which the curves are known: each 
 _BEYOND = 0.75  # where these do not reach the budget
 _CORRECTIONS = 3  # pairs that are measured, at most
 _ENOUGH = 0.03  # of a page's seconds, that a pair may be faster than the budget
+_LEAST_SHARE = 0.2  # of the minutes of training, for each of two networks that are pruned
+_LEAST_LOSS = 1e-6
 Advance = Callable[[float], object]
 Fractions = Mapping[str, float]
 
@@ -240,3 +242,19 @@ def _fractions(division: Division) -> dict[str, float]:
 def _said(removed: Fractions) -> str:
     said = {AS_IT_CAME: "as it came", 0.0: "rewritten"}
     return ", ".join(f"{task} {said.get(part, f'without {part:.0%} of its MACs')}" for task, part in removed.items())
+
+
+def shared_minutes(removed: Fractions, losses: Mapping[str, float], minutes: float) -> dict[str, float]:
+    """Divide the minutes of training over the networks that are pruned, by the agreement that each costs alone.
+
+    Args:
+        removed: fractions of the MACs, by network.
+        losses: of agreement, by network.
+    """
+    pruned = [task for task, fraction in removed.items() if fraction > 0]
+    if not minutes or not pruned:
+        return {}
+    shares = {task: max(losses[task], _LEAST_LOSS) for task in pruned}
+    whole = sum(shares.values())
+    shares = {task: max(_LEAST_SHARE, share / whole) for task, share in shares.items()}
+    return {task: minutes * share / sum(shares.values()) for task, share in shares.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,11 @@ from ocrslim.compression import (
     Costs,
     LabelFiles,
     costs_of_original,
+    describe_export,
     epochs_within,
+    export_to,
+    file_hash,
+    formats_for,
     of_length,
     original_for,
     training_config,
@@ -25,7 +30,15 @@ from ocrslim.errors import ArtifactError, PlanError
 from ocrslim.export import network_for
 from ocrslim.formats import PLAN_SUFFIX, exported_files
 from ocrslim.models import save_checkpoint
-from ocrslim.pruning import MACS, PrunableNetwork, apply_plan, load_base_network, load_prunable_network
+from ocrslim.pruning import (
+    MACS,
+    WEIGHTS,
+    PrunableNetwork,
+    apply_plan,
+    load_base_network,
+    load_network,
+    load_prunable_network,
+)
 from ocrslim.selection import CandidateScores, Choice, choose_plan, prune_and_train
 from ocrslim.utils import check_writable, hash_bytes, read_file, read_json, write_json
 
@@ -94,13 +107,24 @@ class Networks:
     def as_it_came(self) -> NetworkFile:
         """The model as the user has it; written for the runtime, where that does not read it."""
         original = self._original.changed({"Global.save_model_dir": str(self._folder)})
-        file = original_for(self._model, original, self._folder / "before")
-        return NetworkFile.at(file, own=self._folder in file.parents)
+        return self._kept("before", lambda folder: original_for(self._model, original, folder))
 
     @functools.cached_property
     def rewritten(self) -> NetworkFile:
         """The same, rewritten by exact algebra where the configuration does not rule that out."""
-        return NetworkFile.at(unpruned_for(self.config, self._folder / "rewritten"), own=True)
+        return self._kept("rewritten", lambda folder: unpruned_for(self.config, folder))
+
+    def _kept(self, name: str, made: Callable[[Path], Path]) -> NetworkFile:
+        """Return a network that an earlier call has written, or that `made` writes into the folder it is given."""
+        folder = self._folder / name
+        known = _known(folder)
+        if known is None:
+            file = made(folder)
+            if folder not in file.parents:  # the model itself
+                return NetworkFile.at(file, own=False)
+            known = {"network": str(file.relative_to(folder))}
+            write_json(folder / _COSTS, known)
+        return NetworkFile.at(folder / known["network"], own=True)
 
     def pruned(self, fraction: float) -> Plan | None:
         """Return the network without a fraction of its MACs, refitted; None where so much cannot be removed."""
@@ -115,27 +139,37 @@ class Networks:
         network = NetworkFile.at(folder / known["network"], own=True)
         return Plan(fraction, network, folder / CHECKPOINT, known["macs"], known["params"])
 
-    def checkpoint(self, fraction: float) -> Path:
-        """Return the checkpoint of `pruned`, without its ending.
-
-        Raises:
-            PlanError: so much cannot be removed.
-        """
-        plan = self.pruned(fraction)
-        if plan is None:
-            raise PlanError(f"{self._model}: {fraction:.0%} of its MACs cannot be removed")
-        return plan.checkpoint
-
     @functools.cached_property
     def original_costs(self) -> Costs:
         """What the model costs as it came."""
         return costs_of_original(self._model, self._original)
 
-    def costs(self, fraction: float) -> dict[str, int]:
-        """Return the MACs and parameters that are left without a fraction of the MACs; 0 or less for all of them."""
-        plan = self.pruned(fraction) if fraction > 0 else None
-        left = self.original_costs if plan is None else plan
-        return {"macs": left.macs, "params": left.params}
+    def export(self, fraction: float, checkpoint: str | None, out: Path) -> dict[str, Any]:
+        """Export the network without a fraction of its MACs in the format that came in; return what there is to say.
+
+        Args:
+            fraction: 0 for the rewritten network.
+            checkpoint: of its training, without its ending; None where it was not trained.
+            out: folder for it.
+
+        Raises:
+            ExportError: it computes something else than the network.
+            ArtifactError: it cannot be written.
+        """
+        config = formats_for(self._model, self.config)
+        if fraction:
+            config = config.changed({WEIGHTS: checkpoint or str(self._plan(fraction).checkpoint)})
+        network = load_network(config) if fraction else load_base_network(config)
+        exported, names = export_to(out, network, config, self._folder / "export")
+        left: Costs | Plan = self._plan(fraction) if fraction else self.original_costs
+        found = {**describe_export(exported), "macs": left.macs, "params": left.params, "files": names}
+        return {**found, "sha256": file_hash(out / found["folder"])}
+
+    def _plan(self, fraction: float) -> Plan:
+        plan = self.pruned(fraction)
+        if plan is None:
+            raise PlanError(f"{self._model}: {fraction:.0%} of its MACs cannot be removed")
+        return plan
 
     def trained(self, fraction: float, minutes: float, labels: LabelFiles | None) -> Path:
         """Train the network without a fraction of its MACs; return the checkpoint, without its ending.
@@ -189,6 +223,12 @@ class Networks:
     @functools.cached_property
     def _scores(self) -> CandidateScores:
         return CandidateScores(self.config, load_base_network(self.config), self._data)
+
+
+def is_whole(exported: Mapping[str, Any], out: Path) -> bool:
+    """Tell whether a folder still has what `Networks.export` wrote there."""
+    whole = all((out / name).is_file() for name in exported["files"])
+    return whole and file_hash(out / exported["folder"]) == exported["sha256"]
 
 
 def _known(folder: Path) -> dict[str, Any] | None:

@@ -13,7 +13,6 @@ from ocrslim import report
 from ocrslim.compression import (
     AFTER,
     BEFORE,
-    FEWEST,
     JOURNAL,
     RECORD,
     REWRITTEN,
@@ -22,29 +21,24 @@ from ocrslim.compression import (
     Journal,
     LabelFiles,
     Split,
-    describe_export,
     divide_labels,
     environment,
-    export_to,
-    file_hash,
-    formats_for,
     image_hashes,
     model_record,
     require_place,
-    split,
 )
 from ocrslim.config import DETECTOR, RECOGNISER, Config
-from ocrslim.errors import ConfigError, DataError
+from ocrslim.errors import ConfigError
 from ocrslim.inference import RUNTIMES
-from ocrslim.pages.data import configured, files_in, write_files
-from ocrslim.pages.division import AS_IT_CAME, Divider, target_of
+from ocrslim.pages.data import configured, files_in, split_pages, write_files
+from ocrslim.pages.division import Divider, shared_minutes, target_of
 from ocrslim.pages.measuring import PageMeter, Pair
-from ocrslim.pages.networks import NetworkFile, Networks
+from ocrslim.pages.networks import NetworkFile, Networks, is_whole
 from ocrslim.pages.request import LATENCY, PairRequest
 from ocrslim.pages.results import Comparison, record_of
 from ocrslim.pages.samples import write_pages
-from ocrslim.pruning import WEIGHTS, load_base_network, load_network
-from ocrslim.utils import check_writable, listed, messages_above_bars, write_json
+from ocrslim.pruning import load_base_network, untrained
+from ocrslim.utils import check_writable, messages_above_bars, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +47,6 @@ _CHEAP = ("look", "lines")
 _A_MINUTE = 15.0  # share of one that is trained
 _READ = "pages.jsonl"
 _TASKS = (DETECTOR, RECOGNISER)
-_LEAST_SHARE = 0.2  # of the minutes, for each of two networks that are pruned
 _PARTS = ("calibration", "choice", "held_out")
 
 
@@ -72,6 +65,7 @@ def compress_pair(request: PairRequest, configs: Mapping[str, Config]) -> dict[s
     for model in request.models().values():
         require_place(request.out, request.run, JOURNAL, model)
     _require_one_runtime(configs)
+    configs = {task: untrained(config) for task, config in configs.items()}
     identity = request.identity(configs, image_hashes(request.images))
     check_writable(request.out)
     shares = {**_SHARES, "train": _A_MINUTE * request.minutes}
@@ -131,31 +125,11 @@ class _PairCompression:
             names = list(image_hashes(self._request.images))
             self._meter.read(self._first, [], names, advance)
             rows = self._meter.rows(self._first, names)
-            read = sorted(row.page for row in rows if row.lines)
-            self._require_enough(len(names), len(rows), len(read))
-            empty = sorted(row.page for row in rows if not row.lines)
-            if empty:
-                logger.info("%d pages are left out, as nothing is read on them: %s", len(empty), listed(empty))
-            parts = split(read, self._configs[DETECTOR].seed)
+            parts = split_pages(rows, len(names), self._request.images, self._configs[DETECTOR].seed)
             return {name: list(getattr(parts, name)) for name in _PARTS}
 
         found = self._journal.do("look", "reading the pages", work)
         return Split(*(tuple(found[name]) for name in _PARTS))
-
-    def _require_enough(self, there: int, readable: int, read: int) -> None:
-        place = f"--images {self._request.images}"
-        if not readable:
-            raise DataError(f"{place}: none of {there} images can be read: the lines above have the reasons")
-        if not read:
-            raise DataError(
-                f"{place}: the two models as they came read nothing on {readable} pages, so that nothing could be "
-                "compared: expected pages with text of their kind"
-            )
-        if read < FEWEST:
-            raise DataError(
-                f"{place}: text is read on {read} of {readable} pages, expected at least {FEWEST}, better 40: some to "
-                "refit on, some to choose by, and others to measure on"
-            )
 
     @functools.cached_property
     def _networks(self) -> dict[str, Networks]:
@@ -184,7 +158,6 @@ class _PairCompression:
     @functools.cached_property
     def _division(self) -> dict[str, Any]:
         """Fractions of the MACs that are removed of each, and all that was tried."""
-
         divider = self._divider
 
         def build(advance: Advance) -> dict[str, Any]:
@@ -208,8 +181,8 @@ class _PairCompression:
     @functools.cached_property
     def _trained(self) -> dict[str, str]:
         """Checkpoints of the networks that were trained, by task."""
-        removed, minutes = self._division["removed"], _minutes(self._division, self._request.minutes)
-        labels = self._labels
+        removed, labels = self._division["removed"], self._labels
+        minutes = shared_minutes(removed, self._division["losses"], self._request.minutes)
 
         def work(advance: Advance) -> dict[str, Any]:
             found = {}
@@ -236,39 +209,19 @@ class _PairCompression:
 
     @functools.cached_property
     def _exported(self) -> dict[str, Any]:
-        removed = self._division["removed"]
-        assert self._trained or not self._trained  # steps are named in their order: none is done within another
+        removed, trained, out = self._division["removed"], self._trained, self._request.out
 
         def work(advance: Advance) -> dict[str, Any]:
             found = {}
             for task in _TASKS:
-                found[task] = self._export(task, removed[task])
+                found[task] = self._networks[task].export(removed[task], trained.get(task), out / task)
                 advance(0.5)
             return found
 
         def intact(found: dict[str, Any]) -> bool:
-            return all(self._is_whole(task, found[task]) for task in _TASKS)
+            return all(is_whole(found[task], out / task) for task in _TASKS)
 
         return self._journal.do("export", "exporting", work, intact)
-
-    def _export(self, task: str, removed: float) -> dict[str, Any]:
-        networks, out = self._networks[task], self._request.out / task
-        config = formats_for(self._request.models()[task], networks.config)
-        if removed == AS_IT_CAME:
-            config = config.changed({"Export.rewrite": False})
-        network = load_base_network(config)
-        if removed > 0:
-            checkpoint = self._trained.get(task) or networks.checkpoint(removed)
-            network = load_network(config.changed({WEIGHTS: str(checkpoint)}))
-        exported, names = export_to(out, network, config, self._request.run / f"export_{task}")
-        costs = networks.costs(removed)
-        found = {**describe_export(exported), **costs, "files": names}
-        return {**found, "sha256": file_hash(out / found["folder"])}
-
-    def _is_whole(self, task: str, found: Mapping[str, Any]) -> bool:
-        out = self._request.out / task
-        whole = all((out / name).is_file() for name in found["files"])
-        return whole and file_hash(out / found["folder"]) == found["sha256"]
 
     @functools.cached_property
     def _last(self) -> Pair:
@@ -284,7 +237,6 @@ class _PairCompression:
     def _comparison(self) -> Comparison:
         rewritten = Pair(*(self._networks[task].rewritten for task in _TASKS))
         pairs = {BEFORE: self._first, REWRITTEN: rewritten, AFTER: self._last}
-
         meters = {threads: self._metered(threads) for threads in self._threads}
 
         def work(advance: Advance) -> dict[str, Any]:
@@ -350,13 +302,3 @@ class _PairCompression:
             "trained": task in self._trained,
             "export": {key: exported[key] for key in ("formats", "max_difference", "unverified", "clients")},
         }
-
-
-def _minutes(division: Mapping[str, Any], minutes: float) -> dict[str, float]:
-    """Divide the minutes of training over the networks that are pruned, by the agreement that each costs alone."""
-    pruned = [task for task, removed in division["removed"].items() if removed > 0]
-    if not minutes or not pruned:
-        return {}
-    losses = {task: max(division["losses"][task], 1e-6) for task in pruned}
-    shares = {task: max(_LEAST_SHARE, loss / sum(losses.values())) for task, loss in losses.items()}
-    return {task: minutes * share / sum(shares.values()) for task, share in shares.items()}

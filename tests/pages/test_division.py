@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ocrslim.errors import PlanError
-from ocrslim.pages.division import AS_IT_CAME, GRID, Divider, target_of
+from ocrslim.pages.division import AS_IT_CAME, GRID, Divider, shared_minutes, target_of
 from ocrslim.pages.measuring import PageRow
 from ocrslim.pages.stand import Seconds
 from ocrslim.tasks import Line
@@ -149,3 +149,17 @@ def test_everything_that_was_tried_is_told():
     assert any(len(target) == 2 for target in targets)
     assert found.losses({"det": 0.5, "rec": 0.5}) == pytest.approx({"det": 0.0, "rec": 0.5})
     assert target_of({"det": AS_IT_CAME, "rec": 0.0}) == {"rec.macs": 0.0}
+
+
+@pytest.mark.parametrize(
+    "removed, losses, minutes",
+    [
+        ({"det": 0.5, "rec": 0.3}, {"det": 0.01, "rec": 0.03}, {"det": 5.0, "rec": 15.0}),
+        ({"det": 0.5, "rec": 0.3}, {"det": 0.0, "rec": 0.03}, {"det": 20 / 6, "rec": 100 / 6}),  # a fifth at least
+        ({"det": 0.5, "rec": 0.3}, {"det": 0.0, "rec": 0.0}, {"det": 10.0, "rec": 10.0}),
+        ({"det": 0.0, "rec": 0.3}, {"det": 0.0, "rec": 0.03}, {"rec": 20.0}),  # what was not pruned
+        ({"det": 0.0, "rec": 0.0}, {"det": 0.0, "rec": 0.0}, {}),
+    ],
+)
+def test_minutes_go_where_agreement_was_lost(removed, losses, minutes):
+    assert shared_minutes(removed, losses, 20.0) == pytest.approx(minutes)
