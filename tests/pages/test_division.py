@@ -162,4 +162,4 @@ def test_everything_that_was_tried_is_told():
     ],
 )
 def test_minutes_go_where_agreement_was_lost(removed, losses, minutes):
-    assert shared_minutes(removed, losses, 20.0) == pytest.approx(minutes)
+    assert shared_minutes(removed, losses, 20.0) == pytest.approx(minutes, rel=1e-4)
