@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ocrslim.api import CutCharacters, Model, Picture, PrunedModel, SensitivityTable, analyse, charset, load, prune
+    from ocrslim.api import (
+        CutCharacters,
+        Model,
+        Picture,
+        PrunedModel,
+        SensitivityTable,
+        analyse,
+        charset,
+        compress,
+        load,
+        prune,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
@@ -17,6 +28,7 @@ __all__ = [
     "__version__",
     "analyse",
     "charset",
+    "compress",
     "load",
     "prune",
 ]

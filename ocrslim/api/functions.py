@@ -6,14 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ocrslim.api.model import Model, Options, PrunedModel, dataset_settings
+from ocrslim.api.model import Model, Options, PrunedModel, dataset_settings, overrides
 from ocrslim.api.table import SensitivityTable
+from ocrslim.compression import Request
+from ocrslim.compression import compress as run_compression
 from ocrslim.config import load_model_config, setting
 from ocrslim.evaluation import with_predicted_labels
 from ocrslim.pruning import RECONSTRUCTION, WEIGHTS, Network, apply_plan, load_prunable_network, untrained
 from ocrslim.selection import choose_plan
 from ocrslim.sensitivity import measure
 from ocrslim.tasks import Wanted, read_wanted
+from ocrslim.utils import use_device
 from ocrslim.vocabulary import CutCharacters, cut_characters
 
 
@@ -114,6 +117,51 @@ def prune(
     apply_plan(network.model, choice.plan)
     network.model.eval()
     return PrunedModel(asked, choice, Network(network.model, plan, str(asked.config.weights)))
+
+
+def compress(
+    model: str | Path,
+    images: str | Path,
+    out: str | Path,
+    target: Mapping[str, float] | None = None,
+    labels: str | Path | None = None,
+    minutes: float = 0.0,
+    task: str | None = None,
+    options: Options | None = None,
+) -> dict[str, Any]:
+    """Make a model smaller by as much as images bear, and measure what that brings and costs, as `ocrslim compress`.
+
+    Args:
+        model: an inference folder, an ONNX file, or a checkpoint beside its `config.yml`.
+        images: folder of images, as the model will see them.
+        out: folder for the smaller model; with an unfinished run of the same request, that goes on.
+        target: fraction to remove: `{"macs": 0.5}`, `{"params": 0.5}` or `{"latency": 0.5}`; without one the most that
+            costs at most one point of agreement.
+        labels: label file of some or all of the images: adds the score by labels, and is trained on.
+        minutes: to train for.
+        task: "det", "rec" or "cls", for a model that no `inference.yml` beside it says it of.
+        options: settings by dotted name, such as `{"Export.runtime": "openvino"}`.
+
+    Returns:
+        what `compress.json` has: costs, times, agreement, score, verdict.
+
+    Raises:
+        OcrSlimError: as `ocrslim.compression.compress`.
+    """
+    given = {f"{mode}.dataset.data_dir": str(images) for mode in ("Train", "Eval")}
+    given |= {f"{mode}.dataset.label_file_list": None for mode in ("Train", "Eval")}
+    settings = overrides({**given, **(options or {})})
+    config = load_model_config(model, None, settings, task)
+    use_device(bool(config.get("Global.use_gpu")))
+    return run_compression(
+        Request(
+            *(Path(model), Path(images), Path(out), target, None if labels is None else Path(labels), minutes),
+            options=tuple(settings),
+            task=task,
+            command="ocrslim.compress",
+        ),
+        config,
+    )
 
 
 def charset(

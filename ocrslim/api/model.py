@@ -51,10 +51,10 @@ class Model:
         """
         options = dict(self.options)
         if self.path.suffix in _CONFIGURATIONS:
-            config = load_config(self.path, _overrides(options))
+            config = load_config(self.path, overrides(options))
         else:
             trained = options.pop(WEIGHTS, None)
-            config = load_model_config(self.path, None, _overrides(options), self.task, trained)
+            config = load_model_config(self.path, None, overrides(options), self.task, trained)
         use_device(bool(config.get("Global.use_gpu")))
         return config
 
@@ -197,7 +197,8 @@ class PrunedModel(Model):
         return prune_and_train(config, self.choice).training
 
 
-def _overrides(options: Options) -> list[str]:
+def overrides(options: Options) -> list[str]:
+    """Return settings as `-o` takes them."""
     return [f"{key}={'' if value is None else json.dumps(value)}" for key, value in options.items()]
 
 

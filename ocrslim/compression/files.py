@@ -97,7 +97,7 @@ def export_to(out: Path, network: Network, config: Config, scratch: Path) -> tup
         ArtifactError: it cannot be written.
     """
     shutil.rmtree(scratch, ignore_errors=True)
-    exported = export_network(network, config, scratch)
+    exported = export_network(network, config, scratch, out)
     names = sorted(str(path.relative_to(scratch)) for path in scratch.rglob("*") if path.is_file())
     for name in names:
         (out / name).parent.mkdir(parents=True, exist_ok=True)

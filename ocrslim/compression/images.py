@@ -18,11 +18,13 @@ from ocrslim.config import MIN_RECOVER_IMAGES, Config
 from ocrslim.data import image_paths
 from ocrslim.errors import DataError
 from ocrslim.evaluation import found_labels
+from ocrslim.tasks import DataTask
 from ocrslim.utils import atomic_file, hash_bytes, listed, read_file, write_text
 
 _CALIBRATION = 0.4  # of the images; the rest is halved
 _MIN_SCORED = 2  # images to choose by, and as many to be held out: one has no spread
 FEWEST = MIN_RECOVER_IMAGES + 2 * _MIN_SCORED
+_ENOUGH = 100  # things to find in the images to choose by, so that each is at most a point
 _MOST_BYTES = 1 << 30
 
 
@@ -108,6 +110,18 @@ def nothing_found(labels: Mapping[str, str | None]) -> str:
     """Name the images in which nothing was found; "" where there are none."""
     names = [name for name, label in labels.items() if label is None]
     return f"{_number(len(names))} left out, as nothing is found there: {listed(names)}" if names else ""
+
+
+def too_few(parts: Split, labels: Mapping[str, str | None], task: DataTask) -> str:
+    """Say so where one thing more or less, such as a line, is more than a point of agreement; else ""."""
+    found = [label for name in parts.choice for label in task.parse_line(labels[name] or "", "\t")]
+    things = sum(label.items for label in found)
+    if things >= _ENOUGH:
+        return ""
+    return (
+        f"{things} things are found in {_number(len(parts.choice))} to choose by: each is {100 / things:.1f} points "
+        f"of agreement; expected {_ENOUGH} or more, which takes about {_ENOUGH // things + 1} times as many images"
+    )
 
 
 def _number(count: int) -> str:

@@ -64,13 +64,13 @@ def write_samples(
 
 def save_sample(file: Path, pixels: np.ndarray) -> tuple[list[int], float]:
     """Write an image, small, as a JPEG; return its height and width, and the factor by which it is smaller."""
-    small, scale = _small(pixels)
+    shown, scale = small(pixels)
     with atomic_file(file) as stream:
-        stream.write(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes())
-    return list(small.shape[:2]), scale
+        stream.write(cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes())
+    return list(shown.shape[:2]), scale
 
 
-def _small(pixels: np.ndarray) -> tuple[np.ndarray, float]:
+def small(pixels: np.ndarray) -> tuple[np.ndarray, float]:
     """Return an image of at most `_LONGEST` pixels a side, and the factor."""
     scale = min(1.0, _LONGEST / max(pixels.shape[:2]))
     if scale == 1.0:
@@ -80,7 +80,7 @@ def _small(pixels: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def scaled(item: dict[str, Any], scale: float) -> dict[str, Any]:
-    """Return an item of a prediction with its points in pixels of a smaller image."""
+    """Return an item of a prediction on an image that is smaller by a factor."""
     if "points" not in item:
         return item
     return {**item, "points": [[round(x * scale, 1), round(y * scale, 1)] for x, y in item["points"]]}

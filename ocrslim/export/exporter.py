@@ -31,17 +31,24 @@ from ocrslim.pruning import Network
 from ocrslim.utils import hash_arrays, scratch_folder, write_json
 
 
-def export_network(network: Network, config: Config, folder: Path) -> Exported:
+def export_network(network: Network, config: Config, folder: Path, place: Path | None = None) -> Exported:
     """Export a network with its plan, proven on the sample image; arguments and errors as in `export`."""
     model = network.model
     with sample_image(config) as path:
         sample = Preprocessor(config, NetworkMemory(DygraphEngine(model), config.task))(path)
     plan = None if network.plan is None else network.plan.hash()
     origin = {"source": network.source, "weights": hash_arrays(state_arrays(model)), "plan": plan}
-    return export(model, config, folder, sample, origin)
+    return export(model, config, folder, sample, origin, place)
 
 
-def export(model: nn.Layer, config: Config, folder: Path, sample: Prepared, origin: Mapping[str, Any]) -> Exported:
+def export(
+    model: nn.Layer,
+    config: Config,
+    folder: Path,
+    sample: Prepared,
+    origin: Mapping[str, Any],
+    place: Path | None = None,
+) -> Exported:
     """Write `model` in the formats of `Export.formats`, with dynamic batch and size, and prove each on `sample`.
 
     What is written is the network that is deployed: re-parameterised, where its layers train as parallel branches.
@@ -53,13 +60,14 @@ def export(model: nn.Layer, config: Config, folder: Path, sample: Prepared, orig
         model: the source, weights loaded; unchanged.
         sample: a photograph.
         origin: further content for `export.json`, such as source and plan.
+        place: where the caller moves the files to, for the calls of clients; None where they stay.
 
     Raises:
         ExportError: an exported model differs from `model`, as `Verifier.proof` says, or cannot be written here.
         GraphError: a layer cannot be re-parameterised.
         ArtifactError: `folder` cannot be written, or holds files that are not of an export.
     """
-    target, folder = folder, resolve_target(folder)
+    target, folder = place or folder, resolve_target(folder)
     check_target(folder)
     with staging_folder(folder) as staged, scratch_folder() as scratch:
         source = Source(model, config, scratch)

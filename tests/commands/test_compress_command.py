@@ -16,7 +16,7 @@ from small_recognisers import recogniser
 from waiting import wait_until
 
 from ocrslim.cli import main
-from ocrslim.compression import Agreement, times, workflow
+from ocrslim.compression import Agreement, comparison, cutting, times
 from ocrslim.inference import RUNTIMES, Bench, BenchRow, Spread
 
 OPTIONS = ["-o", SMALL, "Prune.align=1", "Prune.recover_images=4"]
@@ -68,6 +68,7 @@ def test_a_model_comes_out_smaller_in_its_own_format(kind, images, tmp_path, cap
     record = compressed(capsys, words(model, images, out, "--target", "macs=0.2"))
     assert record == json.loads((out / "compress.json").read_text())
     assert record["model"]["format"] == record["out"]["format"] == FORMAT_OF[kind]
+    assert all(f"{out}/" in call or f'{out}"' in call for call in record["export"]["clients"].values())
     before, after = record["costs"]["before"], record["costs"]["after"]
     assert 0.7 * before["macs"] < after["macs"] <= 0.8 * before["macs"] and after["params"] < before["params"]
     parts = [record["images"][name] for name in ("calibration", "choice", "held_out")]
@@ -110,7 +111,7 @@ def test_the_same_command_goes_on_and_another_one_is_refused(images, tmp_path, c
     arguments = words(model, images, out, "--target", "macs=0.2")
     first = compressed(capsys, arguments)
     with monkeypatch.context() as patch:
-        patch.setattr(workflow, "prune_and_train", None)  # nothing is done again
+        patch.setattr(cutting, "prune_and_train", None)  # nothing is done again
         again = compressed(capsys, arguments)
         assert again == first
         (out / "det.onnx").unlink()
@@ -153,7 +154,7 @@ def test_what_is_not_faster_is_not_worth_it_and_a_collapse_is_named(images, tmp_
     record = compressed(capsys, words(model, images, tmp_path / "slow", "--target", "macs=0.2"), 3)
     assert record["verdict"]["kind"] == "not worth it" and record["verdict"]["advice"]
     timed["after"] = 2.0
-    monkeypatch.setattr(workflow, "agreement_of", lambda counts, config: Agreement("hmean", 0.5, 0.4, 0.6, 4))
+    monkeypatch.setattr(comparison, "agreement_of", lambda counts, config: Agreement("hmean", 0.5, 0.4, 0.6, 4))
     record = compressed(capsys, words(model, images, tmp_path / "lost", "--target", "macs=0.2"), 3)
     assert record["verdict"]["kind"] == "collapse"
 
@@ -199,7 +200,8 @@ def test_characters_go_first(tmp_path, capsys, timed):
         capsys,
         [*arguments, "--target", "macs=0.2", "-o", "Prune.align=1", "Prune.recover_images=4", "Prune.skip_loss=1"],
     )
-    assert record["charset"]["classes"][1] == 4 < record["charset"]["classes"][0]
+    assert record["charset"]["classes"][1] < record["charset"]["classes"][0]
+    assert record["costs"]["after"]["params"] < record["costs"]["before"]["params"]
     texts = [item["text"] for one in record["samples"] for item in one["after"]]
     assert texts and set("".join(texts)) <= set("1b ")
     chars.write_text("")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
 
-from ocrslim.compression.images import FEWEST, Split, nothing_found, split, write_lists
+from ocrslim.compression.images import FEWEST, Split, nothing_found, split, too_few, write_lists
+from ocrslim.tasks import task_of
 
 
 @pytest.mark.parametrize("count", [FEWEST, 9, 40, 1000])
@@ -35,3 +37,12 @@ def test_lists_name_the_images_with_what_was_found(tmp_path):
 def test_images_without_a_finding_are_counted():
     assert nothing_found({"a": None, "b": "x", "c": None}).startswith("2 images left out")
     assert not nothing_found({"b": "x"})
+
+
+def test_a_dozen_lines_are_too_few_to_choose_by_and_a_dozen_pages_are_not():
+    names = tuple(f"{number}.png" for number in range(12))
+    parts = Split((), names, ())
+    said = too_few(parts, dict.fromkeys(names, "text"), task_of("rec"))
+    assert "each is 8.3 points of agreement" in said and "about 9 times as many images" in said
+    boxes = json.dumps([{"transcription": "text", "points": [[0, 0], [9, 0], [9, 9], [0, 9]]}] * 10)
+    assert not too_few(parts, dict.fromkeys(names, boxes), task_of("det"))

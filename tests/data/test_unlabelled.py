@@ -57,6 +57,20 @@ def names(paths) -> list[str]:
     return [path.stem for path in paths]
 
 
+def test_a_list_names_the_images_whatever_else_the_folder_has(config, images, tmp_path):
+    listed = tmp_path / "images.txt"
+    listed.write_text("7.png\n2.png\n")
+    made = config(Train={"image_list": str(listed)})
+    assert names(unlabelled_images(made, "Train")) == ["7", "2"]
+    assert names(unlabelled_images(made, "Eval")) == ["0", "3", "6"]
+    listed.write_text("\n")
+    with pytest.raises(DataError, match="Train.dataset.image_list .*: empty, expected the names of images"):
+        unlabelled_images(made, "Train")
+    listed.unlink()
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        unlabelled_images(made, "Train")
+
+
 def test_one_folder_for_both_is_divided(config, images):
     found = config()
     assert not names_labels(found, "Train")
