@@ -298,7 +298,7 @@ class _PairCompression:
                 **{key: exported[key] for key in ("sha256", "format")},
             },
             "costs": {BEFORE: self._networks[task].original_costs.to_json(), AFTER: after},
-            "removed": self._division["removed"][task],
+            "pruned": self._division["removed"][task],
             "trained": task in self._trained,
             "export": {key: exported[key] for key in ("formats", "max_difference", "unverified", "clients")},
         }
