@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         analyse,
         charset,
         compress,
+        compress_pair,
         load,
         prune,
     )
@@ -29,6 +30,7 @@ __all__ = [
     "analyse",
     "charset",
     "compress",
+    "compress_pair",
     "load",
     "prune",
 ]

@@ -12,7 +12,7 @@ Every setting of the configuration can be given by its dotted name, as on the co
 same arguments. Nothing is printed to standard output: messages go to the logger `ocrslim`.
 """
 
-from ocrslim.api.functions import analyse, charset, compress, load, prune
+from ocrslim.api.functions import analyse, charset, compress, compress_pair, load, prune
 from ocrslim.api.model import Model, PrunedModel
 from ocrslim.api.picture import Picture
 from ocrslim.api.table import SensitivityTable
@@ -27,6 +27,7 @@ __all__ = [
     "analyse",
     "charset",
     "compress",
+    "compress_pair",
     "load",
     "prune",
 ]

@@ -10,8 +10,10 @@ from ocrslim.api.model import Model, Options, PrunedModel, dataset_settings, ove
 from ocrslim.api.table import SensitivityTable
 from ocrslim.compression import Request
 from ocrslim.compression import compress as run_compression
-from ocrslim.config import load_model_config, setting
+from ocrslim.config import load_model_config, load_pair, setting
 from ocrslim.evaluation import with_predicted_labels
+from ocrslim.pages import PairRequest
+from ocrslim.pages import compress_pair as run_pair_compression
 from ocrslim.pruning import RECONSTRUCTION, WEIGHTS, Network, apply_plan, load_prunable_network, untrained
 from ocrslim.selection import choose_plan
 from ocrslim.sensitivity import measure
@@ -162,6 +164,43 @@ def compress(
         ),
         config,
     )
+
+
+def compress_pair(
+    detector: str | Path,
+    recogniser: str | Path,
+    images: str | Path,
+    out: str | Path,
+    target: float | None = None,
+    labels: str | Path | None = None,
+    minutes: float = 0.0,
+    dictionary: str | Path | None = None,
+    options: Options | None = None,
+) -> dict[str, Any]:
+    """Make a detector and a recogniser smaller within one time budget, as `ocrslim compress --det --rec`.
+
+    Args:
+        detector, recogniser: inference folders, ONNX files, or checkpoints beside their `config.yml`.
+        images: folder of pages.
+        out: folder for both; with an unfinished run of the same request, that goes on.
+        target: fraction of a page's seconds to remove; without one the most that costs at most one point of agreement.
+        labels: label file of some or all of the pages, boxes with texts.
+        minutes: to train for, both together.
+        dictionary: of the recogniser, where it does not bring it along.
+        options: settings of both by dotted name, such as `{"Export.runtime": "openvino"}`.
+
+    Returns:
+        what `compress.json` has: costs, seconds a page, agreement, score, verdict, and `det` and `rec` alone.
+
+    Raises:
+        OcrSlimError: as `ocrslim.pages.compress_pair`.
+    """
+    pair = Path(detector), Path(recogniser), Path(images)
+    named, labelled = (None if file is None else Path(file) for file in (dictionary, labels))
+    configs = load_pair(*pair, overrides(options or {}), named)
+    use_device(any(bool(config.get("Global.use_gpu")) for config in configs.values()))
+    request = PairRequest(*pair, Path(out), target, labelled, minutes, command="ocrslim.compress_pair")
+    return run_pair_compression(request, configs)
 
 
 def charset(

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _TRAINING_LABELS = "Train.dataset.label_file_list"
 _PATHS = {  # arguments
     *("config", "model", "images", "out", "sources", "source", "destination"),
-    *("chars", "text", "labels", "dictionary", "exports", "folder"),
+    *("chars", "text", "labels", "dictionary", "exports", "folder", "det", "rec"),
 }
 
 

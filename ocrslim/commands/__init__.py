@@ -2,7 +2,7 @@
 
 from ocrslim.commands.bench import run_bench
 from ocrslim.commands.charset import run_charset
-from ocrslim.commands.compress import run_compress
+from ocrslim.commands.compress import run_compress, run_compress_pair
 from ocrslim.commands.evaluate import run_eval
 from ocrslim.commands.export import run_export
 from ocrslim.commands.groups import run_groups
@@ -17,6 +17,7 @@ __all__ = [
     "run_bench",
     "run_charset",
     "run_compress",
+    "run_compress_pair",
     "run_dry",
     "run_eval",
     "run_export",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ocrslim import __version__
@@ -22,22 +23,30 @@ _CHECKPOINT = "checkpoint"
 
 def origin(request: Request, config: Config) -> dict[str, Any]:
     """Return what a result comes from: the command, programs, the machine, the model."""
-    source = named_network(request.model)
-    model = {
-        "path": str(request.model),
-        "task": config.task.model_type,
-        "name": source.stem,
-        "format": format_of(source) if is_exported(source) else _CHECKPOINT,
-        "sha256": file_hash(request.model),
-    }
+    return {**environment(request.command, config.seed), "model": model_record(request.model, config)}
+
+
+def environment(command: str, seed: int) -> dict[str, Any]:
+    """Return how a result came about: the command, programs, the machine."""
     versions = {runtime.package: runtime.version for runtime in RUNTIMES.values() if runtime.installed}
     return {
         "schema": _SCHEMA,
-        "command": request.command,
-        "seed": config.seed,
+        "command": command,
+        "seed": seed,
         "versions": {"ocrslim": __version__, "python": platform.python_version(), **versions},
         "machine": {"processor": processor(), "processors": os.cpu_count(), "system": platform.system()},
-        "model": model,
+    }
+
+
+def model_record(model: Path, config: Config) -> dict[str, str]:
+    """Describe a model as it came."""
+    source = named_network(model)
+    return {
+        "path": str(model),
+        "task": config.task.model_type,
+        "name": source.stem,
+        "format": format_of(source) if is_exported(source) else _CHECKPOINT,
+        "sha256": file_hash(model),
     }
 
 

@@ -52,17 +52,22 @@ def write_samples(
     load, samples = Preprocessor(config, NetworkMemory(engines[0], task)), []
     for number, name in enumerate(names, 1):
         prepared = load(source / name)
-        pixels, scale = small(prepared.pixels)
         file = folder / f"{number}.jpg"
-        with atomic_file(file) as stream:
-            stream.write(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes())
+        size, scale = save_sample(file, prepared.pixels)
         before, after = (
             [scaled(item, scale) for item in task.items(decode(engine(prepared.image), prepared.shape))]
             for engine in engines
         )
-        size = list(pixels.shape[:2])
         samples.append({"image": f"{FOLDER}/{file.name}", "name": name, "size": size, "before": before, "after": after})
     return samples
+
+
+def save_sample(file: Path, pixels: np.ndarray) -> tuple[list[int], float]:
+    """Write an image, small, as a JPEG; return its height and width, and the factor by which it is smaller."""
+    shown, scale = small(pixels)
+    with atomic_file(file) as stream:
+        stream.write(cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes())
+    return list(shown.shape[:2]), scale
 
 
 def small(pixels: np.ndarray) -> tuple[np.ndarray, float]:

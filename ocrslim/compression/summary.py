@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
@@ -19,8 +19,12 @@ def summary_text(record: Mapping[str, Any]) -> str:
     if score is not None:
         title = f"{score['metric']} by labels, {score['images']} images"
         rows.append((title, f"{score['before']:.4f}", "", f"{score['after']:.4f}", _points(score)))
-    table = tabulate(rows, headers=_HEADERS, disable_numparse=True, colalign=("left", *["right"] * 4))
-    verdict = record["verdict"]
+    return verdict_text(rows, _HEADERS, record["verdict"])
+
+
+def verdict_text(rows: Sequence[Sequence[str]], headers: Sequence[str], verdict: Mapping[str, Any]) -> str:
+    """Return rows as a table, titles first and numbers behind them, and below it a verdict with its advice."""
+    table = tabulate(rows, headers=headers, disable_numparse=True, colalign=("left", *["right"] * (len(headers) - 1)))
     advice = [f"- {line}" for line in verdict["advice"]]
     return "\n".join([table, "", f"{verdict['kind']}: {verdict['text']}", *advice])
 

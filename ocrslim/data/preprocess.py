@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ocrslim.config import Config
-from ocrslim.data.image_files import ImageError, read_image
+from ocrslim.data.image_files import ImageError, decode_image, read_image
 from ocrslim.data.input_memory import NetworkMemory
 from ocrslim.data.samples import Content, SampleImages, ignores_orientation
 from ocrslim.data.stand_in_operators import DecodeImage, Resize
@@ -47,7 +47,8 @@ class Preprocessor:
             ConfigError: PaddleOCR does not know or refuses a transform.
         """
         self._memory, self._task = memory, config.task
-        self._read = SampleImages(samples, ignores_orientation(config.get("Eval.dataset.transforms")))
+        self._ignore_orientation = ignores_orientation(config.get("Eval.dataset.transforms"))
+        self._read = SampleImages(samples, self._ignore_orientation)
         operators = [op for name, op in build_operators(config, "Eval") if not needs_label(name)]
         self._decode = [op for op in operators if isinstance(op, DecodeImage)][:1]
         self._others = [op for op in operators if op not in self._decode]
@@ -66,6 +67,25 @@ class Preprocessor:
             return self._prepared(sample.path, self._read(sample))
         except ImageError as error:
             raise DataError(f"{sample.path}: {error}; put the image there") from None
+
+    def pixels(self, path: Path | str) -> np.ndarray:
+        """Decode the image at `path`, uint8 [H, W, 3], blue green red; raises as for a path."""
+        try:
+            return decode_image(read_content(path), self._ignore_orientation).pixels
+        except ImageError as error:
+            raise DataError(f"{path}: {error}; replace or remove the image") from None
+
+    def of_pixels(self, name: Path | str, pixels: np.ndarray) -> Prepared:
+        """Prepare an image that is decoded already.
+
+        Args:
+            name: what messages call it.
+            pixels: uint8 [H, W, 3], blue green red.
+
+        Raises:
+            DataError: too large for the memory there is, or a transform fails.
+        """
+        return self._prepared(name, pixels)
 
     def _prepared(self, path: Path | str, content: Content) -> Prepared:
         try:

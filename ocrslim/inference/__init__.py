@@ -20,10 +20,11 @@ from ocrslim.inference.onnx_engine import ONNX_RUNTIME, OnnxEngine
 from ocrslim.inference.openvino_engine import OpenVinoEngine
 from ocrslim.inference.outputs import Output, difference, output_from, parts_of, tensors_of
 from ocrslim.inference.predictor import PARAMS_FILE, PLAIN
-from ocrslim.inference.runtimes import RUNTIMES, Runtime
+from ocrslim.inference.runtimes import RUNTIMES, NamedEngine, Runtime
 from ocrslim.inference.timing.bench import Bench, BenchRow, BenchSettings, Spread, bench
 from ocrslim.inference.timing.process import TimingProcess
-from ocrslim.inference.timing.stand import Pass
+from ocrslim.inference.timing.stand import Pass, Stand
+from ocrslim.inference.timing.stand import main as serve_stand
 from ocrslim.inference.tracing import arrays_of, traced_for_task
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Engine",
     "GroupRunner",
     "InferenceEngine",
+    "NamedEngine",
     "OnnxEngine",
     "OpenVinoEngine",
     "Output",
@@ -52,6 +54,7 @@ __all__ = [
     "Runtime",
     "RuntimeNetwork",
     "Spread",
+    "Stand",
     "TimingProcess",
     "Variant",
     "arrays_of",
@@ -63,6 +66,7 @@ __all__ = [
     "parts_of",
     "proof_of",
     "rewritten_program",
+    "serve_stand",
     "tensors_of",
     "traced_for_task",
 ]

@@ -78,7 +78,9 @@ class InferenceEngine:
         kernels: `PLAIN`, `ONEDNN` or `ONEDNN_FUSED`; chosen at the first image.
     """
 
-    def __init__(self, folder: Path | str, threads: int = 1, onednn: bool = False, own: bool = False):
+    def __init__(
+        self, folder: Path | str, threads: int = 1, onednn: bool = False, own: bool = False, as_client: bool = False
+    ):
         """
         Args:
             folder: holds a `.pdmodel` (legacy) or `.json` (PIR) with its `.pdiparams`; or one of these files.
@@ -86,12 +88,14 @@ class InferenceEngine:
             onednn: use oneDNN's kernels where they run; several times faster, equal up to rounding.
             own: this process has just written the model. Any other is checked and loaded elsewhere first, as Paddle
                 ends the process on what is damaged, and runs whatever a program holds.
+            as_client: let values of a legacy program share memory, as PaddleOCR's clients do: half of it, as fast. (Of
+                PIR programs, Paddle 3.1 to 3.3 fail that way.)
 
         Raises:
             WeightsError: the folder holds no such model, or one that is not run, or Paddle cannot load it.
         """
         self._model = exported_files(folder)[0]
-        self._threads = threads
+        self._threads, self._shares = threads, as_client and self._model.suffix == Path(LEGACY_MODEL).suffix
         self._shape = None if own else check_model(self._model)
         self.kernels = ONEDNN if onednn else PLAIN
         self._others = [ONEDNN_FUSED, PLAIN] if onednn else []
@@ -119,6 +123,8 @@ class InferenceEngine:
         if self._shape is not None:
             check_first_load(self._model, self._shape, self.kernels)
         config = inference.Config(str(self._model), str(params_of(self._model)))
+        if self._shares:
+            config.enable_memory_optim()
         try:
             return open_predictor(inference, config, self._threads, self.kernels)
         except Exception as error:  # Paddle raises many types for a damaged file

@@ -124,7 +124,7 @@ def _networks(folder: Path, suffix: str) -> Path | None:
 
 
 def _paddle(path: Path, threads: int, own: bool) -> NamedEngine:
-    return InferenceEngine(path, threads, onednn=True, own=own)
+    return InferenceEngine(path, threads, onednn=True, own=own, as_client=True)
 
 
 def _onnxruntime(path: Path, threads: int, own: bool) -> NamedEngine:

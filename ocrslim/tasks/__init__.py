@@ -4,6 +4,8 @@ from ocrslim.tasks.base import Task
 from ocrslim.tasks.classification import Classification
 from ocrslim.tasks.data_task import DataTask
 from ocrslim.tasks.detection import NECK_STEP, SCALES, Detection
+from ocrslim.tasks.detection.metric import ImageCounts, scores_of
+from ocrslim.tasks.end_to_end import Line, count_lines, lines_of_label
 from ocrslim.tasks.networks import REGISTERED_PARTS, is_registered
 from ocrslim.tasks.recognition import Recognition
 from ocrslim.tasks.recognition.dictionary import (
@@ -46,7 +48,9 @@ __all__ = [
     "DataTask",
     "Defaults",
     "Distilled",
+    "ImageCounts",
     "Label",
+    "Line",
     "Losses",
     "MultiScaleSampler",
     "Operator",
@@ -63,12 +67,15 @@ __all__ = [
     "Wanted",
     "characters_in",
     "characters_of",
+    "count_lines",
     "dictionary_name",
     "dictionary_text",
     "is_registered",
+    "lines_of_label",
     "named_outputs",
     "read_wanted",
     "register",
+    "scores_of",
     "task_of",
     "task_types",
 ]

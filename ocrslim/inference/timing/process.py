@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ocrslim.errors import OcrSlimError
 from ocrslim.inference.runtimes import RUNTIMES
@@ -14,14 +14,17 @@ from ocrslim.tasks import Task
 from ocrslim.utils import start_python
 
 WARM_UP = 3  # passes of each network before the first that is timed
-_PROGRAM = (
-    "from ocrslim.utils import import_paddle; import_paddle(); "
-    "from ocrslim.inference.timing.stand import main; sys.exit(main())"
-)
+_PROGRAM = "from ocrslim.utils import import_paddle; import_paddle(); from {} import main; sys.exit(main())"
 
 
 class TimingProcess:
-    """Times networks in turns; a context manager, whose process ends with it."""
+    """Times networks in turns; a context manager, whose process ends with it.
+
+    Attributes:
+        stand: the module whose `main` the process runs: `ocrslim.inference.timing.stand`, or one that adds to it.
+    """
+
+    stand: ClassVar[str] = "ocrslim.inference.timing.stand"
 
     def __init__(self, runtime: str, threads: int):
         """
@@ -34,7 +37,7 @@ class TimingProcess:
         RUNTIMES[runtime].require()
         self.runtime, self.threads = runtime, threads
         # the runtimes are told the number of threads; more than 1 here only makes Paddle warn
-        self._process, self._connection = start_python(_PROGRAM, {"OMP_NUM_THREADS": "1"})
+        self._process, self._connection = start_python(_PROGRAM.format(self.stand), {"OMP_NUM_THREADS": "1"})
         self._numbers = itertools.count()
         self._connection.send((runtime, threads))
 
@@ -57,12 +60,12 @@ class TimingProcess:
             WeightsError: it is damaged, or the runtime does not load it.
         """
         number = next(self._numbers)
-        list(self._ask("open", number, path, own))
+        list(self.ask("open", number, path, own))
         return number
 
     def close(self, network: int) -> None:
         """Forget a network."""
-        list(self._ask("close", network))
+        list(self.ask("close", network))
 
     def check(self, network: int, path: Path, task: Task, shape: Sequence[int]) -> str:
         """Run a network of a task once; return the name of the kernels that ran.
@@ -70,7 +73,7 @@ class TimingProcess:
         Raises:
             WeightsError: it cannot run on an image of `shape`, or is not of that task.
         """
-        (kernels,) = self._ask("check", network, path, task, tuple(shape))
+        (kernels,) = self.ask("check", network, path, task, tuple(shape))
         return str(kernels)
 
     def time(
@@ -95,13 +98,14 @@ class TimingProcess:
             WeightsError: a network does not run.
         """
         found: dict[int, list[Pass]] = {number: [] for number in networks}
-        for one in self._ask("time", tuple(networks), tuple(shape), rounds, warm_up):
+        for one in self.ask("time", tuple(networks), tuple(shape), rounds, warm_up):
             on_pass()
             if isinstance(one, Pass):
                 found[one.network].append(one)
         return list(found.values())
 
-    def _ask(self, name: str, *arguments: Any) -> Iterator[Any]:
+    def ask(self, name: str, *arguments: Any) -> Iterator[Any]:
+        """Yield what a method of the stand gives; raises what that raises."""
         try:
             self._connection.send((name, arguments))
             while (answer := self._connection.recv()) is not END:

@@ -44,13 +44,18 @@ class Stand:
     """Networks that are open, by number; each method gives what is sent back."""
 
     def __init__(self, runtime: str, threads: int):
-        self._runtime, self._threads = RUNTIMES[runtime], threads
+        self.threads = threads
+        self._runtime = RUNTIMES[runtime]
         self._engines: dict[int, NamedEngine] = {}
 
     def open(self, network: int, path: Path, own: bool) -> Iterator[None]:
         """Open a network: its file, and whether this program has just written it."""
-        self._engines[network] = self._runtime.open(path, self._threads, own)
+        self._engines[network] = self._runtime.open(path, self.threads, own)
         yield from ()
+
+    def engine(self, network: int) -> NamedEngine:
+        """Return an open network."""
+        return self._engines[network]
 
     def close(self, network: int) -> Iterator[None]:
         """Forget a network."""
@@ -87,9 +92,9 @@ def _image(shape: Sequence[int]) -> np.ndarray:
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-def serve(connection: Connection) -> None:
-    """Answer requests, (name of a method of `Stand`, its arguments), until the other side closes."""
-    stand = Stand(*connection.recv())
+def serve(connection: Connection, kind: type[Stand] = Stand) -> None:
+    """Answer requests, (name of a method of a stand, its arguments), until the other side closes."""
+    stand = kind(*connection.recv())
     while True:
         name, arguments = connection.recv()
         try:
@@ -102,10 +107,10 @@ def serve(connection: Connection) -> None:
             connection.send(WeightsError(f"{type(error).__name__}: {error}"))
 
 
-def main() -> int:
-    """Serve the connection whose number is the first argument."""
+def main(kind: type[Stand] = Stand) -> int:
+    """Serve the connection whose number is the first argument, with a stand of that kind."""
     try:
-        serve(Connection(int(sys.argv[1])))
+        serve(Connection(int(sys.argv[1])), kind)
     except (EOFError, OSError):
         return 1
     return 0

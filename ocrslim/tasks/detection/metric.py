@@ -52,6 +52,7 @@ def match(
     ignore: np.ndarray,
     iou: float = 0.5,
     area_precision: float = 0.5,
+    alike: np.ndarray | None = None,
 ) -> ImageCounts:
     """Compare the detections of one image with its labels.
 
@@ -63,6 +64,7 @@ def match(
         pred: detected polygons, each [k, 2] in pixels.
         gt: labelled polygons, each [k, 2], on the same scale.
         ignore: bool [len(gt)], true for "don't care".
+        alike: bool [len(gt), len(pred)], false for what is no pair wherever it lies; None where any may be one.
 
     Raises:
         ValueError: not as many flags as labelled polygons.
@@ -70,11 +72,13 @@ def match(
     if len(gt) != len(ignore):
         raise ValueError(f"{len(gt)} labelled polygons but {len(ignore)} ignore flags")
     labelled, kept = _valid_polygons(gt)
-    detected, _ = _valid_polygons(pred)
+    detected, found = _valid_polygons(pred)
     ignored = np.asarray(ignore, dtype=bool)[kept]
-    detected = detected[~_falls_on(labelled[ignored], detected, area_precision)]
-    labelled = labelled[~ignored]
-    return ImageCounts(len(labelled), len(detected), _pairs(labelled, detected, iou))
+    counted = ~_falls_on(labelled[ignored], detected, area_precision)
+    detected, found = detected[counted], found[counted]
+    labelled, kept = labelled[~ignored], kept[~ignored]
+    allowed = None if alike is None else alike[np.ix_(kept, found)]
+    return ImageCounts(len(labelled), len(detected), _pairs(labelled, detected, iou, allowed))
 
 
 def _falls_on(regions: np.ndarray, detected: np.ndarray, area_precision: float) -> np.ndarray:
@@ -86,9 +90,12 @@ def _falls_on(regions: np.ndarray, detected: np.ndarray, area_precision: float) 
     return result
 
 
-def _pairs(labelled: np.ndarray, detected: np.ndarray, iou: float) -> int:
+def _pairs(labelled: np.ndarray, detected: np.ndarray, iou: float, allowed: np.ndarray | None = None) -> int:
     """Return the number of pairs, taken greedily in the order of labels, then of detections."""
     at, which = _overlapping(labelled, detected)
+    if allowed is not None:
+        may = allowed[at, which]
+        at, which = at[may], which[may]
     good = _ious(labelled[at], detected[which], iou) > iou
     taken_labels: set[int] = set()
     taken_detections: set[int] = set()
