@@ -110,5 +110,5 @@ def rendered_options(rendered) -> list[str]:
         f"Eval.dataset.data_dir={rendered}/eval/images",
         f"Eval.dataset.label_file_list=[{rendered}/eval/label.txt]",
         "Eval.dataset.transforms.DetResizeForTest={image_shape: [192, 192]}",
-        "Prune.recover_images=8",
+        "Prune.recover_images=4",
     ]
