@@ -31,7 +31,6 @@ class OcrModel(nn.Layer):
         """State-dict prefixes of the layers that run in training only: an exported model does not contain them."""
         return self.task.training_only
 
-    @paddle.jit.not_to_static  # no value decides what runs; translating the code is most of the time of a trace
     def forward(self, x: paddle.Tensor) -> Any:
         """Images [N, C, H, W], of a size that the task's networks take -> what the head returns."""
         features = self.backbone(x)
