@@ -44,6 +44,18 @@ def _loggers_as_in_a_new_process() -> None:
     logging.getLogger("ocrslim").setLevel(logging.NOTSET)
 
 
+@pytest.fixture(autouse=True)
+def _nobody_pulls_the_plug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of this process reach the disk when they do: waiting for that is most of the time of writing them."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Analyses are not drawn: their two pictures take a second."""
+    monkeypatch.setattr("ocrslim.sensitivity.result.SensitivityResult.draw", lambda self: [])
+
+
 @pytest.fixture(scope="session")
 def repo() -> Path:
     return REPO

@@ -130,7 +130,7 @@ def test_ranks_do_not_overwrite_one_another(problem, undisturbed, tmp_path):
 
 
 @pytest.fixture
-def run(problem, v2_config, rendered_options, pp_ocrv2, tmp_path, monkeypatch):
+def run(problem, v2_config, rendered_options, pp_ocrv2, tmp_path, monkeypatch, no_pictures):
     """A stage in this process, on the network of `problem`, traced already."""
     monkeypatch.setattr(scoring, "model_graph", lambda model, task, tree: problem.graph)
     layers = f"Prune.layers=[{','.join(PUBLIC)}]"
