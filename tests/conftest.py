@@ -20,15 +20,8 @@ if _PROCESSES:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(_PROCESSES))))
 # A file is one process's: those that take longest begin, so that no process waits for another's last one.
 _LONG = (
-    *(
-        "test_workflow",
-        "test_iterative",
-        "test_runner",
-        "test_vision_models",
-        "test_against_paddleslim",
-        "test_sharding",
-    ),
-    "test_hostile",
+    *("test_workflow", "test_iterative", "test_zoo_workflow", "test_vision_models", "test_examples", "test_hostile"),
+    *("test_distributed", "test_against_paddleslim", "test_sharding", "test_ppocr_networks", "test_runner"),
 )
 V2_CONFIG = REPO / "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
 

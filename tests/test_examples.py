@@ -13,7 +13,12 @@ import pytest
 nbformat = pytest.importorskip("nbformat")
 
 
-SMALLER = {'("train", 16, 1), ("val", 8, 2)': '("train", 4, 1), ("val", 4, 2)', "320, 320": "224, 224"}
+SMALLER = {
+    '("train", 16, 1), ("val", 8, 2)': '("train", 4, 1), ("val", 4, 2)',
+    'EastRandomCropData.size": [320, 320]': 'EastRandomCropData.size": [96, 96]',  # a refit's time grows with them
+    "320, 320": "224, 224",
+    "recover_images=8": "recover_images=4",
+}
 
 
 def smaller(source: str) -> str:
@@ -47,5 +52,6 @@ def test_the_quickstart_runs(repo, pp_ocrv2, tmp_path):
 
 def test_the_notebook_is_kept_without_outputs(repo):
     notebook = nbformat.read(repo / "examples/quickstart.ipynb", as_version=4)
-    assert all(words in str(notebook.cells) for words in SMALLER), "what the test above makes smaller"
+    sources = "".join(cell.source for cell in notebook.cells)
+    assert all(words in sources for words in SMALLER), "what the test above makes smaller"
     assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in notebook.cells)
