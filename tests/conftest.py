@@ -20,15 +20,8 @@ if _PROCESSES:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(_PROCESSES))))
 # A file is one process's: those that take longest begin, so that no process waits for another's last one.
 _LONG = (
-    *(
-        "test_workflow",
-        "test_iterative",
-        "test_runner",
-        "test_vision_models",
-        "test_against_paddleslim",
-        "test_sharding",
-    ),
-    "test_hostile",
+    *("test_workflow", "test_iterative", "test_zoo_workflow", "test_vision_models", "test_examples", "test_hostile"),
+    *("test_distributed", "test_against_paddleslim", "test_sharding", "test_ppocr_networks", "test_runner"),
 )
 V2_CONFIG = REPO / "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
 
@@ -42,6 +35,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _loggers_as_in_a_new_process() -> None:
     """A command that an earlier test ran in this process has switched its messages on."""
     logging.getLogger("ocrslim").setLevel(logging.NOTSET)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_pulls_the_plug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of this process reach the disk when they do: waiting for that is most of the time of writing them."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Analyses are not drawn: their two pictures take a second."""
+    monkeypatch.setattr("ocrslim.sensitivity.result.SensitivityResult.draw", lambda self: [])
 
 
 @pytest.fixture(scope="session")
@@ -110,5 +115,5 @@ def rendered_options(rendered) -> list[str]:
         f"Eval.dataset.data_dir={rendered}/eval/images",
         f"Eval.dataset.label_file_list=[{rendered}/eval/label.txt]",
         "Eval.dataset.transforms.DetResizeForTest={image_shape: [192, 192]}",
-        "Prune.recover_images=8",
+        "Prune.recover_images=4",
     ]

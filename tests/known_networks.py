@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import paddle
@@ -50,6 +50,8 @@ SMALL = {
     "LeNet": 28,
 }
 VISION = tuple(SMALL)
+CLASSIFIERS = {"vgg16": ("classifier.0", "classifier.3", "classifier.6"), "alexnet": ("_fc6", "_fc7", "_fc8")}
+NARROW = 64
 _USUAL = {"inception_v3": 299, "LeNet": 28}
 
 
@@ -76,13 +78,30 @@ def _square(name: str, side: int) -> Shape:
     return (1, 1 if name == "LeNet" else 3, side, side)
 
 
-def settled(name: str) -> nn.Layer:
+def _narrow(model: nn.Layer, classifier: Sequence[str]) -> None:
+    """Give the linear layers behind the maps few channels: they hold nine tenths of the weights, all of one kind."""
+    layers = dict(model.named_sublayers())
+    width = layers[classifier[0]].weight.shape[0]
+    for name in classifier:
+        holder, _, last = name.rpartition(".")
+        outputs = layers[name].weight.shape[1] if name == classifier[-1] else NARROW
+        (layers[holder] if holder else model).add_sublayer(last, nn.Linear(width, outputs))
+        width = outputs
+
+
+def settled(name: str, narrow: bool = False) -> nn.Layer:
     """A network with random weights in eval mode, its batch norms with the statistics of random images.
 
     With statistics that have nothing to do with the weights, signals die on their way through thirty layers, and it
     makes no difference which channels are silenced.
+
+    Args:
+        narrow: with few channels in its `CLASSIFIERS`.
     """
-    model = randomise(build(name))
+    model = build(name)
+    if narrow and name in CLASSIFIERS:
+        _narrow(model, CLASSIFIERS[name])
+    randomise(model)
     norms = [layer for layer in model.sublayers() if isinstance(layer, (nn.BatchNorm2D, nn.BatchNorm))]
     before = [layer._momentum for layer in norms]
     for layer in norms:

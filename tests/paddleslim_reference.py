@@ -1,6 +1,7 @@
 """PaddleSlim's own tracer and its own pruners, in a process of their own: what ours are compared with.
 
     python tests/paddleslim_reference.py REQUEST.json      the last line on standard output is the answer, as JSON
+    python tests/paddleslim_reference.py                   one such file for each line on standard input
 
 Paddle reads the flag for its legacy programs when it is imported, so nothing of this can run beside the
 tests. Only paddlepaddle 3.1.1 has both that representation and what PaddleSlim 2.6.0 needs of it.
@@ -30,6 +31,7 @@ from paddle.base.dygraph import base
 
 base._to_static_mode_guard_ = base.to_static_mode_guard  # the name that PaddleSlim knows it by
 filter_pruner = importlib.import_module("paddleslim.dygraph.prune.filter_pruner")
+TRACER = filter_pruner.DygraphPruningCollections
 PRUNERS = {
     "fpgm": ("fpgm_pruner", "FPGMFilterPruner"),
     "l1": ("l1norm_pruner", "L1NormFilterPruner"),
@@ -38,15 +40,20 @@ PRUNERS = {
 
 
 def main() -> None:
-    """Answer one request."""
-    request = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    """Answer the requests, one after the other."""
+    for path in sys.argv[1:] or sys.stdin:
+        answer(json.loads(Path(path.strip()).read_text(encoding="utf-8")))
+
+
+def answer(request: dict[str, Any]) -> None:
+    """Print the answer to one request."""
     model = build(request["network"], **request.get("options", {}))
     if request.get("weights"):
         model.set_state_dict(paddle.load(request["weights"]))
     model.train()  # so that it sees branches that only training runs
-    answer = compare(model, request)
-    answer["macs_share"] = macs_share(model, request["input_shape"], answer["groups"])
-    print("\n" + json.dumps(answer))
+    found = compare(model, request)
+    found["macs_share"] = macs_share(model, request["input_shape"], found["groups"])
+    print("\n" + json.dumps(found), flush=True)
 
 
 def compare(model: paddle.nn.Layer, request: dict[str, Any]) -> dict[str, Any]:
@@ -74,12 +81,11 @@ def compare(model: paddle.nn.Layer, request: dict[str, Any]) -> dict[str, Any]:
 
 def trace_once() -> None:
     """Let the pruners share what PaddleSlim's tracer finds: it takes 4 s, and is the same for all of them."""
-    tracer = filter_pruner.DygraphPruningCollections
     found: list[Any] = []
 
     def collections(*arguments: Any, **options: Any) -> Any:
         if not found:
-            found.append(tracer(*arguments, **options))
+            found.append(TRACER(*arguments, **options))
         return found[0]
 
     filter_pruner.DygraphPruningCollections = collections

@@ -1,4 +1,4 @@
-"""Networks of PaddleOCR's own code, traced and pruned in a process of their own; the result is printed as JSON.
+"""Networks of PaddleOCR's own code, traced and pruned in a process of their own; the results are printed as JSON.
 
     python tests/ppocr_networks.py det
 
@@ -82,6 +82,7 @@ def report(name: str) -> dict[str, Any]:
     from ppocr.modeling.architectures import build_model
 
     paddle.seed(0)
+    paddle.set_default_dtype("float32")
     model = build_model(ARCHITECTURES[name])
     step = forward_of(name)
     shape = [1, 3, 640, 640] if name == "det" else [1, 3, 48, 320]
@@ -114,4 +115,4 @@ def report(name: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     use_source(find_source(None))
-    print(json.dumps(report(sys.argv[1])))
+    print(json.dumps({name: report(name) for name in sys.argv[1:]}))

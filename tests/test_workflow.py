@@ -1,8 +1,13 @@
-"""The three scripts and the small commands as a user runs them: in processes of their own, on real weights."""
+"""The three scripts and the small commands on real weights.
+
+The walk through the scripts, one command, and whatever is ended by a signal: in processes of their own, as a user runs
+them. What only has to give a result or a line of error, in this one.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -11,9 +16,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from in_process import run_here
 from sensitivity_case import images_once
 from waiting import PATIENCE, wait_until
 
+from ocrslim.cli import main, run_script
 from ocrslim.formats.sensitivity_table import read_sensitivities
 
 SCRIPTS = {
@@ -28,8 +35,8 @@ def script(repo, stage):
     return [sys.executable, str(repo / "deploy/slim/prune" / SCRIPTS[stage])]
 
 
-def command(stage):
-    return [str(Path(sys.executable).with_name("ocrslim")), stage]
+def script_here(stage, words, folder):
+    return run_here(functools.partial(run_script, stage), words, folder)
 
 
 def run(words, **options):
@@ -82,10 +89,11 @@ def test_each_script_leaves_its_artifact_for_the_next(workflow):
 
 def test_checkpoint_and_export_score_the_same(workflow, v2_config):
     folder, results, changes = workflow
-    words = [*command("eval"), "-c", v2_config, "--json", "-o", *changes]
+    words = ["eval", "-c", v2_config, "--json", "-o", *changes]
+    ocrslim = Path(sys.executable).with_name("ocrslim")
     scores = [
-        result_of(run([*words, f"Global.pretrain_weights={weights}"], cwd=folder))
-        for weights in ("out/best_accuracy", "inference_model")
+        result_of(run([ocrslim, *words, "Global.pretrain_weights=out/best_accuracy"], cwd=folder)),
+        result_of(run_here(main, [*words, "Global.pretrain_weights=inference_model"], folder)),
     ]
     for name in ("precision", "recall", "hmean"):
         assert scores[0][name] == pytest.approx(scores[1][name], abs=1e-9)
@@ -94,8 +102,8 @@ def test_checkpoint_and_export_score_the_same(workflow, v2_config):
 
 def test_predict_draws_and_lists_what_it_found(workflow, v2_config, rendered):
     folder, _, changes = workflow
-    words = [*command("predict"), "-c", v2_config, "--json", "--images", rendered / "eval/images", "--out", "seen"]
-    result = result_of(run([*words, "-o", *changes, "Global.pretrain_weights=inference_model"], cwd=folder))
+    words = ["predict", "-c", v2_config, "--json", "--images", rendered / "eval/images", "--out", "seen"]
+    result = result_of(run_here(main, [*words, "-o", *changes, "Global.pretrain_weights=inference_model"], folder))
     boxes = json.loads((folder / "seen/boxes.json").read_text())
     assert result["images"] == len(boxes) == 4
     assert sum(map(len, boxes.values())) >= 4
@@ -107,21 +115,21 @@ def test_predict_draws_and_lists_what_it_found(workflow, v2_config, rendered):
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(workflow, repo, v2_config):
     folder, results, changes = workflow
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
-    words = [*command("prune"), "-c", v2_config, "--json", "--dry-run", "-o", *changes]
-    plain = run(words, cwd=folder)
+    words = ["prune", "-c", v2_config, "--json", "--dry-run", "-o", *changes]
+    plain = run_here(main, words, folder)
     told = result_of(plain)
     assert told["macs"] == results["prune"]["macs"] and told["params"] == results["prune"]["params"]
     assert told["predicted_loss"] is None and "conv1_weights" in plain.stdout
     assert (
         "layers are refitted before training" in plain.stdout and "joint loss of the pruned layers" not in plain.stderr
     )
-    merely_cut = run([*words, "Prune.recover=false"], cwd=folder)
+    merely_cut = run_here(main, [*words, "Prune.recover=false"], folder)
     assert "predicted loss before training" in merely_cut.stdout
     assert 0 <= result_of(merely_cut)["predicted_loss"]["summed"] <= result_of(merely_cut)["predicted_loss"]["joint"]
-    aimed = result_of(run([*words, "Prune.target={flops: 0.1}"], cwd=folder))
+    aimed = result_of(run_here(main, [*words, "Prune.target={flops: 0.1}"], folder))
     assert aimed["macs"][1] <= 0.9 * aimed["macs"][0]
     assert aimed["ratios"] != told["ratios"]
-    refused = run([*words, "Prune.target={macs: 0.9}"], cwd=folder)
+    refused = run_here(main, [*words, "Prune.target={macs: 0.9}"], folder)
     assert refused.returncode == 2 and "at most 0." in refused.stderr and not refused.stdout
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
@@ -130,11 +138,11 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(workflow, repo, v2
 def test_a_finished_run_is_not_repeated_and_another_is_refused(workflow, repo, v2_config):
     folder, results, changes = workflow
     before = (folder / "out/best_accuracy.pdparams").read_bytes()
-    words = [*script(repo, "prune"), "-c", v2_config, "--json", "-o", *changes]
-    done = run(words, cwd=folder)
+    words = ["-c", v2_config, "--json", "-o", *changes]
+    done = script_here("prune", words, folder)
     assert result_of(done)["best"] == results["prune"]["best"]
     assert "refit:" not in done.stdout + done.stderr, "a run that goes on is not refitted again"
-    refused = run([*words, "Optimizer.lr.learning_rate=0.5"], cwd=folder)
+    refused = script_here("prune", [*words, "Optimizer.lr.learning_rate=0.5"], folder)
     assert refused.returncode == 2 and "learning_rate" in refused.stderr
     assert (folder / "out/best_accuracy.pdparams").read_bytes() == before
 
@@ -142,8 +150,8 @@ def test_a_finished_run_is_not_repeated_and_another_is_refused(workflow, repo, v
 def test_a_checkpoint_without_its_plan_is_told(workflow, repo, v2_config, tmp_path):
     folder, _, changes = workflow
     (tmp_path / "lonely.pdparams").write_bytes((folder / "out/best_accuracy.pdparams").read_bytes())
-    words = [*script(repo, "export"), "-c", v2_config, "-o", *changes, f"Global.pretrain_weights={tmp_path}/lonely"]
-    done = run([*words, "Global.save_inference_dir=inf"], cwd=tmp_path)
+    words = ["-c", v2_config, "-o", *changes, f"Global.pretrain_weights={tmp_path}/lonely"]
+    done = script_here("export", [*words, "Global.save_inference_dir=inf"], tmp_path)
     assert done.returncode == 2 and "plan.json" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "inf").exists()
 
@@ -184,11 +192,11 @@ def ended(words, folder, end):
 
 @pytest.mark.slow
 def test_however_an_analysis_ends_the_next_goes_on_to_the_same_file(workflow, repo, v2_config, options, tmp_path):
-    words = [*script(repo, "sensitivity"), "-c", v2_config, "--json", "-o", *options, "Global.save_model_dir=out"]
-    words = [str(word) for word in [*words, "Prune.cache_gib=0"]]
+    words = ["-c", v2_config, "--json", "-o", *options, "Global.save_model_dir=out", "Prune.cache_gib=0"]
+    words = [str(word) for word in [*words, "Prune.workers=1"]]
     out = tmp_path / "out"
     for way, end in WAYS.items():
-        status, stderr = ended(words, tmp_path, end)
+        status, stderr = ended([*script(repo, "sensitivity"), *words], tmp_path, end)
         assert wait_until(lambda: not processes_in(tmp_path))
         if way != "killed":
             assert status == 130, stderr
@@ -196,7 +204,7 @@ def test_however_an_analysis_ends_the_next_goes_on_to_the_same_file(workflow, re
             assert read_sensitivities(out / "sen.pickle"), "what was measured is usable"
         assert sum(images_once(out, 4).values()) < 4 * 13, "ended in the middle"
         assert not list(out.glob(".cache*"))
-    again = run(words, cwd=tmp_path)
+    again = script_here("sensitivity", words, tmp_path)
     assert "points measured" in again.stderr
     assert result_of(again)["points"] == 12
     assert set(images_once(out, 4).values()) == {4}, "no image counted twice"
@@ -224,8 +232,8 @@ def test_bad_input_is_one_clear_line(repo, v2_config, options, tmp_path, case):
     config = ["-c", v2_config]
     if changes[0] == "-c":
         config, changes = changes, []
-    words = [*script(repo, "sensitivity"), *config, "-o", *options, "Global.save_model_dir=out", *changes]
-    done = run(words, cwd=tmp_path)
+    words = [*config, "-o", *options, "Global.save_model_dir=out", *changes]
+    done = script_here("sensitivity", words, tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -239,8 +247,7 @@ def test_bad_input_is_one_clear_line(repo, v2_config, options, tmp_path, case):
 def test_a_bad_table_stops_pruning_before_anything_is_written(repo, v2_config, options, tmp_path, content):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/sen.pickle").write_bytes(content)
-    words = [*script(repo, "prune"), "-c", v2_config, "-o", *options, "Global.save_model_dir=out"]
-    done = run(words, cwd=tmp_path)
+    done = script_here("prune", ["-c", v2_config, "-o", *options, "Global.save_model_dir=out"], tmp_path)
     assert done.returncode == 2 and "sen.pickle" in done.stderr and "Traceback" not in done.stderr
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["sen.pickle"]
     assert not (tmp_path / "bomb").exists()

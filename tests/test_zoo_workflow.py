@@ -1,7 +1,8 @@
-"""Networks of PaddleOCR's own classes through the three scripts, in processes, on a few rendered images."""
+"""Networks of PaddleOCR's own classes through the three scripts, on a few rendered images; one of them in processes."""
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -16,9 +17,11 @@ import pytest
 import yaml
 from checkout import require_zoo
 from fitted import fit_classes, say_text_everywhere, write_glyphs
+from in_process import run_here
 from lines import DIGITS
 from waiting import PATIENCE
 
+from ocrslim.cli import run_script
 from ocrslim.config import load_config
 from ocrslim.data import EvalSet, scan_evaluation
 from ocrslim.formats import read_sensitivities, read_weight_file
@@ -27,7 +30,12 @@ from ocrslim.models import build_model, save_checkpoint
 pytestmark = pytest.mark.slow
 
 REPO = Path(__file__).resolve().parents[1]
-SCRIPTS = ("sensitivity_anal.py", "pruning_and_finetune.py", "export_prune_model.py")
+SCRIPTS = {
+    "sensitivity": "sensitivity_anal.py",
+    "prune": "pruning_and_finetune.py",
+    "export": "export_prune_model.py",
+}
+APART = "SVTR_LCNet MultiHead"  # the case whose scripts run in processes of their own
 PAGE = (96, 192)  # height and width of what the detectors see: one text
 
 
@@ -42,6 +50,7 @@ class Case:
         last: layer that is fitted.
         lines: height and width of images; None for a detector.
         sections: that differ from those of `base`.
+        refit: refit its layers; those of 4,608 inputs take most of a minute, and others refit such convolutions, too.
     """
 
     base: str
@@ -50,11 +59,12 @@ class Case:
     last: str
     lines: tuple[int, int] | None = None
     sections: dict[str, Any] = field(default_factory=dict)
+    refit: bool = True
 
 
-def detector(backbone: dict[str, Any], neck: dict[str, Any], layers: tuple[str, str]) -> Case:
+def detector(backbone: dict[str, Any], neck: dict[str, Any], layers: tuple[str, str], refit: bool = True) -> Case:
     parts = {"algorithm": "DB", "Backbone": backbone, "Neck": neck, "Head": {"name": "DBHead", "k": 50}}
-    return Case("configs/det/det_mv3_db.yml", parts, layers, "head.binarize.conv3")
+    return Case("configs/det/det_mv3_db.yml", parts, layers, "head.binarize.conv3", refit=refit)
 
 
 CTC = {
@@ -124,6 +134,7 @@ CASES = {
         {"name": "ResNet_vd", "layers": 18, "disable_se": True},
         {"name": "DBFPN", "out_channels": 32},
         ("backbone.bb_2_0.conv0._conv.weight", "head.binarize.conv1.weight"),
+        refit=False,
     ),
 }
 
@@ -135,17 +146,19 @@ def walk(request, tmp_path_factory):
     case, folder = CASES[request.param], tmp_path_factory.mktemp("walk")
     config = write_config(case, folder)
     write_weights(case, config, folder / "start")
-    words = {0: ["Global.pretrain_weights=start"], 1: ["Global.pretrain_weights=start"]}
-    words[2] = ["Global.pretrain_weights=out/best_accuracy", "Global.save_inference_dir=inference_model"]
-    return folder, [run_script(stage, config, changes, folder) for stage, changes in words.items()], case
+    words = {stage: ["Global.pretrain_weights=start"] for stage in ("sensitivity", "prune")}
+    words["export"] = ["Global.pretrain_weights=out/best_accuracy", "Global.save_inference_dir=inference_model"]
+    common = ["-c", str(config), "--json", "-o"]
+    results = [run(stage, [*common, *more], folder, request.param == APART) for stage, more in words.items()]
+    return folder, results, case
 
 
 def write_config(case: Case, folder: Path) -> Path:
     tree = {**yaml.safe_load((REPO / case.base).read_text(encoding="utf-8")), **case.sections}
     tree["Architecture"] = {"model_type": tree["Architecture"]["model_type"], "Transform": None, **case.parts}
-    tree["Global"].update(use_gpu=False, epoch_num=2, save_model_dir="out", eval_batch_step=[0, 1000])
+    tree["Global"].update(use_gpu=False, epoch_num=1, save_model_dir="out", eval_batch_step=[0, 1000])
     tree["Prune"] = {"ratios": [0.25, 0.5], "layers": list(case.layers), "skip_first": 0, "skip_loss": 1.0}
-    tree["Prune"].update(loss_tolerance=1.0, recover_images=4)
+    tree["Prune"].update(loss_tolerance=1.0, recover=case.refit, recover_images=4, workers=1)
     tree["Optimizer"]["lr"] = {"name": "Const", "learning_rate": 0.0001}
     transforms = page_transforms if case.lines is None else line_transforms
     label = write_images(case, folder, tree)
@@ -212,10 +225,12 @@ def write_weights(case: Case, path: Path, target: Path) -> None:
     save_checkpoint(model, target)
 
 
-def run_script(stage: int, config: Path, changes: list[str], folder: Path) -> dict[str, Any]:
-    script = REPO / "deploy/slim/prune" / SCRIPTS[stage]
-    words = [sys.executable, str(script), "-c", str(config), "--json", "-o", *changes]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
+def run(stage: str, words: list[str], folder: Path, apart: bool) -> dict[str, Any]:
+    if apart:
+        command = [sys.executable, str(REPO / "deploy/slim/prune" / SCRIPTS[stage]), *words]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    else:
+        done = run_here(functools.partial(run_script, stage), words, folder)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {**found, "said": done.stderr}

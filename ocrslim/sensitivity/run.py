@@ -97,9 +97,9 @@ def problem_of(config: Config) -> Problem:
     Raises:
         ConfigError, DataError, WeightsError: something of it is incomplete or unreadable.
     """
+    labelled = scan_evaluation(config)  # first: a wrong path is told in a second
     network = load_prunable_network(config)
     groups = match_groups(network.graph, config.prune.layers, config.section("Architecture"), "Prune.layers")
-    labelled = scan_evaluation(config)
     NetworkMemory(DygraphEngine(network.model), config.task).require(*EvalSet(labelled, config).largest)
     hashes = {
         **network.hashes(),

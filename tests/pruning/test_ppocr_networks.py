@@ -24,20 +24,26 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize("name", KNOWN)
-def test_they_are_grouped_counted_cut_and_deployed_and_train_on(name, repo, tmp_path):
+@pytest.fixture(scope="module")
+def reports(repo, tmp_path_factory):
+    """What one process says of all of them."""
     script = repo / "tests" / "ppocr_networks.py"
     paths = os.pathsep.join([str(repo), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, str(script), name],
-        cwd=tmp_path,  # no checkout of PaddleOCR
+        [sys.executable, str(script), *KNOWN],
+        cwd=tmp_path_factory.mktemp("empty"),  # no checkout of PaddleOCR
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_they_are_grouped_counted_cut_and_deployed_and_train_on(name, reports):
+    found = reports[name]
     groups, share, macs = KNOWN[name]
     assert (found["groups"], found["macs"], found["fault"]) == (groups, macs, "")
     assert found["share"] >= share and found["left"] < 0.65 * macs

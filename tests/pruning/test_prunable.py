@@ -18,7 +18,7 @@ LAYER = "neck.in2_conv.weight"
 
 
 @pytest.fixture
-def configure(v2_config, pp_ocrv2, rendered_options, tmp_path):
+def configure(v2_config, pp_ocrv2, rendered_options, tmp_path, no_pictures):
     def configured(*overrides):
         options = [f"Global.pretrain_weights={pp_ocrv2}", f"Global.save_model_dir={tmp_path}", "Prune.ratios=[0.3]"]
         small = [

@@ -36,6 +36,8 @@ def options(rendered_options, pp_ocrv2):
         LAYERS,
         "Prune.recover_images=4",
         "Prune.skip_loss=1.0",
+        "Prune.workers=1",
+        "Train.dataset.transforms.EastRandomCropData.size=[64,64]",
     ]
 
 

@@ -222,7 +222,7 @@ def copied(rendered, tmp_path):
 
 
 def test_changed_data_weights_or_settings_are_refused_by_name(
-    problem, v2_config, pp_ocrv2, rendered_options, copied, tmp_path, monkeypatch
+    problem, v2_config, pp_ocrv2, rendered_options, copied, tmp_path, monkeypatch, no_pictures
 ):
     monkeypatch.setattr(scoring, "model_graph", lambda model, task, tree: problem.graph)
     other = tmp_path / "other.pdparams"

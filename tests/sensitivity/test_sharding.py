@@ -130,7 +130,7 @@ def test_ranks_do_not_overwrite_one_another(problem, undisturbed, tmp_path):
 
 
 @pytest.fixture
-def run(problem, v2_config, rendered_options, pp_ocrv2, tmp_path, monkeypatch):
+def run(problem, v2_config, rendered_options, pp_ocrv2, tmp_path, monkeypatch, no_pictures):
     """A stage in this process, on the network of `problem`, traced already."""
     monkeypatch.setattr(scoring, "model_graph", lambda model, task, tree: problem.graph)
     layers = f"Prune.layers=[{','.join(PUBLIC)}]"
@@ -233,7 +233,7 @@ def test_the_launcher_loses_a_rank_and_the_same_command_completes_the_file(
     repo, rendered_options, pp_ocrv2, undisturbed, tmp_path
 ):
     options = [*rendered_options, f"Global.pretrain_weights={pp_ocrv2}", "Global.save_model_dir=out"]
-    options += [f"Prune.layers=[{','.join(PUBLIC)}]", f"Prune.ratios={list(RATIOS)}"]
+    options += [f"Prune.layers=[{','.join(PUBLIC)}]", f"Prune.ratios={list(RATIOS)}", "Prune.engine=dygraph"]
     launcher, journal = launch(repo, tmp_path, options), tmp_path / "out/sen.rank1.jsonl"
     while launcher.poll() is None and not journal.exists():
         time.sleep(0.02)

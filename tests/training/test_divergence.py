@@ -13,7 +13,7 @@ import pytest
 from training import Stop, assert_same, images, make_config, no_images, run, scores_from, stop_after, tiny, weights
 
 from ocrslim.errors import TrainingError
-from ocrslim.report.plots.training import TrainingPicture
+from ocrslim.report.plots.training import TrainingPicture, draw_training
 from ocrslim.training import resuming
 from ocrslim.training.checkpointing.state_file import TrainingState, load_state, plain
 from ocrslim.training.monitoring import curves
@@ -250,11 +250,10 @@ def test_mixed_precision_is_not_used_on_the_cpu(images: Path, tmp_path: Path, ca
 @pytest.mark.slow
 def test_the_curves_lie_beside_the_checkpoints(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, drawn = tmp_path / "out", []
-    draw = curves.draw_training
 
     def watched(picture: TrainingPicture, path: Path) -> None:
         drawn.append(len(picture.curve))  # a point for each step
-        draw(picture, path)
+        draw_training(picture, path)
 
     monkeypatch.setattr(curves, "draw_training", watched)
     run(make_config(images, out))

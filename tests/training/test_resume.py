@@ -41,8 +41,6 @@ from ocrslim.training.checkpointing import checkpoints
 from ocrslim.training.checkpointing.run_folder import RunFolder
 from ocrslim.training.checkpointing.state_file import load_state
 from ocrslim.training.fitting import fit
-from ocrslim.training.monitoring import curves
-from ocrslim.utils import files as artifacts
 from ocrslim.utils.interrupts import Interrupts, current_interrupts
 
 __all__ = ["images", "no_images"]  # fixtures
@@ -137,8 +135,6 @@ def test_a_death_at_any_write_loses_nothing(
         config = make_config(images, tmp_path / name / "out", "Global.epoch_num=2", "Global.save_epoch_step=2", *more)
         return config, plan_of(config)
 
-    monkeypatch.setattr(artifacts.os, "fsync", lambda _: None)  # nobody pulls the plug here: saves time
-    monkeypatch.setattr(curves, "draw_training", lambda *_: None)  # likewise
     config, plan = settings("whole")
     with monkeypatch.context() as patch:
         count = Deaths(patch, at=0, after=False)
@@ -351,7 +347,6 @@ def test_ctrl_c_between_steps_loses_nothing(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, handlers: bool, event: str, count: int, step: int
 ) -> None:
     whole, parts = tmp_path / "whole" / "out", tmp_path / "parts" / "out"
-    monkeypatch.setattr(curves, "draw_training", lambda *_: None)  # saves time
     callback = InterruptedWhere(event, count)
     with pytest.raises(KeyboardInterrupt), Interrupts() if handlers else contextlib.nullcontext():
         fit(make_job(make_config(images, parts)), callback)

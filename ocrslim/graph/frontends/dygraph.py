@@ -21,6 +21,7 @@ from ocrslim.graph.builder import build_graph
 from ocrslim.graph.frontends.foreign import foreign_code
 from ocrslim.graph.frontends.pir_reader import PirReader
 from ocrslim.graph.frontends.training import AsTrained, Shape, TrainingForward
+from ocrslim.graph.frontends.translation import translated_once
 from ocrslim.graph.groups import ChannelGraph
 from ocrslim.graph.program import Program
 from ocrslim.utils import postponed
@@ -85,7 +86,8 @@ def traced(
     refusal = functools.partial(_refusal, model, shapes, forward)
     with postponed(), as_it_was(model, training), paddle.pir_utils.DygraphPirGuard(), foreign_code(refusal):
         root, given = (model, specs) if forward is None else (AsTrained(model, forward), [specs])
-        concrete = paddle.jit.to_static(root, input_spec=given, full_graph=True).forward.concrete_program
+        with translated_once():
+            concrete = paddle.jit.to_static(root, input_spec=given, full_graph=True).forward.concrete_program
     keys = {tensor.name: key for key, tensor in (*model.named_buffers(), *model.named_parameters())}
     reader = PirReader(keys, depth=0 if forward is None else 1)
     outputs = [value for value in paddle.utils.flatten(concrete.outputs) if isinstance(value, paddle.pir.Value)]

@@ -189,6 +189,7 @@ class MobileNetV3(nn.Layer):
             self.add_sublayer(f"stage{index}", nn.Sequential(*layers))
             self.out_channels.append(channels)
 
+    @paddle.jit.not_to_static  # no value decides what runs, so a trace need not translate the code, its longest part
     def forward(self, x: paddle.Tensor) -> list[paddle.Tensor]:
         """[N, in, H, W] -> one map for each stage, [N, out_channels[i], H / 2^(i+2), W / 2^(i+2)]."""
         x = self.conv(x)

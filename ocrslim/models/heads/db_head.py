@@ -62,6 +62,7 @@ class DBHead(nn.Layer):
         self.binarize = MapBranch(in_channels)
         self.thresh = MapBranch(in_channels)
 
+    @paddle.jit.not_to_static  # as the backbone's
     def forward(self, x: paddle.Tensor) -> dict[str, paddle.Tensor]:
         """[N, in, H/4, W/4] -> {"maps": ...}.
 

@@ -46,6 +46,7 @@ class _Pyramid(nn.Layer):
     def _smooth(self, level: int) -> nn.Layer:
         raise NotImplementedError
 
+    @paddle.jit.not_to_static  # as the backbone's
     def forward(self, maps: Sequence[paddle.Tensor]) -> paddle.Tensor:
         """Four maps, finest first, each half the size of the one before -> [N, out_channels, H/4, W/4].
 
