@@ -71,8 +71,8 @@ def test_a_detectors_calls_have_what_differs_from_the_clients_defaults(detector)
     calls = client_calls(detector(), EVERY)
     assert set(calls) == {
         *("paddleocr 2.10", "paddleocr 2.10, command line", "paddleocr 3", "paddleocr 3, command line"),
-        *("paddleocr 3, pipeline", "paddleocr 3, ONNX Runtime", "rapidocr 3"),
-        *("Paddle Inference", "ONNX Runtime", "OpenVINO", "Paddle Lite", "OpenCV"),
+        *("paddleocr 3, pipeline", "paddleocr 3, ONNX Runtime", "rapidocr 3", "rapidocr-paddle 1.4"),
+        *("Paddle Inference", "ONNX Runtime", "ONNX Runtime, Node", "OpenVINO", "Paddle Lite", "OpenCV"),
     }
     for client in ("paddleocr 3", "paddleocr 3, pipeline", "paddleocr 3, ONNX Runtime"):
         assert 'limit_type="min"' in calls[client] and "unclip_ratio=1.5" in calls[client], client
@@ -81,6 +81,8 @@ def test_a_detectors_calls_have_what_differs_from_the_clients_defaults(detector)
         '"Det.mean": [0.485, 0.456, 0.406]' in calls["rapidocr 3"]
         and '"Det.limit_side_len": 736' in calls["rapidocr 3"]
     )
+    assert "det_mean=[0.485, 0.456, 0.406]" in calls["rapidocr-paddle 1.4"]
+    assert 'det_model_path="m", det_limit_side_len=736' in calls["rapidocr-paddle 1.4"]
     assert "--det_limit_type min" in calls["paddleocr 2.10, command line"]
     assert '"INFERENCE_PRECISION_HINT": "f32"' in calls["OpenVINO"] and "m/inference.pdmodel" in calls["OpenVINO"]
 
@@ -98,6 +100,7 @@ def test_a_recognisers_calls_name_its_dictionary(recogniser):
     assert "OpenCV" not in calls
     assert 'rec_char_dict_path="m/dict.txt"' in calls["paddleocr 2.10"]
     assert '"Rec.rec_keys_path": "m/onnx/dict.txt"' in calls["rapidocr 3"]
+    assert 'rec_keys_path="m/dict.txt"' in calls["rapidocr-paddle 1.4"]
     assert recogniser.task.client_files(recogniser.section("Global")) == {"dict.txt": "a\nb\n"}
 
 
