@@ -174,7 +174,7 @@ def _options(settings: Settings, transform: str) -> Settings:
 
 def _classes(settings: Settings) -> dict[str, Any]:
     """The names of the classes, where they are not those that everybody takes them to be."""
-    names = list(settings["PostProcess"].get("label_list", _CLASSES))
+    names = list(settings["PostProcess"]["Topk"]["label_list"])
     return {} if names == _CLASSES else {"label_list": names}
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,28 @@ class Case:
     def call(self, program: Program) -> str:
         """Return the call that the export names for a program."""
         return self.exports[program.export].clients[program.client]
+
+    def folder(self, kind: str) -> Path:
+        """Return the folder of one format."""
+        return next(each.folder for each in self.exports[BY_DEFAULT].formats if each.format == kind)
+
+
+# client -> where the arguments stand in the calls of single parts, and the call of all parts
+_PIPELINES = {
+    "paddleocr 2.10": (r"PaddleOCR\((.*)\)\.ocr\(", 'PaddleOCR({}, show_log=False).ocr("image.jpg")'),
+    "paddleocr 3, pipeline": (
+        r"PaddleOCR\((.*)\)\.predict\(",
+        'PaddleOCR({}, use_doc_orientation_classify=False, use_doc_unwarping=False).predict("image.jpg")',
+    ),
+    "rapidocr 3": (r"RapidOCR\(params={(.*)}\)\(", 'RapidOCR(params={{{}}})("image.jpg")'),
+    "rapidocr-paddle 1.4": (r"RapidOCR\((.*)\)\(", 'RapidOCR({})("image.jpg")'),
+}
+
+
+def pipeline_call(program: Program, cases: Sequence[Case]) -> str:
+    """Return the call of a pipeline: those that exports of its parts name, put together."""
+    pattern, whole = _PIPELINES[program.client]
+    return whole.format(", ".join(re.findall(pattern, case.call(program))[0] for case in cases))
 
 
 def case_of(network: Network, options: Callable[..., Config], image: Path, folder: Path) -> Case:

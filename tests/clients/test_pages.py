@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from export_cases import Case
-from programs import BY_DEFAULT, CLIENTS, REPO, Program, corners
+from programs import CLIENTS, REPO, Program, corners
 
 from ocrslim.inference import DygraphEngine
 from ocrslim.pruning import load_network
@@ -75,9 +75,10 @@ def blocks() -> list[Block]:
 
 
 @pytest.fixture
-def place(detected, tmp_path) -> Path:
-    """A folder with an export and an image, called as the pages call them."""
-    (tmp_path / "inference_model").symlink_to(detected.exports[BY_DEFAULT].folder)
+def place(detected, recognised, classified, tmp_path) -> Path:
+    """A folder with exports and an image, called as the pages call them."""
+    for name, case in (("inference_model", detected), ("recogniser", recognised), ("classifier", classified)):
+        (tmp_path / name).symlink_to(case.folder("paddle"))
     shutil.copyfile(detected.image, tmp_path / "image.jpg")
     return tmp_path
 

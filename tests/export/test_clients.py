@@ -8,8 +8,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ocrslim.config import load_config
+from ocrslim.config.client_settings import client_sections
 from ocrslim.export import client_settings
 from ocrslim.export.clients import client_calls
 from ocrslim.tasks.detection.client_settings import DB_DEFAULTS, post_processing
@@ -102,6 +104,22 @@ def test_a_recognisers_calls_name_its_dictionary(recogniser):
     assert '"Rec.rec_keys_path": "m/onnx/dict.txt"' in calls["rapidocr 3"]
     assert 'rec_keys_path="m/dict.txt"' in calls["rapidocr-paddle 1.4"]
     assert recogniser.task.client_files(recogniser.section("Global")) == {"dict.txt": "a\nb\n"}
+
+
+def test_a_classifiers_settings_are_those_that_paddleocr_3_knows_and_ocrslim_reads_back_its_own(tmp_path, repo):
+    """PaddleOCR 3 ends at a transform or a post-processing that its classifiers do not have."""
+    config = load_config(repo / "configs/cls/cls_mv3.yml", ["Global.use_gpu=false", "Global.label_list=['0', '90']"])
+    written = client_settings(config)
+    assert [name for entry in written["PreProcess"]["transform_ops"] for name in entry] == [
+        *("ResizeImage", "NormalizeImage", "ToCHWImage")
+    ]
+    assert written["PreProcess"]["transform_ops"][0] == {"ResizeImage": {"size": [192, 48]}}
+    assert written["PostProcess"] == {"Topk": {"topk": 1, "label_list": ["0", "90"]}}
+    path = tmp_path / "inference.yml"
+    path.write_text(yaml.safe_dump(written))
+    read = client_sections(path)
+    assert read["Eval"]["dataset"]["transforms"] == config.section("Eval")["dataset"]["transforms"]
+    assert read["PostProcess"] == {"name": "ClsPostProcess", "label_list": ["0", "90"]}
 
 
 def test_calls_survive_paths_that_need_quotes(detector):
