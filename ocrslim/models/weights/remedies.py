@@ -35,8 +35,8 @@ def remedy(file: WeightFile, arrays: Arrays, shapes: Shapes) -> str:
         )
     if _has_other_widths(arrays, shapes):
         return (
-            "its layers have other widths, as where the .plan.json beside it is of another checkpoint: put the one there "
-            f"that was written with it; where it has none, {_CONFIG}"
+            "its layers have other widths, as where the .plan.json beside it is of another checkpoint: put the one "
+            f"there that was written with it; where it has none, {_CONFIG}"
         )
     config = _config_of(arrays)
     has = f"it has the layers of {config}: " if config else ""
