@@ -33,12 +33,20 @@ setup-lite:
 	$(PYTHON_LITE) -m venv build/deploy/lite
 	build/deploy/lite/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -r deploy/lite/requirements.txt
 
-# the programs that run exports, each in an environment of its own
-setup-clients: $(patsubst tests/clients/requirements/%.txt,build/clients/%/.installed,$(wildcard tests/clients/requirements/*.txt))
+# the programs that run exports, each in an environment of its own; that of Node.js where there is npm
+setup-clients: $(patsubst tests/clients/requirements/%.txt,build/clients/%/.installed,$(wildcard tests/clients/requirements/*.txt)) \
+	$(if $(shell command -v npm),build/clients/node/.installed)
 
 build/clients/%/.installed: tests/clients/requirements/%.txt
 	$(PYTHON) -m venv build/clients/$*
 	build/clients/$*/bin/python -m pip install --no-compile --quiet --disable-pip-version-check -r $<
+	touch $@
+
+# without scripts: the package has the library for processors, its script loads the one for graphics cards
+build/clients/node/.installed: tests/clients/node/package.json tests/clients/node/package-lock.json
+	mkdir -p build/clients/node
+	cp $^ build/clients/node
+	npm ci --prefix build/clients/node --ignore-scripts --no-audit --no-fund
 	touch $@
 
 demo: setup

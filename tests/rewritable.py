@@ -60,6 +60,18 @@ class Sum(nn.Layer):
         return self.last(self.sides[0](one) + self.sides[1](two))
 
 
+class Fed(nn.Layer):
+    """An image and its convolution, joined below one another, of channels that no weight tells, upsampled."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2D(3, 3, 3, padding=1), nn.Conv2D(3, 2, 3, padding=1)
+
+    def forward(self, x):
+        tall = F.relu(paddle.concat([x, self.conv(x)], 2))
+        return self.last(F.relu(upsampled(tall)))
+
+
 class Gated(nn.Layer):
     """A map plus itself times a gate, as in RSEFPN."""
 

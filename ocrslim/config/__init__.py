@@ -1,5 +1,6 @@
 """PaddleOCR's YAML files and `-o` overrides -> one validated configuration."""
 
+from ocrslim.config.client_settings import OWN_SETTINGS
 from ocrslim.config.commented import listing
 from ocrslim.config.config import Config, load_config
 from ocrslim.config.export_schema import ExportOptions, Format, Runtime
@@ -11,6 +12,7 @@ from ocrslim.config.schema import MIN_RECOVER_IMAGES, Criterion, GroupScore, Pru
 __all__ = [
     "DETECTOR",
     "MIN_RECOVER_IMAGES",
+    "OWN_SETTINGS",
     "PROGRAM",
     "RECOGNISER",
     "Config",

@@ -11,6 +11,7 @@ from ocrslim.errors import ConfigError
 from ocrslim.utils import read_file
 
 SETTINGS = "inference.yml"
+OWN_SETTINGS = "ocrslim"  # its section with what ocrslim reads where clients need something else
 _TRANSFORMS = tuple(f"{mode}.dataset.transforms" for mode in ("Train", "Eval"))
 _THEIR_TRANSFORMS = "PreProcess.transform_ops"
 _MAX_BYTES = 1 << 20
@@ -32,6 +33,8 @@ def client_sections(path: Path) -> dict[str, Any]:
         ConfigError: it is wrong; by its own keys, a line for each fault.
     """
     settings = _read(path)
+    own = settings.get(OWN_SETTINGS)
+    settings |= own if isinstance(own, dict) else {}
     before = settings.get("PreProcess")
     transforms = before.get("transform_ops") if isinstance(before, dict) else None
     needed = {_THEIR_TRANSFORMS: transforms, "PostProcess": settings.get("PostProcess")}

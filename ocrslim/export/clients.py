@@ -37,6 +37,7 @@ def client_calls(config: Config, files: Mapping[str, Path]) -> dict[str, str]:
     if kind in _NAMES:
         if LEGACY in files:
             calls |= _paddleocr_2(kind, files[LEGACY].parent, settings, config)
+            calls |= _rapidocr_paddle(kind, files[LEGACY].parent, settings, config)
         if paddle is not None:
             calls |= _paddleocr_3(kind, paddle.parent, settings)
         if ONNX in files:
@@ -55,6 +56,7 @@ def _runtimes(files: Mapping[str, Path], paddle: Path | None) -> dict[str, str]:
         calls["Paddle Inference"] = f"paddle.inference.create_predictor(paddle.inference.Config({named}))"
     if ONNX in files:
         calls["ONNX Runtime"] = f"onnxruntime.InferenceSession({_text(files[ONNX])})"
+        calls["ONNX Runtime, Node"] = f"ort.InferenceSession.create({_text(files[ONNX])})"
     readable = next((files[each] for each in (LEGACY, ONNX) if each in files), None)
     if readable is not None:  # without the hint it computes in bfloat16 where it can
         exact = '"CPU", {"INFERENCE_PRECISION_HINT": "f32"}'
@@ -115,23 +117,38 @@ def _paddleocr_3_onnx(kind: str, file: Path, settings: Settings) -> dict[str, st
 def _rapidocr(kind: str, file: Path, settings: Settings, config: Config) -> dict[str, str]:
     """RapidOCR 3; its other parts are its own."""
     prefix = _NAMES[kind][0].capitalize()
-    given: dict[str, Any] = {"model_path": str(file)}
-    parts = {f"use_{part}": part == kind for part in ("det", "cls", "rec")}
-    if kind == "det":
-        post, normalised = settings["PostProcess"], _options(settings, "NormalizeImage")
-        given |= _limits(settings)
-        given |= {name: normalised[name] for name in ("mean", "std") if name in normalised}
-        names = ("thresh", "box_thresh", "max_candidates", "unclip_ratio", "use_dilation", "score_mode")
-        given |= {name: post[name] for name in names if name in post}
-    elif kind == "rec":
-        given |= {
-            "rec_img_shape": list(config.task.nominal_shape[1:]),
-            "rec_keys_path": _dictionary(file.parent, config),
-        }
-    else:
-        given |= {"cls_image_shape": list(config.task.nominal_shape[1:]), **_classes(settings)}
+    given = {"model_path": str(file), **_rapid(kind, file.parent, settings, config)}
     named = ", ".join(f"{_text(f'{prefix}.{name}')}: {_value(value)}" for name, value in given.items())
-    return {"rapidocr 3": f'RapidOCR(params={{{named}}})("image.jpg", {_arguments(parts)})'}
+    return {"rapidocr 3": f'RapidOCR(params={{{named}}})("image.jpg", {_arguments(_parts(kind))})'}
+
+
+def _rapidocr_paddle(kind: str, folder: Path, settings: Settings, config: Config) -> dict[str, str]:
+    """The last RapidOCR on Paddle's own files, 1.4; its other parts are its own."""
+    prefix = f"{_NAMES[kind][0]}_"
+    given = {"model_path": str(folder), **_rapid(kind, folder, settings, config)}
+    named = {name if name.startswith(prefix) else prefix + name: value for name, value in given.items()}
+    return {"rapidocr-paddle 1.4": f'RapidOCR({_arguments(named)})("image.jpg", {_arguments(_parts(kind))})'}
+
+
+def _rapid(kind: str, folder: Path, settings: Settings, config: Config) -> dict[str, Any]:
+    """Return what either RapidOCR is told of a network, beside where it is."""
+    sides = list(config.task.nominal_shape[1:])
+    if kind == "rec":
+        return {"rec_img_shape": sides, "rec_keys_path": _dictionary(folder, config)}
+    if kind == "cls":
+        return {"cls_image_shape": sides, **_classes(settings)}
+    post, normalised = settings["PostProcess"], _options(settings, "NormalizeImage")
+    names = ("thresh", "box_thresh", "max_candidates", "unclip_ratio", "use_dilation", "score_mode")
+    return {
+        **_limits(settings),
+        **{name: normalised[name] for name in ("mean", "std") if name in normalised},
+        **{name: post[name] for name in names if name in post},
+    }
+
+
+def _parts(kind: str) -> dict[str, bool]:
+    """Return which parts RapidOCR is to run."""
+    return {f"use_{part}": part == kind for part in ("det", "cls", "rec")}
 
 
 def _tuned(kind: str, settings: Settings) -> dict[str, Any]:
@@ -157,7 +174,7 @@ def _options(settings: Settings, transform: str) -> Settings:
 
 def _classes(settings: Settings) -> dict[str, Any]:
     """The names of the classes, where they are not those that everybody takes them to be."""
-    names = list(settings["PostProcess"].get("label_list", _CLASSES))
+    names = list(settings["PostProcess"]["Topk"]["label_list"])
     return {} if names == _CLASSES else {"label_list": names}
 
 

@@ -57,7 +57,7 @@ def _lite(source: Source) -> LiteEngine:
     """Return the twin of a `.nb` file for the processor at hand: the file itself is for ARM."""
     python, twin = str(source.config.export.lite_python), source.scratch / LITE_MODEL
     try:
-        write_lite(python, source.legacy_program(), twin, X86)
+        write_lite(python, source.program_for_lite, twin, X86)
     except ExportError as error:
         raise NoRuntimeError(str(error)) from error
     return _Twin(python, twin)

@@ -108,7 +108,7 @@ class Source:
             if own is not None:
                 name_as(target, own)
         elif kind == LITE:
-            write_lite(str(self.config.export.lite_python), self.legacy_program(), folder / LITE_MODEL, ARM)
+            write_lite(str(self.config.export.lite_python), self.program_for_lite, folder / LITE_MODEL, ARM)
         else:
             for file in self._program_in(kind).parent.iterdir():
                 shutil.copyfile(file, folder / file.name)
@@ -162,13 +162,16 @@ class Source:
         write_onnx(self._program_for_onnx, self.scratch / ONNX_MODEL, {})
         return self.scratch / ONNX_MODEL
 
-    def legacy_program(self) -> Path:
-        """Return the `.pdmodel` of the network.
-
-        Raises:
-            ExportError: the installed Paddle cannot write it.
-        """
-        return self._program_in(LEGACY)
+    @functools.cached_property
+    def program_for_lite(self) -> Path:
+        """The `.pdmodel` that Paddle Lite's optimiser takes; raises ExportError where this Paddle cannot write it."""
+        network = self._rewriter.network(LITE)
+        if network is self._rewriter.network(LEGACY):
+            return self._program_in(LEGACY)
+        folder = self.scratch / "for_lite"
+        folder.mkdir()
+        save_legacy(network, folder / "inference", self.config.task.free_shape)
+        return folder / MODELS[LEGACY]
 
     @property
     def _suffix(self) -> str:

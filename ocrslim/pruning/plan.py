@@ -120,11 +120,13 @@ class Plan:
             PlanError: it is JSON, but not a plan of this version.
         """
         content = read_json(path, "pruning_and_finetune.py")
-        if content.get("schema") != SCHEMA:
-            raise PlanError(
-                f"{path}: schema {shown(content.get('schema'))}, expected {SCHEMA}: prune again with this version of "
-                "ocrslim"
+        found = content.get("schema")
+        if found != SCHEMA:
+            newer = isinstance(found, int) and found > SCHEMA
+            remedy = (
+                "it is of a newer ocrslim: update this one" if newer else "prune again with this version of ocrslim"
             )
+            raise PlanError(f"{path}: schema {shown(found)}, expected {SCHEMA}: {remedy}")
         try:
             return _from_json(Field(content))
         except ValueError as error:

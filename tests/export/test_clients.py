@@ -8,8 +8,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ocrslim.config import load_config
+from ocrslim.config.client_settings import client_sections
 from ocrslim.export import client_settings
 from ocrslim.export.clients import client_calls
 from ocrslim.tasks.detection.client_settings import DB_DEFAULTS, post_processing
@@ -71,8 +73,8 @@ def test_a_detectors_calls_have_what_differs_from_the_clients_defaults(detector)
     calls = client_calls(detector(), EVERY)
     assert set(calls) == {
         *("paddleocr 2.10", "paddleocr 2.10, command line", "paddleocr 3", "paddleocr 3, command line"),
-        *("paddleocr 3, pipeline", "paddleocr 3, ONNX Runtime", "rapidocr 3"),
-        *("Paddle Inference", "ONNX Runtime", "OpenVINO", "Paddle Lite", "OpenCV"),
+        *("paddleocr 3, pipeline", "paddleocr 3, ONNX Runtime", "rapidocr 3", "rapidocr-paddle 1.4"),
+        *("Paddle Inference", "ONNX Runtime", "ONNX Runtime, Node", "OpenVINO", "Paddle Lite", "OpenCV"),
     }
     for client in ("paddleocr 3", "paddleocr 3, pipeline", "paddleocr 3, ONNX Runtime"):
         assert 'limit_type="min"' in calls[client] and "unclip_ratio=1.5" in calls[client], client
@@ -81,6 +83,8 @@ def test_a_detectors_calls_have_what_differs_from_the_clients_defaults(detector)
         '"Det.mean": [0.485, 0.456, 0.406]' in calls["rapidocr 3"]
         and '"Det.limit_side_len": 736' in calls["rapidocr 3"]
     )
+    assert "det_mean=[0.485, 0.456, 0.406]" in calls["rapidocr-paddle 1.4"]
+    assert 'det_model_path="m", det_limit_side_len=736' in calls["rapidocr-paddle 1.4"]
     assert "--det_limit_type min" in calls["paddleocr 2.10, command line"]
     assert '"INFERENCE_PRECISION_HINT": "f32"' in calls["OpenVINO"] and "m/inference.pdmodel" in calls["OpenVINO"]
 
@@ -98,7 +102,24 @@ def test_a_recognisers_calls_name_its_dictionary(recogniser):
     assert "OpenCV" not in calls
     assert 'rec_char_dict_path="m/dict.txt"' in calls["paddleocr 2.10"]
     assert '"Rec.rec_keys_path": "m/onnx/dict.txt"' in calls["rapidocr 3"]
+    assert 'rec_keys_path="m/dict.txt"' in calls["rapidocr-paddle 1.4"]
     assert recogniser.task.client_files(recogniser.section("Global")) == {"dict.txt": "a\nb\n"}
+
+
+def test_a_classifiers_settings_are_those_that_paddleocr_3_knows_and_ocrslim_reads_back_its_own(tmp_path, repo):
+    """PaddleOCR 3 ends at a transform or a post-processing that its classifiers do not have."""
+    config = load_config(repo / "configs/cls/cls_mv3.yml", ["Global.use_gpu=false", "Global.label_list=['0', '90']"])
+    written = client_settings(config)
+    assert [name for entry in written["PreProcess"]["transform_ops"] for name in entry] == [
+        *("ResizeImage", "NormalizeImage", "ToCHWImage")
+    ]
+    assert written["PreProcess"]["transform_ops"][0] == {"ResizeImage": {"size": [192, 48]}}
+    assert written["PostProcess"] == {"Topk": {"topk": 1, "label_list": ["0", "90"]}}
+    path = tmp_path / "inference.yml"
+    path.write_text(yaml.safe_dump(written))
+    read = client_sections(path)
+    assert read["Eval"]["dataset"]["transforms"] == config.section("Eval")["dataset"]["transforms"]
+    assert read["PostProcess"] == {"name": "ClsPostProcess", "label_list": ["0", "90"]}
 
 
 def test_calls_survive_paths_that_need_quotes(detector):

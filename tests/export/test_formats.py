@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +209,36 @@ def test_a_sample_on_which_any_network_gives_the_same_proves_nothing(sample, for
     dead.eval()
     made = export(dead, formats(NATIVE), tmp_path / "m", sample, {})
     assert "proves nothing: name another with -o Global.infer_img=FILE" in made.unverified[NATIVE]
+
+
+class Nothing(nn.Layer):
+    """Finds nothing in any image, and is certain of it: only a network with hardly any weights gives something else."""
+
+    def __init__(self, certain_of=-60.0):
+        super().__init__()
+        self.last = nn.Conv2D(3, 1, 1)
+        self.last.weight.set_value(self.last.weight * 0 + 0.01)
+        self.last.bias.set_value(self.last.bias * 0 + certain_of)
+
+    def forward(self, x):
+        return {"maps": nn.functional.sigmoid(self.last(x))}
+
+
+def test_an_image_in_which_the_network_finds_nothing_proves_nothing(sample, formats, tmp_path):
+    network = Nothing()
+    network.eval()
+    made = export(network, formats(NATIVE), tmp_path / "m", sample, {})
+    assert "proves nothing: name another with -o Global.infer_img=FILE" in made.unverified[NATIVE]
+
+
+def test_a_network_that_is_certain_of_all_but_one_pixel_is_told_from_one_with_hardly_any_weights(
+    sample, formats, tmp_path
+):
+    network, image = Nothing(), sample.image.copy()
+    network.eval()
+    image[0, :, 5, 5] = 4000.0  # 60 above what it is certain of
+    made = export(network, formats(NATIVE), tmp_path / "m", replace(sample, image=image), {})
+    assert not made.unverified and made.formats[0].proof.control > 0.1
 
 
 def test_the_control_leaves_the_network_as_it_was(model, sample, formats, tmp_path):

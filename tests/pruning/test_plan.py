@@ -64,6 +64,14 @@ def test_a_broken_plan_file_is_refused_by_name(tmp_path, spoil):
         Plan.load(path)
 
 
+@pytest.mark.parametrize(("schema", "remedy"), [(0, "prune again with this version"), (99, "update this one")])
+def test_a_plan_of_another_version_says_which_side_is_old(tmp_path, schema, remedy):
+    path = tmp_path / "best.plan.json"
+    path.write_text(json.dumps({**Plan(ARCHITECTURE, ()).to_json(), "schema": schema}))
+    with pytest.raises(PlanError, match=rf"schema {schema}, expected 1: .*{remedy}"):
+        Plan.load(path)
+
+
 def test_two_plans_one_after_the_other_are_one():
     first = Plan(ARCHITECTURE, (Cut("w", 0, 6, (0, 2, 3, 5)), Cut("v", 1, 3, (0, 2))), {"w": 1 / 3, "v": 1 / 3})
     second = Plan(ARCHITECTURE, (Cut("w", 0, 4, (1, 3)), Cut("w", 1, 5, (4,))), {"w": 0.5})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ocrslim.config import Runtime
 from ocrslim.inference import Rewriting
 
-_ONNX = "onnx"
+_ONNX, _LITE = "onnx", "lite"
 _READS_ONNX: tuple[Runtime, ...] = ("openvino",)  # and gains by what other clients of that format do not take
 
 
@@ -14,5 +14,8 @@ def rewriting_for(kind: str, runtime: Runtime) -> Rewriting:
 
     OpenCV infers the shapes of an ONNX file with free sizes for an image of one pixel, so that such a file has to hold
     for any size; ONNX Runtime gains nothing by more. Other readers of it are served as Paddle Inference is.
+
+    Paddle 3.3 has upsampling by factors in double precision, which its oneDNN refuses to read: programs of Paddle have
+    transposed convolutions of each channel in its place, which no version minds. Paddle Lite for x86 has those not.
     """
-    return Rewriting(any_size=kind == _ONNX and runtime not in _READS_ONNX)
+    return Rewriting(any_size=kind == _ONNX and runtime not in _READS_ONNX, upsampling=kind in (_ONNX, _LITE))

@@ -21,6 +21,7 @@ from ocrslim.inference.compiler.ir import (
     CONV,
     MULTIPLY,
     NEAREST,
+    SHUFFLE,
     Id,
     Step,
     out_channels,
@@ -139,7 +140,7 @@ def definition(
         ends = np.cumsum([widths[i] for i in step.inputs]).tolist()
         places = zip(step.inputs, [0, *ends], ends)
         return Sum(tuple(Term(i, 1, (), (first, end, ends[-1])) for i, first, end in places))
-    factor = _factor(step)
+    factor = upsampling_factor(step)
     return Sum((Term(step.inputs[0], factor),)) if factor else None
 
 
@@ -152,7 +153,7 @@ def known_sizes(steps: Iterable[Step]) -> dict[Id, Size]:
     found: dict[Id, Size] = {}
     for step in steps:
         inputs = [found.setdefault(i, (i, 1)) for i in step.inputs]
-        factor = 0 if step.passed else _factor(step)
+        factor = 0 if step.passed else upsampling_factor(step)
         keeps = step.kind in (*ACTIVATIONS.values(), AFFINE) or (step.kind == CONV and _keeps_size(step))
         joins = step.kind == CONCAT and step.attributes["axis"] == 1
         if step.passed or not inputs:
@@ -184,8 +185,8 @@ def _keeps_size(step: Step) -> bool:
     )
 
 
-def _factor(step: Step) -> int:
-    """The factor of an upsampling by nearest neighbour, the same whole one for both axes; 0 for any other step."""
+def upsampling_factor(step: Step) -> int:
+    """Return the factor of an upsampling by nearest neighbour, the same whole one for both axes; 0 of other steps."""
     if step.kind != NEAREST or step.attributes["align_corners"]:
         return 0
     factors = {float(factor) for factor in step.attributes["scale"]}
@@ -204,8 +205,14 @@ def widths(steps: Iterable[Step], shapes: Shapes) -> dict[Id, int]:
             found[step.output] = out_channels(step)
         elif not step.passed and step.inputs:
             known = [found.setdefault(i, 0) for i in step.inputs]
-            found[step.output] = (sum if step.kind == CONCAT else max)(known) if all(known) else 0
+            joins = step.kind == CONCAT and step.attributes["axis"] == 1
+            found[step.output] = (sum if joins else max)(known) // _pixels(step) if all(known) else 0
     return found
+
+
+def _pixels(step: Step) -> int:
+    """Return the channels that become one, as pixels of it."""
+    return int(step.attributes["upscale_factor"]) ** 2 if step.kind == SHUFFLE else 1
 
 
 def areas(sums: Mapping[Id, Sum]) -> tuple[dict[Id, float], dict[Id, Id]]:

@@ -11,6 +11,7 @@ from ocrslim.inference.compiler.conversion.from_program import to_named_steps
 from ocrslim.inference.compiler.conversion.to_program import to_program
 from ocrslim.inference.compiler.rewrite import rewrite, shapes_of
 from ocrslim.inference.compiler.rewriting import Rewriting
+from ocrslim.inference.compiler.upsampling import without_upsampling
 
 
 def rewritten_program(
@@ -28,4 +29,4 @@ def rewritten_program(
     """
     steps, names = to_named_steps(program.ops, program.outputs, arrays, {})
     steps = rewrite(steps, [value.id for value in program.outputs], shapes_of(program.ops), rewriting)
-    return to_program(steps, program, arrays, names)
+    return to_program(steps if rewriting.upsampling else without_upsampling(steps), program, arrays, names)

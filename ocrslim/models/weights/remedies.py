@@ -33,6 +33,11 @@ def remedy(file: WeightFile, arrays: Arrays, shapes: Shapes) -> str:
         return (
             "its layers are narrower, as in a pruned checkpoint: put the .plan.json that was written with it beside it"
         )
+    if _has_other_widths(arrays, shapes):
+        return (
+            "its layers have other widths, as where the .plan.json beside it is of another checkpoint: put the one "
+            f"there that was written with it; where it has none, {_CONFIG}"
+        )
     config = _config_of(arrays)
     has = f"it has the layers of {config}: " if config else ""
     return f"{has}{_CONFIG}; a pruned checkpoint also needs its .plan.json beside it"
@@ -49,10 +54,14 @@ def _is_backbone(arrays: Arrays, shapes: Shapes) -> bool:
 
 def _is_pruned(arrays: Arrays, shapes: Shapes) -> bool:
     """Tell whether all keys are there, and no size is larger."""
-    return arrays.keys() == shapes.keys() and all(
-        len(array.shape) == len(shapes[key]) and all(a <= b for a, b in zip(array.shape, shapes[key]))
-        for key, array in arrays.items()
+    return _has_other_widths(arrays, shapes) and all(
+        a <= b for key, array in arrays.items() for a, b in zip(array.shape, shapes[key])
     )
+
+
+def _has_other_widths(arrays: Arrays, shapes: Shapes) -> bool:
+    """Tell whether all keys are there, with arrays of as many axes."""
+    return arrays.keys() == shapes.keys() and all(len(array.shape) == len(shapes[key]) for key, array in arrays.items())
 
 
 def _config_of(arrays: Arrays) -> str | None:

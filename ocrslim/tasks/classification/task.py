@@ -123,9 +123,24 @@ class Classification(LineTask):
 
         return run
 
+    def client_transforms(self, transforms: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Return what PaddleOCR 3 knows for classifiers: it stretches a line, where `ClsResizeImg` fills it up."""
+        _, height, width = self.nominal_shape[1:]
+        half = {"mean": [0.5] * 3, "std": [0.5] * 3}  # as `ClsResizeImg` has it
+        return [
+            {"ResizeImage": {"size": [width, height]}},
+            {"NormalizeImage": {**half, "scale": 1 / 255, "order": "", "channel_num": 3}},
+            {"ToCHWImage": None},
+        ]
+
     def client_post_process(self, section: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the section with the names of the classes."""
-        return {**section, "label_list": list(self._classes)}
+        """Return how PaddleOCR 3 names the class that the network is surest of."""
+        return {"Topk": {"topk": 1, "label_list": list(self._classes)}}
+
+    def own_settings(self, transforms: Sequence[Mapping[str, Any]], section: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the sections as they were scored, with the names of the classes."""
+        named = {**section, "label_list": list(self._classes)}
+        return {"PreProcess": {"transform_ops": list(transforms)}, "PostProcess": named}
 
     def count(self, prediction: Verdict, target: str) -> Counts:
         return (1, 1, int(prediction.name == target))

@@ -14,7 +14,7 @@ from detection import DETECTION
 from file_networks import Detector, Recogniser, Recurrent, exported, graph_of, imported, some_cuts
 from oracle import randomise
 from paddle import nn
-from rewritable import Gated, Parallel, Parts, Pyramid, Scaled, Sum
+from rewritable import Fed, Gated, Parallel, Parts, Pyramid, Scaled, Sum
 
 from ocrslim.config import load_config, load_model_config
 from ocrslim.export.formats.onnx import name_as, write_onnx
@@ -180,6 +180,22 @@ def test_what_is_written_as_onnx_holds_for_images_of_any_size(v2_config):
     assert products(usual) < products(every) < products(model)
     with pytest.raises(ValueError, match="Broadcast|shape"):
         DygraphEngine(usual)(image((1, 3, 1, 1)))
+
+
+@pytest.mark.parametrize(("kind", "there"), [("paddle", False), ("pir", False), ("onnx", True), ("lite", True)])
+def test_programs_of_paddle_have_no_upsampling_which_paddle_3_3_does_not_run_by_onednn(kind, there):
+    """In ONNX files and for Paddle Lite it stays: readers of those do not all have what takes its place."""
+    model = built()
+    made = rewritten_network(model, DETECTION, rewriting_for(kind, "paddle"))
+    assert any(op.name == "nearest_interp" for op in made.program.ops) is there
+    assert largest(DygraphEngine(made), model) < 1e-5
+
+
+def test_an_upsampling_of_a_map_whose_channels_no_weight_tells_stays():
+    model = built(Fed)
+    made = rewritten_network(model, DETECTION, EVERYTHING)
+    assert [op.name for op in made.program.ops].count("nearest_interp") == 1
+    assert largest(DygraphEngine(made), model) < 1e-5
 
 
 def test_layers_are_called_after_the_weights_they_are_made_of():

@@ -667,6 +667,13 @@ def test_a_pruned_checkpoint_without_its_plan_says_what_is_missing(checkpoint, t
     check_refused(lambda: load_weights(build_model(V2), path), "narrower", ".plan.json")
 
 
+def test_a_pruned_checkpoint_beside_the_plan_of_another_is_told_from_one_of_another_configuration(checkpoint, tmp_path):
+    wide = {key: np.concatenate([value, value]) if "neck.p3" in key else value for key, value in checkpoint[1].items()}
+    table = {key: value[:2] if key.startswith("neck.p2") else value for key, value in wide.items()}
+    path = _write(tmp_path / "a.pdparams", table)
+    check_refused(lambda: load_weights(build_model(V2), path), "the .plan.json beside it is of another checkpoint")
+
+
 def _folded(v3_onnx, path, rename=lambda name: name):
     """The file as an optimiser leaves it: no batch norms."""
     onnx = pytest.importorskip("onnx")
