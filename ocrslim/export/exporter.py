@@ -83,11 +83,11 @@ def export(
         if config.export.int8:
             onnx = next(each for each in made if each.format == ONNX)
             int8 = write_int8(model_files(onnx.folder)[0], config, staged)
-        origin = {**origin, "paddlepaddle": paddle.__version__, "config": config.tree}
-        for each in made:
+        origin = {**origin, "paddlepaddle": paddle.__version__}
+        for each in (one for one in made if one.folder != staged):
             write_json(each.folder / PROOF, {**origin, **each.to_json(), "clients": calls})
         summary = {each.format: {**each.to_json(), "folder": str(each.folder.relative_to(staged))} for each in made}
-        proof = {**origin, **made[0].to_json(), "formats": summary, "clients": calls}
+        proof = {**origin, "config": config.tree, **made[0].to_json(), "formats": summary, "clients": calls}
         write_json(staged / PROOF, {**proof, **({"int8": int8.to_json()} if int8 else {})})
         put_in_place(staged, folder)
     placed = tuple(replace(each, folder=folder / each.folder.relative_to(staged)) for each in made)

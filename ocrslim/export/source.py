@@ -15,7 +15,7 @@ from paddle import nn
 from ocrslim.config import Config
 from ocrslim.errors import ExportError
 from ocrslim.export.formats.lite import ARM, LITE, LITE_MODEL, lite_lacks, write_lite
-from ocrslim.export.formats.onnx import ONNX, ONNX_MODEL, name_as, onnx_lacks, write_onnx
+from ocrslim.export.formats.onnx import ONNX, ONNX_MODEL, onnx_lacks, write_onnx
 from ocrslim.export.formats.paddle import (
     LEGACY,
     MODELS,
@@ -104,9 +104,7 @@ class Source:
             metadata = {} if characters is None else {CHARACTERS: "\n".join(characters)}
             own = self._file if kind == self._own else None
             target = folder / (ONNX_MODEL if own is None else own.name)
-            write_onnx(self._program_for_onnx, target, metadata)
-            if own is not None:
-                name_as(target, own)
+            write_onnx(self._program_for_onnx, target, metadata, own)
         elif kind == LITE:
             write_lite(str(self.config.export.lite_python), self.program_for_lite, folder / LITE_MODEL, ARM)
         else:

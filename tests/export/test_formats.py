@@ -185,8 +185,8 @@ def test_an_onnx_file_with_other_weights_fails_the_export_and_the_layer_is_named
     made = export(model, formats(NATIVE, "onnx"), tmp_path / "m", sample, {})
     before, convert = content(made.folder), source_module.write_onnx
 
-    def spoil(program, target, metadata):
-        convert(program, target, metadata)
+    def spoil(program, target, *named):
+        convert(program, target, *named)
         spoilt = onnx.load(target)
         name = [node for node in spoilt.graph.node if node.op_type == "Conv"][-1].input[1]
         holders = [t for t in spoilt.graph.initializer if t.name == name]

@@ -35,13 +35,14 @@ def onnx_lacks() -> str | None:
     return None
 
 
-def write_onnx(program: Path, target: Path, metadata: Mapping[str, str]) -> None:
+def write_onnx(program: Path, target: Path, metadata: Mapping[str, str], former: Path | None = None) -> None:
     """Convert an inference model, legacy or PIR, with the same free dimensions.
 
     Args:
         program: its `.pdmodel` or `.json`.
         target: the file to write.
         metadata: what the file says of itself.
+        former: an ONNX file whose names and metadata it is to have, beside its own.
 
     Raises:
         ExportError: the converter fails on it.
@@ -53,6 +54,8 @@ def write_onnx(program: Path, target: Path, metadata: Mapping[str, str]) -> None
     model = onnx.load(str(target))
     _drop_unread(model.graph)
     onnx.helper.set_model_props(model, dict(metadata))
+    if former is not None:
+        name_as(model, onnx.load(str(former), load_external_data=False))
     onnx.save(model, str(target))
 
 
@@ -66,11 +69,10 @@ def _drop_unread(graph: Any) -> None:
         graph.initializer.remove(tensor)
 
 
-def name_as(target: Path, source: Path) -> None:
-    """Give an ONNX file the names of the inputs and outputs of another, and what metadata it has beside its own."""
+def name_as(model: Any, former: Any) -> None:
+    """Give an ONNX model the names of the inputs and outputs of another, and what metadata it has beside its own."""
     import onnx
 
-    model, former = onnx.load(str(target)), onnx.load(str(source), load_external_data=False)
     constants = {tensor.name for tensor in former.graph.initializer}
     wanted = [*(value for value in former.graph.input if value.name not in constants), *former.graph.output]
     values = [*model.graph.input, *model.graph.output]
@@ -82,7 +84,6 @@ def name_as(target: Path, source: Path) -> None:
             places[:] = [names.get(name, name) for name in places]
     props = {entry.key: entry.value for one in (former, model) for entry in one.metadata_props}
     onnx.helper.set_model_props(model, props)
-    onnx.save(model, str(target))
 
 
 def opset_of(model: Path) -> int:

@@ -9,6 +9,8 @@ import numpy as np
 from ocrslim.inference.compiler.ir import DECONV, Step
 from ocrslim.inference.compiler.linear_maps import upsampling_factor, widths
 
+_NAME = "upsampling.weight"  # not that of the convolution behind it, whose number would change
+
 
 def without_upsampling(steps: Sequence[Step]) -> list[Step]:
     """Return the steps with upsamplings by a whole factor as transposed convolutions of each channel, to the last bit.
@@ -33,5 +35,5 @@ def _convolution(step: Step, channels: int) -> Step:
         step.output,
         {**settings, "output_padding": [], "output_size": []},
         np.ones((channels, 1, factor, factor)),
-        name=step.name,
+        name=_NAME,
     )

@@ -231,7 +231,8 @@ def test_an_onnx_file_that_is_rewritten_keeps_its_name_and_those_of_inputs_and_o
     write_onnx(next(one for name in MODELS.values() if (one := tmp_path / name).is_file()), path, {"of": "the author"})
     file = onnx.load(str(path))
     assert [file.graph.input[0].name, file.graph.output[0].name] != ["image", "map"]
-    name_as(path, _named(file, tmp_path / "named.onnx"))
+    name_as(file, _named(file))
+    onnx.save(file, str(path))
     as_it_came, model = _written_back(path, tmp_path / "as_it_came", "null")
     made, _ = _written_back(path, tmp_path / "out", "true")
     assert [value.name for value in (*made.graph.input, *made.graph.output)] == ["image", "map"]
@@ -254,11 +255,10 @@ def _written_back(path, folder, rewrite):
     return onnx.load(str(folder / path.name)), model
 
 
-def _named(file, path):
-    """A file of other names, written to `path`."""
+def _named(file):
+    """The same of other names."""
     import onnx
 
-    file = onnx.compose.add_prefix(file, "")
-    file.graph.input[0].name, file.graph.output[0].name = "image", "map"
-    onnx.save(file, str(path))
-    return path
+    named = onnx.compose.add_prefix(file, "")
+    named.graph.input[0].name, named.graph.output[0].name = "image", "map"
+    return named
