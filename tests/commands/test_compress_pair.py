@@ -86,12 +86,12 @@ def test_what_was_tried_holds_both_curves_and_the_pair_that_was_chosen(finished)
 
 
 @pytest.mark.slow
-def test_a_run_that_was_ended_goes_on_with_what_it_has_read(finished, given, capsys):
+def test_a_run_that_was_ended_goes_on_with_what_it_has_read(finished, given, caplog):
     out, code, known = finished
     assert (out / "run/pages.jsonl").read_text().splitlines()[: len(known)] == known
     before = record(out)
     assert main(words(given, out, "--target", "latency=0.01")) == code  # nothing is left to do
-    assert record(out) == before and "has finished before" in capsys.readouterr().err
+    assert record(out) == before and "has finished before" in caplog.text
 
 
 @pytest.mark.slow
