@@ -27,7 +27,7 @@ class _ByFunction(weakref.WeakKeyDictionary[Any, Any]):
 @contextlib.contextmanager
 def translated_once() -> Iterator[None]:
     """Translate each function only once inside the block; in a Paddle that keeps them elsewhere, change nothing."""
-    cache = getattr(program_translator, "_FUNCTION_CACHE", None)
+    cache: Any = getattr(program_translator, "_FUNCTION_CACHE", None)
     before = getattr(cache, "_converted_static_func_caches", None)
     if before is None:
         yield
