@@ -104,6 +104,7 @@ def test_another_request_for_the_same_folder_is_refused(finished, given, capsys)
     "swap, more, said",
     [
         ({}, ("--target", "macs=0.5"), "--target macs=0.5: two models share the seconds of a page"),
+        ({}, ("-o", "Prune.target.macs=0.5"), "-o Prune.target is of one model: expected --target latency=FRACTION"),
         ({}, ("--task", "det"), "--task does not go with --det and --rec"),
         ({}, ("--chars", "chars.txt"), "ocrslim charset"),
         ({"rec": "det/det.onnx"}, (), "not a model for text recognition"),

@@ -93,6 +93,8 @@ def _pair_configuration(arguments: Namespace) -> Config:
     for name, remedy in _NOT_OF_PAIRS.items():
         if getattr(arguments, name):
             raise OcrSlimError(f"{remedy[0]} does not go with --det and --rec: {remedy[1]}")
+    if any(word.startswith("Prune.target") for word in arguments.opt):
+        raise OcrSlimError("-o Prune.target is of one model: expected --target latency=FRACTION, of both together")
     for kind, fraction in (arguments.target or {}).items():
         if kind != "latency":
             raise OcrSlimError(
