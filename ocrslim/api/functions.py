@@ -150,7 +150,7 @@ def compress(
     Raises:
         OcrSlimError: as `ocrslim.compression.compress`.
     """
-    given = {f"{mode}.dataset.data_dir": str(images) for mode in ("Train", "Eval")}
+    given: dict[str, Any] = {f"{mode}.dataset.data_dir": str(images) for mode in ("Train", "Eval")}
     given |= {f"{mode}.dataset.label_file_list": None for mode in ("Train", "Eval")}
     settings = overrides({**given, **(options or {})})
     config = load_model_config(model, None, settings, task)

@@ -45,7 +45,7 @@ def printed(capsys, run, *arguments: str) -> str:
         ([], "STAGE"),
         (["senstivity"], "unknown command 'senstivity': did you mean sensitivity?"),
         (["import_weights", "a", "b"], "did you mean import-weights?"),
-        (["frobnicate"], "expected one of sensitivity, prune, export"),
+        (["frobnicate"], "expected one of compress, sensitivity, prune, export"),
         (["eval"], "no model is named: expected MODEL"),
         (["eval", "-c", MAIN, "--jsn"], "unknown option '--jsn': did you mean --json? (ocrslim eval --help"),
         (["eval", "-c", MAIN, "--dry-run"], "unknown option '--dry-run'"),

@@ -68,7 +68,7 @@ def test_a_model_comes_out_smaller_in_its_own_format(kind, images, tmp_path, cap
     record = compressed(capsys, words(model, images, out, "--target", "macs=0.2"))
     assert record == json.loads((out / "compress.json").read_text())
     assert record["model"]["format"] == record["out"]["format"] == FORMAT_OF[kind]
-    assert all(f"{out}/" in call or f'{out}"' in call for call in record["export"]["clients"].values())
+    assert all(str(out) in call and "run/export" not in call for call in record["export"]["clients"].values())
     before, after = record["costs"]["before"], record["costs"]["after"]
     assert 0.7 * before["macs"] < after["macs"] <= 0.8 * before["macs"] and after["params"] < before["params"]
     parts = [record["images"][name] for name in ("calibration", "choice", "held_out")]
@@ -132,7 +132,9 @@ def test_a_killed_command_goes_on_and_ends_as_one_that_was_not(images, tmp_path,
     for step in ("look", "choose", "prune", "export", "agree"):
         kill_after(step, arguments, tmp_path / "killed/run/steps.json")
     record = compressed(capsys, arguments)
-    assert record["costs"] == whole["costs"] and record["agreement"] == whole["agreement"]
+    assert record["agreement"] == whole["agreement"] and record["images"] == whole["images"]
+    for kind in ("macs", "params"):  # bytes differ by names that paddle2onnx counts up
+        assert record["costs"]["after"][kind] == whole["costs"]["after"][kind]
 
 
 def kill_after(step: str, arguments: list[str], journal: Path) -> None:
