@@ -172,7 +172,7 @@ def images_of(case: Case, out: Path) -> Path:
     if (folder / "labels.txt").is_file():
         return folder
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    train, select = (list(_labelled(source / f"{name}.txt", case.task)) for name in ("train", "val"))
+    train, select = (list(labelled(source / f"{name}.txt", case.task)) for name in ("train", "val"))
     sizes = (_CALIBRATION, _CHOICE, len(select)) if case.task == "det" else tuple(_LINES.values())
     parts = {
         "calibration": train[: sizes[0]],
@@ -184,7 +184,7 @@ def images_of(case: Case, out: Path) -> Path:
         names = []
         for number, (image, outline, label) in enumerate(entries):
             name = f"{part}_{number:04d}{Path(image).suffix if outline is None else '.png'}"
-            _place(source / "images" / Path(image).name, outline, folder / "images" / name)
+            place(source / "images" / Path(image).name, outline, folder / "images" / name)
             names.append(name)
             labels += [f"{name}\t{label}\n"] if part == "eval" else []
         write_text(folder / f"{part}.txt", "".join(f"{name}\n" for name in names))
@@ -192,7 +192,7 @@ def images_of(case: Case, out: Path) -> Path:
     return folder
 
 
-def _labelled(labels: Path, task: str) -> Iterator[tuple[str, Any, str]]:
+def labelled(labels: Path, task: str) -> Iterator[tuple[str, Any, str]]:
     """Every image with its label, or the outline of every line with its text."""
     for line in labels.read_text(encoding="utf-8").splitlines():
         name, label = line.split("\t", 1)
@@ -203,7 +203,8 @@ def _labelled(labels: Path, task: str) -> Iterator[tuple[str, Any, str]]:
             yield from ((name, one["points"], one["transcription"]) for one in texts)
 
 
-def _place(path: Path, outline: Any, target: Path) -> None:
+def place(path: Path, outline: Any, target: Path) -> None:
+    """Put an image, or the line within an outline of it, at `target`."""
     import cv2
 
     from ocrslim.data.samples import cut_out
