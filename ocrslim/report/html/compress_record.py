@@ -104,7 +104,7 @@ class Trial(Record):
 
 
 class Compress(Versioned):
-    """`compress.json`; `pruned` is the target of the candidate that was taken."""
+    """`compress.json`; `pruned` is the target of the candidate that was taken, None where the model is only rewritten."""
 
     command: str = ""
     seed: Optional[int] = None
@@ -114,7 +114,7 @@ class Compress(Versioned):
     out: dict[str, Any] = Field(default_factory=dict)
     images: UsedImages = UsedImages()
     target: dict[str, Any] = Field(default_factory=dict)
-    pruned: dict[str, Finite] = Field(default_factory=dict)
+    pruned: Optional[dict[str, Finite]] = None
     tried: list[Trial] = Field(default_factory=list)
     costs: CostPair = CostPair()
     times: list[TimePair] = Field(default_factory=list)

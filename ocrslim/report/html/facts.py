@@ -88,7 +88,7 @@ def headline(files: RunFiles, facts: Sequence[Fact]) -> str:
     parts = []
     for key, less, what in (("macs", "fewer", "multiply-accumulates"), ("time", "less", "time")):
         fact = next((one for one in facts if one.key.split(" ")[0] == key), None)
-        if fact is not None:
+        if fact is not None and fact.change:
             share = f"{abs(fact.change):.0%}".replace("%", _PER_CENT)
             parts.append(f"{share} {less if fact.change <= 0 else 'more'} {what}")
     score = next((one for one in facts if one.key == "score"), None)

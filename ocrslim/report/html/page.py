@@ -68,7 +68,7 @@ def _context(files: RunFiles) -> dict[str, Any]:
         "headline": headline(files, facts),
         "collapsed": collapsed(facts) if compress is None else None,
         "tried": compress.tried if compress is not None else [],
-        "taken": compress.pruned if compress is not None else {},
+        "taken": (compress.pruned or {}) if compress is not None else {},
         "verdict": compress.verdict if compress is not None else None,
         "facts": facts,
         "tiles": _tiles(facts),

@@ -174,6 +174,15 @@ def test_what_compress_wrote(tmp_path):
     assert re.findall(r'<mark class="(\w+)">(.*?)</mark>', html) == [("lost", "9"), ("new", "4")]
 
 
+def test_what_compress_wrote_where_nothing_is_pruned(tmp_path):
+    """A model that bears no pruning is only rewritten: `pruned` is null."""
+    same = {"before": COMPRESS["costs"]["before"], "after": COMPRESS["costs"]["before"]}
+    write_files(tmp_path, {"compress.json": {**COMPRESS, "pruned": None, "costs": same}})
+    text = words(page_of(tmp_path))
+    assert "25 % less time, agreement 0.9900" in text
+    assert "0 % fewer" not in text
+
+
 def test_images_do_not_make_the_page_large(tmp_path):
     write_run(tmp_path)
     content = json.loads((tmp_path / "samples.json").read_text(encoding="utf-8"))
