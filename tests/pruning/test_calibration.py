@@ -134,6 +134,7 @@ def test_weights_that_are_no_numbers_are_refused(config, key):
 
 
 def test_cut_outs_are_images_as_evaluation_sees_them(config):
+    config = config.changed({"Prune.recover_images": 8})
     labelled = scan(config, "Train")
     inputs = calibration_inputs(config, labelled)
     assert len(inputs) == config.prune.recover_images > len(labelled), "few images give several each"
