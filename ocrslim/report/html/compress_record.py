@@ -104,7 +104,7 @@ class Trial(Record):
 
 
 class Compress(Versioned):
-    """`compress.json`; `pruned` is the target of the candidate that was taken, None where the model is only rewritten."""
+    """`compress.json`; `pruned` is the target of the candidate that was taken, None where nothing was pruned."""
 
     command: str = ""
     seed: Optional[int] = None
