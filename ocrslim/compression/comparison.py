@@ -10,10 +10,9 @@ from typing import Any
 from ocrslim.compression.agreement import agreement_of, score_counts, score_record
 from ocrslim.compression.baseline import Baseline
 from ocrslim.compression.cutting import Pruned
-from ocrslim.compression.files import describe_export, export_to
+from ocrslim.compression.files import export_to, is_whole
 from ocrslim.compression.journal import Advance, Result
 from ocrslim.compression.material import Material
-from ocrslim.compression.request import file_hash
 from ocrslim.compression.samples import choose_samples, write_samples
 from ocrslim.compression.times import AFTER, REWRITTEN, compare
 from ocrslim.data import scan
@@ -38,16 +37,9 @@ class Comparison:
         request, material = self._material.request, self._material
 
         def work(_: Advance) -> Result:
-            network = self._pruned.network()
-            exported, names = export_to(request.out, network, material.config, request.run / EXPORT)
-            found = {**describe_export(exported), "files": names}
-            return {**found, "sha256": file_hash(request.out / found["folder"])}
+            return export_to(request.out, self._pruned.network(), material.config, request.run / EXPORT)
 
-        def intact(found: Result) -> bool:
-            whole = all((request.out / name).is_file() for name in found["files"])
-            return whole and file_hash(request.out / found["folder"]) == found["sha256"]
-
-        return material.journal.do(EXPORT, "exporting", work, intact)
+        return material.journal.do(EXPORT, "exporting", work, lambda found: is_whole(found, request.out))
 
     @functools.cached_property
     def agreement(self) -> Result:

@@ -64,7 +64,9 @@ class Pruned:
             choice = self._choice(target)
             logger.info("%s", choice.summary)
             config = with_target(material.config, target)
-            result = prune_and_train(self._for_training(config, choice) if material.request.minutes else config, choice)
+            if material.request.minutes:
+                config = self._for_training(config, choice)
+            result = prune_and_train(config, choice, chosen_by=self._chooser.network.with_target(target))
             return {"weights": str(result.training.weights), "params": choice.after.params, "macs": choice.after.macs}
 
         def intact(found: Result) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ocrslim.compression.request import model_files
+from ocrslim.compression.request import file_hash, model_files
 from ocrslim.config import Config
 from ocrslim.errors import ArtifactError
 from ocrslim.export import Exported, export_network, format_of, network_for
@@ -86,24 +87,45 @@ def formats_for(model: Path, config: Config) -> Config:
     return config.changed({"Export.formats": formats})
 
 
-def export_to(out: Path, network: Network, config: Config, scratch: Path) -> tuple[Exported, list[str]]:
-    """Export a network into `out`, proven; what else is there stays. Return the names of its files as well.
+def export_to(out: Path, network: Network, config: Config, scratch: Path) -> dict[str, Any]:
+    """Export a network into `out`, proven; what else is there stays.
 
     Args:
         scratch: a folder in `out` for the export until it is complete.
+
+    Returns:
+        what the record has of it, the names of its `files` in `out`, and their `sha256`.
 
     Raises:
         ExportError: it computes something else than the network.
         ArtifactError: it cannot be written.
     """
     shutil.rmtree(scratch, ignore_errors=True)
-    exported = export_network(network, config, scratch, out)
+    found = _described(export_network(network, config, scratch, out))
     names = sorted(str(path.relative_to(scratch)) for path in scratch.rglob("*") if path.is_file())
     for name in names:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (scratch / name).replace(out / name)
     shutil.rmtree(scratch)
-    return exported, names
+    return {**found, "files": names, "sha256": file_hash(out / found["folder"])}
+
+
+def is_whole(exported: Mapping[str, Any], out: Path) -> bool:
+    """Tell whether a folder still has what `export_to` wrote there."""
+    whole = all((out / name).is_file() for name in exported["files"])
+    return whole and file_hash(out / exported["folder"]) == exported["sha256"]
+
+
+def _described(exported: Exported) -> dict[str, Any]:
+    return {
+        "format": exported.format,
+        "folder": str(exported.formats[0].folder.relative_to(exported.folder)),
+        "formats": [each.format for each in exported.formats],
+        "bytes": exported.bytes,
+        "max_difference": max(exported.differences.values(), default=None),
+        "unverified": exported.unverified,
+        "clients": dict(exported.clients),
+    }
 
 
 def require_place(out: Path, run: Path, journal: str, model: Path) -> None:
@@ -125,16 +147,3 @@ _SUFFIXES: dict[str, str] = {"paddle": ".pdmodel", "pir": ".json", "onnx": ".onn
 
 def _own_suffix(source: Path) -> str:
     return _SUFFIXES[format_of(source)]
-
-
-def describe_export(exported: Exported) -> dict[str, Any]:
-    """Return what the record has of an export."""
-    return {
-        "format": exported.format,
-        "folder": str(exported.formats[0].folder.relative_to(exported.folder)),
-        "formats": [each.format for each in exported.formats],
-        "bytes": exported.bytes,
-        "max_difference": max(exported.differences.values(), default=None),
-        "unverified": exported.unverified,
-        "clients": dict(exported.clients),
-    }

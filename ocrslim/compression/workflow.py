@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
-from ocrslim import report
 from ocrslim.compression.agreement import Agreement
 from ocrslim.compression.baseline import AHEAD, Baseline
 from ocrslim.compression.choosing import TOLERANCE, trials_of
@@ -22,6 +22,7 @@ from ocrslim.compression.verdict import Measured, Verdict, verdict_of
 from ocrslim.config import Config
 from ocrslim.inference import RUNTIMES
 from ocrslim.pruning import untrained
+from ocrslim.report import write_report
 from ocrslim.utils import check_writable, messages_above_bars, write_json
 
 logger = logging.getLogger(__name__)
@@ -52,12 +53,15 @@ def compress(request: Request, config: Config) -> dict[str, Any]:
     shares = {**_SHARES, PRUNE: _SHARES[PRUNE] + _A_MINUTE * request.minutes}
     with messages_above_bars(), Journal(request.run, identity, shares, config.overwrite, _CHEAP) as journal:
         record = _record(Material(request, config, journal))
-        write_json(request.out / RECORD, record)
+    return conclude(request.out, journal, record)
+
+
+def conclude(out: Path, journal: Journal, record: dict[str, Any]) -> dict[str, Any]:
+    """Write the record of a run and its report into `out`; say so where there was nothing left to do."""
+    write_json(out / RECORD, record)
     if not journal.worked:
-        logger.info("%s: this command has finished before; its result:", request.out)
-    write_report = getattr(report, "write_report", None)
-    if write_report is not None:
-        write_report(request.out)
+        logger.info("%s: this command has finished before; its result:", out)
+    write_report(out)
     return record
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +12,11 @@ import cv2
 import numpy as np
 
 from ocrslim.config import Config
-from ocrslim.data import NetworkMemory, Preprocessor, image_paths
+from ocrslim.data import image_paths
 from ocrslim.errors import DataError
-from ocrslim.evaluation.evaluator import post_processor
+from ocrslim.evaluation.image_runs import run_images
 from ocrslim.inference import Engine
-from ocrslim.utils import atomic_file, check_writable, progress_bar, write_json
-
-logger = logging.getLogger(__name__)
+from ocrslim.utils import atomic_file, check_writable, write_json
 
 
 @dataclass(frozen=True)
@@ -50,31 +47,19 @@ def predict_images(engine: Engine, config: Config, images: Path, out: Path) -> P
     """
     paths = image_paths(images, "--images")
     check_writable(out)
-    task, post_process = config.task, post_processor(config)
-    load = Preprocessor(config, NetworkMemory(engine, task))
+    task = config.task
     predictions: dict[str, Any] = {}
-    unreadable: list[str] = []
-    with progress_bar(paths, desc="predict", unit="img") as bar:
-        for path in bar:
-            try:
-                prepared = load(path)
-            except DataError as error:
-                if len(paths) == 1:
-                    raise
-                unreadable.append(_as_text(path))
-                with bar.external_write_mode():
-                    logger.warning("left out: %s", error)
-                continue
-            found = post_process(engine(prepared.image), prepared.shape)
-            predictions[_as_text(path)] = found
-            _save_png(out / f"{path.name}.png", task.draw(prepared.pixels, found))
+    for path, prepared, found in run_images(engine, config, paths, "predict", strict=len(paths) == 1):
+        predictions[_as_text(path)] = found
+        _save_png(out / f"{path.name}.png", task.draw(prepared.pixels, found))
+    unreadable = tuple(name for name in map(_as_text, paths) if name not in predictions)
     if not predictions:
         raise DataError(
             f"{images}: none of {len(paths)} images can be read: the lines above have the reasons; replace them"
         )
     file = out / task.predictions_file
     write_json(file, {name: task.to_json(one) for name, one in predictions.items()})
-    return Predictions(predictions, tuple(unreadable), file)
+    return Predictions(predictions, unreadable, file)
 
 
 def _as_text(path: Path) -> str:

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ocrslim.config import PROGRAM, Config
-from ocrslim.data import NetworkMemory, Preprocessor, names_labels, unlabelled_images
+from ocrslim.data import names_labels, unlabelled_images
 from ocrslim.errors import ArtifactError, DataError
 from ocrslim.evaluation.engine_factory import open_engine
-from ocrslim.evaluation.evaluator import post_processor
+from ocrslim.evaluation.image_runs import run_images
 from ocrslim.pruning import load_network
-from ocrslim.utils import check_writable, hash_value, progress_bar, read_json, write_json, write_text
+from ocrslim.utils import check_writable, hash_value, read_json, write_json, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -88,17 +88,8 @@ def found_labels(config: Config, paths: Sequence[Path], desc: str) -> Iterator[t
     Args:
         desc: of the progress bar.
     """
-    engine, task = open_engine(config), config.task
-    load, decode = Preprocessor(config, NetworkMemory(engine, task)), post_processor(config)
-    with progress_bar(paths, desc=desc, unit="img") as bar:
-        for path in bar:
-            try:
-                prepared = load(path)
-            except DataError as error:
-                with bar.external_write_mode():
-                    logger.warning("left out: %s", error)
-                continue
-            yield path, task.label_of(decode(engine(prepared.image), prepared.shape))
+    for path, _, prediction in run_images(open_engine(config), config, paths, desc):
+        yield path, config.task.label_of(prediction)
 
 
 def _identity(config: Config, paths: list[Path]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +11,14 @@ import numpy as np
 from PIL import Image
 
 from ocrslim.config import Config
-from ocrslim.data import NetworkMemory, Preprocessor, image_paths
+from ocrslim.data import Preprocessor, image_paths
 from ocrslim.errors import DataError
 from ocrslim.evaluation.engine_factory import open_engine
-from ocrslim.evaluation.evaluator import post_processor
+from ocrslim.evaluation.image_runs import run_images
 from ocrslim.evaluation.predicted_labels import unpruned
 from ocrslim.pruning import WEIGHTS
 from ocrslim.report import MOST_SAMPLES, SAMPLES, Item, Sample, Samples, count_differences, shrunk
-from ocrslim.utils import atomic_file, check_writable, progress_bar, write_json
-
-logger = logging.getLogger(__name__)
+from ocrslim.utils import atomic_file, check_writable, write_json
 
 _MOST_COMPARED = 40  # images that both networks run on; those of a larger folder are taken evenly
 _BEST = "best_accuracy"
@@ -68,21 +65,11 @@ def record_samples(config: Config, run: Path, images: Path) -> Samples:
 
 
 def _findings(config: Config, paths: Sequence[Path], when: str) -> Mapping[Path, _Seen]:
-    engine, task, decode = open_engine(config), config.task, post_processor(config)
-    load = Preprocessor(config, NetworkMemory(engine, task))
     found = {}
-    with progress_bar(paths, desc=f"samples, {when}", unit="img") as bar:
-        for path in bar:
-            try:
-                prepared = load(path)
-            except DataError as error:
-                with bar.external_write_mode():
-                    logger.warning("left out: %s", error)
-                continue
-            prediction = decode(engine(prepared.image), prepared.shape)
-            items = [Item.model_validate(item) for item in task.items(prediction)]
-            height, width = prepared.pixels.shape[:2]
-            found[path] = _Seen((height, width), items)
+    for path, prepared, prediction in run_images(open_engine(config), config, paths, f"samples, {when}"):
+        items = [Item.model_validate(item) for item in config.task.items(prediction)]
+        height, width = prepared.pixels.shape[:2]
+        found[path] = _Seen((height, width), items)
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,8 @@ from ocrslim.compression import (
     Costs,
     LabelFiles,
     costs_of_original,
-    describe_export,
     epochs_within,
     export_to,
-    file_hash,
     formats_for,
     of_length,
     original_for,
@@ -160,10 +158,9 @@ class Networks:
         if fraction:
             config = config.changed({WEIGHTS: checkpoint or str(self._plan(fraction).checkpoint)})
         network = load_network(config) if fraction else load_base_network(config)
-        exported, names = export_to(out, network, config, self._folder / "export")
+        found = export_to(out, network, config, self._folder / "export")
         left: Costs | Plan = self._plan(fraction) if fraction else self.original_costs
-        found = {**describe_export(exported), "macs": left.macs, "params": left.params, "files": names}
-        return {**found, "sha256": file_hash(out / found["folder"])}
+        return {**found, "macs": left.macs, "params": left.params}
 
     def _plan(self, fraction: float) -> Plan:
         plan = self.pruned(fraction)
@@ -188,7 +185,8 @@ class Networks:
         choice, file = self._choice(fraction), folder / _LENGTH
         if not file.is_file():
             write_json(file, epochs_within(config, choice, minutes))
-        result = prune_and_train(of_length(config, read_json(file, _MADE_BY)), choice)
+        of_target = self._prunable.with_target({MACS: fraction})
+        result = prune_and_train(of_length(config, read_json(file, _MADE_BY)), choice, chosen_by=of_target)
         return result.training.weights.with_suffix("")
 
     def _choice(self, fraction: float) -> Choice:
@@ -223,12 +221,6 @@ class Networks:
     @functools.cached_property
     def _scores(self) -> CandidateScores:
         return CandidateScores(self.config, load_base_network(self.config), self._data)
-
-
-def is_whole(exported: Mapping[str, Any], out: Path) -> bool:
-    """Tell whether a folder still has what `Networks.export` wrote there."""
-    whole = all((out / name).is_file() for name in exported["files"])
-    return whole and file_hash(out / exported["folder"]) == exported["sha256"]
 
 
 def _known(folder: Path) -> dict[str, Any] | None:

@@ -9,21 +9,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ocrslim import report
 from ocrslim.compression import (
     AFTER,
     BEFORE,
     JOURNAL,
-    RECORD,
     REWRITTEN,
     TOLERANCE,
     Advance,
     Journal,
     LabelFiles,
     Split,
+    conclude,
     divide_labels,
     environment,
     image_hashes,
+    is_whole,
     model_record,
     require_place,
 )
@@ -33,12 +33,12 @@ from ocrslim.inference import RUNTIMES
 from ocrslim.pages.data import configured, files_in, split_pages, write_files
 from ocrslim.pages.division import Divider, shared_minutes, target_of
 from ocrslim.pages.measuring import PageMeter, Pair
-from ocrslim.pages.networks import NetworkFile, Networks, is_whole
+from ocrslim.pages.networks import NetworkFile, Networks
 from ocrslim.pages.request import LATENCY, PairRequest
 from ocrslim.pages.results import Comparison, record_of
 from ocrslim.pages.samples import write_pages
 from ocrslim.pruning import load_base_network, untrained
-from ocrslim.utils import check_writable, messages_above_bars, write_json
+from ocrslim.utils import check_writable, messages_above_bars
 
 logger = logging.getLogger(__name__)
 
@@ -71,13 +71,7 @@ def compress_pair(request: PairRequest, configs: Mapping[str, Config]) -> dict[s
     shares = {**_SHARES, "train": _A_MINUTE * request.minutes}
     with messages_above_bars(), Journal(request.run, identity, shares, configs[DETECTOR].overwrite, _CHEAP) as journal:
         record = _PairCompression(request, configs, journal).record()
-        write_json(request.out / RECORD, record)
-    if not journal.worked:
-        logger.info("%s: this command has finished before; its result:", request.out)
-    write_report = getattr(report, "write_report", None)
-    if write_report is not None:
-        write_report(request.out)
-    return record
+    return conclude(request.out, journal, record)
 
 
 def _require_one_runtime(configs: Mapping[str, Config]) -> None:

@@ -83,8 +83,12 @@ class PrunableNetwork:
     def with_target(self, target: Mapping[str, float]) -> PrunableNetwork:
         """Return the network for another `Prune.target`; the orders of removal serve both."""
         other = replace(self, config=self.config.changed({"Prune.target": dict(target)}))
-        if self.config.prune.criterion == RECONSTRUCTION:
-            vars(other)["removals"] = self.removals
+        return other.with_removals(self.removals) if self.config.prune.criterion == RECONSTRUCTION else other
+
+    def with_removals(self, known: dict[str, Removal]) -> PrunableNetwork:
+        """Return the network with orders of removal that are known already."""
+        other = replace(self)
+        vars(other)["removals"] = known
         return other
 
     def hashes(self) -> dict[str, str]:

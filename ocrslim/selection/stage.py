@@ -75,7 +75,10 @@ class PruneResult:
 
 
 def prune_and_train(
-    config: Config, choice: Choice | None = None, on_choice: Callable[[Choice], None] | None = None
+    config: Config,
+    choice: Choice | None = None,
+    on_choice: Callable[[Choice], None] | None = None,
+    chosen_by: PrunableNetwork | None = None,
 ) -> PruneResult:
     """Choose a plan, prune, refit and train; write `best_accuracy.*` to `Global.save_model_dir`.
 
@@ -84,6 +87,8 @@ def prune_and_train(
     Args:
         choice: the plan, if chosen already.
         on_choice: called with the plan before the network is pruned, in the first process only.
+        chosen_by: the network that `choice` was made for, which is not changed: what the criterion measured of it
+            need not be measured again.
 
     Raises:
         ConfigError, DataError, WeightsError: settings, images or weights are missing or wrong.
@@ -98,19 +103,26 @@ def prune_and_train(
     require_runtime(config)
     check_source(config)
     with join_launch() as ranks:
-        return _run(config, ranks, choice, on_choice or (lambda _: None))
+        return _run(config, ranks, choice, on_choice or (lambda _: None), chosen_by)
 
 
-def _run(config: Config, ranks: Ranks, given: Choice | None, on_choice: Callable[[Choice], None]) -> PruneResult:
+def _run(
+    config: Config,
+    ranks: Ranks,
+    choice: Choice | None,
+    on_choice: Callable[[Choice], None],
+    chosen_by: PrunableNetwork | None = None,
+) -> PruneResult:
     folder = check_writable(config.save_model_dir) if ranks.first else config.save_model_dir
     config = _ready_to_train(ranks.share(with_predicted_labels(config) if ranks.first else None))
     data, teacher = scan_both(config), load_base_network(config)
     scores = CandidateScores(config, teacher, data)
     last = early_rounds(config, data[0], scores)
     network = load_prunable_network(last.config, data[0])
+    if chosen_by is not None and chosen_by.by_reconstruction and not last.before:  # rounds have changed it
+        network = network.with_removals(chosen_by.removals)
     if epochs_of(config):
         require_training(network.graph)
-    choice = given
     if choice is None:  # the first rank scores candidates and measures latencies
         choice = ranks.share(choose_plan(network, partial(scores.score, last.config)) if ranks.first else None)
     if ranks.first:

@@ -18,6 +18,7 @@ from waiting import wait_until
 from ocrslim.cli import main
 from ocrslim.compression import Agreement, comparison, cutting, times
 from ocrslim.inference import RUNTIMES, Bench, BenchRow, Spread
+from ocrslim.pruning import prunable
 
 OPTIONS = ["-o", SMALL, "Prune.align=1", "Prune.recover_images=4"]
 SPEED = {"before": 10.0, "rewritten": 8.0, "after": 5.0}
@@ -96,6 +97,15 @@ def test_a_model_comes_out_smaller_in_its_own_format(kind, images, tmp_path, cap
         )
         == 0
     )
+
+
+def test_the_order_of_removal_is_measured_once(images, tmp_path, capsys, timed, monkeypatch):
+    """The run that prunes, and records its other plans for the report, takes over what the choice was made by."""
+    measured, real = [], prunable.removals
+    monkeypatch.setattr(prunable, "removals", lambda *given, **more: measured.append(1) or real(*given, **more))
+    model, out = source(tmp_path / "model", "onnx"), tmp_path / "out"
+    compressed(capsys, words(model, images, out, "--target", "macs=0.2"))
+    assert (out / "run/plans.json").is_file() and measured == [1]
 
 
 def test_without_a_target_the_most_is_removed_that_the_images_bear(images, tmp_path, capsys, timed):
