@@ -83,7 +83,10 @@ def _imported_parts() -> list[str]:
     return [name for name in sys.modules if name == "ppocr" or name.startswith("ppocr.")]
 
 
-def require_zoo() -> None:
-    """Skip unless the package with PaddleOCR's networks is installed."""
-    if importlib.util.find_spec("unstructured_paddleocr") is None:
+def require_zoo() -> Path:
+    """Return the folder of the package with PaddleOCR's networks; skip unless it is installed."""
+    found = importlib.util.find_spec("unstructured_paddleocr")
+    if found is None:
         pytest.skip("package not installed: unstructured-paddleocr (requirements-models.txt)")
+    # once a test in this process has used the package, its module of the same name is found, which is no package
+    return Path(str(found.origin)).parent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from checkout import require_zoo
 from lines import numbers, own_networks, recogniser, write_lines, write_tree
 from waiting import PATIENCE
 
@@ -80,10 +80,7 @@ def test_sizes_are_multiples_and_batches_hold_as_many_pixels_as_the_first():
 
 
 def test_batches_have_the_sizes_of_paddleocrs():
-    package = importlib.util.find_spec("unstructured_paddleocr")
-    if package is None:
-        pytest.skip("unstructured-paddleocr is not installed")
-    command = [sys.executable, "-W", "ignore", "-c", THEIRS, package.submodule_search_locations[0]]
+    command = [sys.executable, "-W", "ignore", "-c", THEIRS, str(require_zoo())]
     done = subprocess.run(command, input=json.dumps(SAMPLER), capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     theirs = Counter(

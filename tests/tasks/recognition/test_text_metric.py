@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from checkout import require_zoo
 from waiting import PATIENCE
 
 from ocrslim.tasks import task_of
@@ -55,11 +54,8 @@ def scores(pairs, options):
 
 
 def test_scores_are_those_of_paddleocr_on_500_texts():
-    package = importlib.util.find_spec("unstructured_paddleocr")
-    if package is None:
-        pytest.skip("unstructured-paddleocr is not installed")
     pairs = pairs_of_texts(500)
-    command = [sys.executable, "-W", "ignore", "-c", THEIRS, str(Path(package.origin).parent)]
+    command = [sys.executable, "-W", "ignore", "-c", THEIRS, str(require_zoo())]
     done = subprocess.run(command, input=json.dumps(pairs), capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     for options, theirs in zip(OPTIONS, json.loads(done.stdout.splitlines()[-1])):
