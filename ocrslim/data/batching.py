@@ -112,7 +112,7 @@ class TrainLoader:
         # Paddle's own loader hangs now and then on Ctrl-C, and leaves its shared memory behind after kill -9
         context = multiprocessing.get_context("fork")
         stop = context.RawValue(ctypes.c_bool, False)
-        pool = ProcessPoolExecutor(self._workers, context, _start_worker, (self._dataset, stop))
+        pool = ProcessPoolExecutor(self._workers, context, _start_worker, (self._dataset, stop, os.getpid()))
         waiting = iter(self._batches)
         try:
             with postponed():
@@ -286,7 +286,7 @@ class _Worker:
     stop: Any
 
 
-def _start_worker(dataset: _TrainSet, stop: Any) -> None:
+def _start_worker(dataset: _TrainSet, stop: Any, parent: int) -> None:
     _Worker.dataset, _Worker.stop = dataset, stop
     if launched():
         os.setpgid(0, 0)  # the launcher ends whole groups: the main process is to end its workers, after its step
@@ -296,6 +296,8 @@ def _start_worker(dataset: _TrainSet, stop: Any) -> None:
     if sys.platform == "linux":
         # after kill -9 of the main process a worker could wait for ever at a queue whose lock died with it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)  # it was killed before this: no signal comes any more
 
 
 def _work(batch: Batch) -> _Batch:

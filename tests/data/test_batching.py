@@ -259,3 +259,31 @@ def test_no_worker_survives(filled, repo, how):
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == (130 if how == signal.SIGINT else -9), errors.decode()
     assert b"Traceback" not in errors
+
+
+KILLED_EARLY = """
+import time
+from ocrslim.data import batching
+start = batching._start_worker
+def late(*arguments):
+    print("forked", flush=True)
+    time.sleep(1)
+    start(*arguments)
+batching._start_worker = late
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
+def test_a_worker_whose_main_process_was_killed_before_it_began_ends_too(filled, repo):
+    filled.config()
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED_EARLY + INTERRUPTED, str(filled.folder / "config.yml")],
+        cwd=repo,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == b"forked\n"
+    process.kill()
+    # returns when the last process that holds the pipes has ended
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert b"batch" not in output
