@@ -18,6 +18,7 @@ from ocrslim.inference.compiler.ir import ADD, CONCAT, CONV, DECONV, MULTIPLY, A
 from ocrslim.inference.compiler.linear_maps import NEAREST
 from ocrslim.inference.compiler.lowering import lower
 from ocrslim.inference.compiler.rewrite import rewrite, shapes_of
+from ocrslim.inference.compiler.upsampling import without_upsampling
 from ocrslim.models import state_arrays
 from ocrslim.models.factory import build_model
 
@@ -164,6 +165,15 @@ def test_a_convolution_of_an_upsampled_map_is_transposed(kernel, factor, size):
     found = rewrite(steps, ["out"], known_shapes(steps, feeds))
     assert [step.kind for step in found] == [DECONV, "relu"]
     assert distance(steps, found, feeds, ["out"]) < 1e-5
+
+
+@pytest.mark.parametrize("channels", [24, 6, 7])
+@pytest.mark.parametrize("factor", [2, 3, 8])
+def test_an_upsampling_is_a_transposed_convolution_to_the_last_bit(channels, factor):
+    steps = [conv("x", "made", (channels, 4, 1, 1)), upsample("made", "out", factor)]
+    found = without_upsampling(steps)
+    assert [step.kind for step in found] == [CONV, DECONV]
+    assert distance(steps, found, maps({"x": (2, 4, 3, 5)}), ["out"]) == 0
 
 
 def narrow_then_wide(**second):
