@@ -63,6 +63,22 @@ class Recogniser(nn.Layer):
         return F.softmax(self.last(x), 2)
 
 
+class Folded(nn.Layer):
+    """A sequence that becomes a map again, of a computed width, as in the neck of PP-OCRv4's recogniser."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.inner = nn.Conv2D(3, 12, 3, stride=2, padding=1), nn.Linear(12, 16)
+        self.beside, self.last = nn.Conv2D(16, 8, [1, 3], padding=[0, 1]), nn.Linear(8, 7)
+
+    def forward(self, x):
+        x = F.avg_pool2d(F.relu(self.conv(x)), [16, 1])
+        width = x.shape[3]
+        x = F.relu(self.inner(x.flatten(2).transpose([0, 2, 1])))
+        x = F.relu(self.beside(x.reshape([0, 1, width, 16]).transpose([0, 3, 1, 2])))
+        return F.softmax(self.last(x.squeeze(2).transpose([0, 2, 1])), -1)
+
+
 class Classifier(nn.Layer):
     """A map reduced to one vector, which is reshaped by numbers."""
 
@@ -88,13 +104,13 @@ class Recurrent(nn.Layer):
         return F.softmax(self.last(self.lstm(x)[0]), 2)
 
 
-NETWORKS = {network.__name__: network for network in (Detector, Recogniser, Classifier, Recurrent)}
+NETWORKS = {network.__name__: network for network in (Detector, Recogniser, Folded, Classifier, Recurrent)}
 
 
 def exported(network: type[nn.Layer], folder: Path, kind: str) -> Path:
     """Export a network with weights as after a training; its height and width are free, the recogniser's height not."""
     paddle.seed(1)
-    height = 32 if network is Recogniser else None
+    height = 32 if network in (Recogniser, Folded) else None
     return export(randomise(network()), folder / network.__name__ / kind, kind == "legacy", height=height)
 
 

@@ -25,8 +25,8 @@ def reshape(values: Values, op: Op) -> Step | list[Step] | None:
         sizes = free_channels(source.shape or (), op.ints("shape"))
         return _reshaped(source.id, target, {"shape": sizes})
     shape = values.names.get(op["shape"].id, op["shape"].id)
-    parts = values.stacked.get(shape)
-    if parts is None:
+    parts = list(values.stacked.get(shape) or values.lists.get(shape, ()))
+    if not parts:
         return _reshaped(source.id, target, {}, shape)
     numbers = [values.constants.get(part) for part in parts]
     sizes = free_channels(source.shape or (), [None if n is None else int(n) for n in numbers])
