@@ -16,6 +16,6 @@ def rewriting_for(kind: str, runtime: Runtime) -> Rewriting:
     for any size; ONNX Runtime gains nothing by more. Other readers of it are served as Paddle Inference is.
 
     Paddle 3.3 has upsampling by factors in double precision, which its oneDNN refuses to read: programs of Paddle have
-    transposed convolutions in its place, which no version minds. Paddle Lite for x86 has those not.
+    transposed convolutions of each channel in its place, which no version minds. Paddle Lite for x86 has those not.
     """
     return Rewriting(any_size=kind == _ONNX and runtime not in _READS_ONNX, upsampling=kind in (_ONNX, _LITE))
