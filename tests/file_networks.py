@@ -104,7 +104,7 @@ class Recurrent(nn.Layer):
         return F.softmax(self.last(self.lstm(x)[0]), 2)
 
 
-NETWORKS = {network.__name__: network for network in (Detector, Recogniser, Folded, Classifier, Recurrent)}
+NETWORKS = {network.__name__: network for network in (Detector, Recogniser, Classifier, Recurrent)}
 
 
 def exported(network: type[nn.Layer], folder: Path, kind: str) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import paddle
 import pytest
-from file_networks import NETWORKS, difference, exported, graph_of, image, imported, some_cuts
+from file_networks import NETWORKS, Folded, difference, exported, graph_of, image, imported, some_cuts
 from small_export import FORMATS
 
 from ocrslim.inference.incremental.activation_cache import ActivationCache
@@ -17,6 +17,7 @@ from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.utils import Clock
 
 SIZES = ((1, 3, 32, 48), (1, 3, 32, 64))
+ALL = {**NETWORKS, "Folded": Folded}
 
 
 class _Images:
@@ -29,9 +30,9 @@ class _Images:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", ALL)
 def test_a_program_runs_unpruned_and_pruned(name, kind, tmp_path):
-    model = imported(exported(NETWORKS[name], tmp_path, kind))
+    model = imported(exported(ALL[name], tmp_path, kind))
     network = RuntimeNetwork(model.program, arrays_of(model), SIZES[0])
     cache = ActivationCache(network, _Images(), 1 << 30, None, Clock())
     runner = GroupRunner(network, None, cache)
