@@ -92,6 +92,15 @@ class Ratio(NamedTuple):
     column: int = 2
 
 
+def adam(learning_rate: float = 0.00003, warmup_steps: int = 50, beta2: float = 0.999) -> dict[str, Any]:
+    """Return a section `Optimizer`: Adam, with a rate that rises and then falls as a cosine, and clipped gradients."""
+    rate = {"name": "LinearWarmupCosine", "learning_rate": learning_rate, "start_lr": 1e-6}
+    return {
+        **{"name": "Adam", "beta1": 0.9, "beta2": beta2, "clip_norm_global": 5.0},
+        "lr": {**rate, "warmup_steps": warmup_steps},
+    }
+
+
 @dataclass(frozen=True)
 class Defaults:
     """How to run and train a model of which only the task is known.
@@ -113,15 +122,7 @@ class Defaults:
     loss: Mapping[str, Any]
     batch_size: int
     settings: Mapping[str, Any] = field(default_factory=dict)
-    optimizer: Mapping[str, Any] = field(
-        default_factory=lambda: {
-            "name": "Adam",
-            "beta1": 0.9,
-            "beta2": 0.999,
-            "clip_norm_global": 5.0,
-            "lr": {"name": "LinearWarmupCosine", "learning_rate": 0.00003, "start_lr": 1e-6, "warmup_steps": 50},
-        }
-    )
+    optimizer: Mapping[str, Any] = field(default_factory=lambda: adam())
 
     @property
     def loader(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from ocrslim.schema import ABSENT, Flag, OpenSection, Section, Text
 from ocrslim.tasks.input_shape import RESIZES
 from ocrslim.tasks.sections import line_schema
-from ocrslim.tasks.values import Defaults
+from ocrslim.tasks.values import Defaults, adam
 
 
 class Architecture(OpenSection):
@@ -69,4 +69,5 @@ DEFAULTS = Defaults(
     loss={"name": "CTCLoss"},
     batch_size=16,
     settings={"use_space_char": True, "max_text_length": 25},
+    optimizer=adam(learning_rate=0.00005, warmup_steps=10, beta2=0.99),
 )

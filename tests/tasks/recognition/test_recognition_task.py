@@ -16,7 +16,7 @@ from ocrslim.errors import ConfigError, WeightsError
 from ocrslim.models import OcrModel
 from ocrslim.pruning import Cut, Plan
 from ocrslim.tasks import task_of
-from ocrslim.tasks.recognition.distillation import sequence_loss
+from ocrslim.tasks.recognition.distillation import reading_loss, sequence_loss
 from ocrslim.tasks.recognition.loss import CTCLoss
 from ocrslim.tasks.recognition.pixels import calibrated
 from ocrslim.training.distillation import Distillation
@@ -239,6 +239,35 @@ def test_a_student_like_its_teacher_has_nothing_to_learn_and_another_has():
     other = F.softmax(paddle.randn([2, 6, 5]), axis=-1)
     expected = (other * (other.log() - F.log_softmax(logits, axis=-1))).sum(axis=[1, 2]).mean()
     assert float(sequence_loss(logits, other)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def spikes(*texts, steps=8, classes=5):
+    """Probabilities with a sure class for each step; 0 is the blank."""
+    found = np.full((len(texts), steps, classes), 1e-4, np.float32)
+    for text, path in enumerate(texts):
+        for step in range(steps):
+            found[text, step, path[step] if step < len(path) else 0] = 1 - 1e-4 * (classes - 1)
+    return paddle.to_tensor(found)
+
+
+def test_a_reading_is_learnt_wherever_its_spikes_stand():
+    teacher = spikes([0, 1, 1, 0, 1, 2], [0, 0, 3])
+    moved, other = spikes([1, 0, 1, 1, 2, 2], [3, 3, 3]), spikes([0, 1, 1, 1, 1, 2], [0, 0, 4])
+    assert float(reading_loss(moved.log(), teacher)) < 0.01 < 1 < float(reading_loss(other.log(), teacher))
+    assert float(sequence_loss(moved.log(), teacher)) > 10  # step by step they differ
+
+
+def test_a_reading_counts_as_the_logarithm_of_its_loss_and_an_empty_one_as_nothing():
+    teacher, logits = spikes([0, 1, 2], []), paddle.randn([2, 8, 5])
+    logits.stop_gradient = False
+    labels, lengths = paddle.to_tensor([[1, 2]], dtype="int32"), paddle.to_tensor([2])
+    steps = paddle.to_tensor([8])
+    alone = F.ctc_loss(F.log_softmax(logits[:1], -1).transpose([1, 0, 2]), labels, steps, lengths, reduction="none")
+    found = reading_loss(logits, teacher)
+    assert float(found) == pytest.approx(float(paddle.log1p(alone).sum()) / 2, rel=1e-5)
+    found.backward()
+    assert np.isfinite(logits.grad.numpy()).all() and not logits.grad.numpy()[1].any() and logits.grad.numpy()[0].any()
+    assert float(reading_loss(logits, spikes([], []))) == 0
 
 
 def test_distillation_compares_what_the_last_layer_reads():
