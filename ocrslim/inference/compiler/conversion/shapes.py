@@ -25,7 +25,7 @@ def reshape(values: Values, op: Op) -> Step | list[Step] | None:
         sizes = free_channels(source.shape or (), op.ints("shape"))
         return _reshaped(source.id, target, {"shape": sizes})
     shape = values.names.get(op["shape"].id, op["shape"].id)
-    parts = list(values.stacked.get(shape) or values.lists.get(shape, ()))
+    parts: list[Id] = list(values.stacked.get(shape) or values.lists.get(shape) or [])
     if not parts:
         return _reshaped(source.id, target, {}, shape)
     numbers = [values.constants.get(part) for part in parts]
