@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 import paddle
 import pytest
-from bare_models import FORMAT_OF, KINDS, SMALL, source
+from bare_models import FORMAT_OF, KINDS, SMALL, source, write_images
 
 from ocrslim.cli import main
 from ocrslim.commands import export as command
@@ -66,3 +66,52 @@ def test_an_unknown_format_is_a_line(tmp_path, capsys):
     assert exported(source(tmp_path / "model", KINDS[0]), tmp_path / "m", "Export.formats=[tensorrt]") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "Export.formats" in line and "tensorrt" in line and "expected one or more of paddle, pir, onnx, lite" in line
+
+
+def write_noise(folder: Path) -> Path:
+    write_images(folder, 12)
+    for path in folder.iterdir():
+        path.write_bytes(b"noise")
+    return folder
+
+
+@needs_converter
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (lambda folder: folder, "Train.dataset.data_dir {}: not found; expected a folder of images, or one image"),
+        (lambda folder: folder.mkdir(), "Train.dataset.data_dir {}: has no images; expected files with the endings"),
+        (
+            lambda folder: write_images(folder, 4),
+            "Train.dataset has 2 usable images to calibrate on, expected at least 4, better 40",
+        ),
+        (write_noise, "Train.dataset.data_dir {}: none of its images can be read: 8 ("),
+    ],
+    ids=["missing", "empty", "few", "unreadable"],
+)
+def test_int8_without_images_fails_before_anything_is_written(made, says, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "images"
+    made(folder)
+    monkeypatch.setattr("ocrslim.export.source.Source.write", lambda *_: pytest.fail("a format is written"))
+    data = [f"{mode}.dataset.data_dir={folder}" for mode in ("Train", "Eval")]
+    assert exported(source(tmp_path / "model", "onnx"), tmp_path / "m", "Export.int8=true", *data) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"error: Export.int8: {says.format(folder)}")
+    assert line.endswith(
+        "name images with -o Train.dataset.data_dir=DIR Eval.dataset.data_dir=DIR, or leave int8 out with "
+        "Export.int8=false"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir() if path != folder) == ["model"]
+
+
+def test_int8_of_a_file_takes_images_without_labels(tmp_path, capsys, monkeypatch):
+    """The control: with enough of them it is written and scored."""
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    folder = write_images(tmp_path / "images")
+    data = [f"{mode}.dataset.data_dir={folder}" for mode in ("Train", "Eval")]
+    options = ("Export.int8=true", "Export.int8_tolerance=1", "Prune.recover_images=4", *data)
+    assert exported(source(tmp_path / "model", "onnx"), tmp_path / "m", *options) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["int8"]
+    assert found["images"] == 4 and found["before"]["hmean"] == 1.0
+    assert (tmp_path / "m/int8/inference.onnx").is_file()
