@@ -9,7 +9,8 @@ from pathlib import Path
 import onnx
 import paddle
 import pytest
-from bare_models import FORMAT_OF, KINDS, SMALL, source, write_images
+from bare_models import FORMAT_OF, KINDS, PRUNE, SMALL, source, write_images
+from onnx_models import small_detector
 
 from ocrslim.cli import main
 from ocrslim.commands import export as command
@@ -115,3 +116,24 @@ def test_int8_of_a_file_takes_images_without_labels(tmp_path, capsys, monkeypatc
     found = json.loads(capsys.readouterr().out.splitlines()[-1])["int8"]
     assert found["images"] == 4 and found["before"]["hmean"] == 1.0
     assert (tmp_path / "m/int8/inference.onnx").is_file()
+
+
+def test_a_checkpoint_with_the_plan_of_another_model_names_both(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images, plans = write_images(tmp_path / "images"), {}
+    models = {"a": source(tmp_path / "a", "onnx"), "b": small_detector(tmp_path / "det.onnx")}
+    for name, model in models.items():
+        where = f"Global.save_model_dir={tmp_path}/out_{name}"
+        words = ["prune", str(model), "--task", "det", "--images", str(images), "-o", SMALL, *PRUNE, where]
+        assert main(words) == 0
+        plans[name] = tmp_path / f"out_{name}/best_accuracy.plan.json"
+    checkpoint = tmp_path / "out_a/best_accuracy"
+    plans["a"].write_bytes(plans["b"].read_bytes())
+    capsys.readouterr()
+    assert main(["export", str(checkpoint), "-o", "Global.save_inference_dir=m"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"{plans['a']}: made for the network {models['b']} (checksum " in line
+    assert f"the checkpoint is of {models['a']} (checksum " in line and "None()" not in line
+    plans["a"].write_text("{")
+    assert main(["export", str(checkpoint), "-o", "Global.save_inference_dir=m"]) == 2
+    assert "not readable as JSON" in (line := capsys.readouterr().err) and "run ocrslim prune again" in line
