@@ -20,8 +20,8 @@ from small_export import FORMATS, Tiny
 from ocrslim.config import Config, load_config
 from ocrslim.data import Prepared
 from ocrslim.errors import ArtifactError, ExportError, WeightsError
-from ocrslim.export import verification
 from ocrslim.export import source as source_module
+from ocrslim.export import verification
 from ocrslim.export.exporter import export
 from ocrslim.export.formats import lite
 from ocrslim.inference import PLAIN, DygraphEngine, InferenceEngine, OnnxEngine
@@ -191,7 +191,10 @@ class Broken:
     ("put", "cause"),
     [
         (lambda patch: patch.setattr("onnxruntime.InferenceSession", refuse), "no threads"),
-        (lambda patch: patch.setitem(sys.modules, "onnxruntime", Broken()), "libone.so: cannot open shared object file"),
+        (
+            lambda patch: patch.setitem(sys.modules, "onnxruntime", Broken()),
+            "libone.so: cannot open shared object file",
+        ),
     ],
     ids=["session", "import"],
 )
