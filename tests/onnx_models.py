@@ -46,6 +46,17 @@ def onnx_model(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
+def small_detector(path: Path, opset: int = 13) -> Path:
+    """Write a detector of two convolutions, of images of any size, as the file `path`."""
+    nodes = [
+        node("Conv", "x a", "m", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        node("Relu", "m", "r"),
+        node("Conv", "r b", "c", kernel_shape=[1, 1]),
+        node("Sigmoid", "c", "y"),
+    ]
+    return saved(path, onnx_model(*nodes, tensors={"a": weights(8, 3, 3, 3), "b": weights(1, 8, 1, 1)}, opset=opset))
+
+
 def saved(path: Path, model: onnx.ModelProto) -> Path:
     """Write a model as the file `path`."""
     path.write_bytes(model.SerializeToString())

@@ -19,7 +19,7 @@ from ocrslim.data import NetworkMemory, Prepared, Preprocessor
 from ocrslim.export.clients import client_calls
 from ocrslim.export.exported import Exported, ExportedFormat
 from ocrslim.export.formats.onnx import ONNX, opset_of
-from ocrslim.export.quantising.int8 import require_int8, write_int8
+from ocrslim.export.quantising.int8 import int8_images, require_int8, write_int8
 from ocrslim.export.runtimes import runtimes
 from ocrslim.export.sample_image import sample_image
 from ocrslim.export.source import Source
@@ -66,6 +66,7 @@ def export(
         ExportError: an exported model differs from `model`, as `Verifier.proof` says, or cannot be written here.
         GraphError: a layer cannot be re-parameterised.
         ArtifactError: `folder` cannot be written, or holds files that are not of an export.
+        DataError: `Export.int8` has too few images, or none that can be read.
     """
     target, folder = place or folder, resolve_target(folder)
     check_target(folder)
@@ -74,15 +75,16 @@ def export(
         source.require_writers()
         kinds = source.formats()
         require_int8(config, kinds)
+        images = int8_images(config)
         verifier = Verifier(model, config, sample)
         made = [_write_and_prove(source, verifier, kind, staged, folder.name) for kind in kinds]
         calls = client_calls(
             config, {each.format: target / model_files(each.folder)[0].relative_to(staged) for each in made}
         )
         int8 = None
-        if config.export.int8:
+        if images is not None:
             onnx = next(each for each in made if each.format == ONNX)
-            int8 = write_int8(model_files(onnx.folder)[0], config, staged)
+            int8 = write_int8(model_files(onnx.folder)[0], config, staged, images)
         origin = {**origin, "paddlepaddle": paddle.__version__}
         for each in (one for one in made if one.folder != staged):
             write_json(each.folder / PROOF, {**origin, **each.to_json(), "clients": calls})

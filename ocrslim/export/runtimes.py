@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +13,7 @@ from ocrslim.export.formats.lite import LITE, LITE_MODEL, X86, LiteEngine, write
 from ocrslim.export.formats.onnx import ONNX
 from ocrslim.export.source import Source
 from ocrslim.export.staging import model_files
-from ocrslim.inference import InferenceEngine, OnnxEngine, Output
+from ocrslim.inference import InferenceEngine, OnnxEngine, Output, onnx_runtime_lacks
 
 
 class NoRuntimeError(Exception):
@@ -43,8 +42,9 @@ def runtimes(kind: str, folder: Path, source: Source) -> Iterator[Runtime]:
         WeightsError: the runtime does not take it.
     """
     if kind == ONNX:
-        if importlib.util.find_spec("onnxruntime") is None:
-            raise NoRuntimeError("ONNX Runtime is not installed: pip install onnxruntime")
+        lacks = onnx_runtime_lacks()
+        if lacks:
+            raise NoRuntimeError(lacks)
         yield OnnxEngine(model_files(folder)[0])
     elif kind == LITE:
         yield _lite(source)

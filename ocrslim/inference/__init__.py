@@ -16,7 +16,7 @@ from ocrslim.inference.incremental.activation_cache import ActivationCache
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.proof import Proof, proof_of
 from ocrslim.inference.incremental.runner import GroupRunner
-from ocrslim.inference.onnx_engine import ONNX_RUNTIME, OnnxEngine
+from ocrslim.inference.onnx_engine import ONNX_RUNTIME, OnnxEngine, onnx_runtime_lacks
 from ocrslim.inference.openvino_engine import OpenVinoEngine
 from ocrslim.inference.outputs import Output, difference, output_from, parts_of, tensors_of
 from ocrslim.inference.predictor import PARAMS_FILE, PLAIN
@@ -61,6 +61,7 @@ __all__ = [
     "bench",
     "difference",
     "is_runnable",
+    "onnx_runtime_lacks",
     "open_exported",
     "output_from",
     "parts_of",

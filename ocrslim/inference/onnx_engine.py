@@ -2,16 +2,43 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ocrslim.errors import WeightsError
+from ocrslim.inference.importing import import_fault, start_fault
 from ocrslim.inference.outputs import Output, output_from
 from ocrslim.utils import cause_of
 
-ONNX_RUNTIME = "ONNX Runtime"
+ONNX_RUNTIME, PACKAGE = "ONNX Runtime", "onnxruntime"
+
+
+def onnx_runtime_lacks() -> str | None:
+    """Return what keeps ONNX Runtime from running any file here, and the command that helps; None if nothing does."""
+    if importlib.util.find_spec(PACKAGE) is None:
+        return f"{ONNX_RUNTIME} is not installed: pip install {PACKAGE}"
+    try:
+        import onnxruntime
+
+        onnxruntime.InferenceSession(_least_model(), providers=["CPUExecutionProvider"])
+    except Exception as error:  # of a library that is missing, or of types of its own
+        return start_fault(error, ONNX_RUNTIME, PACKAGE)
+    return None
+
+
+def _least_model() -> bytes:
+    """Return a model that every ONNX Runtime runs: its output is its input."""
+    from onnx import TensorProto, helper
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "least", values[:1], values[1:])
+    content: bytes = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6
+    ).SerializeToString()
+    return content
 
 
 class OnnxEngine:
@@ -33,10 +60,8 @@ class OnnxEngine:
         """
         try:
             import onnxruntime
-        except ImportError:
-            raise WeightsError(
-                f"{path}: ONNX Runtime is not installed, and runs ONNX files: pip install onnxruntime"
-            ) from None
+        except ImportError as error:
+            raise WeightsError(f"{path}: {import_fault(error, ONNX_RUNTIME, PACKAGE)}") from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3

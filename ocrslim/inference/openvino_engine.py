@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ocrslim.errors import WeightsError
+from ocrslim.inference.importing import import_fault
 from ocrslim.inference.outputs import Output, output_from
 from ocrslim.utils import cause_of
 
@@ -33,8 +34,8 @@ class OpenVinoEngine:
         """
         try:
             import openvino
-        except ImportError:
-            raise WeightsError(f"{path}: OpenVINO is not installed: pip install openvino") from None
+        except ImportError as error:
+            raise WeightsError(f"{path}: {import_fault(error, OPENVINO, 'openvino')}") from None
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",  # where the processor has bfloat16 it computes in that by default
             "INFERENCE_NUM_THREADS": threads,

@@ -23,6 +23,7 @@ from ocrslim.utils import hash_value
 
 logger = logging.getLogger(__name__)
 
+_PROGRAM = "program"  # of an architecture: the file that the network came from
 CHECKPOINTS, WEIGHTS = "Global.checkpoints", "Global.pretrained_model"
 
 
@@ -166,6 +167,13 @@ def _plan_beside(source: str, architecture: Mapping[str, Any]) -> Plan | None:
         return None
     plan = Plan.load(path)
     if _identity(plan.architecture) != _identity(architecture):
+        given = (plan.architecture, architecture)
+        if all(_PROGRAM in each for each in given):
+            made_for, found = (f"{each[_PROGRAM]} (checksum {each.get('checksum')})" for each in given)
+            raise PlanError(
+                f"{path}: made for the network {made_for}, the checkpoint is of {found}: "
+                "restore the plan that was written with these weights"
+            )
         raise PlanError(
             f"{path}: made for the architecture {_short(plan.architecture)}, the configuration has "
             f"{_short(architecture)}: use the configuration it was pruned with (config.yml beside it)"

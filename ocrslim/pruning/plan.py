@@ -119,7 +119,7 @@ class Plan:
             ArtifactError: the file is missing, not a regular file, or not JSON.
             PlanError: it is JSON, but not a plan of this version.
         """
-        content = read_json(path, "pruning_and_finetune.py")
+        content = read_json(path, "ocrslim prune")
         found = content.get("schema")
         if found != SCHEMA:
             newer = isinstance(found, int) and found > SCHEMA
@@ -131,8 +131,7 @@ class Plan:
             return _from_json(Field(content))
         except ValueError as error:
             raise PlanError(
-                f"{path}: not a pruning plan ({error}): restore the file that pruning_and_finetune.py wrote, or prune "
-                "again"
+                f"{path}: not a pruning plan ({error}): restore the file that ocrslim prune wrote, or prune again"
             ) from None
 
 

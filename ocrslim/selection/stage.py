@@ -26,7 +26,7 @@ from ocrslim.pruning import (
 from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import Choice, choose_plan, table_of
 from ocrslim.selection.iterative import early_rounds
-from ocrslim.selection.latency.target import require_runtime
+from ocrslim.selection.latency.target import require_runnable, require_runtime
 from ocrslim.selection.overview.recording import record_choice
 from ocrslim.sensitivity import unpruned_score
 from ocrslim.training import (
@@ -114,6 +114,8 @@ def _run(
     chosen_by: PrunableNetwork | None = None,
 ) -> PruneResult:
     folder = check_writable(config.save_model_dir) if ranks.first else config.save_model_dir
+    if ranks.first and choice is None:
+        require_runnable(config)
     config = _ready_to_train(ranks.share(with_predicted_labels(config) if ranks.first else None))
     data, teacher = scan_both(config), load_base_network(config)
     scores = CandidateScores(config, teacher, data)
@@ -191,6 +193,7 @@ def choose(config: Config) -> Choice:
     config.require("Architecture")
     require_patterns(config)
     require_runtime(config)
+    require_runnable(config)
     data: tuple[LabelledSet, LabelledSet] | None = None
     score = None
     if config.prune.target:

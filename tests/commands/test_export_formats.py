@@ -9,7 +9,8 @@ from pathlib import Path
 import onnx
 import paddle
 import pytest
-from bare_models import FORMAT_OF, KINDS, SMALL, source
+from bare_models import FORMAT_OF, KINDS, PRUNE, SMALL, source, write_images
+from onnx_models import small_detector
 
 from ocrslim.cli import main
 from ocrslim.commands import export as command
@@ -66,3 +67,73 @@ def test_an_unknown_format_is_a_line(tmp_path, capsys):
     assert exported(source(tmp_path / "model", KINDS[0]), tmp_path / "m", "Export.formats=[tensorrt]") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "Export.formats" in line and "tensorrt" in line and "expected one or more of paddle, pir, onnx, lite" in line
+
+
+def write_noise(folder: Path) -> Path:
+    write_images(folder, 12)
+    for path in folder.iterdir():
+        path.write_bytes(b"noise")
+    return folder
+
+
+@needs_converter
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (lambda folder: folder, "Train.dataset.data_dir {}: not found; expected a folder of images, or one image"),
+        (lambda folder: folder.mkdir(), "Train.dataset.data_dir {}: has no images; expected files with the endings"),
+        (
+            lambda folder: write_images(folder, 4),
+            "Train.dataset has 2 usable images to calibrate on, expected at least 4, better 40",
+        ),
+        (write_noise, "Train.dataset.data_dir {}: none of its images can be read: 8 ("),
+    ],
+    ids=["missing", "empty", "few", "unreadable"],
+)
+def test_int8_without_images_fails_before_anything_is_written(made, says, tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "images"
+    made(folder)
+    monkeypatch.setattr("ocrslim.export.source.Source.write", lambda *_: pytest.fail("a format is written"))
+    data = [f"{mode}.dataset.data_dir={folder}" for mode in ("Train", "Eval")]
+    assert exported(source(tmp_path / "model", "onnx"), tmp_path / "m", "Export.int8=true", *data) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith(f"error: Export.int8: {says.format(folder)}")
+    assert line.endswith(
+        "name images with -o Train.dataset.data_dir=DIR Eval.dataset.data_dir=DIR, or leave int8 out with "
+        "Export.int8=false"
+    )
+    assert sorted(path.name for path in tmp_path.iterdir() if path != folder) == ["model"]
+
+
+def test_int8_of_a_file_takes_images_without_labels(tmp_path, capsys, monkeypatch):
+    """The control: with enough of them it is written and scored."""
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    folder = write_images(tmp_path / "images")
+    data = [f"{mode}.dataset.data_dir={folder}" for mode in ("Train", "Eval")]
+    options = ("Export.int8=true", "Export.int8_tolerance=1", "Prune.recover_images=4", *data)
+    assert exported(source(tmp_path / "model", "onnx"), tmp_path / "m", *options) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])["int8"]
+    assert found["images"] == 4 and found["before"]["hmean"] == 1.0
+    assert (tmp_path / "m/int8/inference.onnx").is_file()
+
+
+def test_a_checkpoint_with_the_plan_of_another_model_names_both(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images, plans = write_images(tmp_path / "images"), {}
+    models = {"a": source(tmp_path / "a", "onnx"), "b": small_detector(tmp_path / "det.onnx")}
+    for name, model in models.items():
+        where = f"Global.save_model_dir={tmp_path}/out_{name}"
+        words = ["prune", str(model), "--task", "det", "--images", str(images), "-o", SMALL, *PRUNE, where]
+        assert main(words) == 0
+        plans[name] = tmp_path / f"out_{name}/best_accuracy.plan.json"
+    checkpoint = tmp_path / "out_a/best_accuracy"
+    plans["a"].write_bytes(plans["b"].read_bytes())
+    capsys.readouterr()
+    assert main(["export", str(checkpoint), "-o", "Global.save_inference_dir=m"]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"{plans['a']}: made for the network {models['b']} (checksum " in line
+    assert f"the checkpoint is of {models['a']} (checksum " in line and "None()" not in line
+    plans["a"].write_text("{")
+    assert main(["export", str(checkpoint), "-o", "Global.save_inference_dir=m"]) == 2
+    assert "not readable as JSON" in (line := capsys.readouterr().err) and "run ocrslim prune again" in line

@@ -19,9 +19,9 @@ from small_export import FORMATS, Tiny
 
 from ocrslim.config import Config, load_config
 from ocrslim.data import Prepared
-from ocrslim.errors import ArtifactError, ExportError
-from ocrslim.export import runtimes, verification
+from ocrslim.errors import ArtifactError, ExportError, WeightsError
 from ocrslim.export import source as source_module
+from ocrslim.export import verification
 from ocrslim.export.exporter import export
 from ocrslim.export.formats import lite
 from ocrslim.inference import PLAIN, DygraphEngine, InferenceEngine, OnnxEngine
@@ -167,14 +167,66 @@ def test_a_format_whose_runtime_is_missing_is_written_and_said_to_be_unverified(
     model, sample, formats, tmp_path, monkeypatch
 ):
     found = importlib.util.find_spec
-    monkeypatch.setattr(
-        runtimes.importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name)
-    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else found(name))
     made = export(model, formats(NATIVE, "onnx"), tmp_path / "m", sample, {})
     assert made.unverified == {"onnx": "ONNX Runtime is not installed: pip install onnxruntime"}
     proof = read_json(made.folder / "onnx/export.json", "")
     assert proof["verified"] is False and "max_difference" not in proof
     assert read_json(made.folder / "export.json", "")["verified"] is True
+
+
+def refuse(*_, **__):
+    raise RuntimeError("no threads")
+
+
+class Broken:
+    """A package that is found, and a library of which is not."""
+
+    def __getattr__(self, name):
+        raise ImportError("libone.so: cannot open shared object file")
+
+
+@needs_converter
+@pytest.mark.parametrize(
+    ("put", "cause"),
+    [
+        (lambda patch: patch.setattr("onnxruntime.InferenceSession", refuse), "no threads"),
+        (
+            lambda patch: patch.setitem(sys.modules, "onnxruntime", Broken()),
+            "libone.so: cannot open shared object file",
+        ),
+    ],
+    ids=["session", "import"],
+)
+def test_a_format_whose_runtime_does_not_start_is_written_and_said_to_be_unverified(
+    put, cause, model, sample, formats, tmp_path, monkeypatch
+):
+    pytest.importorskip("onnxruntime")
+    put(monkeypatch)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    made = export(model, formats(NATIVE, "onnx"), tmp_path / "m", sample, {})
+    says = f"ONNX Runtime is installed and does not start ({cause}): try "
+    assert made.unverified == {"onnx": f"{says}pip install --force-reinstall --no-deps onnxruntime"}
+    assert read_json(made.folder / "onnx/export.json", "")["verified"] is False
+    assert (made.folder / "onnx/inference.onnx").is_file() and max(made.differences.values()) < 1e-5
+
+
+@needs_converter
+def test_a_file_that_the_runtime_does_not_take_fails_the_export(model, sample, formats, tmp_path, monkeypatch):
+    """The control: the runtime starts, so that it is the file's fault."""
+    pytest.importorskip("onnxruntime")
+    convert = source_module.write_onnx
+
+    def damage(program, target, *named):
+        convert(program, target, *named)
+        spoilt = onnx.load(target)
+        spoilt.graph.node[0].op_type = "NoSuchOperator"
+        onnx.save(spoilt, target)
+
+    monkeypatch.setattr(source_module, "write_onnx", damage)
+    with pytest.raises(WeightsError, match="onnx/inference.onnx: ONNX Runtime cannot load it: .*NoSuchOperator"):
+        export(model, formats("onnx"), tmp_path / "m", sample, {})
+    assert not list(tmp_path.iterdir())
 
 
 @needs_converter

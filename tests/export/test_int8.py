@@ -7,12 +7,12 @@ import json
 import numpy as np
 import onnx
 import pytest
-from onnx_models import node, numbers, onnx_model, saved, weights
+from onnx_models import node, numbers, onnx_model, saved, small_detector
 
 from ocrslim.config import load_config
-from ocrslim.errors import ConfigError, DataError, ExportError, WeightsError
+from ocrslim.errors import ConfigError, ExportError, WeightsError
 from ocrslim.export.quantising import int8, tools
-from ocrslim.export.quantising.int8 import int8_lacks, quantised_export, require_int8, write_int8
+from ocrslim.export.quantising.int8 import Int8Images, int8_lacks, quantised_export, require_int8, write_int8
 from ocrslim.formats import input_sizes, open_onnx
 from ocrslim.inference import OnnxEngine
 
@@ -21,15 +21,8 @@ _NEEDED = {tools.ONNXRUNTIME: "onnxruntime.quantization", tools.NNCF: "nncf"}
 
 @pytest.fixture
 def model(tmp_path):
-    """Two convolutions, of images of any size, in the opset of an export."""
-    nodes = [
-        node("Conv", "x a", "m", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-        node("Relu", "m", "r"),
-        node("Conv", "r b", "c", kernel_shape=[1, 1]),
-        node("Sigmoid", "c", "y"),
-    ]
-    tensors = {"a": weights(8, 3, 3, 3), "b": weights(1, 8, 1, 1)}
-    return saved(tmp_path / "float.onnx", onnx_model(*nodes, tensors=tensors, image=("n", 3, "h", "w"), opset=11))
+    """A detector in the opset of an export."""
+    return small_detector(tmp_path / "float.onnx", opset=11)
 
 
 def images(count=4):
@@ -65,20 +58,13 @@ def test_what_the_tool_cannot_quantise_is_an_error_with_its_cause(tmp_path):
         int8.quantise(broken, images(), tmp_path / "int8.onnx", tools.ONNXRUNTIME)
 
 
+SOME = Int8Images([None] * 4, [None])  # counted, and not read
+
+
 @pytest.fixture
-def configured(v2_config, tmp_path, monkeypatch):
-    """A configuration whose images are counted and scored, but not read."""
-
-    class Labelled:
-        def __init__(self, count):
-            self.count = count
-
-        def __len__(self):
-            return self.count
-
+def configured(v2_config, monkeypatch):
+    """A configuration whose images are scored, but not read."""
     scores = iter([0.9, 0.89])
-    monkeypatch.setattr(int8, "scan_both", lambda config: (Labelled(config.prune.recover_images), Labelled(1)))
-    monkeypatch.setattr(int8, "with_predicted_labels", lambda config: config)
     monkeypatch.setattr(int8, "calibration_inputs", lambda config, labelled: images(len(labelled)))
     monkeypatch.setattr(int8, "EvalSet", lambda *_: None)
     monkeypatch.setattr(int8, "Scorer", lambda config: lambda engine, images, desc: {"hmean": next(scores)})
@@ -91,23 +77,15 @@ def configured(v2_config, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("tolerance", "accepted"), [(0.01, True), (0.009, False)])
 def test_it_is_accepted_up_to_the_tolerance(configured, model, tmp_path, tolerance, accepted):
-    config = configured("Prune.recover_images=4", f"Export.int8_tolerance={tolerance}", "Export.runtime=onnxruntime")
+    config = configured(f"Export.int8_tolerance={tolerance}", "Export.runtime=onnxruntime")
     folder = tmp_path / "int8"
     folder.mkdir()
-    made = quantised_export(model, config, folder)
+    made = quantised_export(model, config, folder, SOME)
     assert made.file == folder / "inference.onnx" and made.file.is_file()
     assert (made.tool, made.images, made.accepted) == ("onnxruntime", 4, accepted)
     assert made.lost == pytest.approx(0.01)
     assert "int8 by onnxruntime: hmean 0.9000 -> 0.8900 (-0.0100)" in str(made)
     assert ("more than Export.int8_tolerance" in str(made)) == (not accepted)
-
-
-def test_too_few_images_to_calibrate_on_are_refused(configured, model, tmp_path, monkeypatch):
-    monkeypatch.setattr(int8, "scan_both", lambda config: ([1, 2], [1]))
-    with pytest.raises(
-        DataError, match="Export.int8: Train.dataset has 2 usable images to calibrate on, .* at least 4"
-    ):
-        quantised_export(model, configured(), tmp_path)
 
 
 @pytest.mark.parametrize("tolerance", [0.01, 0.009])
@@ -118,7 +96,7 @@ def test_in_an_export_it_has_a_folder_and_is_gone_where_it_loses_too_much(
     (model.parent / "inference.yml").write_text("Global: {model_name: a}")
     folder = tmp_path / "export"
     folder.mkdir()
-    made = write_int8(model, configured("Prune.recover_images=4", f"Export.int8_tolerance={tolerance}"), folder)
+    made = write_int8(model, configured(f"Export.int8_tolerance={tolerance}"), folder, SOME)
     assert (folder / "int8").is_dir() == made.accepted == (tolerance == 0.01)
     if made.accepted:
         found = sorted(path.name for path in (folder / "int8").iterdir())
@@ -142,3 +120,17 @@ def test_what_it_needs_is_demanded_before_the_work(v2_config, monkeypatch):
         require_int8(config, ["paddle"])
     with pytest.raises(ConfigError, match="Train"):
         require_int8(config.changed({"Train": None}), ["onnx"])
+
+
+def test_a_runtime_that_does_not_start_cannot_quantise(v2_config, monkeypatch):
+    """It is told before the work, where its package is there."""
+    runtime = pytest.importorskip("onnxruntime")
+    config = load_config(v2_config, ["Export.int8=true", "Export.runtime=onnxruntime"])
+    assert int8_lacks(config) is None
+
+    def refuse(*_, **__):
+        raise RuntimeError("no threads")
+
+    monkeypatch.setattr(runtime, "InferenceSession", refuse)
+    with pytest.raises(ExportError, match=r"^Export.int8: ONNX Runtime is installed and does not start \(no threads\)"):
+        require_int8(config, ["onnx"])

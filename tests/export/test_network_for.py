@@ -6,7 +6,7 @@ import importlib.util
 
 import numpy as np
 import pytest
-from onnx_models import node, onnx_model, saved, weights
+from onnx_models import small_detector
 from small_export import FORMATS, Tiny, export
 
 from ocrslim.config import load_model_config
@@ -19,14 +19,7 @@ IMAGE = np.random.default_rng(0).standard_normal((1, 3, 64, 96)).astype(np.float
 
 @pytest.fixture
 def onnx_network(tmp_path):
-    nodes = [
-        node("Conv", "x a", "m", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
-        node("Relu", "m", "r"),
-        node("Conv", "r b", "c", kernel_shape=[1, 1]),
-        node("Sigmoid", "c", "y"),
-    ]
-    tensors = {"a": weights(8, 3, 3, 3), "b": weights(1, 8, 1, 1)}
-    return saved(tmp_path / "detector.onnx", onnx_model(*nodes, tensors=tensors, image=("n", 3, "h", "w")))
+    return small_detector(tmp_path / "detector.onnx")
 
 
 def written(path, runtime, folder):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bare_models import write_images
+from onnx_models import small_detector
 
-from ocrslim.config import load_config
-from ocrslim.errors import ExportError, OcrSlimError
+from ocrslim.config import load_config, load_model_config
+from ocrslim.errors import ExportError, OcrSlimError, WeightsError
 from ocrslim.inference import RUNTIMES, Pass
 from ocrslim.models import state_arrays
 from ocrslim.models.factory import build_model
 from ocrslim.pruning.prunable import model_graph
+from ocrslim.selection import stage
 from ocrslim.selection.latency import benchmark
 from ocrslim.selection.latency.benchmark import Stopwatch
-from ocrslim.selection.latency.target import require_runtime
+from ocrslim.selection.latency.target import require_runnable, require_runtime
 
 NECK = "neck.in2_conv.weight"
 
@@ -107,3 +110,50 @@ def test_a_runtime_that_is_not_installed_is_refused_before_the_work(v2_config, m
     require_runtime(load_config(v2_config, ["Export.runtime=openvino", "Prune.target={macs: 0.3}"]))
     with pytest.raises(OcrSlimError, match="OpenVINO is not installed: pip install openvino"):
         require_runtime(load_config(v2_config, ["Export.runtime=openvino", "Prune.target={latency: 0.3}"]))
+
+
+class Refusing(Told):
+    """A runtime that does not start, or that starts and does not run the network."""
+
+    at = "open"
+
+    def open(self, path, own=False):
+        if self.at == "open":
+            raise WeightsError(f"{path}: ONNX Runtime cannot load it: no threads")
+        return super().open(path, own)
+
+    def time(self, networks, shape, rounds, warm_up):
+        raise WeightsError("no threads")
+
+
+@pytest.mark.parametrize("at", ["open", "time"])
+@pytest.mark.parametrize("work", ["choose", "prune_and_train"])
+def test_a_runtime_that_does_not_run_the_network_is_told_before_the_work(work, at, tmp_path, monkeypatch):
+    config = load_model_config(
+        small_detector(tmp_path / "det.onnx"),
+        overrides=[
+            *("Prune.target={latency: 0.3}", f"Global.save_model_dir={tmp_path}/out"),
+            *(f"{mode}.dataset.data_dir={write_images(tmp_path / mode)}" for mode in ("Train", "Eval")),
+        ],
+        task="det",
+    )
+    monkeypatch.setattr(benchmark, "TimingProcess", type("At", (Refusing,), {"at": at}))
+    for name in ("with_predicted_labels", "scan_both", "load_prunable_network"):
+        monkeypatch.setattr(stage, name, lambda *_: pytest.fail("the work has begun"))
+    with pytest.raises(WeightsError) as caught:
+        getattr(stage, work)(config)
+    line = str(caught.value)
+    assert line.startswith("Export.runtime: onnxruntime does not run the network (") and "no threads): name" in line
+    assert "-o Export.runtime=paddle or openvino" in line and str(tmp_path) not in line and "ocrslim-" not in line
+
+
+def test_without_a_target_latency_no_runtime_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "TimingProcess", Refusing)
+    require_runnable(
+        load_model_config(small_detector(tmp_path / "det.onnx"), overrides=["Prune.target={macs: 0.3}"], task="det")
+    )
+
+
+def test_what_the_runtime_runs_is_let_through(tmp_path, told):
+    model = small_detector(tmp_path / "det.onnx")
+    require_runnable(load_model_config(model, overrides=["Prune.target={latency: 0.3}"], task="det"))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ocrslim.config import MIN_RECOVER_IMAGES, Config
-from ocrslim.data import EvalSet, LabelledSet, scan_both
+from ocrslim.data import EvalSet, LabelledSet, scan, scan_evaluation
 from ocrslim.errors import DataError, ExportError
 from ocrslim.evaluation import Scorer, with_predicted_labels
 from ocrslim.export.formats.child import run_converter
@@ -22,13 +22,22 @@ from ocrslim.export.formats.onnx import ONNX, ONNX_MODEL
 from ocrslim.export.formats.source_file import SETTINGS
 from ocrslim.export.quantising import tools
 from ocrslim.export.staging import INT8, PROOF
-from ocrslim.inference import Engine, OnnxEngine, OpenVinoEngine
+from ocrslim.inference import Engine, OnnxEngine, OpenVinoEngine, onnx_runtime_lacks
 from ocrslim.pruning import calibration_inputs
 from ocrslim.utils import scratch_folder, write_json
 
 logger = logging.getLogger(__name__)
 
 _OFF = "or leave int8 out with Export.int8=false"
+_FOLDERS = "-o Train.dataset.data_dir=DIR Eval.dataset.data_dir=DIR"
+
+
+@dataclass(frozen=True)
+class Int8Images:
+    """The images that int8 needs: those to calibrate on, and those to score on, which have labels."""
+
+    training: LabelledSet
+    evaluation: LabelledSet
 
 
 @dataclass(frozen=True)
@@ -85,8 +94,9 @@ def int8_tool(config: Config) -> str:
 
 def int8_lacks(config: Config) -> str | None:
     """Return what keeps int8 from being written here, and the command that helps; None if nothing does."""
-    needed = ("onnxruntime",) if int8_tool(config) == tools.ONNXRUNTIME else ("nncf", "openvino")
-    missing = [package for package in needed if importlib.util.find_spec(package) is None]
+    if int8_tool(config) == tools.ONNXRUNTIME:
+        return onnx_runtime_lacks()
+    missing = [package for package in ("nncf", "openvino") if importlib.util.find_spec(package) is None]
     return f"{' and '.join(missing)} not installed: pip install {' '.join(missing)}" if missing else None
 
 
@@ -113,7 +123,29 @@ def require_int8(config: Config, formats: Sequence[str]) -> None:
     config.require("Train.dataset", "Eval", "PostProcess")
 
 
-def write_int8(model: Path, config: Config, export: Path) -> Int8:
+def int8_images(config: Config) -> Int8Images | None:
+    """Return the images that `Export.int8` needs, each of them read once; None where it is not asked for.
+
+    Images to score on that have no labels get those of what the unpruned network finds in them, as everywhere.
+
+    Raises:
+        DataError: there are none, too few to calibrate on, or too many that cannot be read.
+    """
+    if not config.export.int8:
+        return None
+    try:
+        training = scan(config, "Train").announce()
+        if len(training) < MIN_RECOVER_IMAGES:
+            raise DataError(
+                f"Train.dataset has {len(training)} usable image{'s' * (len(training) != 1)} to calibrate on, "
+                f"expected at least {MIN_RECOVER_IMAGES}, better 40"
+            )
+        return Int8Images(training, scan_evaluation(with_predicted_labels(config)))
+    except DataError as error:
+        raise DataError(f"Export.int8: {error}; name images with {_FOLDERS}, {_OFF}") from None
+
+
+def write_int8(model: Path, config: Config, export: Path, images: Int8Images) -> Int8:
     """Quantise an ONNX file of an export into its folder `int8`, which goes again where the score loses too much.
 
     Args:
@@ -125,7 +157,7 @@ def write_int8(model: Path, config: Config, export: Path) -> Int8:
     """
     folder = export / INT8
     folder.mkdir()
-    made = quantised_export(model, config, folder)
+    made = quantised_export(model, config, folder, images)
     if made.accepted:
         logger.info("%s", made)
         if (model.parent / SETTINGS).is_file():
@@ -137,26 +169,24 @@ def write_int8(model: Path, config: Config, export: Path) -> Int8:
     return made
 
 
-def quantised_export(model: Path, config: Config, folder: Path) -> Int8:
+def quantised_export(model: Path, config: Config, folder: Path, images: Int8Images) -> Int8:
     """Quantise an exported ONNX file into `folder`, calibrated on training images, and score it on those of `Eval`.
 
-    The caller decides what becomes of one that is not `accepted`. Images without labels are scored by what the
-    unpruned network finds in them, as everywhere.
+    The caller decides what becomes of one that is not `accepted`.
 
     Args:
         model: a float32 ONNX file, verified.
         folder: exists; gets `inference.onnx`.
 
     Raises:
-        DataError: the images to calibrate on are too few, or one cannot be read.
+        DataError: an image cannot be read any more.
         ExportError: the tool fails on the network.
     """
-    training, evaluation = scan_both(with_predicted_labels(config))
-    inputs, tool = _inputs(config, training), int8_tool(config)
+    inputs, tool = calibration_inputs(config, images.training), int8_tool(config)
     quantise(model, inputs, folder / ONNX_MODEL, tool)
-    images, scorer = EvalSet(evaluation, config), Scorer(config)
+    scored, scorer = EvalSet(images.evaluation, config), Scorer(config)
     before, after = (
-        scorer(_engine(file, tool), images, desc) for file, desc in ((model, "float32"), (folder / ONNX_MODEL, "int8"))
+        scorer(_engine(file, tool), scored, desc) for file, desc in ((model, "float32"), (folder / ONNX_MODEL, "int8"))
     )
     return Int8(
         folder / ONNX_MODEL, tool, len(inputs), config.main_indicator, before, after, config.export.int8_tolerance
@@ -182,12 +212,3 @@ def quantise(model: Path, inputs: Sequence[np.ndarray], target: Path, tool: str)
 
 def _engine(file: Path, tool: str) -> Engine:
     return OpenVinoEngine(file) if tool == tools.NNCF else OnnxEngine(file)
-
-
-def _inputs(config: Config, training: LabelledSet) -> list[np.ndarray]:
-    if len(training) < MIN_RECOVER_IMAGES:
-        raise DataError(
-            f"Export.int8: Train.dataset has {len(training)} usable image{'s' * (len(training) != 1)} to calibrate on, "
-            f"expected at least {MIN_RECOVER_IMAGES}, better 40: name more images, {_OFF}"
-        )
-    return calibration_inputs(config, training)

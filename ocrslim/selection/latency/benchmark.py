@@ -6,16 +6,19 @@ twice as fast and spends its time in other layers, and only the runtime knows wh
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from paddle import nn
 
 from ocrslim.config import Config
+from ocrslim.errors import WeightsError
 from ocrslim.export import network_for
 from ocrslim.graph import ChannelGraph
-from ocrslim.inference import Pass, TimingProcess
+from ocrslim.inference import RUNTIMES, Pass, TimingProcess
 from ocrslim.pruning import Cut, combine, cut
 from ocrslim.utils import scratch_folder
 
@@ -44,6 +47,14 @@ class Stopwatch:
     def __exit__(self, *exc: object) -> None:
         if "_process" in vars(self):
             self._process.__exit__(*exc)
+
+    def require(self) -> None:
+        """Require that the runtime runs the unpruned network.
+
+        Raises:
+            ExportError, WeightsError: it cannot be exported for the runtime, or does not run there.
+        """
+        self._passes([self._full], 1)
 
     def of_removed(self, removed: Mapping[str, int]) -> tuple[float, float]:
         """Time the network with some units removed.
@@ -85,14 +96,32 @@ class Stopwatch:
         """Export the network as it is now and open it; return its number in the process."""
         with scratch_folder() as place:
             path = network_for(self._config.export.runtime, self._model, self._config, place)
-            return self._process.open(path, own=True)
+            with self._naming_the_key(path):
+                return self._process.open(path, own=True)
 
     def _compare(self, full: int, pruned: int, turns: int) -> tuple[float, float]:
         """Least time of the unpruned network, and the median ratio of paired runs, as a machine's speed drifts."""
-        shape = self._config.task.nominal_shape
-        passes = self._process.time([full, pruned], shape, turns, _WARM_UP)
+        passes = self._passes([full, pruned], turns)
         times = np.array([[self._milliseconds(one) for one in taken] for taken in passes])
         return float(times[0].min()), float(np.median(times[1] / times[0]))
+
+    def _passes(self, networks: Sequence[int], turns: int) -> list[list[Pass]]:
+        with self._naming_the_key(None):
+            return self._process.time(networks, self._config.task.nominal_shape, turns, _WARM_UP)
+
+    @contextlib.contextmanager
+    def _naming_the_key(self, path: Path | None) -> Iterator[None]:
+        """Say of a network that the runtime refuses which setting asks for that runtime, not where a copy of it was."""
+        try:
+            yield
+        except WeightsError as error:
+            runtime = self._config.export.runtime
+            others = " or ".join(name for name in RUNTIMES if name != runtime)
+            reason = str(error).removeprefix(f"{path}: ")
+            raise WeightsError(
+                f"Export.runtime: {runtime} does not run the network ({reason}): name another with "
+                f"-o Export.runtime={others}, or another kind of Prune.target"
+            ) from None
 
     def _milliseconds(self, one: Pass) -> float:
         # CPU time of one thread, which excludes waiting for other programs; that of the process would include threads

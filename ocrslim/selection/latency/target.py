@@ -9,7 +9,7 @@ from typing import Any
 from ocrslim.config import Config, PruneOptions
 from ocrslim.formats import Sensitivities
 from ocrslim.inference import RUNTIMES
-from ocrslim.pruning import ChannelPruner, Cut, PrunableNetwork
+from ocrslim.pruning import ChannelPruner, Cut, PrunableNetwork, load_base_network, model_graph
 from ocrslim.selection.latency.benchmark import Stopwatch
 from ocrslim.selection.latency.model import SAMPLES, LatencyCost, LatencyTable, describe_machine, measured_table
 from ocrslim.selection.select import Selection, permitted_counts, select
@@ -118,6 +118,18 @@ def require_runtime(config: Config) -> None:
     """
     if LATENCY in (config.prune.target or {}):
         RUNTIMES[config.export.runtime].require()
+
+
+def require_runnable(config: Config) -> None:
+    """Require that a target latency can be measured of this network, by a pass of it where it will run.
+
+    Raises:
+        OcrSlimError: the runtime does not start, or does not run the network, or that cannot be loaded or exported.
+    """
+    if LATENCY in (config.prune.target or {}):
+        model = load_base_network(config).model
+        with Stopwatch(model, model_graph(model, config.task, config.tree), config) as watch:
+            watch.require()
 
 
 def machine_of(network: PrunableNetwork, options: PruneOptions) -> dict[str, Any]:
