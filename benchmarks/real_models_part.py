@@ -94,11 +94,9 @@ def parse() -> argparse.Namespace:
 
 def configuration(options: argparse.Namespace) -> Any:
     """The configuration of a model that has none."""
-    from ocrslim.cli.model_argument import model_configuration
+    from ocrslim.config import load_model_config
 
-    return model_configuration(
-        argparse.Namespace(model=options.model, task=options.task, opt=options.opt, config=None, images=None)
-    )
+    return load_model_config(options.model, None, options.opt, options.task)
 
 
 def images(options: argparse.Namespace) -> Answer:
