@@ -18,7 +18,7 @@ def without_upsampling(steps: Sequence[Step]) -> list[Step]:
     The windows of ones are as large as the stride, so that each output pixel is one input pixel times one. Maps whose
     channels no weight tells, such as what a network is fed, stay with their upsampling.
 
-    Groups of several channels are up to three times as fast by themselves, but oneDNN then orders their maps otherwise
+    Groups of several channels are about twice as fast by themselves, but oneDNN then orders their maps otherwise
     than those of the convolutions that they are added to, and adds the two one number after the other: PP-OCRv4's
     detector took three times as long.
     """

@@ -18,7 +18,7 @@ import paddle.nn.functional as F
 from paddle import Tensor, nn
 
 from ocrslim.graph import Program, Value, tail_readers
-from ocrslim.tasks.recognition.loss import logits_of
+from ocrslim.tasks.recognition.loss import CTCLoss, logits_of
 from ocrslim.tasks.values import Distilled
 
 # The layer that reads the features for CTC, in PaddleOCR's networks: of MultiHead, then of CTCHead.
@@ -52,13 +52,8 @@ def reading_loss(logits: Tensor, teacher: Tensor) -> Tensor:
     some = np.flatnonzero(lengths)  # of a text without characters Paddle's loss reads memory that is not its own
     if not len(some):
         return logits.sum() * 0.0
-    steps = paddle.full([len(some)], logits.shape[1], dtype="int64")
-    found = F.ctc_loss(
-        F.log_softmax(paddle.index_select(logits, paddle.to_tensor(some)), axis=-1).transpose([1, 0, 2]),
-        *(paddle.to_tensor(labels[some]), steps, paddle.to_tensor(lengths[some])),
-        blank=_BLANK,
-        reduction="none",
-    )
+    chosen = paddle.index_select(logits, paddle.to_tensor(some))
+    found = CTCLoss().of_each(chosen, paddle.to_tensor(labels[some]), paddle.to_tensor(lengths[some]))
     return paddle.log1p(found).sum() / len(lengths)
 
 

@@ -40,9 +40,13 @@ class CTCLoss(nn.Layer):
             labels: classes of the characters, integers [N, longest].
             lengths: of the texts, integers [N].
         """
-        steps = paddle.full([logits.shape[0]], logits.shape[1], dtype="int64")
-        found = self._loss(logits.transpose([1, 0, 2]), labels.astype("int32"), steps, lengths.astype("int64"))
+        found = self.of_each(logits, labels, lengths)
         return (found * (1 - paddle.exp(-found)).square() if self._focal else found).mean()
+
+    def of_each(self, logits: Tensor, labels: Tensor, lengths: Tensor) -> Tensor:
+        """Return the loss of each text, without the weight; arguments as for `forward`."""
+        steps = paddle.full([logits.shape[0]], logits.shape[1], dtype="int64")
+        return self._loss(logits.transpose([1, 0, 2]), labels.astype("int32"), steps, lengths.astype("int64"))
 
 
 def build_loss(section: Mapping[str, Any]) -> Losses:
