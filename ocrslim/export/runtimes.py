@@ -8,12 +8,12 @@ from typing import Protocol
 
 import numpy as np
 
-from ocrslim.errors import ExportError
+from ocrslim.errors import ExportError, WeightsError
 from ocrslim.export.formats.lite import LITE, LITE_MODEL, X86, LiteEngine, write_lite
 from ocrslim.export.formats.onnx import ONNX
 from ocrslim.export.source import Source
 from ocrslim.export.staging import model_files
-from ocrslim.inference import InferenceEngine, OnnxEngine, Output, onnx_runtime_lacks
+from ocrslim.inference import InferenceEngine, OnnxEngine, Output, onnx_runtime_lacks, paddle_inference_lacks
 
 
 class NoRuntimeError(Exception):
@@ -50,7 +50,18 @@ def runtimes(kind: str, folder: Path, source: Source) -> Iterator[Runtime]:
         yield _lite(source)
     else:
         for onednn in (False, True):
-            yield InferenceEngine(folder, onednn=onednn, own=True)
+            yield _paddle(folder, onednn)
+
+
+def _paddle(folder: Path, onednn: bool) -> InferenceEngine:
+    """Tell Paddle Inference that does not start from a file that it does not take."""
+    try:
+        return InferenceEngine(folder, onednn=onednn, own=True)
+    except WeightsError as error:
+        lacks = paddle_inference_lacks()
+        if lacks:
+            raise NoRuntimeError(lacks) from error
+        raise
 
 
 def _lite(source: Source) -> LiteEngine:

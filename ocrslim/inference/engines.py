@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import tempfile
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from paddle import nn
 from ocrslim.errors import WeightsError
 from ocrslim.formats import check_program, exported_files, read_weight_file, require_finite
 from ocrslim.inference.first_load import check_first_load
+from ocrslim.inference.importing import start_fault
 from ocrslim.inference.outputs import Output, output_from, tensors_of
 from ocrslim.inference.predictor import (
     ONEDNN,
@@ -37,6 +39,7 @@ __all__ = [
     "DygraphEngine",
     "Engine",
     "InferenceEngine",
+    "paddle_inference_lacks",
 ]
 
 logger = logging.getLogger(__name__)
@@ -146,6 +149,26 @@ class InferenceEngine:
             f"{self._model}: Paddle Inference {what} ({cause_of(error)}): export it again; "
             f"what a newer paddlepaddle wrote may need that version (this is {paddle.__version__})"
         )
+
+
+def paddle_inference_lacks() -> str | None:
+    """Return what keeps Paddle Inference from running any model here, and the command that helps; None if nothing does.
+
+    It writes a network of one layer and runs that.
+    """
+    from paddle import inference
+
+    with tempfile.TemporaryDirectory() as folder:
+        shape = paddle.static.InputSpec([None, 1], "float32")
+        paddle.jit.save(nn.Linear(1, 1), str(Path(folder) / "least"), [shape])
+        kinds = [Path(name).suffix for name in (LEGACY_MODEL, PIR_MODEL)]
+        model = next(path for path in Path(folder).iterdir() if path.suffix in kinds)
+        try:
+            predictor = open_predictor(inference, inference.Config(str(model), str(params_of(model))), 1, PLAIN)
+            run_predictor(predictor, np.zeros((1, 1), np.float32))
+        except Exception as error:  # of many types, from Paddle
+            return start_fault(error, "Paddle Inference", "paddlepaddle")
+    return None
 
 
 def check_model(model: Path) -> tuple[int, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 import subprocess
 import threading
@@ -14,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import REPO, require_browser, seen_in_browser
 from exports import (
-    REPO,
     assert_same,
     boxes_of_python,
     configured,
     dark_is_text,
     page_and_turned,
-    require_installed,
     write_settings,
 )
 
@@ -38,10 +36,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module", autouse=True)
 def _tools() -> None:
-    packages = ("esbuild", "onnxruntime-web", "playwright-core")
-    require_installed("/usr/bin/chromium", *(f"deploy/web/node_modules/{name}" for name in packages))
-    if not shutil.which("node"):
-        pytest.skip("not installed: node")
+    require_browser("esbuild", "onnxruntime-web")
 
 
 def built(model: Path, out: Path) -> subprocess.CompletedProcess[str]:
@@ -63,10 +58,7 @@ def used(model: Path, images: list[Path], folder: Path) -> dict[str, Any]:
     done = built(model, folder / "site")
     assert done.returncode == 0, done.stderr
     with served(folder / "site") as url:
-        command = ["node", REPO / "tests/deploy/web_page.mjs", url, folder, *images]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return {"url": url, **json.loads(done.stdout)}
+        return {"url": url, **seen_in_browser(REPO / "tests/deploy/web_page.mjs", url, folder, *images)}
 
 
 def boxes_in(seen: dict[str, Any]) -> dict[str, Any]:

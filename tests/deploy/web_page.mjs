@@ -1,11 +1,10 @@
 // node web_page.mjs URL OUT IMAGE ...: uses the page at URL as a person does, in Chromium; prints what it shows. An image
 // is taken by the keyboard, by choice on a phone, or by dropping it, in turns; pictures of the page go to OUT.
 import { readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { basename, join } from "node:path";
+import { launch } from "../browser.mjs";
 
 const [url, out, ...images] = process.argv.slice(2);
-const { chromium } = createRequire(new URL("../../deploy/web/package.json", import.meta.url))("playwright-core");
 const SCREENS = {
   keyboard: { viewport: { width: 1100, height: 1000 }, colorScheme: "light" },
   phone: { viewport: { width: 390, height: 844 }, colorScheme: "dark", isMobile: true, hasTouch: true },
@@ -34,11 +33,7 @@ const GIVE = {
   },
 };
 
-const browser = await chromium.launch({
-  executablePath: "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
+const browser = await launch();
 const seen = { images: {}, requests: [], faults: [] };
 for (const [i, image] of images.entries()) {
   const way = Object.keys(GIVE)[i % 3];

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
@@ -20,8 +21,8 @@ from ocrslim.config.config import load_config
 from ocrslim.data.preprocess import Prepared, Preprocessor
 from ocrslim.errors import ArtifactError, ExportError, WeightsError
 from ocrslim.evaluation import post_processor
+from ocrslim.export import reference, verification
 from ocrslim.export import source as source_module
-from ocrslim.export import verification
 from ocrslim.export.exporter import export
 from ocrslim.export.formats.paddle import LEGACY, MODELS, PIR
 from ocrslim.export.staging import FILES
@@ -206,7 +207,7 @@ def test_what_rounding_makes_of_the_source_is_accepted_of_its_export(
     def run(seen):
         return np.full((1, 1), 0.5 + (0 if np.array_equal(seen, sample.image) else moves))
 
-    monkeypatch.setattr(verification, "DygraphEngine", lambda _: run)
+    monkeypatch.setattr(reference, "DygraphEngine", lambda _: run)
     monkeypatch.setattr(verification, "post_processor", lambda _: lambda output, shape: [])
     engine = type("Engine", (), {"kernels": "paddle_inference", "__call__": lambda _, seen: np.full((1, 1), 0.50015)})
     verifier = verification.Verifier(source, config, sample)
@@ -216,6 +217,45 @@ def test_what_rounding_makes_of_the_source_is_accepted_of_its_export(
     else:
         with pytest.raises(ExportError, match="differs from the source by 1.50e-04, .* check the version"):
             verifier.proof(iter([engine()]), "inference", exported.folder)
+
+
+class Rounding(nn.Layer):
+    """Adds 4096 to a map of 0.3001 and takes it away again: in single precision 0.2998, off by 2.6e-4."""
+
+    def __init__(self):
+        super().__init__()
+        self.large = self.create_parameter([1], default_initializer=nn.initializer.Constant(4096))
+        self.small = self.create_parameter([1], default_initializer=nn.initializer.Constant(0.3001))
+
+    def forward(self, x):
+        return {"maps": x[:, :1] * 0 + self.small + self.large - self.large}
+
+
+@pytest.mark.parametrize(("value", "accepted"), [(0.3001, True), (0.3004, False), (0.2995, False)])
+def test_an_export_that_is_nearer_than_its_source_to_double_precision_is_accepted(
+    value, accepted, exported, config, sample, monkeypatch, caplog
+):
+    """The source's rounding is always the same, so that its input's last bits do not show it."""
+    monkeypatch.setattr(verification, "post_processor", lambda _: lambda output, shape: [])
+    monkeypatch.setattr(verification, "Rewriter", lambda model, _: SimpleNamespace(network=lambda _: model))
+    monkeypatch.setattr(verification, "where_it_starts", lambda *_: "")
+    source = Rounding()
+    before = source.state_dict()["small"].numpy()
+
+    def run(_, seen):
+        return np.full((len(seen), 1, *seen.shape[2:]), value, np.float32)
+
+    verifier = verification.Verifier(source, config, sample)
+    engine = type("Engine", (), {"kernels": PLAIN, "__call__": run})()
+    if accepted:
+        proof = verifier.proof(iter([engine]), "inference", exported.folder)
+        assert proof.differences[PLAIN] == pytest.approx(2.6e-4, abs=2e-5) and proof.control > proof.tolerance
+        assert "from what double precision gives, the source itself is off by" in caplog.text
+    else:
+        with pytest.raises(ExportError, match=r"differs from the source by .*e-04, expected at most 0.0001"):
+            verifier.proof(iter([engine]), "inference", exported.folder)
+    after = source.state_dict()["small"]
+    assert after.dtype == paddle.float32 and after.numpy() == before
 
 
 def test_a_failed_export_leaves_the_former_one(exported, source, config, sample, monkeypatch):

@@ -20,11 +20,11 @@ from small_export import FORMATS, Tiny
 from ocrslim.config import Config, load_config
 from ocrslim.data import Prepared
 from ocrslim.errors import ArtifactError, ExportError, WeightsError
+from ocrslim.export import reference, verification
 from ocrslim.export import source as source_module
-from ocrslim.export import verification
 from ocrslim.export.exporter import export
 from ocrslim.export.formats import lite
-from ocrslim.inference import PLAIN, DygraphEngine, InferenceEngine, OnnxEngine
+from ocrslim.inference import PLAIN, DygraphEngine, InferenceEngine, OnnxEngine, engines
 from ocrslim.utils import read_json
 
 NATIVE = "paddle" if "legacy" in FORMATS else "pir"
@@ -211,6 +211,31 @@ def test_a_format_whose_runtime_does_not_start_is_written_and_said_to_be_unverif
     assert (made.folder / "onnx/inference.onnx").is_file() and max(made.differences.values()) < 1e-5
 
 
+def test_where_paddle_inference_does_not_start_its_format_is_written_and_unverified(
+    model, sample, formats, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(engines, "open_predictor", refuse)
+    made = export(model, formats(NATIVE), tmp_path / "m", sample, {})
+    says = "Paddle Inference is installed and does not start (no threads): try pip install --force-reinstall --no-deps"
+    assert made.unverified == {NATIVE: f"{says} paddlepaddle"}
+    assert read_json(made.folder / "export.json", "")["verified"] is False
+
+
+def test_a_file_that_paddle_inference_does_not_take_fails_the_export(model, sample, formats, tmp_path, monkeypatch):
+    """The control: it starts, so that it is the file's fault."""
+    opened = engines.open_predictor
+
+    def refuse_this(library, config, *rest):
+        if Path(config.prog_file()).stem == "inference":
+            refuse()
+        return opened(library, config, *rest)
+
+    monkeypatch.setattr(engines, "open_predictor", refuse_this)
+    with pytest.raises(WeightsError, match="Paddle Inference cannot load it .no threads."):
+        export(model, formats(NATIVE), tmp_path / "m", sample, {})
+    assert not list(tmp_path.iterdir())
+
+
 @needs_converter
 def test_a_file_that_the_runtime_does_not_take_fails_the_export(model, sample, formats, tmp_path, monkeypatch):
     """The control: the runtime starts, so that it is the file's fault."""
@@ -394,8 +419,8 @@ def test_a_network_that_is_certain_of_its_answer_is_told_from_others_far_off(sam
     certain.eval()
     verifier = verification.Verifier(certain, formats(NATIVE), sample)
     near, far = (np.full((1, 1, 4, 4), value, np.float32) for value in (0.0, 1.0))
-    one, two, three = verification._CONTROLS
-    verifier._controls.update({one: near, two: far})
-    assert verifier._control(near, 1e-4) == 1.0
-    verifier._controls.update({two: near, three: near})
-    assert verifier._control(near, 1e-4) == 0.0
+    one, two, three = reference._CONTROLS
+    verifier._source._controls.update({one: near, two: far})
+    assert verifier._source.control(near, 1e-4) == 1.0
+    verifier._source._controls.update({two: near, three: near})
+    assert verifier._source.control(near, 1e-4) == 0.0

@@ -1,22 +1,17 @@
 // node report_page.mjs FILE OUT POSITIONS: reads a report as a person does, in Chromium; prints what it shows.
 // POSITIONS: {slider: [index, ...]}. Each slider is moved there by the keyboard; pictures of the page go to OUT.
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { launch } from "../../browser.mjs";
 
 const [file, out, positions] = process.argv.slice(2);
-const { chromium } = createRequire(new URL("../../../deploy/web/package.json", import.meta.url))("playwright-core");
 const SCREENS = {
   desktop: { viewport: { width: 1200, height: 900 }, colorScheme: "light" },
   dark: { viewport: { width: 1200, height: 900 }, colorScheme: "dark" },
   phone: { viewport: { width: 390, height: 844 }, colorScheme: "light", isMobile: true, hasTouch: true },
 };
 
-const browser = await chromium.launch({
-  executablePath: "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
-});
+const browser = await launch();
 
 async function opened(screen, seen) {
   const page = await browser.newPage(screen);

@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import REPO, require_browser, seen_in_browser
 from run_folder import COMPRESS, LAYERS, PLANS, write_files, write_run
 
 from ocrslim.report import write_report
 
 pytestmark = pytest.mark.slow
-REPO = Path(__file__).resolve().parents[3]
 POSITIONS = {"tolerance": [0, 1, 3], "target": [1, 0]}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _tools() -> None:
-    missing = [name for name in ("/usr/bin/chromium", "deploy/web/node_modules/playwright-core") if not _is_there(name)]
-    missing += [] if shutil.which("node") else ["node"]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)} (make setup-deploy)")
-
-
-def _is_there(name: str) -> bool:
-    return (REPO / name).exists()
+    require_browser()
 
 
 def looked_at(page: Path, folder: Path, positions: dict[str, list[int]]) -> dict[str, Any]:
     """Read a page in the browser; return what it shows at each position of its sliders."""
-    command = ["node", REPO / "tests/report/html/report_page.mjs", page, folder, json.dumps(positions)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return seen_in_browser(REPO / "tests/report/html/report_page.mjs", page, folder, json.dumps(positions))
 
 
 @pytest.fixture(scope="module")
