@@ -64,7 +64,7 @@ _TRY = {
 def main() -> int:
     """Measure what is not measured yet, write tables and picture; 1 where a part failed."""
     options = parse()
-    bench = open_bench(options)
+    bench = open_bench(options, RESULTS.with_suffix(".json") if options.out == OUTPUT else None)
     labels = {data: labels_of(data, options.out, REPO, options.images) for data in RESIZE}
     parts = plan(options, labels, package_weights())
     return measure(bench, parts, options.only, lambda: report(options, labels, bench))

@@ -37,13 +37,13 @@ from ocrslim.utils.files import write_text
 
 OUTPUT, RESULTS = REPO / "output/real_models", REPO / "benchmarks/real_models"
 FORMAT = 1  # of real_models.json
-_SETTINGS = ("det_images", "rec_images", "choice", "passes", "epochs", "seed", "receipts")
+_SETTINGS = ("det_images", "rec_images", "choice", "training_lines", "passes", "epochs", "seed", "receipts")
 
 
 def main() -> int:
     """Measure what is not measured yet and write the tables; 1 where a part failed."""
     options = parse()
-    bench = open_bench(options)
+    bench = open_bench(options, RESULTS.with_suffix(".json") if options.out == OUTPUT else None)
     link_packages(options.packages, options.out / "packages")
     parts = list(plan(options, labels_of(options)))
     return measure(bench, parts, options.only, lambda: report(options, parts, bench))
@@ -58,6 +58,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--choice", type=int, default=500, help="receipts or lines of val.txt to choose by, at most (500)"
     )
+    parser.add_argument("--training-lines", type=int, default=1600, help="lines to train a recogniser on (1600)")
     parser.add_argument("--passes", type=int, default=20, help="timed passes of each network (20)")
     parser.add_argument("--epochs", type=int, default=1, help="of a training (1)")
     parser.add_argument("--seed", type=int, default=1)

@@ -74,6 +74,7 @@ def parse() -> argparse.Namespace:
                 part.add_argument(f"--{label}", type=Path, required=True)
             for count in (CALIBRATION, CHOICE):
                 part.add_argument(f"--{count}", type=int, required=True, help="images")
+            part.add_argument(f"--{TRAINING}", type=int, help="images; all by default")
             continue
         part.add_argument("model", type=Path)
         part.add_argument("-o", "--opt", nargs="+", default=[])
@@ -102,13 +103,13 @@ def configuration(options: argparse.Namespace) -> Any:
 def images(options: argparse.Namespace) -> Answer:
     """Images without labels: receipts, or lines cut out of them, to calibrate, to train and to choose on.
 
-    Of what there is, calibration and choice have so many, evenly from all of it.
+    Of what there is, each has so many, evenly from all of it; training all where no number is given.
     """
     made = {}
     for name, labels, count in (
         (CALIBRATION, options.train, options.calibration),
         (CHOICE, options.select, options.choice),
-        (TRAINING, options.train, None),
+        (TRAINING, options.train, options.training),
     ):
         folder = options.to / name
         folder.mkdir(parents=True, exist_ok=True)

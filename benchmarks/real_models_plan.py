@@ -139,6 +139,8 @@ class Planner:
         key = f"images, {task}"
         words = ("--task", task, "--train", str(self.labels.train), "--select", str(self.labels.select))
         counts = ("--calibration", str(self.calibration(task)), "--choice", str(self.options.choice))
+        if task == RECOGNITION:
+            counts = (*counts, "--training", str(self.options.training_lines))
         asked = (*words, *counts, "--to", str(self.folder(key)))
         return RealPart(key, "images", (*_PART, "images", *asked), way=task)
 

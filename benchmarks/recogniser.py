@@ -81,7 +81,7 @@ class Labels:
 def main() -> int:
     """Measure what is not measured yet and write the tables; 1 where a part failed."""
     options = parse()
-    bench = open_bench(options)
+    bench = open_bench(options, RESULTS.with_suffix(".json") if options.out == OUTPUT else None)
     parts = list(plan(options, labels_of(options)))
     return measure(bench, parts, options.only, lambda: report(options, parts, bench))
 

@@ -12,6 +12,10 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import real_models
 import real_models_tables as tables
+from accuracy_bench import LEDGER, Bench, open_bench
+from accuracy_ledger import readings
+from accuracy_plan import folder_of
+from paths import portable
 from real_models_part import compared, summed
 from real_models_plan import AS_CUT, DETECTION, MODELS, REFITTED, STATES, TRAINED, UNPRUNED, Labels, plan
 
@@ -119,3 +123,30 @@ def test_a_try_cannot_be_taken_for_results(capsys):
     with pytest.raises(SystemExit):
         real_models.parse(["--try"])
     assert "--out" in capsys.readouterr().err
+
+
+def test_a_new_working_folder_starts_with_the_committed_results(parts, tmp_path):
+    done, last = parts[0], parts[-1]
+    reading = {"name": last.key, "weights": "w", "state": "begun", "date": "today", "revision": "r"}
+    found = {"request": portable(done.request({}), tmp_path), "answer": {"images": {}}}
+    committed = tmp_path / "committed.json"
+    committed.write_text(json.dumps({"parts": {done.key: found}, "readings": {last.key: [reading]}}))
+    bench = open_bench(real_models.parse(["--out", str(tmp_path)]), committed)
+    assert bench.done(done) and not bench.done(last)
+    assert readings(tmp_path / LEDGER) == {last.key: [reading]}
+    assert not open_bench(real_models.parse(["--out", str(tmp_path / "fresh"), "--fresh"]), committed).results
+
+
+def test_files_that_a_part_needs_are_made_again_where_they_were_measured_elsewhere(parts, tmp_path):
+    """The results of images and pruning are known, their files are not there: an export needs them."""
+    bench = Bench(tmp_path)
+    images, prune, export = (
+        next(part for part in parts if part.kind == kind) for kind in ("images", "prune", "export")
+    )
+    for part in (images, prune):
+        bench.results[part.key] = {"request": portable(part.request(bench.results), tmp_path), "answer": {}}
+    assert bench.with_sources([images, prune], parts) == [images, prune]
+    assert bench.with_sources([export], parts) == [images, prune, export]
+    assert bench.with_sources([prune], parts) == [prune], "nothing asks for its files"
+    folder_of(tmp_path, prune.key).mkdir()
+    assert Bench(tmp_path).with_sources([export], parts) == [export], "what it builds on is there"
