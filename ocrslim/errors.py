@@ -29,6 +29,10 @@ class WeightsError(OcrSlimError):
     """A weights file is missing, unreadable, or not of this architecture."""
 
 
+class RuntimeStartError(WeightsError):
+    """A runtime is not installed or starts no network at all: no file is at fault."""
+
+
 class DataError(OcrSlimError):
     """A label file or an image is missing or broken."""
 

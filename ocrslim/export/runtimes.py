@@ -8,16 +8,12 @@ from typing import Protocol
 
 import numpy as np
 
-from ocrslim.errors import ExportError, WeightsError
+from ocrslim.errors import ExportError, RuntimeStartError
 from ocrslim.export.formats.lite import LITE, LITE_MODEL, X86, LiteEngine, write_lite
 from ocrslim.export.formats.onnx import ONNX
 from ocrslim.export.source import Source
 from ocrslim.export.staging import model_files
-from ocrslim.inference import InferenceEngine, OnnxEngine, Output, onnx_runtime_lacks, paddle_inference_lacks
-
-
-class NoRuntimeError(Exception):
-    """The runtime of a format cannot be started here; the message says why, and what helps."""
+from ocrslim.inference import InferenceEngine, OnnxEngine, Output, onnx_runtime_lacks
 
 
 class Runtime(Protocol):
@@ -38,30 +34,19 @@ def runtimes(kind: str, folder: Path, source: Source) -> Iterator[Runtime]:
         source: what it was made of.
 
     Raises:
-        NoRuntimeError: it cannot be run here.
+        RuntimeStartError: it cannot be run here.
         WeightsError: the runtime does not take it.
     """
     if kind == ONNX:
         lacks = onnx_runtime_lacks()
         if lacks:
-            raise NoRuntimeError(lacks)
+            raise RuntimeStartError(lacks)
         yield OnnxEngine(model_files(folder)[0])
     elif kind == LITE:
         yield _lite(source)
     else:
         for onednn in (False, True):
-            yield _paddle(folder, onednn)
-
-
-def _paddle(folder: Path, onednn: bool) -> InferenceEngine:
-    """Tell Paddle Inference that does not start from a file that it does not take."""
-    try:
-        return InferenceEngine(folder, onednn=onednn, own=True)
-    except WeightsError as error:
-        lacks = paddle_inference_lacks()
-        if lacks:
-            raise NoRuntimeError(lacks) from error
-        raise
+            yield InferenceEngine(folder, onednn=onednn, own=True)
 
 
 def _lite(source: Source) -> LiteEngine:
@@ -70,7 +55,7 @@ def _lite(source: Source) -> LiteEngine:
     try:
         write_lite(python, source.program_for_lite, twin, X86)
     except ExportError as error:
-        raise NoRuntimeError(str(error)) from error
+        raise RuntimeStartError(str(error)) from error
     return _Twin(python, twin)
 
 
@@ -81,4 +66,4 @@ class _Twin(LiteEngine):
         try:
             return super().__call__(image)
         except ExportError as error:
-            raise NoRuntimeError(str(error)) from error
+            raise RuntimeStartError(str(error)) from error

@@ -14,12 +14,12 @@ from paddle import nn
 
 from ocrslim.config import Config
 from ocrslim.data import Prepared
-from ocrslim.errors import ExportError
+from ocrslim.errors import ExportError, RuntimeStartError
 from ocrslim.evaluation import post_processor
 from ocrslim.export.divergence import where_it_starts
 from ocrslim.export.reference import Reference
 from ocrslim.export.rewriting import Rewriter
-from ocrslim.export.runtimes import NoRuntimeError, Runtime
+from ocrslim.export.runtimes import Runtime
 from ocrslim.graph import deployed
 from ocrslim.inference import PLAIN, DygraphEngine, Output, difference, output_from, parts_of
 
@@ -126,7 +126,7 @@ class Verifier:
                         TOLERANCE,
                     )
                 differences.setdefault(runtime.kernels, largest)
-        except NoRuntimeError as error:
+        except RuntimeStartError as error:
             return Proof(unverified=str(error))
         return replace(proof, differences=differences)
 

@@ -10,7 +10,6 @@ from ocrslim.inference.engines import (
     DygraphEngine,
     Engine,
     InferenceEngine,
-    paddle_inference_lacks,
 )
 from ocrslim.inference.exported import is_runnable, open_exported
 from ocrslim.inference.incremental.activation_cache import ActivationCache
@@ -65,7 +64,6 @@ __all__ = [
     "onnx_runtime_lacks",
     "open_exported",
     "output_from",
-    "paddle_inference_lacks",
     "parts_of",
     "proof_of",
     "rewritten_program",

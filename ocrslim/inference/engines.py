@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from ocrslim.errors import WeightsError
+from ocrslim.errors import RuntimeStartError, WeightsError
 from ocrslim.formats import check_program, exported_files, read_weight_file, require_finite
 from ocrslim.inference.first_load import check_first_load
 from ocrslim.inference.importing import start_fault
@@ -39,7 +39,6 @@ __all__ = [
     "DygraphEngine",
     "Engine",
     "InferenceEngine",
-    "paddle_inference_lacks",
 ]
 
 logger = logging.getLogger(__name__)
@@ -95,6 +94,7 @@ class InferenceEngine:
                 PIR programs, Paddle 3.1 to 3.3 fail that way.)
 
         Raises:
+            RuntimeStartError: Paddle Inference starts no network.
             WeightsError: the folder holds no such model, or one that is not run, or Paddle cannot load it.
         """
         self._model = exported_files(folder)[0]
@@ -131,6 +131,9 @@ class InferenceEngine:
         try:
             return open_predictor(inference, config, self._threads, self.kernels)
         except Exception as error:  # Paddle raises many types for a damaged file
+            lacks = _lacks()
+            if lacks:
+                raise RuntimeStartError(lacks) from None
             raise self._error("cannot load it", error) from None
 
     def _run(self, image: np.ndarray) -> Output:
@@ -151,11 +154,8 @@ class InferenceEngine:
         )
 
 
-def paddle_inference_lacks() -> str | None:
-    """Return what keeps Paddle Inference from running any model here, and the command that helps; None if nothing does.
-
-    It writes a network of one layer and runs that.
-    """
+def _lacks() -> str | None:
+    """Return what keeps Paddle Inference from running a network of one layer; None if nothing does."""
     from paddle import inference
 
     with tempfile.TemporaryDirectory() as folder:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.errors import WeightsError
+from ocrslim.errors import RuntimeStartError, WeightsError
 from ocrslim.inference.importing import import_fault, start_fault
 from ocrslim.inference.outputs import Output, output_from
 from ocrslim.utils import cause_of
@@ -56,12 +56,13 @@ class OnnxEngine:
             zero_denormals: take denormal numbers as zero; the first session of a process decides for its main thread.
 
         Raises:
-            WeightsError: ONNX Runtime is not installed, or does not load the file.
+            RuntimeStartError: ONNX Runtime is not installed, or starts no network.
+            WeightsError: it does not load the file.
         """
         try:
             import onnxruntime
         except ImportError as error:
-            raise WeightsError(f"{path}: {import_fault(error, ONNX_RUNTIME, PACKAGE)}") from None
+            raise RuntimeStartError(import_fault(error, ONNX_RUNTIME, PACKAGE)) from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -72,6 +73,9 @@ class OnnxEngine:
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # it raises types of its own
+            lacks = onnx_runtime_lacks()
+            if lacks:
+                raise RuntimeStartError(lacks) from None
             raise WeightsError(f"{path}: ONNX Runtime cannot load it: {cause_of(error)}") from None
         self._input = self._session.get_inputs()[0].name
 

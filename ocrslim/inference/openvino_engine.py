@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ocrslim.errors import WeightsError
-from ocrslim.inference.importing import import_fault
+from ocrslim.errors import RuntimeStartError, WeightsError
+from ocrslim.inference.importing import import_fault, start_fault
 from ocrslim.inference.outputs import Output, output_from
 from ocrslim.utils import cause_of
 
-OPENVINO = "OpenVINO"
+OPENVINO, _PACKAGE = "OpenVINO", "openvino"
 
 
 class OpenVinoEngine:
@@ -30,12 +30,13 @@ class OpenVinoEngine:
             zero_denormals: take denormal numbers as zero, and not what OpenVINO chooses for the network.
 
         Raises:
-            WeightsError: OpenVINO is not installed, or does not load the file.
+            RuntimeStartError: OpenVINO is not installed, or starts no network.
+            WeightsError: it does not load the file.
         """
         try:
             import openvino
         except ImportError as error:
-            raise WeightsError(f"{path}: {import_fault(error, OPENVINO, 'openvino')}") from None
+            raise RuntimeStartError(import_fault(error, OPENVINO, _PACKAGE)) from None
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": "f32",  # where the processor has bfloat16 it computes in that by default
             "INFERENCE_NUM_THREADS": threads,
@@ -47,6 +48,9 @@ class OpenVinoEngine:
         try:
             compiled: Any = openvino.Core().compile_model(str(path), "CPU", settings)
         except Exception as error:  # it raises RuntimeError for everything, with its own place in the code first
+            lacks = _lacks()
+            if lacks:
+                raise RuntimeStartError(lacks) from None
             raise WeightsError(f"{path}: OpenVINO cannot load it: {cause_of(error)}") from None
         self._outputs = compiled.outputs
         self._request: Any = compiled.create_infer_request()
@@ -64,3 +68,15 @@ class OpenVinoEngine:
                 f"{self._path}: OpenVINO cannot run it on an image of shape {list(image.shape)}: {cause_of(error)}"
             ) from None
         return output_from([found[output] for output in self._outputs])
+
+
+def _lacks() -> str | None:
+    """Return what keeps OpenVINO from running a network whose output is its input; None if nothing does."""
+    import openvino
+
+    try:
+        value = openvino.opset1.parameter([1], openvino.Type.f32)
+        openvino.Core().compile_model(openvino.Model([openvino.opset1.relu(value)], [value]), "CPU")
+    except Exception as error:  # as above
+        return start_fault(error, OPENVINO, _PACKAGE)
+    return None

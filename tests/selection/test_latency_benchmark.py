@@ -64,9 +64,9 @@ def detector(v2_config):
 def test_the_export_of_the_pruned_network_is_timed_beside_that_of_the_unpruned_one(detector, told):
     model, graph, config = detector()
     before = state_arrays(model)
-    with Stopwatch(model, graph, config) as watch:
-        assert watch.of_removed({NECK: 48}) == (4.0, 0.25), "the CPU time of one thread"
-        watch.of_removed({NECK: 24})
+    with Stopwatch(model, config) as watch:
+        assert watch.of_removed(graph, {NECK: 48}) == (4.0, 0.25), "the CPU time of one thread"
+        watch.of_removed(graph, {NECK: 24})
         process = watch._process
         assert process.place == ("paddle", 1) and len(process.opened) == 3, "the unpruned network once"
         assert process.closed == [1, 2] and not any(path.exists() for path in process.opened)
@@ -77,8 +77,9 @@ def test_the_export_of_the_pruned_network_is_timed_beside_that_of_the_unpruned_o
 
 @pytest.mark.slow
 def test_with_several_threads_the_clock_on_the_wall_counts(detector, told):
-    with Stopwatch(*detector("Export.threads=2")) as watch:
-        assert watch.of_removed({NECK: 48}) == (8.0, 0.5)
+    model, graph, config = detector("Export.threads=2")
+    with Stopwatch(model, config) as watch:
+        assert watch.of_removed(graph, {NECK: 48}) == (8.0, 0.5)
         assert watch._process.place == ("paddle", 2)
 
 
@@ -89,8 +90,9 @@ def test_a_network_is_timed_in_its_runtime(detector, runtime):
         pytest.skip(f"package not installed: {RUNTIMES[runtime].package}")
     if runtime == "onnxruntime":
         pytest.importorskip("paddle2onnx", reason="package not installed: paddle2onnx")
-    with Stopwatch(*detector(f"Export.runtime={runtime}")) as watch:
-        full, part = watch.of_removed({NECK: 48})
+    model, graph, config = detector(f"Export.runtime={runtime}")
+    with Stopwatch(model, config) as watch:
+        full, part = watch.of_removed(graph, {NECK: 48})
     assert full > 0 and part > 0
 
 
@@ -98,17 +100,18 @@ def test_a_runtime_without_a_converter_is_an_error_that_names_it(detector, told,
     from ocrslim.export import source
 
     monkeypatch.setattr(source, "onnx_lacks", lambda: "paddle2onnx is not installed: pip install paddle2onnx")
+    model, graph, config = detector("Export.runtime=onnxruntime")
     with (
-        Stopwatch(*detector("Export.runtime=onnxruntime")) as watch,
+        Stopwatch(model, config) as watch,
         pytest.raises(ExportError, match="Export.runtime: ONNX Runtime runs ONNX files: .*pip install paddle2onnx"),
     ):
-        watch.of_removed({NECK: 48})
+        watch.of_removed(graph, {NECK: 48})
 
 
 def test_a_runtime_that_is_not_installed_is_refused_before_the_work(v2_config, monkeypatch):
     monkeypatch.setattr(type(RUNTIMES["openvino"]), "installed", False)
     require_runtime(load_config(v2_config, ["Export.runtime=openvino", "Prune.target={macs: 0.3}"]))
-    with pytest.raises(OcrSlimError, match="OpenVINO is not installed: pip install openvino"):
+    with pytest.raises(OcrSlimError, match="^Export.runtime: openvino, .* is not installed: pip install openvino"):
         require_runtime(load_config(v2_config, ["Export.runtime=openvino", "Prune.target={latency: 0.3}"]))
 
 

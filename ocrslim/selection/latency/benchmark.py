@@ -32,14 +32,13 @@ class Stopwatch:
     A context manager: they run in a process of their own, which is started when it is needed.
     """
 
-    def __init__(self, model: nn.Layer, graph: ChannelGraph, config: Config):
+    def __init__(self, model: nn.Layer, config: Config):
         """
         Args:
             model: unpruned; restored after every measurement.
-            graph: its channel groups.
             config: says where it will run, and the shape of its input, the task's `nominal_shape`.
         """
-        self._model, self._graph, self._config = model, graph, config
+        self._model, self._config = model, config
 
     def __enter__(self) -> Stopwatch:
         return self
@@ -56,10 +55,11 @@ class Stopwatch:
         """
         self._passes([self._full], 1)
 
-    def of_removed(self, removed: Mapping[str, int]) -> tuple[float, float]:
+    def of_removed(self, graph: ChannelGraph, removed: Mapping[str, int]) -> tuple[float, float]:
         """Time the network with some units removed.
 
         Args:
+            graph: the channel groups of the network.
             removed: number of units to remove by group.
 
         Returns:
@@ -68,7 +68,7 @@ class Stopwatch:
         Raises:
             ExportError, WeightsError: it cannot be exported for the runtime, or does not run there.
         """
-        members = [(m, count) for name, count in removed.items() for m in self._graph.groups[name].members]
+        members = [(m, count) for name, count in removed.items() for m in graph.groups[name].members]
         return self.of_cuts(combine(Cut(m.key, m.axis, m.size, m.keep(range(count))) for m, count in members))
 
     def of_cuts(self, cuts: Sequence[Cut], turns: int = TURNS) -> tuple[float, float]:

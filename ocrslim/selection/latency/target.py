@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ocrslim.config import Config, PruneOptions
+from ocrslim.errors import OcrSlimError
 from ocrslim.formats import Sensitivities
 from ocrslim.inference import RUNTIMES
-from ocrslim.pruning import ChannelPruner, Cut, PrunableNetwork, load_base_network, model_graph
+from ocrslim.pruning import ChannelPruner, Cut, PrunableNetwork, load_base_network
 from ocrslim.selection.latency.benchmark import Stopwatch
 from ocrslim.selection.latency.model import SAMPLES, LatencyCost, LatencyTable, describe_machine, measured_table
 from ocrslim.selection.select import Selection, permitted_counts, select
@@ -37,7 +38,7 @@ class LatencyTarget:
         self._network, self._options, self._config = network, options, network.config
         self._architecture = network.config.section("Architecture")
         self._graph, self._pruner, self._table = network.graph, pruner, table
-        self._watch = Stopwatch(network.model, network.graph, self._config)
+        self._watch = Stopwatch(network.model, self._config)
         self._times = self._measured()
         self._cost = LatencyCost(network.graph, self._times)
         self._hint_at_block()
@@ -105,7 +106,7 @@ class LatencyTarget:
 
             def time_of(removed: Mapping[str, int]) -> tuple[float, float]:
                 bar.update()
-                return self._watch.of_removed(removed)
+                return self._watch.of_removed(self._graph, removed)
 
             return measured_table(machine, choices, time_of)
 
@@ -116,8 +117,13 @@ def require_runtime(config: Config) -> None:
     Raises:
         OcrSlimError: the runtime is not installed; with the command that installs it.
     """
+    runtime = config.export.runtime
     if LATENCY in (config.prune.target or {}):
-        RUNTIMES[config.export.runtime].require()
+        try:
+            RUNTIMES[runtime].require()
+        except OcrSlimError as error:
+            message = f"Export.runtime: {runtime}, which Prune.target.latency is measured on: {error}"
+            raise OcrSlimError(message) from None
 
 
 def require_runnable(config: Config) -> None:
@@ -128,7 +134,7 @@ def require_runnable(config: Config) -> None:
     """
     if LATENCY in (config.prune.target or {}):
         model = load_base_network(config).model
-        with Stopwatch(model, model_graph(model, config.task, config.tree), config) as watch:
+        with Stopwatch(model, config) as watch:
             watch.require()
 
 
