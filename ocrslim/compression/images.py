@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ocrslim.config import MIN_RECOVER_IMAGES, Config
 from ocrslim.data import image_paths
 from ocrslim.errors import DataError
 from ocrslim.evaluation import found_labels
-from ocrslim.tasks import DataTask
+from ocrslim.tasks import DataTask, Task
 from ocrslim.utils import atomic_file, hash_bytes, listed, read_file, write_text
 
 _CALIBRATION = 0.4  # of the images; the rest is halved
 _MIN_SCORED = 2  # images to choose by, and as many to be held out: one has no spread
 FEWEST = MIN_RECOVER_IMAGES + 2 * _MIN_SCORED
 _ENOUGH = 100  # things to find in the images to choose by, so that each is at most a point
+_PAGE = 200  # pixels: the least height of what may be a page
 _MOST_BYTES = 1 << 30
 
 
@@ -122,6 +124,29 @@ def too_few(parts: Split, labels: Mapping[str, str | None], task: DataTask) -> s
         f"{things} things are found in {_number(len(parts.choice))} to choose by: each is {100 / things:.1f} points "
         f"of agreement; expected {_ENOUGH} or more, which takes about {_ENOUGH // things + 1} times as many images"
     )
+
+
+def whole_pages(folder: Path, names: Sequence[str], task: Task) -> str:
+    """Say so where most images for a network of single lines are no lines: as tall as wide, and large; else ""."""
+    if not task.single_lines:
+        return ""
+    pages = [name for name in names if _is_page(folder / name)]
+    if 2 * len(pages) <= len(names):
+        return ""
+    return (
+        f"--images {folder}: {len(pages)} of {_number(len(names))} look like whole pages, and this model reads single "
+        f"lines ({task.title}): what it finds in a page says nothing of it; expected images of lines, cut out of pages "
+        f"by a detector: {listed(pages)}"
+    )
+
+
+def _is_page(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:  # its header alone
+            width, height = image.size
+    except (OSError, Image.DecompressionBombError):  # of a format that only OpenCV reads
+        return False
+    return height >= _PAGE and 4 * height >= 3 * width
 
 
 def _number(count: int) -> str:

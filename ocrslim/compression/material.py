@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ocrslim.compression.files import formats_for
-from ocrslim.compression.images import Lists, Split, find_labels, nothing_found, split, too_few, write_lists
+from ocrslim.compression.images import (
+    Lists,
+    Split,
+    find_labels,
+    nothing_found,
+    split,
+    too_few,
+    whole_pages,
+    write_lists,
+)
 from ocrslim.compression.journal import Advance, Journal, Result
 from ocrslim.compression.labels import LabelFiles, divide_labels
 from ocrslim.compression.request import Request
@@ -80,9 +89,10 @@ class Material:
         if left_out:
             logger.info("%s", left_out)
         parts = split([name for name, label in self.found.items() if label is not None], self.unpruned.seed)
-        few = too_few(parts, self.found, self.unpruned.task)
-        if few:
-            logger.warning("%s", few)
+        names, task = [*parts.calibration, *parts.choice, *parts.held_out], self.unpruned.task
+        for warning in (whole_pages(self.request.images, names, task), too_few(parts, self.found, task)):
+            if warning:
+                logger.warning("%s", warning)
         return parts
 
     @functools.cached_property

@@ -47,6 +47,7 @@ class Task(DataTask):
         probe_shape: [N, C, H, W] of a small input that the network takes.
         free_shape: [N, C, H, W] with -1 for what may vary.
         usual_images: height and width of images as they are usually given, before the transforms.
+        single_lines: whether an image is of one line, not of a page.
         training_only: prefixes of state-dict keys that an exported model does not have.
         documented_names: whether layers have the names of PaddleOCR's pruning documents.
         export_name: `Global.model_name` of an export where none is set; PaddleOCR 3 refuses names it does not know.
@@ -66,6 +67,7 @@ class Task(DataTask):
     probe_shape: Shape
     free_shape: Shape
     usual_images: ClassVar[tuple[Size, ...]] = ((1280, 960), (720, 1280))  # a page, a photograph
+    single_lines: ClassVar[bool] = False
     training_only: ClassVar[tuple[str, ...]] = ()
     documented_names: ClassVar[bool] = False
     export_name: ClassVar[str]

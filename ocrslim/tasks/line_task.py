@@ -26,6 +26,7 @@ class LineTask(Task):
     """
 
     usual: ClassVar[InputShape]
+    single_lines = True
     refit_images = 256
     usual_images = ((32, 160), (32, 480))  # a word, a line
     sample_box: ClassVar[tuple[int, int, int, int]] = (0, 8, 300, 36)  # "Region-based segmentation"

@@ -6,8 +6,9 @@ import json
 import os
 
 import pytest
+from PIL import Image
 
-from ocrslim.compression.images import FEWEST, Split, nothing_found, split, too_few, write_lists
+from ocrslim.compression.images import FEWEST, Split, nothing_found, split, too_few, whole_pages, write_lists
 from ocrslim.tasks import task_of
 
 
@@ -46,3 +47,13 @@ def test_a_dozen_lines_are_too_few_to_choose_by_and_a_dozen_pages_are_not():
     assert "each is 8.3 points of agreement" in said and "about 9 times as many images" in said
     boxes = json.dumps([{"transcription": "text", "points": [[0, 0], [9, 0], [9, 9], [0, 9]]}] * 10)
     assert not too_few(parts, dict.fromkeys(names, boxes), task_of("det"))
+
+
+def test_pages_given_to_a_model_of_lines_are_told(tmp_path):
+    sizes = {"page.png": (600, 800), "photograph.png": (800, 600), "line.png": (320, 48), "letter.png": (40, 48)}
+    for name, size in sizes.items():
+        Image.new("L", size).save(tmp_path / name)
+    said = whole_pages(tmp_path, ["page.png", "photograph.png", "line.png"], task_of("rec"))
+    assert "2 of 3 images look like whole pages, and this model reads single lines" in said and "page.png" in said
+    assert not whole_pages(tmp_path, ["page.png", "line.png", "letter.png"], task_of("rec"))
+    assert not whole_pages(tmp_path, ["page.png", "photograph.png"], task_of("det"))
