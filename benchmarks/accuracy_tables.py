@@ -77,14 +77,14 @@ def _head(
     known = sorted({one["revision"] for one in results.values()})
     if len(known) > 1:
         lines.append(f"**Parts were measured at different revisions: {', '.join(known)}.**")
-    lines.extend(_other_processors(results))
+    lines.extend(other_processors(results))
     timed = [one["process"]["others"] for one in results.values() if one["request"]["kind"] == LATENCY]
     if max(timed, default=0) > _QUIET:
         lines.append(f"**While latency was measured, other processes took up to {max(timed):.0%} of the cores' time.**")
     return "\n\n".join(lines)
 
 
-def _other_processors(results: Results) -> list[str]:
+def other_processors(results: Results) -> list[str]:
     """Which parts were not measured on the processor that most were; none where there is one alone."""
     keys: dict[str, list[str]] = {}
     for key, one in results.items():

@@ -9,6 +9,7 @@ from typing import Any
 from accuracy_bootstrap import RESAMPLES, SEED, Difference, paired_difference
 from accuracy_page import commands, page, readings_table, table
 from accuracy_plan import Results
+from accuracy_tables import other_processors
 from real_models_plan import DETECTION, MODELS, REFITTED, STATES, TIME, UNPRUNED, Model
 
 _READ = 3  # column of `real_models_part.COLUMNS[RECOGNITION]`: read without case
@@ -33,7 +34,10 @@ def document(
         state: `failed`, `missing` (keys of parts) and `readings` (of the test images, by name).
     """
     sections = [
-        ("Real models without their training code, 30 % fewer MACs", _head(machine, revision, settings, state)),
+        (
+            "Real models without their training code, 30 % fewer MACs",
+            "\n\n".join([_head(machine, revision, settings, state), *other_processors(results)]),
+        ),
         ("Test: sroie/test.txt", _scores(results, "test")),
         ("Validation: sroie/val.txt", _scores(results, "select")),
         ("Unpruned, in the client", _clients(results)),

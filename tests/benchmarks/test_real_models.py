@@ -46,7 +46,8 @@ def answers(parts):
         elif part.kind == "time":
             answer = {"unpruned_ms": 100.0, "ms": 80.0, "ratio": 0.8}
         process = {"seconds": 60.0, "others": 0.1}
-        found[part.key] = {"answer": answer, "request": {"key": part.key, "command": part.words}, "process": process}
+        request = {"key": part.key, "command": part.words}
+        found[part.key] = {"answer": answer, "request": request, "process": process, "cpu": "one"}
     return found
 
 
