@@ -43,8 +43,13 @@ class Reference:
         steps = np.random.default_rng(0).choice([-np.inf, np.inf], self.image.shape).astype(self.image.dtype)
         return difference(self(np.nextafter(self.image, steps)), self.output)
 
-    def exact(self, image: np.ndarray) -> Output | None:
-        """Return the source's output in double precision; None for a network that only runs in single precision."""
+    @cached_property
+    def exact(self) -> Output | None:
+        """The output in double precision; None for a network that only runs in single precision."""
+        return self.exact_of(self.image)
+
+    def exact_of(self, image: np.ndarray) -> Output | None:
+        """Return the same of another image."""
         try:
             _cast(self.model, "float64")
             return self(image.astype(np.float64))
