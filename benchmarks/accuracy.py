@@ -25,7 +25,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import accuracy_tables as tables
-from accuracy_bench import LEDGER, Bench, add_options, measure, open_bench
+from accuracy_bench import LEDGER, Bench, add_options, measure, open_bench, results_in
 from accuracy_data import Labels, labels_of
 from accuracy_ledger import readings
 from accuracy_picture import draw
@@ -64,7 +64,7 @@ _TRY = {
 def main() -> int:
     """Measure what is not measured yet, write tables and picture; 1 where a part failed."""
     options = parse()
-    bench = open_bench(options, RESULTS.with_suffix(".json") if options.out == OUTPUT else None)
+    bench = open_bench(options, results_in(options, OUTPUT, RESULTS).with_suffix(".json"))
     labels = {data: labels_of(data, options.out, REPO, options.images) for data in RESIZE}
     parts = plan(options, labels, package_weights())
     return measure(bench, parts, options.only, lambda: report(options, labels, bench))
@@ -126,7 +126,7 @@ def report(options: argparse.Namespace, labels: Mapping[str, Labels], bench: Ben
     spots = spots_of(results)
     if not spots:
         return
-    target = RESULTS if options.out == OUTPUT else options.out / "accuracy"
+    target = results_in(options, OUTPUT, RESULTS)
     settings = {name: getattr(options, name) for name in _SETTINGS}
     missing = [part.key for part in plan(options, labels, package_weights()) if part.key not in results]
     state = {"failed": bench.failed, "missing": missing, "readings": readings(options.out / LEDGER)}

@@ -30,15 +30,21 @@ def add_options(parser: argparse.ArgumentParser, out: Path) -> None:
     parser.add_argument("--fresh", action="store_true", help="forget what is done")
 
 
+def results_in(options: argparse.Namespace, out: Path, results: Path) -> Path:
+    """Where the results go, without their suffix: `results`, or with another --out than `out` into that folder."""
+    return results if options.out == out else options.out / results.name
+
+
 def open_bench(options: argparse.Namespace, committed: Path | None = None) -> Bench:
     """The parts that are done, in the working folder; with --fresh none are.
 
     Args:
-        committed: results that a new working folder starts with, so that the table keeps what is not measured again.
+        committed: results that a new working folder starts with, so that the table keeps what is not measured again;
+            None, or a file that is not there: with nothing.
     """
     if options.fresh:
         forget(options.out)
-    elif committed is not None and not (options.out / _PARTS).exists():
+    elif committed is not None and committed.is_file() and not (options.out / _PARTS).exists():
         restore(committed, options.out)
     options.out.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)

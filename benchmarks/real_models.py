@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import real_models_tables as tables
-from accuracy_bench import LEDGER, Bench, add_options, measure, open_bench
+from accuracy_bench import LEDGER, Bench, add_options, measure, open_bench, results_in
 from accuracy_ledger import readings
 from accuracy_plan import SHARED, Part
 from machine import describe, revision
@@ -43,7 +43,7 @@ _SETTINGS = ("det_images", "rec_images", "choice", "training_lines", "passes", "
 def main() -> int:
     """Measure what is not measured yet and write the tables; 1 where a part failed."""
     options = parse()
-    bench = open_bench(options, RESULTS.with_suffix(".json") if options.out == OUTPUT else None)
+    bench = open_bench(options, results_in(options, OUTPUT, RESULTS).with_suffix(".json"))
     link_packages(options.packages, options.out / "packages")
     parts = list(plan(options, labels_of(options)))
     return measure(bench, parts, options.only, lambda: report(options, parts, bench))
@@ -111,7 +111,7 @@ def report(options: argparse.Namespace, parts: Sequence[Part], bench: Bench) -> 
     results = {part.key: bench.results[part.key] for part in parts if bench.done(part)}
     if not results:
         return
-    target = RESULTS if options.out == OUTPUT else options.out / "real_models"
+    target = results_in(options, OUTPUT, RESULTS)
     missing = [part.key for part in parts if part.key not in results]
     settings = {name: getattr(options, name) for name in _SETTINGS}
     state = {"failed": bench.failed, "missing": missing, "readings": readings(options.out / LEDGER)}

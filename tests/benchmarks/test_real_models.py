@@ -136,6 +136,7 @@ def test_a_new_working_folder_starts_with_the_committed_results(parts, tmp_path)
     assert bench.done(done) and not bench.done(last)
     assert readings(tmp_path / LEDGER) == {last.key: [reading]}
     assert not open_bench(real_models.parse(["--out", str(tmp_path / "fresh"), "--fresh"]), committed).results
+    assert not open_bench(real_models.parse(["--out", str(tmp_path / "none")]), tmp_path / "not there.json").results
 
 
 def test_files_that_a_part_needs_are_made_again_where_they_were_measured_elsewhere(parts, tmp_path):
