@@ -25,13 +25,16 @@ def require_browser(*packages: str) -> None:
         pytest.skip(f"not installed: {', '.join(missing)} (make setup-deploy)")
 
 
-def seen_in_browser(script: Path, *arguments: Any) -> dict[str, Any]:
+def seen_in_browser(script: Path, *arguments: Any, seconds: float | None = None) -> dict[str, Any]:
     """Run a script of Node.js that uses a page; return the JSON that it prints.
 
     A browser that dies, as on a machine without free memory, says nothing of the page: the script is run again.
+
+    Args:
+        seconds: that one run may take; None for any number.
     """
     for _ in range(_TIMES):
-        done = subprocess.run(["node", script, *map(str, arguments)], capture_output=True, text=True)
+        done = subprocess.run(["node", script, *map(str, arguments)], capture_output=True, text=True, timeout=seconds)
         if done.returncode == 0 or not any(words in done.stderr for words in _DIED):
             break
     assert done.returncode == 0, done.stderr

@@ -111,7 +111,7 @@ def test_a_runtime_without_a_converter_is_an_error_that_names_it(detector, told,
 def test_a_runtime_that_is_not_installed_is_refused_before_the_work(v2_config, monkeypatch):
     monkeypatch.setattr(type(RUNTIMES["openvino"]), "installed", False)
     require_runtime(load_config(v2_config, ["Export.runtime=openvino", "Prune.target={macs: 0.3}"]))
-    with pytest.raises(OcrSlimError, match="^Export.runtime: openvino, .* is not installed: pip install openvino"):
+    with pytest.raises(OcrSlimError, match="^Export.runtime: openvino, .*: OpenVINO is not installed: pip install"):
         require_runtime(load_config(v2_config, ["Export.runtime=openvino", "Prune.target={latency: 0.3}"]))
 
 

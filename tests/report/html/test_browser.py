@@ -23,7 +23,8 @@ def _tools() -> None:
 
 def looked_at(page: Path, folder: Path, positions: dict[str, list[int]]) -> dict[str, Any]:
     """Read a page in the browser; return what it shows at each position of its sliders."""
-    return seen_in_browser(REPO / "tests/report/html/report_page.mjs", page, folder, json.dumps(positions))
+    script = REPO / "tests/report/html/report_page.mjs"
+    return seen_in_browser(script, page, folder, json.dumps(positions), seconds=300)
 
 
 @pytest.fixture(scope="module")
