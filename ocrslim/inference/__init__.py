@@ -4,6 +4,7 @@ from ocrslim.inference.auto_engine import AutoEngine
 from ocrslim.inference.compiler.cost_model import CostModel
 from ocrslim.inference.compiler.rewriting import Rewriting
 from ocrslim.inference.compiler.rewritten import rewritten_program
+from ocrslim.inference.compiler.upsampling import group_width
 from ocrslim.inference.engines import (
     LEGACY_MODEL,
     PIR_MODEL,
@@ -60,6 +61,7 @@ __all__ = [
     "arrays_of",
     "bench",
     "difference",
+    "group_width",
     "is_runnable",
     "onnx_runtime_lacks",
     "open_exported",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from paddle import nn
@@ -12,6 +13,7 @@ from paddle import nn
 from ocrslim.config import Config
 from ocrslim.errors import GraphError, LoweringError
 from ocrslim.export.rewriting.runtimes import rewriting_for
+from ocrslim.export.rewriting.upsampling import upsampling_block
 from ocrslim.graph import Imported, Program
 from ocrslim.inference import Rewriting, arrays_of, rewritten_program, traced_for_task
 from ocrslim.models import ImportedNetwork
@@ -19,6 +21,8 @@ from ocrslim.tasks import Task
 
 logger = logging.getLogger(__name__)
 
+_PADDLE = "paddle"  # Paddle Inference
+_UPSAMPLING = "nearest_interp"
 _RECURRENT = "rnn"  # the legacy format has it by a function of its own, which the layers of a program do not call
 
 
@@ -45,11 +49,19 @@ class Rewriter:
         if self._config.export.rewrite is False or self._refused:
             return self.model
         try:
-            return _network(*self._source, rewriting)
+            program, arrays = self._source
+            if rewriting.upsampling is not None and any(op.name == _UPSAMPLING for op in program.ops):
+                rewriting = replace(rewriting, upsampling=self._block())
+            return _network(program, arrays, rewriting)
         except (GraphError, LoweringError) as error:
             logger.info("the network is exported as it is, not rewritten: %s", error)
             self._refused = True
             return self.model
+
+    def _block(self) -> int:
+        """The block of the transposed convolutions that upsample: what is fastest in the runtime that was named."""
+        export = self._config.export
+        return upsampling_block(export.threads) if export.runtime == _PADDLE else 1
 
     @functools.cached_property
     def _source(self) -> tuple[Program, Mapping[str, np.ndarray]]:

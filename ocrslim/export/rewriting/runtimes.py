@@ -16,6 +16,8 @@ def rewriting_for(kind: str, runtime: Runtime) -> Rewriting:
     for any size; ONNX Runtime gains nothing by more. Other readers of it are served as Paddle Inference is.
 
     Paddle 3.3 has upsampling by factors in double precision, which its oneDNN refuses to read: programs of Paddle have
-    transposed convolutions of each channel in its place, which no version minds. Paddle Lite for x86 has those not.
+    transposed convolutions in its place, which no version minds; of single channels, unless others are faster here
+    (`upsampling_block`). Paddle Lite for x86 has those not.
     """
-    return Rewriting(any_size=kind == _ONNX and runtime not in _READS_ONNX, upsampling=kind in (_ONNX, _LITE))
+    kept = kind in (_ONNX, _LITE)
+    return Rewriting(any_size=kind == _ONNX and runtime not in _READS_ONNX, upsampling=None if kept else 1)

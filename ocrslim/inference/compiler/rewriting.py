@@ -18,7 +18,8 @@ class Rewriting:
         any_size: take as sums of maps only what is one for images of any size. Else it is enough that the maps have
             been traced as of one size: so they are in every image but those of a few pixels, whose smallest maps are
             stretched to those that they are added to.
-        upsampling: write upsampling by nearest neighbour as what it is, not as a transposed convolution.
+        upsampling: None writes upsampling by nearest neighbour as what it is. A number writes it as a transposed
+            convolution, in groups of whole blocks of so many channels (`group_width`); 1 means of single channels.
         costs: of the runtime; with `transposed` infinite, convolutions of upsampled maps stay behind the upsampling.
     """
 
@@ -26,5 +27,5 @@ class Rewriting:
     gates: bool = True
     phases: bool = True
     any_size: bool = False
-    upsampling: bool = True
+    upsampling: int | None = None
     costs: CostModel = field(default_factory=CostModel)

@@ -29,4 +29,6 @@ def rewritten_program(
     """
     steps, names = to_named_steps(program.ops, program.outputs, arrays, {})
     steps = rewrite(steps, [value.id for value in program.outputs], shapes_of(program.ops), rewriting)
-    return to_program(steps if rewriting.upsampling else without_upsampling(steps), program, arrays, names)
+    if rewriting.upsampling is not None:
+        steps = without_upsampling(steps, rewriting.upsampling)
+    return to_program(steps, program, arrays, names)
