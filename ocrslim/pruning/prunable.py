@@ -73,7 +73,7 @@ class PrunableNetwork:
         """For the criterion `reconstruction`, the order of removal for each group, computed at the first access."""
         assert self.training is not None, "the criterion is not reconstruction"
         batch = np.concatenate(calibration_inputs(self.config, self.training))
-        return removals(self.model, self.graph, batch, seed=self.config.seed)
+        return removals(self.model, self.graph, batch, seed=self.config.seed, output=self.config.task.output)
 
     @property
     def by_reconstruction(self) -> bool:

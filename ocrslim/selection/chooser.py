@@ -190,7 +190,10 @@ def _losses_text(choice: Choice, errors: bool) -> str:
     """Describe the expected loss; for refitted layers, the reason why there is none."""
     summed, joint = choice.selection.summed_loss, choice.selection.joint_loss
     if errors:
-        return f"expected error of the refitted layers' outputs: {summed:.1%} of their variance, summed over the layers"
+        return (
+            f"expected error of the refitted layers, summed: {summed:.3f} (relative to the variance of their outputs, "
+            "plus four times the divergence of the network's output)"
+        )
     if choice.refitted:
         return (
             "layers are refitted before training (Prune.recover), so the losses above, measured without a refit, do "

@@ -66,7 +66,8 @@ def select(
     """Choose each group's ratio by `Prune.target`, or else by `Prune.loss_tolerance` as PaddleSlim does.
 
     Not pruned are groups with a member in the first `skip_first` blocks, names that match `skip`,
-    groups that are not in the table, and groups that lose more than `skip_loss` at `skip_ratio`.
+    groups that are not in the table, and groups that lose more than `skip_loss` at `skip_ratio` by a sensitivity table:
+    errors of the reconstruction are no losses of score, and need no limit, as their sum is what is minimised.
     Members that only read a group's channels keep their own and count for neither skip.
 
     Args:
@@ -177,7 +178,7 @@ def _unreachable(kind: str, fraction: float, options: PruneOptions, most: Callab
     ]
     hint = f", or relax a setting ({'; '.join(helps)})" if helps else ""
     reached = f"Prune.target: {kind} {fraction:g} cannot be reached: at most {_rounded_down(now)} of the {kind} can be"
-    if options.criterion == RECONSTRUCTION:  # has errors for all counts
+    if _by_errors(options):  # they are known for all counts
         return f"{reached} removed with these settings; lower the target{hint}"
     return (
         f"{reached} removed with these settings and the ratios in the sensitivity table; lower the target{hint}, "
@@ -249,9 +250,14 @@ def _why_none(ratio: float, group: Group, options: PruneOptions) -> str:
     )
 
 
+def _by_errors(options: PruneOptions) -> bool:
+    """Tell whether ratios are chosen by errors of the reconstruction, not by the losses of a sensitivity table."""
+    return options.criterion == RECONSTRUCTION and options.target is not None
+
+
 def _why_unmeasured(group: Group, options: PruneOptions) -> str:
     """Reason why nothing tells what a group loses: no entry of the table, or no error of the reconstruction."""
-    if options.criterion != RECONSTRUCTION or options.target is None:
+    if not _by_errors(options):
         return "not in the sensitivity table"
     if group.summed:
         return (
@@ -280,7 +286,7 @@ def _skip_reason(
     if not losses:
         return _why_unmeasured(group, options)
     loss = loss_at(losses, options.skip_ratio)
-    if loss > options.skip_loss:
+    if not _by_errors(options) and loss > options.skip_loss:
         return (
             f"sensitive: loses {loss:.4f} at ratio {options.skip_ratio:g}, "
             f"more than Prune.skip_loss {options.skip_loss:g}"

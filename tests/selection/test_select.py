@@ -106,6 +106,15 @@ def test_by_reconstruction_there_is_no_table_to_be_missing_from():
     assert not any("table" in reason for reason in skipped.values())
 
 
+def test_an_error_of_the_reconstruction_is_no_loss_that_skip_loss_limits():
+    """It is another quantity: what limits it is the sum that the target is reached with."""
+    options = PruneOptions(criterion="reconstruction", target={"macs": 0.05}, skip_first=0, skip_loss=0.001)
+    table = {CONV5_LINEAR: FLAT, NECK: {0.1: 0.4, 0.5: 0.9}}
+    assert not any("sensitive" in reason for reason in select(GRAPH, table, options, ARCHITECTURE).skipped.values())
+    by_table = options.model_copy(update={"criterion": "fpgm", "target": None})
+    assert "sensitive" in select(GRAPH, table, by_table, ARCHITECTURE).skipped[NECK], "the control"
+
+
 def test_why_nothing_is_removed_is_told_apart():
     assert "Prune.loss_tolerance 0.001" in choose({NECK: {0.1: 0.01}}, loss_tolerance=0.001).skipped[NECK]
     assert "Prune.align" in choose({NECK: {0.1: 0.01}}, align=64).skipped[NECK]

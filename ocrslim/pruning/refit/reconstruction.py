@@ -9,6 +9,10 @@ with it. Hassibi and Stork, "Second order derivatives for network pruning: Optim
 3); for blocks, one after the other, Kurtic, Frantar and Alistarh, "ZipLM" (arXiv 2302.04089, section 3.1). Channels
 are removed one by one, each time the one that adds the least error after a refit of the others. A channel that is a
 linear combination of others adds none, however large its weights; criteria that score each channel alone miss this.
+
+An error e of a reader's output counts twice: relative to the variance v of that output, e'e / v, and by how much it
+changes the output of the network, e'Me (`output_metric`). With I / v + 4 M as its metric, W (I / v + 4 M)^(1/2) takes
+the place of W. Relative to their variance alone, errors of different layers cannot be compared (docs/selection.md).
 """
 
 from __future__ import annotations
@@ -24,8 +28,10 @@ from ocrslim.errors import TrainingError
 from ocrslim.graph import INPUT, ChannelGraph, Group
 from ocrslim.pruning.refit.affine import AffineLayer, count_positions, matrix, obstacle, rows
 from ocrslim.pruning.refit.observer import AFFINE, Hook, observing, sample_positions, view
+from ocrslim.pruning.refit.output_metric import Output, output_metrics
 from ocrslim.utils import progress_bar
 
+_DIVERGENCE = 4.0  # weight of the change of the network's output (docs/selection.md has others)
 POSITIONS = 16384  # sampled positions of a layer, all images together
 _RIDGE = 1e-4  # relative to each input's variance and added to it, as equal channels make the covariance singular
 
@@ -38,11 +44,14 @@ class Reader:
         covariance: of its inputs, float64 [inputs, inputs].
         weight: float64 [inputs, outputs].
         columns: for each unit of the group, the inputs that it removes; none where it does not reach the layer.
+        metric: M, what errors of its outputs are worth to the network's output, float64 [outputs, outputs]; None where
+            that is not known: then only the variance counts.
     """
 
     covariance: np.ndarray
     weight: np.ndarray
     columns: tuple[tuple[int, ...], ...]
+    metric: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -51,8 +60,8 @@ class Removal:
 
     Attributes:
         order: all units, first to remove first; the last one is kept.
-        errors: error after removing 1, 2, .. units: squared error of the refitted readers' outputs, relative to
-            their variance, summed over the readers; float64 [units - 1].
+        errors: error after removing 1, 2, .. units: that of the refitted readers' outputs by their metrics, summed over
+            the readers; float64 [units - 1].
     """
 
     order: tuple[int, ...]
@@ -99,9 +108,7 @@ class _State:
 
     def __init__(self, reader: Reader):
         used = np.array([column for columns in reader.columns for column in columns], dtype=np.int64)
-        variance = float(np.einsum("io,ij,jo->", reader.weight, reader.covariance, reader.weight, optimize=True))
-        self._variance = max(variance, float(np.finfo(np.float32).tiny))
-        self._inverse, self._weight = _inverse_of(reader.covariance, used), reader.weight[used]
+        self._inverse, self._weight = _inverse_of(reader.covariance, used), _measured(reader)[used]
         self._factors, self._known = np.empty_like(self._inverse), 0
         ends = np.cumsum([len(columns) for columns in reader.columns])
         self._columns = [np.arange(end - len(one), end) for one, end in zip(reader.columns, ends)]
@@ -116,7 +123,7 @@ class _State:
             weights = self._weight[np.stack([self._columns[units[index]] for index in at])]
             blocks = np.stack([self._blocks[units[index]] for index in at])
             found[at] = np.einsum("ubo,ubo->u", weights, np.linalg.solve(blocks, weights))
-        return found / self._variance
+        return found
 
     def remove(self, unit: int) -> None:
         """Remove a unit's inputs and refit the others."""
@@ -133,6 +140,16 @@ class _State:
             block -= factor[places] @ factor[places].T
 
 
+def _measured(reader: Reader) -> np.ndarray:
+    """The reader's weights, with outputs whose squared errors add up to what they are worth: [inputs, outputs]."""
+    variance = np.einsum("io,ij,jo->", reader.weight, reader.covariance, reader.weight, optimize=True)
+    relative = 1 / max(float(variance), float(np.finfo(np.float32).tiny))
+    if reader.metric is None:
+        return np.asarray(reader.weight * np.sqrt(relative))
+    values, vectors = np.linalg.eigh(reader.metric)
+    return np.asarray(reader.weight @ (vectors * np.sqrt(_DIVERGENCE * np.maximum(values, 0) + relative)))
+
+
 def _inverse_of(covariance: np.ndarray, used: np.ndarray) -> np.ndarray:
     """The inverse, with the ridge, at the inputs `used`: where these are last, it needs the end of the root alone."""
     variances = np.diag(covariance)
@@ -146,7 +163,13 @@ def _inverse_of(covariance: np.ndarray, used: np.ndarray) -> np.ndarray:
 
 
 def removals(
-    model: nn.Layer, graph: ChannelGraph, batch: np.ndarray, *, seed: int, positions: int = POSITIONS
+    model: nn.Layer,
+    graph: ChannelGraph,
+    batch: np.ndarray,
+    *,
+    seed: int,
+    positions: int = POSITIONS,
+    output: Output = lambda result: result,
 ) -> dict[str, Removal]:
     """Find the order of removal for each group, by its name.
 
@@ -156,8 +179,9 @@ def removals(
     Args:
         model: unpruned network; only run, in eval mode.
         batch: float32 [N, 3, H, W], such as 40 crops of training images.
-        seed: for sampling positions.
+        seed: for sampling positions, and the signs of gradients.
         positions: number of positions of each layer, all images together.
+        output: picks of what the network returns what inference returns (`Task.output`).
 
     Raises:
         TrainingError: a layer reads numbers that are not finite.
@@ -166,10 +190,11 @@ def removals(
     readers = {name: _reading(group, layers) for name, group in graph.groups.items() if not group.summed}
     wanted = {layer for found in readers.values() for layer in found}
     seen = _covariances(model, sorted(wanted), batch, seed, positions)
+    metrics = output_metrics(model, sorted(seen), batch, output, seed)
     found = {}
     for name, reading in progress_bar(readers.items(), total=len(readers), desc="reconstruction", unit="group"):
         known = [
-            Reader(*seen[layer], _columns(units, size, len(seen[layer][0])))
+            Reader(*seen[layer], _columns(units, size, len(seen[layer][0])), metrics.get(layer))
             for layer, (units, size) in reading.items()
             if layer in seen
         ]

@@ -98,7 +98,7 @@ class Plans(Versioned):
 
     Attributes:
         request: hash of what the plans depend on.
-        errors: the losses are reconstruction errors, relative to the variance of the layers' outputs.
+        errors: the losses are reconstruction errors (`ocrslim.pruning.refit.reconstruction`).
         refitted: layers are refitted before training, so that losses measured without a refit are too large.
         rounds: number of rounds; the plans are those of the last one.
         size: height and width in pixels that costs are counted at.

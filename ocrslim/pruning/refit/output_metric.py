@@ -1,0 +1,144 @@
+"""How much a network's output changes by errors of its layers' outputs.
+
+An error e of a layer's output z, at one position, moves the network's output p by J e with J = dp/dz. Of numbers that
+are probabilities, the Kullback-Leibler divergence from those of the unpruned network then is, to second order,
+
+    e' M e    with    M = J' diag(1 / (2 p (1 - p))) J,
+
+the Fisher information of yes or no. M needs no labels, and one backward pass: with random signs v, the gradient
+g = J' (v / sqrt(2 p (1 - p))) has E[g g'] = M (Hutchinson, Communications in Statistics 19, 1990). Sums over positions
+take errors to be independent from one position to another, and of M there: the Kronecker factors of Martens and Grosse
+(arXiv 1503.05671, section 3.1), for convolutions Grosse and Martens (arXiv 1602.01407, section 3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+
+from ocrslim.graph import as_it_was
+from ocrslim.pruning.refit.affine import count_positions, targets
+from ocrslim.pruning.refit.observer import view
+from ocrslim.utils import progress_bar
+
+Output = Callable[[Any], Any]
+Made = dict[str, tuple[tuple[int, ...], Tensor]]  # by layer, the shape of its input without batch, and its output
+Gradients = dict[str, Tensor]  # of these outputs
+_MOST = 64  # inputs: the mean over their positions is known well enough
+_TOGETHER = 4  # inputs of one backward pass, which holds all activations
+_LEAST = 1e-10  # least p (1 - p): float32 rounds others to 0
+
+
+@dataclass(frozen=True)
+class OutputScale:
+    """The unit in which changes of an output are measured.
+
+    Attributes:
+        probabilities: the output is one.
+        total: by which the sum of the squares is divided. Of probabilities their sum, so that the result is the
+            divergence for each text pixel or step; of other numbers their squared deviation from the mean.
+    """
+
+    probabilities: bool
+    total: float
+
+    @classmethod
+    def of(cls, output: np.ndarray) -> OutputScale:
+        """Choose the unit for `output`, the unpruned network's on all inputs."""
+        values = output.astype(np.float64)
+        probabilities = bool(values.min() >= 0 and values.max() <= 1)
+        return cls(probabilities, float((values if probabilities else np.square(values - values.mean())).sum()))
+
+    def slopes(self, output: np.ndarray) -> np.ndarray:
+        """Return by what each number's change is multiplied before it is squared, float32 in the output's shape."""
+        whole = np.float32(np.sqrt(self.total or 1.0))
+        if not self.probabilities:
+            return np.ones_like(output) / whole
+        values = output.astype(np.float64)
+        return (1 / np.sqrt(2 * np.maximum(values * (1 - values), _LEAST))).astype(np.float32) / whole
+
+
+def output_metrics(
+    model: nn.Layer, names: Sequence[str], batch: np.ndarray, output: Output, seed: int
+) -> dict[str, np.ndarray]:
+    """Find M of each layer's outputs, summed over all positions, float64 [outputs, outputs], by the layer's name.
+
+    A transposed convolution has an output for each entry of its kernel, as `affine.targets`. Layers whose outputs the
+    network's do not depend on are left out, as are those whose gradient is not finite.
+
+    Args:
+        model: unpruned network; only run, in eval mode.
+        names: of layers that run once.
+        batch: float32 [N, C, H, W]; of many inputs some.
+        output: picks of what the network returns what inference returns (`Task.output`).
+        seed: for the signs.
+    """
+    layers, sums = dict(model.named_sublayers()), dict[str, np.ndarray]()
+    rng = np.random.default_rng(seed)
+    made: Made = {}
+    batch = batch[:: -(-len(batch) // _MOST)]
+    parts = [batch[start : start + _TOGETHER] for start in range(0, len(batch), _TOGETHER)]
+
+    def hook(name: str) -> Callable[..., None]:
+        def call(layer: nn.Layer, given: Any, out: Tensor) -> None:
+            made[name] = tuple(given[0].shape[1:]), out
+
+        return call
+
+    with as_it_was(model, training=False):
+        with paddle.no_grad():
+            outputs = [_outputs_of(model(paddle.to_tensor(part)), output) for part in parts]
+        scales = [OutputScale.of(np.concatenate([one.numpy() for one in each])) for each in zip(*outputs)]
+        handles = [layers[name].register_forward_post_hook(hook(name)) for name in names]
+        try:
+            for part in progress_bar(parts, total=len(parts), desc="reconstruction: gradients", unit="batch"):
+                inputs = paddle.to_tensor(part)
+                inputs.stop_gradient = False  # also where no weight is trained
+                found = _outputs_of(model(inputs), output)
+                signed = [_signed(one, scale, rng) for one, scale in zip(found, scales)]
+                _add(sums, layers, made, _gradients(made, found, signed))
+                made.clear()
+        finally:
+            for handle in handles:
+                handle.remove()
+    return {name: total for name, total in sums.items() if np.isfinite(total).all() and total.any()}
+
+
+def _outputs_of(result: Any, output: Output) -> list[Tensor]:
+    """The outputs of real numbers among what a network returned."""
+    found = output(result)
+    listed = found if isinstance(found, (list, tuple)) else [found]
+    return [one for one in listed if isinstance(one, Tensor) and one.is_floating_point()]
+
+
+def _signed(made: Tensor, scale: OutputScale, rng: np.random.Generator) -> Tensor:
+    slopes = scale.slopes(made.numpy())
+    return paddle.to_tensor(slopes * rng.choice(np.array([-1, 1], np.float32), size=slopes.shape))
+
+
+def _gradients(made: Made, outputs: list[Tensor], signed: list[Tensor]) -> Gradients:
+    """Gradients of the layers' outputs, by name."""
+    wanted = {name: out for name, (_, out) in made.items() if not out.stop_gradient}
+    pairs = [(one, sign) for one, sign in zip(outputs, signed) if not one.stop_gradient]
+    if not wanted or not pairs:
+        return {}
+    found = paddle.grad([one for one, _ in pairs], [*wanted.values()], [sign for _, sign in pairs], allow_unused=True)
+    return {name: gradient for name, gradient in zip(wanted, found) if gradient is not None}
+
+
+def _add(sums: dict[str, np.ndarray], layers: Mapping[str, nn.Layer], made: Made, gradients: Gradients) -> None:
+    """Add the products of the gradients at each position."""
+    for name, gradient in gradients.items():
+        layer, shape = layers[name], made[name][0]
+        for one in view(gradient):
+            if isinstance(layer, nn.Conv2D):  # as below, without a copy
+                across = one.reshape(len(one), -1)
+            else:
+                positions = np.arange(count_positions(layer, shape, one.shape))
+                across = targets(layer, one, positions).reshape(len(positions), -1).T
+            sums[name] = sums.get(name, 0.0) + (across @ across.T).astype(np.float64)

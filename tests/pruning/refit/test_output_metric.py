@@ -1,0 +1,107 @@
+"""What errors of layers are worth to the output of the network."""
+
+from __future__ import annotations
+
+import networks
+import numpy as np
+import paddle
+import pytest
+from oracle import randomise
+from paddle import nn
+from test_refitting import TransposedHead, images
+
+from ocrslim.graph.frontends.dygraph import trace
+from ocrslim.pruning.refit.output_metric import output_metrics
+from ocrslim.pruning.refit.reconstruction import Reader, removal, removals
+
+SHAPE = (1, 3, 8, 8)
+
+
+class Map(nn.Layer):
+    """A small detector: a map of probabilities, to which the second output of `mix` hardly matters."""
+
+    def __init__(self, probabilities: bool = True):
+        super().__init__()
+        self.stem, self.mix, self.end = networks.conv(3, 2, 1), networks.conv(2, 2, 1), networks.conv(2, 1, 1)
+        self.aside = networks.conv(2, 1, 1)
+        self.probabilities = probabilities
+        self.end.weight.set_value(np.array([1, 1e-4], np.float32).reshape(1, 2, 1, 1))
+        self.mix.weight.set_value(np.array([[1, 0.1], [0, 10]], np.float32).reshape(2, 2, 1, 1))
+
+    def forward(self, x):
+        mixed = self.mix(nn.functional.relu(self.stem(x)))
+        end = self.end(mixed)
+        return {"maps": nn.functional.sigmoid(end) if self.probabilities else end, "other": self.aside(mixed)}
+
+
+def maps_of(result):
+    return result["maps"]
+
+
+def metrics_of(model, names, batch):
+    model.eval()
+    return output_metrics(model, names, batch, maps_of, seed=0)
+
+
+def test_the_metric_is_the_second_order_of_the_divergence():
+    model, batch = Map(), np.concatenate(images(9, 1))
+    found = metrics_of(model, ["mix", "end"], batch)
+    p = maps_of(model(paddle.to_tensor(batch))).numpy().astype(np.float64)
+    weight = np.array([1, 1e-4])
+    of_end = (p * (1 - p)).sum() / 2 / p.sum()
+    assert found["end"] == pytest.approx(np.array([[of_end]]), rel=1e-4)
+    assert found["mix"] == pytest.approx(of_end * np.outer(weight, weight), rel=1e-4)
+
+
+def test_the_divergence_of_a_small_error_is_the_one_that_the_metric_tells():
+    model, batch = Map(), np.concatenate(images(9, 1))
+    metric = metrics_of(model, ["mix"], batch)["mix"]
+    p = maps_of(model(paddle.to_tensor(batch))).numpy().astype(np.float64)
+    error = np.array([0.02, -0.5])
+    model.mix.bias.set_value((model.mix.bias.numpy() + error).astype(np.float32))
+    q = maps_of(model(paddle.to_tensor(batch))).numpy().astype(np.float64)
+    divergence = (p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))).sum() / p.sum()
+    assert error @ metric @ error == pytest.approx(divergence, rel=0.05)
+
+
+def test_numbers_that_are_no_probabilities_are_measured_by_their_variance():
+    model, batch = Map(probabilities=False), np.concatenate(images(5, 1))
+    found = metrics_of(model, ["end"], batch)["end"]
+    y = maps_of(model(paddle.to_tensor(batch))).numpy()
+    assert found == pytest.approx(np.array([[1 / y.var()]]), rel=1e-4)  # y.size positions of variance y.var()
+
+
+def test_layers_that_the_output_does_not_depend_on_have_none_and_nothing_is_changed():
+    model, batch = randomise(TransposedHead()), np.concatenate(images(6, 1))
+    model.train()
+    before = {key: value.numpy() for key, value in model.state_dict().items()}
+    assert not metrics_of(Map(), ["aside"], batch)
+    found = output_metrics(model, ["up", "end"], batch, lambda result: result, seed=0)
+    assert {name: metric.shape for name, metric in found.items()} == {"up": (24, 24), "end": (4, 4)}
+    assert model.training and all((before[key] == value.numpy()).all() for key, value in model.state_dict().items())
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_what_the_output_does_not_feel_goes_before_what_it_feels():
+    """Relative to the variance alone, the smaller one of two goes first."""
+    model, batch = Map(), np.concatenate(images(9, 1))
+    deviations = nn.functional.relu(model.stem(paddle.to_tensor(batch))).numpy().std(axis=(0, 2, 3))
+    weight = np.diag([1 / deviations[0], 1.2 / deviations[1]])
+    model.mix.weight.set_value(weight.astype(np.float32).reshape(2, 2, 1, 1))
+    model.end.weight.set_value(np.array([4, 1e-4], np.float32).reshape(1, 2, 1, 1))
+    graph = trace(model, SHAPE)
+    assert removals(model, graph, batch, seed=0, output=maps_of)["stem.weight"].order[0] == 1
+    model.end.weight.set_value(np.array([1e-4, 1e-4], np.float32).reshape(1, 2, 1, 1))
+    assert removals(model, graph, batch, seed=0, output=maps_of)["stem.weight"].order[0] == 0
+
+
+def test_errors_are_sums_by_the_metric_and_by_the_variance():
+    rng = np.random.default_rng(3)
+    x, weight, root = rng.standard_normal((500, 5)), rng.standard_normal((5, 3)), rng.standard_normal((3, 3))
+    x -= x.mean(axis=0)
+    metric = root @ root.T
+    total = 4 * metric + np.eye(3) / np.square(x @ weight).sum() * len(x)
+    found = removal([Reader(x.T @ x / len(x), weight, tuple((unit,) for unit in range(5)), metric)])
+    kept = sorted(set(range(5)) - set(found.order[:2]))
+    error = x @ weight - x[:, kept] @ np.linalg.lstsq(x[:, kept], x @ weight, rcond=None)[0]
+    assert found.errors[1] == pytest.approx(np.einsum("no,op,np->", error, total, error) / len(x), rel=0.01)
