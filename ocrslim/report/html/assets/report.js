@@ -62,7 +62,7 @@
     figure(box, "layers", plan.removed.filter(Boolean).length, `${plan.removed.filter(Boolean).length} of ${layers.length}`);
     figure(box, "channels", removed, whole.format(removed), `${percent(removed / all)} of ${whole.format(all)}`);
     box.querySelector("[data-title=loss]").textContent = lossTitle();
-    if (errors) figure(box, "loss", plan.loss, percent(plan.loss, 2), "of the outputs' variance, summed");
+    if (errors) figure(box, "loss", plan.loss, plan.loss.toFixed(3), "of the refitted layers, summed");
     else figure(box, "loss", plan.loss, percent(plan.joint, 2), `joint; ${percent(plan.loss, 2)} as a sum`);
     for (const name of ["macs", "params"]) {
       figure(box, name, plan[name], whole.format(plan[name]), `${percent(1 - plan[name] / before[name])} removed`);
@@ -188,7 +188,7 @@
   function targetChart(curve, current) {
     const { before, errors } = data.plans, key = { latency: "ms", params: "params" }[curve.by] || "macs";
     const what = { ms: "milliseconds", params: "parameters", macs: "multiply-accumulates" }[key];
-    const loss = (plan) => 100 * (errors ? plan.loss : plan.joint);
+    const loss = (plan) => errors ? plan.loss : 100 * plan.joint;
     const point = (plan) => ({ x: 100 * (1 - plan[key] / before[key]), y: loss(plan) });
     return draw("target-chart", () => {
       const firsts = curve.steps.map((step) => point(step.plans[0])).sort((a, b) => a.x - b.x);
@@ -206,14 +206,14 @@
         options: {
           scales: {
             x: axis(`% of ${what} removed`, { type: "linear", min: 0 }),
-            y: axis(`${lossTitle()}, %`, { min: 0 }),
+            y: axis(errors ? lossTitle() : `${lossTitle()}, %`, { min: 0 }),
           },
           interaction: { mode: "nearest", intersect: false },
           plugins: {
             legend: { display: true, labels: { color: colour("soft"), usePointStyle: true, boxHeight: 6,
               filter: (item, all) => all.datasets[item.datasetIndex].data.length > 0 } },
             tooltip: { callbacks: { title: () => "", label: ({ dataset, parsed }) =>
-              `${dataset.label}: ${parsed.x.toFixed(1)} % removed, ${parsed.y.toFixed(2)} % predicted` } },
+              `${dataset.label}: ${parsed.x.toFixed(1)} % removed, ${errors ? parsed.y.toFixed(3) : `${parsed.y.toFixed(2)} %`} predicted` } },
           },
         },
       };
