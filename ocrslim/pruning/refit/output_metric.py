@@ -13,6 +13,7 @@ take errors to be independent from one position to another, and of M there: the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,11 +21,15 @@ from typing import Any
 import numpy as np
 import paddle
 from paddle import Tensor, nn
+from paddle.nn.layer.rnn import RNNBase
 
 from ocrslim.graph import as_it_was
+from ocrslim.models import ImportedNetwork
 from ocrslim.pruning.refit.affine import count_positions, targets
 from ocrslim.pruning.refit.observer import view
 from ocrslim.utils import progress_bar
+
+logger = logging.getLogger(__name__)
 
 Output = Callable[[Any], Any]
 Made = dict[str, tuple[tuple[int, ...], Tensor]]  # by layer, the shape of its input without batch, and its output
@@ -69,20 +74,38 @@ def output_metrics(
     """Find M of each layer's outputs, summed over all positions, float64 [outputs, outputs], by the layer's name.
 
     A transposed convolution has an output for each entry of its kernel, as `affine.targets`. Layers whose outputs the
-    network's do not depend on are left out, as are those whose gradient is not finite.
+    network's do not depend on are left out, as are those whose gradient is not finite; all of them where an operator of
+    the network has no gradient.
 
     Args:
-        model: unpruned network; only run, in eval mode.
+        model: unpruned network; only run, as it infers.
         names: of layers that run once.
         batch: float32 [N, C, H, W]; of many inputs some.
         output: picks of what the network returns what inference returns (`Task.output`).
         seed: for the signs.
     """
-    layers, sums = dict(model.named_sublayers()), dict[str, np.ndarray]()
-    rng = np.random.default_rng(seed)
-    made: Made = {}
     batch = batch[:: -(-len(batch) // _MOST)]
     parts = [batch[start : start + _TOGETHER] for start in range(0, len(batch), _TOGETHER)]
+    with as_it_was(model, training=False):
+        for layer in model.sublayers():
+            if isinstance(layer, RNNBase):  # has gradients in training mode alone, where it drops units by chance
+                layer.train()
+                layer.dropout = 0.0
+        try:
+            sums = _sums(model, names, parts, output, np.random.default_rng(seed))
+        except (RuntimeError, ValueError, NotImplementedError) as error:
+            logger.info("errors count by the variance of the layers alone: no gradient of the network: %s", error)
+            return {}
+    return {name: total for name, total in sums.items() if np.isfinite(total).all() and total.any()}
+
+
+def _sums(
+    model: nn.Layer, names: Sequence[str], parts: Sequence[np.ndarray], output: Output, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Sum the products of the gradients of each layer's outputs over all positions of all inputs."""
+    layers, sums = dict(model.named_sublayers()), dict[str, np.ndarray]()
+    made: Made = {}
+    needed = [weight for weight in model.parameters() if not weight.stop_gradient] if _is_recurrent(model) else []
 
     def hook(name: str) -> Callable[..., None]:
         def call(layer: nn.Layer, given: Any, out: Tensor) -> None:
@@ -90,23 +113,22 @@ def output_metrics(
 
         return call
 
-    with as_it_was(model, training=False):
-        with paddle.no_grad():
-            outputs = [_outputs_of(model(paddle.to_tensor(part)), output) for part in parts]
-        scales = [OutputScale.of(np.concatenate([one.numpy() for one in each])) for each in zip(*outputs)]
-        handles = [layers[name].register_forward_post_hook(hook(name)) for name in names]
-        try:
-            for part in progress_bar(parts, total=len(parts), desc="reconstruction: gradients", unit="batch"):
-                inputs = paddle.to_tensor(part)
-                inputs.stop_gradient = False  # also where no weight is trained
-                found = _outputs_of(model(inputs), output)
-                signed = [_signed(one, scale, rng) for one, scale in zip(found, scales)]
-                _add(sums, layers, made, _gradients(made, found, signed))
-                made.clear()
-        finally:
-            for handle in handles:
-                handle.remove()
-    return {name: total for name, total in sums.items() if np.isfinite(total).all() and total.any()}
+    with paddle.no_grad():
+        outputs = [_outputs_of(model(paddle.to_tensor(part)), output) for part in parts]
+    scales = [OutputScale.of(np.concatenate([one.numpy() for one in each])) for each in zip(*outputs)]
+    handles = [layers[name].register_forward_post_hook(hook(name)) for name in names]
+    try:
+        for part in progress_bar(parts, total=len(parts), desc="reconstruction: gradients", unit="batch"):
+            inputs = paddle.to_tensor(part)
+            inputs.stop_gradient = False  # also where no weight is trained
+            found = _outputs_of(model(inputs), output)
+            signed = [_signed(one, scale, rng) for one, scale in zip(found, scales)]
+            _add(sums, layers, made, _gradients(made, found, signed, needed))
+            made.clear()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sums
 
 
 def _outputs_of(result: Any, output: Output) -> list[Tensor]:
@@ -121,13 +143,21 @@ def _signed(made: Tensor, scale: OutputScale, rng: np.random.Generator) -> Tenso
     return paddle.to_tensor(slopes * rng.choice(np.array([-1, 1], np.float32), size=slopes.shape))
 
 
-def _gradients(made: Made, outputs: list[Tensor], signed: list[Tensor]) -> Gradients:
-    """Gradients of the layers' outputs, by name."""
+def _is_recurrent(model: nn.Layer) -> bool:
+    """Tell whether a network has recurrent layers, whose gradient Paddle computes only with those of their weights."""
+    if isinstance(model, ImportedNetwork):
+        return any(op.name == "rnn" for op in model.program.ops)
+    return any(isinstance(layer, RNNBase) for layer in model.sublayers())
+
+
+def _gradients(made: Made, outputs: list[Tensor], signed: list[Tensor], needed: list[Tensor]) -> Gradients:
+    """Gradients of the layers' outputs, by name; those of the weights `needed` are computed with them."""
     wanted = {name: out for name, (_, out) in made.items() if not out.stop_gradient}
     pairs = [(one, sign) for one, sign in zip(outputs, signed) if not one.stop_gradient]
     if not wanted or not pairs:
         return {}
-    found = paddle.grad([one for one, _ in pairs], [*wanted.values()], [sign for _, sign in pairs], allow_unused=True)
+    inputs = [*wanted.values(), *needed]
+    found = paddle.grad([one for one, _ in pairs], inputs, [sign for _, sign in pairs], allow_unused=True)
     return {name: gradient for name, gradient in zip(wanted, found) if gradient is not None}
 
 

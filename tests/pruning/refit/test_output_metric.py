@@ -6,6 +6,7 @@ import networks
 import numpy as np
 import paddle
 import pytest
+from file_networks import Recurrent, exported, imported
 from oracle import randomise
 from paddle import nn
 from test_refitting import TransposedHead, images
@@ -105,3 +106,46 @@ def test_errors_are_sums_by_the_metric_and_by_the_variance():
     kept = sorted(set(range(5)) - set(found.order[:2]))
     error = x @ weight - x[:, kept] @ np.linalg.lstsq(x[:, kept], x @ weight, rcond=None)[0]
     assert found.errors[1] == pytest.approx(np.einsum("no,op,np->", error, total, error) / len(x), rel=0.01)
+
+
+class Read(nn.Layer):
+    """A small recogniser with a recurrent neck, which drops units by chance in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.end = networks.conv(3, 4, 1), nn.Linear(10, 3)
+        self.neck = nn.LSTM(32, 5, num_layers=2, direction="bidirectional", dropout=0.5)
+
+    def forward(self, x):
+        steps = paddle.flatten(paddle.transpose(self.stem(x), [0, 3, 1, 2]), 2)
+        return nn.functional.softmax(self.end(self.neck(steps)[0]))
+
+
+def test_a_recurrent_network_has_them_and_they_are_no_matter_of_chance():
+    model, batch = Read(), np.concatenate(images(6, 1))
+    model.eval()
+    paddle.seed(4)
+    expected = paddle.rand([1]).item()
+    paddle.seed(4)
+    found = [output_metrics(model, ["stem", "end"], batch, lambda result: result, seed=0) for _ in range(2)]
+    assert found[0].keys() == {"stem", "end"} and (found[0]["stem"] == found[1]["stem"]).all()
+    assert model.neck.dropout == 0.5 and not model.neck.training
+    assert paddle.rand([1]).item() == expected, "what is trained later draws the same numbers"
+
+
+def test_a_recurrent_network_of_a_file_has_them_too(tmp_path):
+    model = imported(exported(Recurrent, tmp_path, "legacy"))
+    names = [name for name, layer in model.named_sublayers() if isinstance(layer, (nn.Conv2D, nn.Linear))]
+    batch = np.random.default_rng(0).standard_normal((3, 3, 32, 64)).astype(np.float32)
+    assert set(output_metrics(model, names, batch, lambda result: result, seed=0)) == set(names) != set()
+
+
+def test_without_gradients_errors_count_by_the_variance(monkeypatch, caplog):
+    def fails(*_, **__):
+        raise RuntimeError("(Unimplemented) no gradient")
+
+    monkeypatch.setattr(paddle, "grad", fails)
+    model, batch = Map(), np.concatenate(images(6, 1))
+    with caplog.at_level("INFO"):
+        found = removals(model, trace(model, SHAPE), batch, seed=0, output=maps_of)
+    assert "no gradient of the network" in caplog.text and found["stem.weight"].errors[0] > 0
