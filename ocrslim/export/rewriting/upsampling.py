@@ -5,25 +5,24 @@ from __future__ import annotations
 import functools
 import logging
 import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
 from ocrslim.errors import WeightsError
 from ocrslim.export.formats.paddle import MODELS, save_inference
-from ocrslim.inference import RUNTIMES, group_width
+from ocrslim.inference import Pass, Stand, group_width
 from ocrslim.utils import has_instructions, scratch_folder
 
 logger = logging.getLogger(__name__)
 
+_PADDLE = "paddle"  # Paddle Inference
 _CHANNELS, _FACTOR = 96, 2  # of the necks of PP-OCR's detectors
 _SHAPE = (1, 3, 640, 640)
 _WARM_UP, _ROUNDS = 2, 5
+_LEAST = 1e-6  # milliseconds
 _GAIN = 0.95  # of the time of single channels: above it, chance says which is faster
 
 
@@ -39,9 +38,7 @@ def upsampling_block(threads: int) -> int:
     """
     block = 16 if has_instructions("avx512f") else 8
     try:
-        with scratch_folder() as scratch:
-            single, grouped = (_engine(_NeckEnd(width), scratch / str(width), threads) for width in (1, block))
-            ratio = _ratio(single, grouped)
+        ratio = _ratio(block, threads)
     except WeightsError as error:  # Paddle Inference does not start here
         logger.debug("upsampling was not timed: %s", error)
         return 1
@@ -72,23 +69,22 @@ class _NeckEnd(nn.Layer):
         return self.out(F.relu(fine + self.up(F.relu(self.coarse(fine)))))
 
 
-def _engine(network: nn.Layer, folder: Path, threads: int) -> Callable[[np.ndarray], object]:
+def _ratio(block: int, threads: int) -> float:
+    """Return the CPU time with groups of blocks relative to that with single channels: the median of passes in turns.
+
+    Raises:
+        WeightsError: Paddle Inference does not start.
+    """
+    stand, blocks = Stand(_PADDLE, threads), (1, block)
+    with scratch_folder() as scratch:
+        for width in blocks:
+            list(stand.open(width, _written(_NeckEnd(width), scratch / str(width)), True))
+    passes = [one for one in stand.time(blocks, _SHAPE, _ROUNDS, _WARM_UP) if isinstance(one, Pass)]
+    single, grouped = ([one.cpu for one in passes if one.network == width] for width in blocks)
+    return statistics.median(time / max(other, _LEAST) for time, other in zip(grouped, single))
+
+
+def _written(network: nn.Layer, folder: Path) -> Path:
     folder.mkdir()
     network.eval()
-    kind = save_inference(network, folder / "inference", (-1, _SHAPE[1], -1, -1))
-    return RUNTIMES["paddle"].open(folder / MODELS[kind], threads, True)
-
-
-def _ratio(base: Callable[[np.ndarray], object], other: Callable[[np.ndarray], object]) -> float:
-    """Return the CPU time of one relative to another's, the median over passes in turns."""
-    image = np.random.default_rng(0).standard_normal(_SHAPE).astype(np.float32)
-    ratios = []
-    for turn in range(_WARM_UP + _ROUNDS):
-        times = []
-        for engine in (base, other):
-            start = time.process_time()
-            engine(image)
-            times.append(time.process_time() - start)
-        if turn >= _WARM_UP:
-            ratios.append(times[1] / max(times[0], 1e-9))
-    return statistics.median(ratios)
+    return folder / MODELS[save_inference(network, folder / "inference", (-1, _SHAPE[1], -1, -1))]

@@ -102,7 +102,7 @@ def fresh():
 
 @pytest.mark.parametrize(("ratio", "faster"), [(0.7, True), (0.97, False), (7.0, False)])
 def test_groups_are_taken_where_they_are_faster_and_not_by_chance(fresh, monkeypatch, ratio, faster):
-    monkeypatch.setattr(upsampling, "_ratio", lambda single, grouped: ratio)
+    monkeypatch.setattr(upsampling, "_ratio", lambda block, threads: ratio)
     assert (upsampling.upsampling_block(1) > 1) is faster
 
 
@@ -119,5 +119,5 @@ def test_where_paddle_inference_does_not_start_nothing_is_measured(fresh, monkey
     def fails(*_):
         raise RuntimeStartError("no memory")
 
-    monkeypatch.setattr(upsampling, "_engine", fails)
+    monkeypatch.setattr(upsampling.Stand, "open", fails)
     assert upsampling.upsampling_block(1) == 1
