@@ -14,7 +14,16 @@ from ocrslim.config import load_model_config, load_pair, setting
 from ocrslim.evaluation import with_predicted_labels
 from ocrslim.pages import PairRequest
 from ocrslim.pages import compress_pair as run_pair_compression
-from ocrslim.pruning import RECONSTRUCTION, WEIGHTS, Network, apply_plan, load_prunable_network, untrained
+from ocrslim.pruning import (
+    AUTO,
+    RECONSTRUCTION,
+    WEIGHTS,
+    Network,
+    apply_plan,
+    for_table,
+    load_prunable_network,
+    untrained,
+)
 from ocrslim.selection import choose_plan
 from ocrslim.sensitivity import measure
 from ocrslim.tasks import Wanted, read_wanted
@@ -92,8 +101,8 @@ def prune(
     """Choose a plan and prune the network by it.
 
     Args:
-        table: sensitivity table of the model, or the path of a `sen.pickle`; a target with
-            `criterion="reconstruction"` needs none.
+        table: sensitivity table of the model, or the path of a `sen.pickle`; a target needs none, as the errors that a
+            refit leaves take its place.
         target: fraction to remove: `{"macs": 0.5}`, `{"params": 0.5}` or `{"latency": 0.4}`; without one each layer
             gets the largest ratio within `Prune.loss_tolerance`.
         settings: settings of the section `Prune`, such as `loss_tolerance=0.05`, `skip_first=0`.
@@ -111,7 +120,9 @@ def prune(
         given["Prune.target"] = dict(target)
     asked = model.with_options(given)
     config = untrained(asked.config)
-    if config.prune.criterion == RECONSTRUCTION:  # whose images need no labels
+    if table is not None:
+        config = for_table(config)
+    if config.prune.criterion in (AUTO, RECONSTRUCTION):  # whose images need no labels
         config = with_predicted_labels(config)
     network = load_prunable_network(config)
     choice = choose_plan(network)

@@ -46,7 +46,7 @@ from ocrslim.schema import (
 )
 from ocrslim.tasks import TaskSchema
 
-Criterion = Literal["fpgm", "l1", "l2", "bn_scale", "taylor", "reconstruction", "random"]
+Criterion = Literal["auto", "fpgm", "l1", "l2", "bn_scale", "taylor", "reconstruction", "random"]
 GroupScore = Literal["master", "mean", "max"]
 Mode = Literal["exact", "adaptive"]
 Engine = Literal["auto", "dygraph"]
@@ -182,7 +182,7 @@ class Distill(Section):
 class PruneOptions(Section):
     """The section `Prune`; a *ratio* is the fraction removed, a *loss* is relative to the baseline."""
 
-    criterion: Criterion = "fpgm"
+    criterion: Criterion = "auto"
     group_score: GroupScore = "master"
     calibration_batches: Annotated[int, whole(1, 1_000_000)] = 8
     ratios: Annotated[
@@ -201,7 +201,7 @@ class PruneOptions(Section):
     ] = None
     shard: Optional[Annotated[str, PlainValidator(_to_shard), expected("which part of how many, such as 2/8")]] = None
     skip: _Patterns = ()
-    skip_first: Annotated[int, whole(0, 15)] = 4
+    skip_first: Optional[Annotated[int, whole(0, 15)]] = None
     skip_ratio: Fraction = 0.1
     skip_loss: ZeroToOne = 0.02
     sen_file: Optional[PathText] = None

@@ -4,7 +4,7 @@ from ocrslim.pruning.calibration import calibration_inputs
 from ocrslim.pruning.channel_graph import program_channel_graph, require_training
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.cost import MACS, Cost, CostOfCounts, ProductCost, measure_cost, product_cost, pruned_layers
-from ocrslim.pruning.criteria import RECONSTRUCTION
+from ocrslim.pruning.criteria import AUTO, DEFAULT, RECONSTRUCTION
 from ocrslim.pruning.layer_patterns import check_patterns, match_groups, matches, pruned_members, require_patterns
 from ocrslim.pruning.loading import (
     WEIGHTS,
@@ -17,11 +17,15 @@ from ocrslim.pruning.loading import (
 )
 from ocrslim.pruning.loss_rules import loss_at, loss_of, ratio_by_loss
 from ocrslim.pruning.plan import Cut, Plan, combine
-from ocrslim.pruning.prunable import PrunableNetwork, load_prunable_network, model_graph
+from ocrslim.pruning.prunable import PrunableNetwork, for_table, load_prunable_network, model_graph
+from ocrslim.pruning.refit.reconstruction import ERROR_WEIGHTS, ErrorWeights
 from ocrslim.pruning.refit.refitting import refit_layers
 from ocrslim.pruning.surgery.cutting import apply_plan, cut, cut_arrays, pruned
 
 __all__ = [
+    "AUTO",
+    "DEFAULT",
+    "ERROR_WEIGHTS",
     "MACS",
     "RECONSTRUCTION",
     "WEIGHTS",
@@ -29,6 +33,7 @@ __all__ = [
     "Cost",
     "CostOfCounts",
     "Cut",
+    "ErrorWeights",
     "Network",
     "Plan",
     "ProductCost",
@@ -40,6 +45,7 @@ __all__ = [
     "combine",
     "cut",
     "cut_arrays",
+    "for_table",
     "load_base_network",
     "load_network",
     "load_prunable_network",

@@ -68,7 +68,9 @@ CRITERIA: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "taylor": taylor,
 }
 RECONSTRUCTION = "reconstruction"  # `ocrslim.pruning.refit.reconstruction`
-NAMES: tuple[str, ...] = get_args(Criterion)  # beside `CRITERIA`: `RECONSTRUCTION` and "random"
+AUTO = "auto"  # of a configuration: no criterion, but a choice among them
+DEFAULT = "fpgm"  # of a sensitivity table
+NAMES: tuple[str, ...] = tuple(name for name in get_args(Criterion) if name != AUTO)  # of networks: and "random"
 FALLBACKS = {"bn_scale": "l1", RECONSTRUCTION: "fpgm"}  # for groups that a criterion cannot score
 
 

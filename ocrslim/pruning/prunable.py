@@ -19,10 +19,10 @@ from ocrslim.models import ImportedNetwork, state_arrays
 from ocrslim.pruning.calibration import calibration_inputs, weight_gradients
 from ocrslim.pruning.channel_graph import channel_graph, program_channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
-from ocrslim.pruning.criteria import RECONSTRUCTION
+from ocrslim.pruning.criteria import AUTO, DEFAULT, RECONSTRUCTION
 from ocrslim.pruning.loading import load_base_network
 from ocrslim.pruning.plan import Plan
-from ocrslim.pruning.refit.reconstruction import Removal, removals
+from ocrslim.pruning.refit.reconstruction import ERROR_WEIGHTS, ErrorWeights, Removal, removals
 from ocrslim.tasks import Task
 from ocrslim.utils import hash_arrays, hash_value
 
@@ -43,6 +43,9 @@ class PrunableNetwork:
         training: the images for the criteria `taylor` and `reconstruction`; None for the others.
         plan: the plan that the network is pruned by already; None for an unpruned one. Model and graph are those of
             the pruned network.
+        weights: of the errors that `reconstruction` orders channels by.
+        competing: others that there are candidate plans for.
+        others: other criteria that there are candidate plans for.
     """
 
     model: nn.Layer
@@ -50,6 +53,9 @@ class PrunableNetwork:
     config: Config
     training: LabelledSet | None = None
     plan: Plan | None = None
+    weights: ErrorWeights = ERROR_WEIGHTS[0]
+    competing: tuple[ErrorWeights, ...] = ()
+    others: tuple[str, ...] = ()
 
     def channel_pruner(self) -> ChannelPruner:
         """Score the channels; for `taylor` and `reconstruction`, run the network on training images first."""
@@ -68,12 +74,18 @@ class PrunableNetwork:
             scores=scores,
         )
 
-    @functools.cached_property
+    @property
     def removals(self) -> dict[str, Removal]:
         """For the criterion `reconstruction`, the order of removal for each group, computed at the first access."""
+        return self._orders[self.weights]
+
+    @functools.cached_property
+    def _orders(self) -> dict[ErrorWeights, dict[str, Removal]]:
         assert self.training is not None, "the criterion is not reconstruction"
         batch = np.concatenate(calibration_inputs(self.config, self.training))
-        return removals(self.model, self.graph, batch, seed=self.config.seed, output=self.config.task.output)
+        weights = tuple(dict.fromkeys((self.weights, *self.competing)))
+        output = self.config.task.output
+        return removals(self.model, self.graph, batch, seed=self.config.seed, output=output, weights=weights)
 
     @property
     def by_reconstruction(self) -> bool:
@@ -83,12 +95,22 @@ class PrunableNetwork:
     def with_target(self, target: Mapping[str, float]) -> PrunableNetwork:
         """Return the network for another `Prune.target`; the orders of removal serve both."""
         other = replace(self, config=self.config.changed({"Prune.target": dict(target)}))
-        return other.with_removals(self.removals) if self.config.prune.criterion == RECONSTRUCTION else other
+        return other.with_orders_of(self) if self.config.prune.criterion == RECONSTRUCTION else other
 
-    def with_removals(self, known: dict[str, Removal]) -> PrunableNetwork:
-        """Return the network with orders of removal that are known already."""
+    def by(self, criterion: str, weights: ErrorWeights | None = None) -> PrunableNetwork:
+        """Return the network with another of its criteria, `weights` being those of `reconstruction`."""
+        other = replace(
+            self,
+            config=self.config.changed({"Prune.criterion": criterion}),
+            training=self.training if criterion in _MEASURED else None,
+            weights=weights or self.weights,
+        )
+        return other.with_orders_of(self) if criterion == RECONSTRUCTION else other
+
+    def with_orders_of(self, known: PrunableNetwork) -> PrunableNetwork:
+        """Return the network with the orders of removal of another one, which has the same channels."""
         other = replace(self)
-        vars(other)["removals"] = known
+        vars(other)["_orders"] = known._orders
         return other
 
     def hashes(self) -> dict[str, str]:
@@ -106,7 +128,7 @@ class PrunableNetwork:
         if self.training is not None:
             hashes["training data"] = self.training.fingerprint()
         if options.criterion == RECONSTRUCTION:
-            hashes["calibration"] = hash_value(options.recover_images)
+            hashes["calibration"] = hash_value([options.recover_images, self.weights])
         if options.criterion == TAYLOR:
             loader = self.config.section("Train.loader")
             settings = [loader.get(key) for key in ("batch_size_per_card", "shuffle", "drop_last")]
@@ -114,16 +136,26 @@ class PrunableNetwork:
         return hashes
 
 
-def load_prunable_network(config: Config, training: LabelledSet | None = None) -> PrunableNetwork:
+def load_prunable_network(
+    config: Config, training: LabelledSet | None = None, competing: Sequence[ErrorWeights] = ()
+) -> PrunableNetwork:
     """Load the network of `config`, which may be pruned already, and trace its groups.
+
+    With `Prune.criterion: auto` its criterion is `reconstruction` where there are a target and images to train on, beside
+    that of sensitivity tables; else it is that of tables.
 
     Args:
         training: the training images, if read already; only `taylor` and `reconstruction` use them.
+        competing: weights of errors that there are candidate plans for, beside the first of `ERROR_WEIGHTS`.
 
     Raises:
         ConfigError, DataError: the criterion needs training images, which are missing.
         WeightsError, PlanError: as `load_base_network`.
     """
+    others: tuple[str, ...] = ()
+    if config.prune.criterion == AUTO:
+        others = (DEFAULT,) if config.prune.target and (training or config.get("Train.dataset")) else ()
+        config = config.changed({"Prune.criterion": RECONSTRUCTION}) if others else for_table(config)
     if config.prune.criterion not in _MEASURED:
         training = None
     elif training is None:
@@ -132,7 +164,14 @@ def load_prunable_network(config: Config, training: LabelledSet | None = None) -
         training = scan(config, "Train").announce()
     network = load_base_network(config)
     graph = model_graph(network.model, config.task, config.tree)
-    return PrunableNetwork(network.model, graph, config, training, network.plan)
+    return PrunableNetwork(
+        network.model, graph, config, training, network.plan, competing=tuple(competing), others=others
+    )
+
+
+def for_table(config: Config) -> Config:
+    """Return the configuration with the criterion of its sensitivity table, which `auto` leaves open."""
+    return config.changed({"Prune.criterion": DEFAULT}) if config.prune.criterion == AUTO else config
 
 
 def model_graph(model: nn.Layer, task: Task, tree: Mapping[str, Any] | None = None) -> ChannelGraph:

@@ -1,31 +1,26 @@
-"""Choice of a plan by the sensitivity table, with a summary of expected losses and savings."""
+"""Choice of a plan among those of several recipes, with a summary of expected losses and savings."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ocrslim.config import Config
 from ocrslim.errors import PlanError
-from ocrslim.formats import Sensitivities
 from ocrslim.models import to_public
 from ocrslim.pruning import MACS, Cost, Plan, PrunableNetwork, measure_cost
 from ocrslim.report import plan_table
 from ocrslim.selection.alignment import with_block
 from ocrslim.selection.latency.target import LATENCY, LatencyTarget, place_text
+from ocrslim.selection.recipes import Recipe, losses_of, recipes_of, table_of
 from ocrslim.selection.select import Selection, select
-from ocrslim.sensitivity import TABLE, load_table
 from ocrslim.utils import hash_value
 
 logger = logging.getLogger(__name__)
 
-# Exponents of the layers' feature errors before they are summed (docs/selection.md): 1 is right for errors in the same
-# direction, 2 for independent errors. Refitted layers are nearer to the latter.
-EXPONENTS = (1.0, 1.5, 2.0)
-_ERRORS = (2.0,)  # for `reconstruction`: its squared errors themselves are summed
 Score = Callable[[Plan], float]
 
 _OFF = 0.1  # difference of predicted and measured latency, relative to the unpruned one, that is warned of
@@ -45,25 +40,53 @@ class NothingToPrune(PlanError):
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A plan that competed.
+
+    Attributes:
+        recipe: name of how it was made.
+        layers: number of pruned layers.
+        macs: removed fraction.
+        score: of the pruned and refitted network before training.
+        used: it is the one that was chosen.
+    """
+
+    recipe: str
+    layers: int
+    macs: float
+    score: float
+    used: bool = False
+
+
+@dataclass(frozen=True)
 class Choice:
     """A plan with its expected losses and costs.
 
     Attributes:
         plan: the plan.
+        recipe: how it was made.
         selection: ratios and expected losses by layer.
         before, after: MACs and parameters of the network and of the pruned network.
         latency: milliseconds where it will run, `before`, `predicted`, `measured`; {} unless that is the target.
         refitted: True if layers are refitted before training, so that the losses of the table do not apply.
+        candidates: the plans that competed, this one among them; () where there was no other.
         summary: a text with the pruned layers, the others with the reasons, expected losses and costs.
     """
 
     plan: Plan
+    recipe: Recipe
     selection: Selection
     before: Cost
     after: Cost
     latency: Mapping[str, float] = field(default_factory=dict)
     refitted: bool = False
+    candidates: tuple[Candidate, ...] = ()
     summary: str = ""
+
+    @property
+    def by_reconstruction(self) -> bool:
+        """True if the plan is by reconstruction errors, not by a sensitivity table."""
+        return self.recipe.weights is not None
 
     def left(self, kind: str) -> float:
         """Compute the remaining fraction of the MACs, the parameters or the measured latency (`kind`)."""
@@ -89,23 +112,19 @@ class Choice:
             "macs": [self.before.macs, self.after.macs],
             "params": [self.before.params, self.after.params],
             **({"latency_ms": dict(self.latency)} if self.latency else {}),
+            "recipe": self.recipe.name,
+            "candidates": [asdict(candidate) for candidate in self.candidates],
         }
-
-
-def table_of(config: Config) -> Path:
-    """Path of the sensitivity table that ratios are chosen by."""
-    return Path(config.prune.sen_file or config.save_model_dir / TABLE)
 
 
 def choose_plan(network: PrunableNetwork, score: Score | None = None) -> Choice:
     """Choose a plan by the sensitivity table, or by reconstruction errors.
 
-    For a target there is a candidate plan for each of `EXPONENTS`, as per-layer losses do not tell how they compound;
-    the candidate with the best score is taken. With the criterion `reconstruction`, errors after a refit replace the
-    losses: their sum is minimised, by one plan.
+    For a target there is a candidate plan for each of `recipes_of`, as losses of single layers do not tell how they
+    compound, nor errors what they cost; the candidate with the best score is taken, the first of equals.
 
     Args:
-        score: scores a plan; without it the first candidate is taken.
+        score: scores a plan; without it the plan of the first recipe is taken.
 
     Raises:
         ArtifactError: the table is missing, damaged, or of another model.
@@ -114,9 +133,9 @@ def choose_plan(network: PrunableNetwork, score: Score | None = None) -> Choice:
     """
     config, path = network.config, table_of(network.config)
     architecture = config.section("Architecture")
-    exponents = candidates_of(network)
-    choice = _best(_choices(network, losses_of(network), exponents if score else exponents[:1]), score)
-    selection = choice.selection
+    recipes = recipes_of(network)
+    choice = _best(_choices(network, recipes if score else recipes[:1]), score)
+    selection, network = choice.selection, choice.recipe.of(network)
     title = "error alone" if network.by_reconstruction else "loss alone"
     layers = plan_table(network.graph, selection.ratios, selection.skipped, architecture, selection.losses, title)
     if not selection.ratios:
@@ -131,45 +150,44 @@ def choose_plan(network: PrunableNetwork, score: Score | None = None) -> Choice:
     return replace(choice, summary="\n\n".join([layers, losses]) + "\n" + costs)
 
 
-def losses_of(network: PrunableNetwork) -> Sensitivities:
-    """Return the losses that ratios are chosen by, by group: of the sensitivity table, or reconstruction errors.
-
-    Raises:
-        ArtifactError: the table is missing, damaged, or of another model.
-    """
-    if network.by_reconstruction:
-        return {name: removal.losses for name, removal in network.removals.items()}
-    config = network.config
-    architecture, tolerance = config.section("Architecture"), config.prune.loss_tolerance
-    return load_table(table_of(config), network.graph, architecture, network.hashes(), tolerance)
-
-
-def candidates_of(network: PrunableNetwork) -> Sequence[float]:
-    """Return the exponents of the candidate plans for a target."""
-    return _ERRORS if network.by_reconstruction else EXPONENTS
+def _choices(network: PrunableNetwork, recipes: Sequence[Recipe]) -> list[Choice]:
+    """Make the distinct plans of the recipes that reach the target."""
+    found: list[Choice] = []
+    faults: list[PlanError] = []
+    for _, alike in itertools.groupby(recipes, key=lambda recipe: (recipe.criterion, recipe.weights)):
+        listed = list(alike)
+        try:
+            found += _choices_of(listed[0].of(network), listed)
+        except PlanError as fault:
+            faults.append(fault)
+    if not found:
+        raise faults[0]
+    distinct = {choice.plan.hash(): choice for choice in reversed(found)}
+    return [*reversed(distinct.values())]
 
 
-def _choices(network: PrunableNetwork, table: Sensitivities, exponents: Sequence[float]) -> list[Choice]:
-    """Make the distinct candidates for the target, one for each of `exponents`, or the plan by the tolerance."""
+def _choices_of(network: PrunableNetwork, recipes: Sequence[Recipe]) -> list[Choice]:
+    """Make the plans of recipes that differ in their exponents alone."""
+    table = losses_of(network)
     options, architecture = with_block(network.config), network.config.section("Architecture")
     pruner = network.channel_pruner()
     origin = {**network.hashes(), "sensitivities": hash_value(table)}
 
-    def made(selection: Selection, latency: Mapping[str, float] | None = None) -> Choice:
+    def made(recipe: Recipe, selection: Selection, latency: Mapping[str, float] | None = None) -> Choice:
         cuts = pruner.cuts(selection.ratios)
         plan = Plan(architecture, cuts, selection.ratios, selection.skipped, options.criterion, origin)
         before, after = measure_cost(network.graph), measure_cost(network.graph, cuts)
-        return Choice(plan, selection, before, after, latency or {}, options.recover)
+        return Choice(plan, recipe, selection, before, after, latency or {}, options.recover)
 
     if options.target is None:
-        return [made(select(network.graph, table, options, architecture))]
-    logger.info("ratios are chosen by Prune.target; Prune.loss_tolerance is not used")
+        return [made(recipes[0], select(network.graph, table, options, architecture))]
     if LATENCY in options.target:
-        with LatencyTarget(network, pruner, table, options) as latency_target:
-            found = [made(*latency_target.plan(exponent)) for exponent in exponents]
-    else:
-        found = [made(select(network.graph, table, options, architecture, exponent=exponent)) for exponent in exponents]
-    return list({choice.plan.hash(): choice for choice in found}.values())
+        with LatencyTarget(network, pruner, table, options) as target:
+            return [made(recipe, *target.plan(recipe.exponent)) for recipe in recipes]
+    return [
+        made(recipe, select(network.graph, table, options, architecture, exponent=recipe.exponent))
+        for recipe in recipes
+    ]
 
 
 def _best(choices: Sequence[Choice], score: Score | None) -> Choice:
@@ -177,22 +195,26 @@ def _best(choices: Sequence[Choice], score: Score | None) -> Choice:
     if score is None or len(choices) == 1:
         return choices[0]
     logger.info("%d candidate plans; each is pruned, refitted and scored before training:", len(choices))
-    scores = []
+    candidates = []
     for choice in choices:
-        scores.append(score(choice.plan))
         layers, macs = len(choice.plan.ratios), 1 - choice.left(MACS)
-        logger.info("  %d layers pruned, %.1f%% of the MACs removed: %.4f", layers, 100 * macs, scores[-1])
-    logger.info("the best candidate is used: %.4f", max(scores))
-    return choices[scores.index(max(scores))]
+        candidates.append(Candidate(choice.recipe.name, layers, macs, score(choice.plan)))
+        what = f"{choice.recipe.name}: {layers} layers pruned, {macs:.1%} of the MACs removed"
+        logger.info("  %s: %.4f", what, candidates[-1].score)
+    best = max(range(len(choices)), key=lambda place: candidates[place].score)
+    candidates[best] = replace(candidates[best], used=True)
+    logger.info("the best candidate is used: %.4f", candidates[best].score)
+    return replace(choices[best], candidates=tuple(candidates))
 
 
 def _losses_text(choice: Choice, errors: bool) -> str:
     """Describe the expected loss; for refitted layers, the reason why there is none."""
     summed, joint = choice.selection.summed_loss, choice.selection.joint_loss
-    if errors:
+    weights = choice.recipe.weights
+    if errors and weights is not None:
         return (
-            f"expected error of the refitted layers, summed: {summed:.3f} (relative to the variance of their outputs, "
-            "plus four times the divergence of the network's output)"
+            f"expected error of the refitted layers, summed: {summed:.3f} ({weights.variance:g} times relative to the "
+            f"variance of their outputs, plus {weights.divergence:g} times the divergence of the network's output)"
         )
     if choice.refitted:
         return (

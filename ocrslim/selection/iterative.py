@@ -21,14 +21,24 @@ from ocrslim.data import LabelledSet
 from ocrslim.errors import ArtifactError, ConfigError
 from ocrslim.formats import PLAN_SUFFIX, read_sensitivities
 from ocrslim.models import save_checkpoint
-from ocrslim.pruning import RECONSTRUCTION, PrunableNetwork, apply_plan, load_prunable_network, require_training
+from ocrslim.pruning import (
+    AUTO,
+    ERROR_WEIGHTS,
+    RECONSTRUCTION,
+    PrunableNetwork,
+    apply_plan,
+    load_prunable_network,
+    require_training,
+)
 from ocrslim.selection.candidates import CandidateScores
-from ocrslim.selection.chooser import choose_plan, table_of
+from ocrslim.selection.chooser import choose_plan
+from ocrslim.selection.recipes import table_of
 from ocrslim.sensitivity import measure, share_of
 from ocrslim.utils import Field, check_writable, hash_value, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
+_WITHOUT_TABLE = (AUTO, RECONSTRUCTION)  # of later rounds: a table of the first is of another network
 _WEIGHTS, _RECORD = "pruned.pdparams", "round.json"
 _LEAST = 1e-3  # least fraction of the cost that a round removes, even if earlier rounds removed too much
 
@@ -78,7 +88,7 @@ def early_rounds(config: Config, training: LabelledSet, scores: CandidateScores)
         records.append(_round(current, training, scores, folder))
         ours = {"Global.pretrained_model": str(folder / _WEIGHTS), "Global.save_model_dir": str(folder)}
         refitted = config.changed({**ours, "Prune.sen_file": None})
-        if config.prune.criterion != RECONSTRUCTION:
+        if config.prune.criterion not in _WITHOUT_TABLE:
             measure(refitted).draw()
         current = _aimed(config, refitted, number + 1, math.prod(record["left"] for record in records))
     before = {f"{cost}_before": records[0][cost] for cost in ("macs", "params")}
@@ -101,7 +111,7 @@ def _aimed(config: Config, current: Config, number: int, left: float) -> Config:
 
 def _round(config: Config, training: LabelledSet, scores: CandidateScores, folder: Path) -> dict[str, Any]:
     """Choose a plan, prune and refit; write a checkpoint with its plan to `folder`; return the record of the round."""
-    network = load_prunable_network(config, training)
+    network = load_prunable_network(config, training, ERROR_WEIGHTS)
     require_training(network.graph)
     request = _request(network, training)
     done = _done(folder / _RECORD, request, config.overwrite)

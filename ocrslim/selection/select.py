@@ -26,6 +26,8 @@ from ocrslim.pruning import (
 from ocrslim.selection.joint_loss import feature_errors, joint_loss, monotone_losses
 from ocrslim.selection.target_search import Problem, cheapest, search
 
+_SKIPPED = 4  # blocks near the input, where a sensitivity table chooses, as PaddleOCR's documentation has it
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -65,7 +67,7 @@ def select(
 ) -> Selection:
     """Choose each group's ratio by `Prune.target`, or else by `Prune.loss_tolerance` as PaddleSlim does.
 
-    Not pruned are groups with a member in the first `skip_first` blocks, names that match `skip`,
+    Not pruned are groups with a member in the first `skip_first` blocks (`blocks_to_skip`), names that match `skip`,
     groups that are not in the table, and groups that lose more than `skip_loss` at `skip_ratio` by a sensitivity table:
     errors of the reconstruction are no losses of score, and need no limit, as their sum is what is minimised.
     Members that only read a group's channels keep their own and count for neither skip.
@@ -170,7 +172,8 @@ def _unreachable(kind: str, fraction: float, options: PruneOptions, most: Callab
     """Message with the largest reachable target, with the present settings and with each of them relaxed alone."""
     now = most()
     eased = {"skip_first": 0, "skip": (), "skip_loss": 1.0, "align": 1, "min_channels": 1}
-    present = {**{key: getattr(options, key) for key in eased}, "align": options.align or 1}
+    present = {key: getattr(options, key) for key in eased}
+    present |= {"align": options.align or 1, "skip_first": blocks_to_skip(options)}
     further = {key: most(**{key: value}) for key, value in eased.items() if present[key] != value}
     # rounded down, so that the stated target is reachable
     helps = [
@@ -250,6 +253,17 @@ def _why_none(ratio: float, group: Group, options: PruneOptions) -> str:
     )
 
 
+def blocks_to_skip(options: PruneOptions) -> int:
+    """How many of the first blocks keep all channels.
+
+    A sensitivity table is of single layers, measured without training, and says little of what errors near the input
+    become in all layers behind; errors of the reconstruction do.
+    """
+    if options.skip_first is not None:
+        return options.skip_first
+    return 0 if _by_errors(options) else _SKIPPED
+
+
 def _by_errors(options: PruneOptions) -> bool:
     """Tell whether ratios are chosen by errors of the reconstruction, not by the losses of a sensitivity table."""
     return options.criterion == RECONSTRUCTION and options.target is not None
@@ -276,9 +290,9 @@ def _skip_reason(
 ) -> str | None:
     members = pruned_members(group)
     for member in members:
-        if 0 < blocks.get(member.key, 0) <= options.skip_first:
+        if 0 < blocks.get(member.key, 0) <= blocks_to_skip(options):
             name = to_public(member.key, architecture)
-            return f"close to the input: {name} lies in the first {options.skip_first} blocks (Prune.skip_first)"
+            return f"close to the input: {name} lies in the first {blocks_to_skip(options)} blocks (Prune.skip_first)"
     for member in members:
         for pattern in options.skip:
             if matches([pattern], member.key, architecture):

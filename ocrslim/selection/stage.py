@@ -14,6 +14,7 @@ from ocrslim.data import LabelledSet, names_labels, scan_both
 from ocrslim.evaluation import with_predicted_labels
 from ocrslim.formats import PLAN_SUFFIX
 from ocrslim.pruning import (
+    ERROR_WEIGHTS,
     Network,
     Plan,
     PrunableNetwork,
@@ -24,10 +25,11 @@ from ocrslim.pruning import (
     require_training,
 )
 from ocrslim.selection.candidates import CandidateScores
-from ocrslim.selection.chooser import Choice, choose_plan, table_of
+from ocrslim.selection.chooser import Choice, choose_plan
 from ocrslim.selection.iterative import early_rounds
 from ocrslim.selection.latency.target import require_runnable, require_runtime
 from ocrslim.selection.overview.recording import record_choice
+from ocrslim.selection.recipes import table_of
 from ocrslim.sensitivity import unpruned_score
 from ocrslim.training import (
     Callback,
@@ -120,21 +122,21 @@ def _run(
     data, teacher = scan_both(config), load_base_network(config)
     scores = CandidateScores(config, teacher, data)
     last = early_rounds(config, data[0], scores)
-    network = load_prunable_network(last.config, data[0])
+    network = load_prunable_network(last.config, data[0], ERROR_WEIGHTS)
     if chosen_by is not None and chosen_by.by_reconstruction and not last.before:  # rounds have changed it
-        network = network.with_removals(chosen_by.removals)
+        network = network.with_orders_of(chosen_by)
     if epochs_of(config):
         require_training(network.graph)
     if choice is None:  # the first rank scores candidates and measures latencies
         choice = ranks.share(choose_plan(network, partial(scores.score, last.config)) if ranks.first else None)
     if ranks.first:
         on_choice(choice)
-        unpruned = scores.unpruned() if network.by_reconstruction else None
+        unpruned = scores.unpruned() if choice.by_reconstruction else None
         record_choice(network, choice, folder, unpruned, last.before)
     plan = choice.plan.after(network.plan)
     apply_plan(network.model, choice.plan)
     job = _job(config, data, (teacher, network), plan, {**choice.plan.origin, **last.origin}, ranks)
-    result = fit(job, _RefitAtStart(job, scores, network.by_reconstruction))
+    result = fit(job, _RefitAtStart(job, scores, choice.by_reconstruction))
     return PruneResult(choice, folder / f"best_accuracy{PLAN_SUFFIX}", result, last.before)
 
 
@@ -202,7 +204,7 @@ def choose(config: Config) -> Choice:
         config = with_predicted_labels(config)
         data = scan_both(config)
         score = partial(CandidateScores(config, load_base_network(config), data, keep=False).score, config)
-    return choose_plan(load_prunable_network(config, data[0] if data else None), score)
+    return choose_plan(load_prunable_network(config, data[0] if data else None, ERROR_WEIGHTS), score)
 
 
 class _RefitAtStart(Callback):

@@ -13,7 +13,7 @@ from ocrslim.errors import ArtifactError
 from ocrslim.evaluation import with_predicted_labels
 from ocrslim.formats import read_sensitivities
 from ocrslim.inference import DygraphEngine
-from ocrslim.pruning import load_prunable_network, match_groups, require_patterns
+from ocrslim.pruning import for_table, load_prunable_network, match_groups, require_patterns
 from ocrslim.sensitivity.analyzer import analyse, start_processes
 from ocrslim.sensitivity.recorder import Recorder
 from ocrslim.sensitivity.result import SensitivityResult
@@ -98,6 +98,7 @@ def problem_of(config: Config) -> Problem:
         ConfigError, DataError, WeightsError: something of it is incomplete or unreadable.
     """
     labelled = scan_evaluation(config)  # first: a wrong path is told in a second
+    config = for_table(config)
     network = load_prunable_network(config)
     groups = match_groups(network.graph, config.prune.layers, config.section("Architecture"), "Prune.layers")
     NetworkMemory(DygraphEngine(network.model), config.task).require(*EvalSet(labelled, config).largest)

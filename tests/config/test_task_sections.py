@@ -132,7 +132,7 @@ def test_what_trains_and_prunes_has_every_value_of_the_schema():
     from ocrslim.tasks.detection import loss
     from ocrslim.training.optimization import optimizers
 
-    assert {*get_args(Criterion)} == {*criteria.CRITERIA, criteria.RECONSTRUCTION, "random"}
+    assert {*get_args(Criterion)} == {criteria.AUTO, *criteria.CRITERIA, criteria.RECONSTRUCTION, "random"}
     assert get_args(GroupScore) == channel_pruner.GROUP_SCORES
     assert get_args(Mode) == (table.EXACT, table.ADAPTIVE)
     assert names(Optimizer) == {*optimizers._OPTIMIZERS}

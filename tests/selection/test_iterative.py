@@ -49,7 +49,12 @@ def table(folder, *names):
 
 
 def test_a_pruned_checkpoint_is_pruned_further(v2_config, options, tmp_path):
-    aimed = [*options, f"Prune.sen_file={table(tmp_path, P2, CONV10)}", "Prune.target={macs: 0.1}"]
+    aimed = [
+        *options,
+        f"Prune.sen_file={table(tmp_path, P2, CONV10)}",
+        "Prune.target={macs: 0.1}",
+        "Prune.criterion=fpgm",
+    ]
     first = load_prunable_network(load_config(v2_config, aimed))
     one = choose_plan(first).plan
     apply_plan(first.model, one)
@@ -76,6 +81,7 @@ def test_a_pruned_checkpoint_is_pruned_further(v2_config, options, tmp_path):
 def test_rounds_reach_the_target_measure_anew_and_are_not_repeated(v2_config, options, tmp_path, monkeypatch):
     words = [*options, f"Prune.sen_file={table(tmp_path, P2, CONV10)}", f"Global.save_model_dir={tmp_path}/out"]
     words += ["Prune.target={macs: 0.2}", "Prune.rounds=2", "Global.epoch_num=1", "Global.eval_batch_step=[0,100]"]
+    words += ["Prune.criterion=fpgm"]
     config = load_config(v2_config, words)
     result = run_prune(config)
     assert result["macs_before"] == 4_397_055_360 and result["macs"][1] <= 0.8 * result["macs_before"]

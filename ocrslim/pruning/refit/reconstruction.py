@@ -10,15 +10,17 @@ with it. Hassibi and Stork, "Second order derivatives for network pruning: Optim
 are removed one by one, each time the one that adds the least error after a refit of the others. A channel that is a
 linear combination of others adds none, however large its weights; criteria that score each channel alone miss this.
 
-An error e of a reader's output counts twice: relative to the variance v of that output, e'e / v, and by how much it
-changes the output of the network, e'Me (`output_metric`). With I / v + 4 M as its metric, W (I / v + 4 M)^(1/2) takes
-the place of W. Relative to their variance alone, errors of different layers cannot be compared (docs/selection.md).
+An error e of a reader's output counts twice: a times relative to the variance v of that output, e'e / v, and b times by
+how much it changes the output of the network, e'Me (`output_metric`). With a I / v + b M as its metric,
+W (a I / v + b M)^(1/2) takes the place of W. Relative to their variance alone, errors of different layers cannot be
+compared; which a and b are best differs from one network to another (docs/selection.md), so there are several.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from paddle import Tensor, nn
@@ -31,9 +33,23 @@ from ocrslim.pruning.refit.observer import AFFINE, Hook, observing, sample_posit
 from ocrslim.pruning.refit.output_metric import Output, output_metrics
 from ocrslim.utils import progress_bar
 
-_DIVERGENCE = 4.0  # weight of the change of the network's output (docs/selection.md has others)
 POSITIONS = 16384  # sampled positions of a layer, all images together
 _RIDGE = 1e-4  # relative to each input's variance and added to it, as equal channels make the covariance singular
+
+
+class ErrorWeights(NamedTuple):
+    """What an error is the sum of.
+
+    Attributes:
+        variance: weight of the error relative to the variance of the layer's output.
+        divergence: weight of the change of the network's output.
+    """
+
+    variance: float
+    divergence: float
+
+
+ERROR_WEIGHTS = (ErrorWeights(1, 4), ErrorWeights(1, 1), ErrorWeights(0.01, 4))  # the first where only one is tried
 
 
 @dataclass(frozen=True)
@@ -78,13 +94,13 @@ class Removal:
         return {count / len(self.order): float(error) for count, error in enumerate(self.errors, 1)}
 
 
-def removal(readers: Sequence[Reader]) -> Removal:
+def removal(readers: Sequence[Reader], weights: ErrorWeights = ERROR_WEIGHTS[0]) -> Removal:
     """Find the order that adds the least error at each step.
 
     Args:
         readers: at least one, all with columns for the same number of units.
     """
-    states = [_State(reader) for reader in readers]
+    states = [_State(reader, weights) for reader in readers]
     left = list(range(len(readers[0].columns)))
     order: list[int] = []
     errors: list[float] = []
@@ -106,9 +122,9 @@ class _State:
     for: in the blocks on its diagonal, and in the columns of the unit that goes next.
     """
 
-    def __init__(self, reader: Reader):
+    def __init__(self, reader: Reader, weights: ErrorWeights):
         used = np.array([column for columns in reader.columns for column in columns], dtype=np.int64)
-        self._inverse, self._weight = _inverse_of(reader.covariance, used), _measured(reader)[used]
+        self._inverse, self._weight = _inverse_of(reader.covariance, used), _measured(reader, weights)[used]
         self._factors, self._known = np.empty_like(self._inverse), 0
         ends = np.cumsum([len(columns) for columns in reader.columns])
         self._columns = [np.arange(end - len(one), end) for one, end in zip(reader.columns, ends)]
@@ -140,14 +156,15 @@ class _State:
             block -= factor[places] @ factor[places].T
 
 
-def _measured(reader: Reader) -> np.ndarray:
+def _measured(reader: Reader, weights: ErrorWeights) -> np.ndarray:
     """The reader's weights, with outputs whose squared errors add up to what they are worth: [inputs, outputs]."""
     variance = np.einsum("io,ij,jo->", reader.weight, reader.covariance, reader.weight, optimize=True)
     relative = 1 / max(float(variance), float(np.finfo(np.float32).tiny))
     if reader.metric is None:
         return np.asarray(reader.weight * np.sqrt(relative))
     values, vectors = np.linalg.eigh(reader.metric)
-    return np.asarray(reader.weight @ (vectors * np.sqrt(_DIVERGENCE * np.maximum(values, 0) + relative)))
+    worth = weights.divergence * np.maximum(values, 0) + weights.variance * relative
+    return np.asarray(reader.weight @ (vectors * np.sqrt(worth)))
 
 
 def _inverse_of(covariance: np.ndarray, used: np.ndarray) -> np.ndarray:
@@ -170,8 +187,9 @@ def removals(
     seed: int,
     positions: int = POSITIONS,
     output: Output = lambda result: result,
-) -> dict[str, Removal]:
-    """Find the order of removal for each group, by its name.
+    weights: Sequence[ErrorWeights] = ERROR_WEIGHTS[:1],
+) -> dict[ErrorWeights, dict[str, Removal]]:
+    """Find the order of removal for each group by its name, for each of `weights`.
 
     Groups are left out if all their readers run more than once, work on each channel alone, or cannot be written as
     a matrix, and if not only layers read their channels (`Group.summed`).
@@ -182,6 +200,7 @@ def removals(
         seed: for sampling positions, and the signs of gradients.
         positions: number of positions of each layer, all images together.
         output: picks of what the network returns what inference returns (`Task.output`).
+        weights: of an error; what the network does is measured once for all of them.
 
     Raises:
         TrainingError: a layer reads numbers that are not finite.
@@ -191,15 +210,15 @@ def removals(
     wanted = {layer for found in readers.values() for layer in found}
     seen = _covariances(model, sorted(wanted), batch, seed, positions)
     metrics = output_metrics(model, sorted(seen), batch, output, seed)
-    found = {}
+    found: dict[ErrorWeights, dict[str, Removal]] = {one: {} for one in weights}
     for name, reading in progress_bar(readers.items(), total=len(readers), desc="reconstruction", unit="group"):
         known = [
             Reader(*seen[layer], _columns(units, size, len(seen[layer][0])), metrics.get(layer))
             for layer, (units, size) in reading.items()
             if layer in seen
         ]
-        if known:
-            found[name] = removal(known)
+        for one in weights if known else ():
+            found[one][name] = removal(known, one)
     return found
 
 

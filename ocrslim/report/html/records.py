@@ -93,12 +93,24 @@ class NetworkCost(Record):
     ms: Optional[Positive] = None
 
 
+class Candidate(Record):
+    """A plan that competed, by its recipe, with its score before training; one of them was used."""
+
+    recipe: str
+    layers: Count
+    macs: Finite
+    score: Finite
+    used: bool
+
+
 class Plans(Versioned):
     """`plans.json`: the plans that `ocrslim prune` would choose at each tolerance and target.
 
     Attributes:
         request: hash of what the plans depend on.
         errors: the losses are reconstruction errors (`ocrslim.pruning.refit.reconstruction`).
+        recipe: of the run's plan, and of all of these.
+        candidates: that the run's plan competed with; none in runs of earlier versions.
         refitted: layers are refitted before training, so that losses measured without a refit are too large.
         rounds: number of rounds; the plans are those of the last one.
         size: height and width in pixels that costs are counted at.
@@ -107,6 +119,8 @@ class Plans(Versioned):
 
     request: str
     errors: bool
+    recipe: str = ""
+    candidates: list[Candidate] = []
     refitted: bool
     rounds: int = 1
     size: list[Count]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from ocrslim.errors import ArtifactError
 from ocrslim.models import to_public
 from ocrslim.pruning import PrunableNetwork
-from ocrslim.report import COSTS, PLANS, NetworkCost, PlannedLayer, Plans, read_run_file
+from ocrslim.report import COSTS, PLANS, Candidate, NetworkCost, PlannedLayer, Plans, read_run_file
 from ocrslim.selection.alignment import with_block
-from ocrslim.selection.chooser import Choice, candidates_of, losses_of
+from ocrslim.selection.chooser import Choice
 from ocrslim.selection.latency.model import SAMPLES, LatencyCost, load_table
 from ocrslim.selection.latency.target import machine_of, place_text
 from ocrslim.selection.overview.curves import Chooser
 from ocrslim.selection.overview.layer_costs import costs_of
+from ocrslim.selection.recipes import exponents_of, losses_of
 from ocrslim.utils import hash_value, write_json
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ def record_choice(
     Raises:
         ArtifactError: a file cannot be written.
     """
+    network = choice.recipe.of(network)
     latency = _latency(network)
     costs = costs_of(network, choice, latency, unpruned, first)
     write_json(folder / COSTS, costs.model_dump(by_alias=True))
@@ -47,17 +50,17 @@ def record_choice(
     if _recorded(folder / PLANS) == [request, latency is not None]:
         return
     try:
-        plans = _plans(network, latency, request)
+        plans = _plans(network, choice, latency, request)
     except ArtifactError as fault:  # of a plan that was given, the table may be gone
         logger.warning("%s is not written, so that a report will lack the plans: %s", folder / PLANS, fault)
     else:
         write_json(folder / PLANS, plans.model_dump(by_alias=True))
 
 
-def _plans(network: PrunableNetwork, latency: LatencyCost | None, request: str) -> Plans:
+def _plans(network: PrunableNetwork, choice: Choice, latency: LatencyCost | None, request: str) -> Plans:
     config, graph = network.config, network.graph
     architecture = config.section("Architecture")
-    chooser = Chooser(network, network.channel_pruner(), losses_of(network), candidates_of(network), latency)
+    chooser = Chooser(network, network.channel_pruner(), losses_of(network), exponents_of(network), latency)
     curves = [chooser.target_curve()]
     if not network.by_reconstruction:
         curves.insert(0, chooser.tolerance_curve())
@@ -65,6 +68,8 @@ def _plans(network: PrunableNetwork, latency: LatencyCost | None, request: str) 
     return Plans(
         request=request,
         errors=network.by_reconstruction,
+        recipe=choice.recipe.name,
+        candidates=[Candidate(**asdict(candidate)) for candidate in choice.candidates],
         refitted=config.prune.recover,
         rounds=config.prune.rounds,
         size=list(config.task.nominal_shape[2:]),

@@ -13,9 +13,15 @@ from test_refitting import TransposedHead, images
 
 from ocrslim.graph.frontends.dygraph import trace
 from ocrslim.pruning.refit.output_metric import output_metrics
-from ocrslim.pruning.refit.reconstruction import Reader, removal, removals
+from ocrslim.pruning.refit.reconstruction import ERROR_WEIGHTS, Reader, removal
+from ocrslim.pruning.refit.reconstruction import removals as removals_by_weights
 
 SHAPE = (1, 3, 8, 8)
+
+
+def removals(*given, **options):
+    """Orders of removal by the first weights."""
+    return removals_by_weights(*given, **options)[ERROR_WEIGHTS[0]]
 
 
 class Map(nn.Layer):

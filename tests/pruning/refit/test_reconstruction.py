@@ -12,10 +12,16 @@ from test_refitting import Chain, TransposedHead, Twice, distance, images, prune
 from ocrslim.errors import TrainingError
 from ocrslim.graph.frontends.dygraph import trace
 from ocrslim.pruning.channel_pruner import ChannelPruner
-from ocrslim.pruning.refit.reconstruction import Reader, removal, removals
+from ocrslim.pruning.refit.reconstruction import ERROR_WEIGHTS, Reader, removal
+from ocrslim.pruning.refit.reconstruction import removals as removals_by_weights
 from ocrslim.pruning.refit.refitting import refit_layers
 
 SHAPE = (1, 3, 8, 8)
+
+
+def removals(*given, **options):
+    """Orders of removal by the first weights."""
+    return removals_by_weights(*given, **options)[ERROR_WEIGHTS[0]]
 
 
 def least_squares_error(x: np.ndarray, weight: np.ndarray, kept: list[int]) -> float:
