@@ -141,8 +141,8 @@ def load_prunable_network(
 ) -> PrunableNetwork:
     """Load the network of `config`, which may be pruned already, and trace its groups.
 
-    With `Prune.criterion: auto` its criterion is `reconstruction` where there are a target and images to train on, beside
-    that of sensitivity tables; else it is that of tables.
+    With `Prune.criterion: auto` its criterion is `reconstruction` where there are a target and images to train on,
+    beside that of sensitivity tables; else it is that of tables.
 
     Args:
         training: the training images, if read already; only `taylor` and `reconstruction` use them.
