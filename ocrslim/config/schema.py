@@ -214,6 +214,7 @@ class PruneOptions(Section):
         expected("a whole number from 1 to 4096, or auto: what the runtime computes at a time"),
     ] = None
     min_channels: Annotated[int, whole(1, 4096)] = 1
+    trial_minutes: Optional[Annotated[Number, real(0, 1e6)]] = None
     recover: Flag = True
     recover_images: Annotated[int, whole(MIN_RECOVER_IMAGES, 1_000_000)] = 40
     distill: Annotated[Mapping[str, float], ReadAs(Distill)] = Field(default_factory=lambda: Distill().plain({}))

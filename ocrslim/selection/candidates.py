@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 from paddle import nn
@@ -17,10 +19,11 @@ from ocrslim.inference import AutoEngine
 from ocrslim.models import state_arrays
 from ocrslim.pruning import Network, Plan, apply_plan, calibration_inputs, load_base_network, refit_layers
 from ocrslim.training import TRIALS
-from ocrslim.utils import Field, hash_arrays, hash_value, read_json, write_json
+from ocrslim.utils import Field, check_writable, hash_arrays, hash_value, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
+_TRAININGS = "trials"
 _PARTS = 4  # in which a refit that hurts is tried: an evaluation each
 
 
@@ -40,6 +43,11 @@ class CandidateScores:
         self._path = config.save_model_dir / TRIALS
         self._request = self._identity()
         self._refitted: dict[str, dict[str, np.ndarray]] = {}  # weights by the plan's hash
+
+    @property
+    def trainings(self) -> Path:
+        """Folder of trainings that candidates are compared by, beside the file of the scores."""
+        return self._path.parent / _TRAININGS
 
     def refit(self, student: nn.Layer, plan: Plan) -> None:
         """Refit the layers of a pruned network in place; do nothing if `Prune.recover` is off.
@@ -115,6 +123,21 @@ class CandidateScores:
         apply_plan(network.model, plan)
         self.refit_what_helps(network.model, plan.after(network.plan))
         return self._score_of(network.model, state_arrays(network.model))
+
+    def trained(self, plan: Plan, epochs: int, train: Callable[[Path], float]) -> float:
+        """Return the score of `plan` after a training of some epochs, which `train` does in a folder: 0..1.
+
+        The folder is removed when the score is known.
+        """
+        learning = [self._config.section(name) for name in ("Optimizer", "Loss", "Train", "Prune.distill")]
+        key = hash_value([self._request, "trained", epochs, plan.hash(), learning])
+        stored = self._stored()
+        if key not in stored:
+            folder = check_writable(self.trainings / key[:16])
+            found = train(folder)
+            write_json(self._path, stored := {**self._stored(), key: found})
+            shutil.rmtree(folder, ignore_errors=True)
+        return stored[key]
 
     def unpruned(self) -> float:
         """Score the network before any pruning: its main indicator, 0..1."""

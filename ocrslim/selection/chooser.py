@@ -14,6 +14,7 @@ from ocrslim.models import to_public
 from ocrslim.pruning import MACS, Cost, Plan, PrunableNetwork, measure_cost
 from ocrslim.report import plan_table
 from ocrslim.selection.alignment import with_block
+from ocrslim.selection.competition import Candidate, Trials, compete
 from ocrslim.selection.latency.target import LATENCY, LatencyTarget, place_text
 from ocrslim.selection.recipes import Recipe, losses_of, recipes_of, table_of
 from ocrslim.selection.select import Selection, select
@@ -37,25 +38,6 @@ class NothingToPrune(PlanError):
     def __init__(self, message: str, layers: str):
         super().__init__(message)
         self.layers = layers
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A plan that competed.
-
-    Attributes:
-        recipe: name of how it was made.
-        layers: number of pruned layers.
-        macs: removed fraction.
-        score: of the pruned and refitted network before training.
-        used: it is the one that was chosen.
-    """
-
-    recipe: str
-    layers: int
-    macs: float
-    score: float
-    used: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +76,10 @@ class Choice:
             return self.latency["measured"] / self.latency["before"]
         return float(getattr(self.after, kind) / getattr(self.before, kind))
 
+    def candidate(self, score: float) -> Candidate:
+        """Describe the plan as one that competes, with its score before training."""
+        return Candidate(self.recipe.name, len(self.plan.ratios), 1 - self.left(MACS), score)
+
     def to_json(self) -> dict[str, Any]:
         """Return ratios, losses and reasons by public name, predicted losses, MACs and parameters before and after.
 
@@ -117,7 +103,7 @@ class Choice:
         }
 
 
-def choose_plan(network: PrunableNetwork, score: Score | None = None) -> Choice:
+def choose_plan(network: PrunableNetwork, score: Score | None = None, trials: Trials[Choice] | None = None) -> Choice:
     """Choose a plan by the sensitivity table, or by reconstruction errors.
 
     For a target there is a candidate plan for each of `recipes_of`, as losses of single layers do not tell how they
@@ -125,6 +111,7 @@ def choose_plan(network: PrunableNetwork, score: Score | None = None) -> Choice:
 
     Args:
         score: scores a plan; without it the plan of the first recipe is taken.
+        trials: trainings that the best of them are compared by.
 
     Raises:
         ArtifactError: the table is missing, damaged, or of another model.
@@ -134,7 +121,11 @@ def choose_plan(network: PrunableNetwork, score: Score | None = None) -> Choice:
     config, path = network.config, table_of(network.config)
     architecture = config.section("Architecture")
     recipes = recipes_of(network)
-    choice = _best(_choices(network, recipes if score else recipes[:1]), score)
+    choices = _choices(network, recipes if score else recipes[:1])
+    choice = choices[0]
+    if score is not None and len(choices) > 1:
+        choice, candidates = compete(choices, score, trials)
+        choice = replace(choice, candidates=candidates)
     selection, network = choice.selection, choice.recipe.of(network)
     title = "error alone" if network.by_reconstruction else "loss alone"
     layers = plan_table(network.graph, selection.ratios, selection.skipped, architecture, selection.losses, title)
@@ -188,23 +179,6 @@ def _choices_of(network: PrunableNetwork, recipes: Sequence[Recipe]) -> list[Cho
         made(recipe, select(network.graph, table, options, architecture, exponent=recipe.exponent))
         for recipe in recipes
     ]
-
-
-def _best(choices: Sequence[Choice], score: Score | None) -> Choice:
-    """Return the choice with the best score, the first of equals."""
-    if score is None or len(choices) == 1:
-        return choices[0]
-    logger.info("%d candidate plans; each is pruned, refitted and scored before training:", len(choices))
-    candidates = []
-    for choice in choices:
-        layers, macs = len(choice.plan.ratios), 1 - choice.left(MACS)
-        candidates.append(Candidate(choice.recipe.name, layers, macs, score(choice.plan)))
-        what = f"{choice.recipe.name}: {layers} layers pruned, {macs:.1%} of the MACs removed"
-        logger.info("  %s: %.4f", what, candidates[-1].score)
-    best = max(range(len(choices)), key=lambda place: candidates[place].score)
-    candidates[best] = replace(candidates[best], used=True)
-    logger.info("the best candidate is used: %.4f", candidates[best].score)
-    return replace(choices[best], candidates=tuple(candidates))
 
 
 def _losses_text(choice: Choice, errors: bool) -> str:

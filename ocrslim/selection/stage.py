@@ -15,8 +15,6 @@ from ocrslim.evaluation import with_predicted_labels
 from ocrslim.formats import PLAN_SUFFIX
 from ocrslim.pruning import (
     ERROR_WEIGHTS,
-    Network,
-    Plan,
     PrunableNetwork,
     apply_plan,
     load_base_network,
@@ -27,17 +25,13 @@ from ocrslim.pruning import (
 from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import Choice, choose_plan
 from ocrslim.selection.iterative import early_rounds
+from ocrslim.selection.jobs import RefitAtStart, training_job
 from ocrslim.selection.latency.target import require_runnable, require_runtime
 from ocrslim.selection.overview.recording import record_choice
-from ocrslim.selection.recipes import table_of
-from ocrslim.sensitivity import unpruned_score
+from ocrslim.selection.trials import trials_of
 from ocrslim.training import (
-    Callback,
     FitResult,
     Pace,
-    TrainingJob,
-    TrainingStatus,
-    build_distillation,
     check_source,
     epochs_of,
     fit,
@@ -49,8 +43,6 @@ from ocrslim.training import (
 from ocrslim.utils import Ranks, check_writable, join_launch
 
 logger = logging.getLogger(__name__)
-
-_COLLAPSED = 0.8  # relative to the unpruned score; on receipts, 900 steps from 0.5 still ended 5 points short
 
 
 @dataclass(frozen=True)
@@ -128,40 +120,20 @@ def _run(
     if epochs_of(config):
         require_training(network.graph)
     if choice is None:  # the first rank scores candidates and measures latencies
-        choice = ranks.share(choose_plan(network, partial(scores.score, last.config)) if ranks.first else None)
+        found = None
+        if ranks.first:
+            trials = trials_of(config, last.config, data, teacher, scores)
+            found = choose_plan(network, partial(scores.score, last.config), trials)
+        choice = ranks.share(found)
     if ranks.first:
         on_choice(choice)
         unpruned = scores.unpruned() if choice.by_reconstruction else None
         record_choice(network, choice, folder, unpruned, last.before)
     plan = choice.plan.after(network.plan)
     apply_plan(network.model, choice.plan)
-    job = _job(config, data, (teacher, network), plan, {**choice.plan.origin, **last.origin}, ranks)
-    result = fit(job, _RefitAtStart(job, scores, choice.by_reconstruction))
+    job = training_job(config, data, (teacher, network), plan, {**choice.plan.origin, **last.origin}, ranks)
+    result = fit(job, RefitAtStart(job, scores, choice.by_reconstruction))
     return PruneResult(choice, folder / f"best_accuracy{PLAN_SUFFIX}", result, last.before)
-
-
-def _job(
-    config: Config,
-    data: tuple[LabelledSet, LabelledSet],
-    networks: tuple[Network, Network | PrunableNetwork],
-    plan: Plan,
-    origin: Mapping[str, str],
-    ranks: Ranks,
-) -> TrainingJob:
-    """Make the training of a pruned network.
-
-    Args:
-        networks: the one before any pruning, and the same pruned by `plan`.
-        origin: what the plan was made from.
-    """
-    teacher, network = networks
-    distillation = None
-    if epochs_of(config):
-        distillation = build_distillation(config, teacher.model, network.model, plan.since(teacher.plan))
-    recovery = f"{config.prune.recover_images} images" if config.prune.recover else "none"
-    settings = distillation.settings if distillation else "none"
-    origin = {**origin, "recovery": recovery, "distillation": settings}
-    return TrainingJob(network.model, config, *data, plan, origin, distillation, ranks)
 
 
 def training_pace(config: Config, choice: Choice) -> Pace:
@@ -174,7 +146,7 @@ def training_pace(config: Config, choice: Choice) -> Pace:
     networks = load_base_network(config), load_base_network(config)
     plan = choice.plan.after(networks[1].plan)
     apply_plan(networks[1].model, choice.plan)
-    return measure_pace(_job(config, scan_both(config), networks, plan, choice.plan.origin, Ranks()))
+    return measure_pace(training_job(config, scan_both(config), networks, plan, choice.plan.origin, Ranks()))
 
 
 def _ready_to_train(config: Config) -> Config:
@@ -205,45 +177,3 @@ def choose(config: Config) -> Choice:
         data = scan_both(config)
         score = partial(CandidateScores(config, load_base_network(config), data, keep=False).score, config)
     return choose_plan(load_prunable_network(config, data[0] if data else None, ERROR_WEIGHTS), score)
-
-
-class _RefitAtStart(Callback):
-    """Refits the network when a new training starts, and warns if it has lost too much even so.
-
-    Args:
-        by_reconstruction: True if there is no sensitivity table with the unpruned network's score.
-    """
-
-    def __init__(self, job: TrainingJob, scores: CandidateScores, by_reconstruction: bool):
-        self._job, self._scores, self._by_reconstruction = job, scores, by_reconstruction
-        self._fresh = False
-
-    def on_fresh_start(self, status: TrainingStatus) -> None:
-        assert self._job.plan is not None
-        self._scores.refit_what_helps(self._job.model, self._job.plan)
-        self._fresh = True
-
-    def on_evaluation(self, status: TrainingStatus) -> None:
-        if self._fresh:
-            self._fresh = False
-            unpruned = self._scores.unpruned() if self._by_reconstruction else None
-            _warn_of_collapse(self._job.config, status.evaluation.metrics, unpruned)
-
-
-def _warn_of_collapse(config: Config, scores: Mapping[str, float], unpruned: float | None) -> None:
-    """Warn if a pruned network has lost more than training can be expected to restore.
-
-    Args:
-        unpruned: the unpruned network's score; None to take it from the sensitivity table.
-    """
-    metric = config.main_indicator
-    before, now = unpruned or unpruned_score(table_of(config), metric), scores[metric]
-    if before and now < _COLLAPSED * before:
-        remedy = "" if config.prune.recover else ", or let -o Prune.recover=true refit the layers first"
-        trained = epochs_of(config) > 0
-        when, enough = ("before training", " for training to restore it") if trained else ("pruned", "")
-        logger.warning(
-            "%s is %.4f %s and %.4f unpruned: too much was pruned at once%s; "
-            "lower Prune.target or Prune.loss_tolerance%s",
-            *(metric, now, when, before, enough, remedy),
-        )

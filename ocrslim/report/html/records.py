@@ -94,12 +94,13 @@ class NetworkCost(Record):
 
 
 class Candidate(Record):
-    """A plan that competed, by its recipe, with its score before training; one of them was used."""
+    """A plan that competed (`ocrslim.selection.competition.Candidate`); one of them was used."""
 
     recipe: str
     layers: Count
     macs: Finite
     score: Finite
+    trained: list[Finite] = []
     used: bool
 
 
