@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from accuracy_plan import OURS, PADDLESLIM, REBUILT, UNPRUNED, Results
+from accuracy_plan import DEFAULT, OURS, PADDLESLIM, REBUILT, UNPRUNED, Results
 from accuracy_spots import Spot, unpruned_ms
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,8 +20,10 @@ _SIZE = 6.5
 _STAR = "*", 11.0  # marker and size of longer trainings
 # way and training -> label, colour, marker; told apart without colours too
 _STYLES = {
-    (REBUILT, True): ("this project, trained", "#0b5fa5", "o"),
-    (OURS, False): ("this project, not trained", "#5aa9e6", "s"),
+    (DEFAULT, True): ("this project, trained", "#0b5fa5", "o"),
+    (DEFAULT, False): ("this project, not trained", "#5aa9e6", "s"),
+    (REBUILT, True): ("earlier, by variance, trained", "#7a8fa5", "v"),
+    (OURS, False): ("earlier, by the table, not trained", "#a9c4d6", "P"),
     (PADDLESLIM, True): ("PaddleSlim's way, trained", "#c4572b", "^"),
     (UNPRUNED, True): ("unpruned, trained", _INK, "D"),
     (UNPRUNED, False): ("unpruned, as it comes", _FAINT, "X"),

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from accuracy_bootstrap import Difference, hmean, paired_difference
-from accuracy_plan import LATENCY, OURS, PADDLESLIM, REBUILT, UNPRUNED, Results, trained_for
+from accuracy_plan import ALL_OURS, DEFAULT, LATENCY, PADDLESLIM, REBUILT, UNPRUNED, Results, trained_for
 
 THREADS = ("1", "2")
 Name = tuple[str, str, str, float]  # data set, way, point, minutes of training
@@ -94,7 +94,7 @@ def spots_of(results: Results) -> list[Spot]:
 
 def _order(name: Name) -> tuple[Any, ...]:
     data, way, point, budget = name
-    return data != "sroie", data, point, (UNPRUNED, PADDLESLIM, OURS, REBUILT).index(way), budget
+    return data != "sroie", data, point, (UNPRUNED, PADDLESLIM, *ALL_OURS).index(way), budget
 
 
 def _spot(name: Name, found: Mapping[Name, Mapping[str, Any]], results: Results) -> Spot:
@@ -122,11 +122,14 @@ class Comparison:
 
 def comparisons(spots: Sequence[Spot]) -> list[Comparison]:
     """One for each point where both are trained and scored."""
-    theirs = {(s.data, s.point, s.budget): s for s in spots if s.way == PADDLESLIM and s.trained}
+    theirs, measured = (
+        {(s.data, s.point, s.budget): s for s in spots if s.way == way and s.trained} for way in (PADDLESLIM, DEFAULT)
+    )
     found = []
     for spot in spots:
         other = theirs.get((spot.data, spot.point, spot.budget))
-        if spot.way == REBUILT and spot.trained and other is not None:
+        earlier = spot.way == REBUILT and (spot.data, spot.point, spot.budget) not in measured
+        if spot.trained and other is not None and (spot.way == DEFAULT or earlier):
             seeds = len(spot.networks), len(other.networks)
             difference = paired_difference(spot.counts, other.counts)
             found.append(Comparison(spot.data, spot.point, spot.budget, seeds, difference))

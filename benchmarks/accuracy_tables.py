@@ -8,7 +8,7 @@ from typing import Any
 
 from accuracy_bootstrap import RESAMPLES, SEED, Difference
 from accuracy_page import page
-from accuracy_plan import EVALUATIONS, LATENCY, OURS, REBUILT, UNPRUNED, Results
+from accuracy_plan import ALL_OURS, EVALUATIONS, LATENCY, REBUILT, UNPRUNED, Results
 from accuracy_spots import THREADS, Comparison, Spot, comparisons, spots_of, unpruned_ms
 from tabulate import tabulate
 
@@ -97,9 +97,9 @@ def other_processors(results: Results) -> list[str]:
 def _targets(spots: Sequence[Spot], versus: Sequence[Comparison]) -> str:
     rows = []
     for spot in spots:
-        if spot.data != "sroie" or spot.way not in (OURS, REBUILT) or spot.difference is None:
+        if spot.data != "sroie" or spot.way not in ALL_OURS or spot.difference is None:
             continue
-        if spot.way == OURS and not spot.trained and spot.point == "macs=0.3":
+        if spot.way != REBUILT and not spot.trained and spot.point == "macs=0.3":
             rows += [_removed(spot, 0.3), _lost(spot)]
         if spot.trained and spot.point in _HEADLINE:
             rows += [_removed(spot, 0.6), *_faster(spot, 0.5), _lost(spot)]

@@ -127,6 +127,7 @@ _KEYS: dict[str, tuple[str, str]] = {
     "Prune.target": ("target", "dry-run"),
     "Prune.rounds": ("whole from 1", "dry-run"),
     "Prune.align": ("whole from 1", "dry-run"),
+    "Prune.trial_minutes": ("from 0", "prune"),
     "Prune.recover": ("flag", "prune"),
     "Prune.recover_images": ("whole from 4", "prune"),
     "Prune.distill": ("distill", "prune"),
