@@ -101,7 +101,7 @@ class Candidate(Record):
     macs: Finite
     score: Finite
     trained: list[Finite] = []
-    used: bool
+    used: bool = False
 
 
 class Plans(Versioned):

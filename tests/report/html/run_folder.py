@@ -21,6 +21,12 @@ PLANS: dict[str, Any] = {
     "schema": 1,
     "request": "a",
     "errors": False,
+    "recipe": "sensitivity table, errors to the power of 2",
+    "candidates": [
+        {"recipe": "by <errors>", "layers": 7, "macs": 0.123, "score": 0.7771, "trained": [0.8101, 0.8202]},
+        {"recipe": "sensitivity table", "layers": 9, "macs": 0.134, "score": 0.7881, "trained": [0.8303], "used": True},
+        {"recipe": "the last", "layers": 8, "macs": 0.129, "score": 0.5551},
+    ],
     "refitted": True,
     "rounds": 1,
     "size": [736, 1280],
