@@ -83,7 +83,7 @@ def test_plans_that_competed_are_listed_with_their_scores(tmp_path):
     assert "by<errors>712.3%0.77710.8101,0.8202" in text
     assert "sensitivitytabletaken913.4%0.78810.8303" in text and "thelast812.9%0.5551–" in text
     (tmp_path / "earlier").mkdir()
-    assert "competed" not in words(page_of(write_run(tmp_path / "earlier", plans={"candidates": []})))
+    assert "Plans that competed" not in words(page_of(write_run(tmp_path / "earlier", plans={"candidates": []})))
 
 
 def test_times_and_sizes_of_exports_come_from_bench(tmp_path):
