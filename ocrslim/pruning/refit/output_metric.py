@@ -14,7 +14,7 @@ take errors to be independent from one position to another, and of M there: the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,9 @@ logger = logging.getLogger(__name__)
 Output = Callable[[Any], Any]
 Made = dict[str, tuple[tuple[int, ...], Tensor]]  # by layer, the shape of its input without batch, and its output
 Gradients = dict[str, Tensor]  # of these outputs
-_MOST = 64  # inputs: the mean over their positions is known well enough
+Add = Callable[[str, int, np.ndarray], None]  # told a layer, an input, and the gradients at its positions
+_MOST = 32  # inputs: the mean over their positions is known well enough
+_LARGEST = 10.0  # part of one input, relative to the median
 _TOGETHER = 4  # inputs of one backward pass, which holds all activations
 _LEAST = 1e-10  # least p (1 - p): float32 rounds others to 0
 
@@ -92,7 +94,7 @@ def output_metrics(
                 layer.train()
                 layer.dropout = 0.0
         try:
-            sums = _sums(model, names, parts, output, np.random.default_rng(seed))
+            sums = _sums(model, names, parts, output, seed)
         except (RuntimeError, ValueError, NotImplementedError) as error:
             logger.info("errors count by the variance of the layers alone: no gradient of the network: %s", error)
             return {}
@@ -100,11 +102,45 @@ def output_metrics(
 
 
 def _sums(
-    model: nn.Layer, names: Sequence[str], parts: Sequence[np.ndarray], output: Output, rng: np.random.Generator
+    model: nn.Layer, names: Sequence[str], parts: Sequence[np.ndarray], output: Output, seed: int
 ) -> dict[str, np.ndarray]:
-    """Sum the products of the gradients of each layer's outputs over all positions of all inputs."""
-    layers, sums = dict(model.named_sublayers()), dict[str, np.ndarray]()
-    made: Made = {}
+    """Sum the products of the gradients of each layer's outputs over all positions of all inputs, in two passes.
+
+    A few inputs have gradients a hundred thousand times as large as the others', such as lines without text, where a
+    layer norm divides by next to nothing. To second order they would be all that counts, while the divergence itself
+    is bounded. So the first pass finds how much each input counts, and the second limits that.
+    """
+    sizes: dict[str, list[float]] = {}
+    sums: dict[str, np.ndarray] = {}
+
+    def measure(name: str, _: int, gradient: np.ndarray) -> None:
+        sizes.setdefault(name, []).append(float(np.square(gradient, dtype=np.float64).sum()))
+
+    _visit(model, names, parts, output, seed, measure)
+    shares = {name: _shares(np.array(found)) for name, found in sizes.items()}
+
+    def add(name: str, index: int, gradient: np.ndarray) -> None:
+        product = (gradient @ gradient.T).astype(np.float64)
+        sums[name] = sums.get(name, 0.0) + shares[name][index] * product
+
+    _visit(model, names, parts, output, seed, add)
+    return sums
+
+
+def _shares(sizes: np.ndarray) -> np.ndarray:
+    """Return the factors that limit each input's part to `_LARGEST` medians, 0..1."""
+    some = sizes[np.isfinite(sizes) & (sizes > 0)]
+    if not len(some):
+        return np.ones_like(sizes)
+    return np.minimum(1.0, _LARGEST * np.median(some) / np.maximum(sizes, np.finfo(np.float64).tiny))
+
+
+def _visit(
+    model: nn.Layer, names: Sequence[str], parts: Sequence[np.ndarray], output: Output, seed: int, add: Add
+) -> None:
+    """Call `add` for each layer and input with its gradients, [outputs, positions]."""
+    rng = np.random.default_rng(seed)
+    layers, made, first = dict(model.named_sublayers()), Made(), 0
     needed = [weight for weight in model.parameters() if not weight.stop_gradient] if _is_recurrent(model) else []
 
     def hook(name: str) -> Callable[..., None]:
@@ -123,12 +159,14 @@ def _sums(
             inputs.stop_gradient = False  # also where no weight is trained
             found = _outputs_of(model(inputs), output)
             signed = [_signed(one, scale, rng) for one, scale in zip(found, scales)]
-            _add(sums, layers, made, _gradients(made, found, signed, needed))
+            for name, gradient in _gradients(made, found, signed, needed).items():
+                for index, one in enumerate(view(gradient)):
+                    add(name, first + index, _by_position(layers[name], made[name][0], one))
             made.clear()
+            first += len(part)
     finally:
         for handle in handles:
             handle.remove()
-    return sums
 
 
 def _outputs_of(result: Any, output: Output) -> list[Tensor]:
@@ -161,14 +199,13 @@ def _gradients(made: Made, outputs: list[Tensor], signed: list[Tensor], needed: 
     return {name: gradient for name, gradient in zip(wanted, found) if gradient is not None}
 
 
-def _add(sums: dict[str, np.ndarray], layers: Mapping[str, nn.Layer], made: Made, gradients: Gradients) -> None:
-    """Add the products of the gradients at each position."""
-    for name, gradient in gradients.items():
-        layer, shape = layers[name], made[name][0]
-        for one in view(gradient):
-            if isinstance(layer, nn.Conv2D):  # as below, without a copy
-                across = one.reshape(len(one), -1)
-            else:
-                positions = np.arange(count_positions(layer, shape, one.shape))
-                across = targets(layer, one, positions).reshape(len(positions), -1).T
-            sums[name] = sums.get(name, 0.0) + (across @ across.T).astype(np.float64)
+def _by_position(layer: nn.Layer, shape: tuple[int, ...], gradient: np.ndarray) -> np.ndarray:
+    """Return one input's gradients as [outputs, positions].
+
+    Args:
+        shape: of the layer's input, without batch.
+    """
+    if isinstance(layer, nn.Conv2D):  # as below, without a copy
+        return gradient.reshape(len(gradient), -1)
+    positions = np.arange(count_positions(layer, shape, gradient.shape))
+    return targets(layer, gradient, positions).reshape(len(positions), -1).T

@@ -78,6 +78,31 @@ def test_numbers_that_are_no_probabilities_are_measured_by_their_variance():
     assert found == pytest.approx(np.array([[1 / y.var()]]), rel=1e-4)  # y.size positions of variance y.var()
 
 
+class Normed(nn.Layer):
+    """Divides by the deviation of its features, which an image of one colour has next to none of."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.end = networks.conv(3, 2, 1), networks.conv(2, 1, 1)
+
+    def forward(self, x):
+        found = self.stem(x)
+        deviation = paddle.sqrt(found.var(axis=[1, 2, 3], keepdim=True) + 1e-8)
+        return nn.functional.sigmoid(self.end((found - found.mean(axis=[1, 2, 3], keepdim=True)) / deviation))
+
+
+def test_one_image_with_huge_gradients_does_not_decide():
+    model, batch = Normed(), np.concatenate(images(8, 1))
+    model.stem.bias.set_value(np.zeros(2, np.float32))
+    model.stem.weight.set_value(np.array([[1, 0, 0], [0, 1, 0]], np.float32).reshape(2, 3, 1, 1))
+    blank = np.concatenate([batch, np.full_like(batch[:1], 0.3)])
+    model.eval()
+    plain, other = (
+        np.trace(output_metrics(model, ["stem"], one, lambda result: result, seed=0)["stem"]) for one in (batch, blank)
+    )
+    assert plain / 2 < other < 4 * plain, "it was a million times as large"
+
+
 def test_layers_that_the_output_does_not_depend_on_have_none_and_nothing_is_changed():
     model, batch = randomise(TransposedHead()), np.concatenate(images(6, 1))
     model.train()
