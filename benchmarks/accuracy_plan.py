@@ -14,7 +14,7 @@ from typing import Any
 from accuracy_data import SHARED, Labels
 
 CONFIG = "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
-# ours by default, with a sensitivity table; and before plans competed (revision 39f3f05 and earlier): by the table, for
+# ours by default, without a sensitivity table; and before plans competed (revision 39f3f05 and earlier): by the table, for
 # networks that are not trained, and by errors relative to the variance of a layer alone, for those that are
 UNPRUNED, PADDLESLIM, DEFAULT = "unpruned", "PaddleSlim", "ocrslim by default"
 OURS, REBUILT = "ocrslim", "ocrslim by reconstruction"
@@ -203,7 +203,7 @@ class Planner:
 
     def chosen_by(self, way: str) -> tuple[str, ...]:
         """What a choice of channels builds on."""
-        return ("weights",) if way == REBUILT else (f"{self.data}, table",)
+        return ("weights",) if way in (DEFAULT, REBUILT) else (f"{self.data}, table",)
 
     def checkpoint(self, way: str, point: str, seed: int, budget: float = 0.0) -> tuple[Path, str]:
         """Where a network lies, and the part that makes it."""
@@ -281,7 +281,7 @@ class Planner:
         """What decides on channels; PaddleSlim's way leaves no layer alone, and neither does it align."""
         table = self.folder(f"{self.data}, table") / "sen.pickle"
         what, fraction = point.split("=")
-        by = _BY_RECONSTRUCTION if way == REBUILT else (f"Prune.sen_file={table}",)
+        by = {DEFAULT: (), REBUILT: _BY_RECONSTRUCTION}.get(way, (f"Prune.sen_file={table}",))
         chosen = (*by, f"Prune.target={{{what}: {fraction}}}", *self.options.pruning_options)
         return chosen if way == PADDLESLIM else (*chosen, f"Global.seed={seed}")
 
