@@ -14,8 +14,8 @@ from typing import Any
 from accuracy_data import SHARED, Labels
 
 CONFIG = "configs/det/ch_ppocr_v2.0/ch_det_mv3_db_v2.0.yml"
-# ours by default, without a sensitivity table; and before plans competed (revision 39f3f05 and earlier): by the table, for
-# networks that are not trained, and by errors relative to the variance of a layer alone, for those that are
+# ours by default, without a sensitivity table; and before plans competed (revision 39f3f05 and earlier): by the table,
+# for networks that are not trained, and by errors relative to the variance of a layer alone, for those that are
 UNPRUNED, PADDLESLIM, DEFAULT = "unpruned", "PaddleSlim", "ocrslim by default"
 OURS, REBUILT = "ocrslim", "ocrslim by reconstruction"
 ALL_OURS = (DEFAULT, OURS, REBUILT)

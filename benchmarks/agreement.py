@@ -104,7 +104,7 @@ def rows_of(case: Case, options: argparse.Namespace, targets: Sequence[float]) -
             write_text(files[name], "".join(f"{path.name}\t{label}\n" for path, label in found if label is not None))
     choosing = config.changed({"Eval.dataset.label_file_list": [str(files["choice"])]})
     teacher, pair = load_base_network(config), (scan(config, "Train"), scan(choosing, "Eval"))
-    network = load_prunable_network(config, pair[0])
+    network = load_prunable_network(config, pair[0], competing=())
     scores = CandidateScores(choosing, teacher, pair, keep=False)
     task, metric = config.task, config.task.main_indicator
     whole = task.scores(counts_of(teacher.model, config, files["labels"]))[metric]

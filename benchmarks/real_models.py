@@ -54,7 +54,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--packages", nargs="+", type=Path, default=[Path(sysconfig.get_path("purelib"))])
     parser.add_argument("--det-images", type=int, default=40, help="receipts to calibrate a detector on (40)")
-    parser.add_argument("--rec-images", type=int, default=1024, help="lines to calibrate a recogniser on (1024)")
+    parser.add_argument("--rec-images", type=int, default=256, help="lines to calibrate a recogniser on (256)")
     parser.add_argument(
         "--choice", type=int, default=500, help="receipts or lines of val.txt to choose by, at most (500)"
     )

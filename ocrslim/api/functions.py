@@ -124,7 +124,7 @@ def prune(
         config = for_table(config)
     if config.prune.criterion in (AUTO, RECONSTRUCTION):  # whose images need no labels
         config = with_predicted_labels(config)
-    network = load_prunable_network(config)
+    network = load_prunable_network(config, competing=())
     choice = choose_plan(network)
     plan = choice.plan.after(network.plan)
     apply_plan(network.model, choice.plan)

@@ -36,7 +36,7 @@ class Chooser:
         """
         self._config = config
         self._data = scan_both(config)
-        self.network: PrunableNetwork = load_prunable_network(config, self._data[0])
+        self.network: PrunableNetwork = load_prunable_network(config, self._data[0], competing=())
         self._scores = CandidateScores(config, load_base_network(config), self._data)
 
     def choose(self, target: Mapping[str, float]) -> Choice:

@@ -137,7 +137,7 @@ class PrunableNetwork:
 
 
 def load_prunable_network(
-    config: Config, training: LabelledSet | None = None, competing: Sequence[ErrorWeights] = ()
+    config: Config, training: LabelledSet | None = None, competing: Sequence[ErrorWeights] = ERROR_WEIGHTS
 ) -> PrunableNetwork:
     """Load the network of `config`, which may be pruned already, and trace its groups.
 
@@ -146,7 +146,8 @@ def load_prunable_network(
 
     Args:
         training: the training images, if read already; only `taylor` and `reconstruction` use them.
-        competing: weights of errors that there are candidate plans for, beside the first of `ERROR_WEIGHTS`.
+        competing: weights of errors that there are candidate plans for; () where no plans are scored, for the first of
+            `ERROR_WEIGHTS` alone, which is faster.
 
     Raises:
         ConfigError, DataError: the criterion needs training images, which are missing.

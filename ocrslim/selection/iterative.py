@@ -23,7 +23,6 @@ from ocrslim.formats import PLAN_SUFFIX, read_sensitivities
 from ocrslim.models import save_checkpoint
 from ocrslim.pruning import (
     AUTO,
-    ERROR_WEIGHTS,
     RECONSTRUCTION,
     PrunableNetwork,
     apply_plan,
@@ -111,7 +110,7 @@ def _aimed(config: Config, current: Config, number: int, left: float) -> Config:
 
 def _round(config: Config, training: LabelledSet, scores: CandidateScores, folder: Path) -> dict[str, Any]:
     """Choose a plan, prune and refit; write a checkpoint with its plan to `folder`; return the record of the round."""
-    network = load_prunable_network(config, training, ERROR_WEIGHTS)
+    network = load_prunable_network(config, training)
     require_training(network.graph)
     request = _request(network, training)
     done = _done(folder / _RECORD, request, config.overwrite)

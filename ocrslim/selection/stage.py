@@ -14,7 +14,6 @@ from ocrslim.data import LabelledSet, names_labels, scan_both
 from ocrslim.evaluation import with_predicted_labels
 from ocrslim.formats import PLAN_SUFFIX
 from ocrslim.pruning import (
-    ERROR_WEIGHTS,
     PrunableNetwork,
     apply_plan,
     load_base_network,
@@ -114,7 +113,7 @@ def _run(
     data, teacher = scan_both(config), load_base_network(config)
     scores = CandidateScores(config, teacher, data)
     last = early_rounds(config, data[0], scores)
-    network = load_prunable_network(last.config, data[0], ERROR_WEIGHTS)
+    network = load_prunable_network(last.config, data[0])
     if chosen_by is not None and chosen_by.by_reconstruction and not last.before:  # rounds have changed it
         network = network.with_orders_of(chosen_by)
     if epochs_of(config):
@@ -176,4 +175,4 @@ def choose(config: Config) -> Choice:
         config = with_predicted_labels(config)
         data = scan_both(config)
         score = partial(CandidateScores(config, load_base_network(config), data, keep=False).score, config)
-    return choose_plan(load_prunable_network(config, data[0] if data else None, ERROR_WEIGHTS), score)
+    return choose_plan(load_prunable_network(config, data[0] if data else None), score)

@@ -99,7 +99,7 @@ def problem_of(config: Config) -> Problem:
     """
     labelled = scan_evaluation(config)  # first: a wrong path is told in a second
     config = for_table(config)
-    network = load_prunable_network(config)
+    network = load_prunable_network(config, competing=())
     groups = match_groups(network.graph, config.prune.layers, config.section("Architecture"), "Prune.layers")
     NetworkMemory(DygraphEngine(network.model), config.task).require(*EvalSet(labelled, config).largest)
     hashes = {

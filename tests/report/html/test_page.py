@@ -81,7 +81,7 @@ def test_the_numbers_are_those_of_the_files(tmp_path):
 def test_plans_that_competed_are_listed_with_their_scores(tmp_path):
     text = "".join(page_of(write_run(tmp_path)).text.split())
     assert "by<errors>712.3%0.77710.8101,0.8202" in text
-    assert "sensitivitytabletaken913.4%0.78810.8303" in text and "thelast812.9%0.5551–" in text
+    assert "sensitivitytabletaken913.4%0.78810.8303" in text and "thelast812.9%0.5551\u2013" in text
     (tmp_path / "earlier").mkdir()
     assert "Plans that competed" not in words(page_of(write_run(tmp_path / "earlier", plans={"candidates": []})))
 
