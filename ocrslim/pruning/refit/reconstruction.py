@@ -18,6 +18,7 @@ compared; which a and b are best differs from one network to another (docs/selec
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -68,6 +69,23 @@ class Reader:
     weight: np.ndarray
     columns: tuple[tuple[int, ...], ...]
     metric: np.ndarray | None = None
+
+    @functools.cached_property
+    def used(self) -> np.ndarray:
+        """The inputs of all units, int64 [used], unit by unit."""
+        return np.array([column for columns in self.columns for column in columns], dtype=np.int64)
+
+    @functools.cached_property
+    def inverse(self) -> np.ndarray:
+        """The inverse of the covariance, with a ridge, at the inputs `used`."""
+        return _inverse_of(self.covariance, self.used)
+
+    @functools.cached_property
+    def directions(self) -> tuple[np.ndarray, np.ndarray]:
+        """What errors in orthogonal directions of the outputs are worth by the metric, and these directions."""
+        assert self.metric is not None
+        values, vectors = np.linalg.eigh(self.metric)
+        return np.maximum(values, 0), vectors
 
 
 @dataclass(frozen=True)
@@ -123,8 +141,7 @@ class _State:
     """
 
     def __init__(self, reader: Reader, weights: ErrorWeights):
-        used = np.array([column for columns in reader.columns for column in columns], dtype=np.int64)
-        self._inverse, self._weight = _inverse_of(reader.covariance, used), _measured(reader, weights)[used]
+        self._inverse, self._weight = reader.inverse, _measured(reader, weights)[reader.used]
         self._factors, self._known = np.empty_like(self._inverse), 0
         ends = np.cumsum([len(columns) for columns in reader.columns])
         self._columns = [np.arange(end - len(one), end) for one, end in zip(reader.columns, ends)]
@@ -162,8 +179,8 @@ def _measured(reader: Reader, weights: ErrorWeights) -> np.ndarray:
     relative = 1 / max(float(variance), float(np.finfo(np.float32).tiny))
     if reader.metric is None:
         return np.asarray(reader.weight * np.sqrt(relative))
-    values, vectors = np.linalg.eigh(reader.metric)
-    worth = weights.divergence * np.maximum(values, 0) + weights.variance * relative
+    values, vectors = reader.directions
+    worth = weights.divergence * values + weights.variance * relative
     return np.asarray(reader.weight @ (vectors * np.sqrt(worth)))
 
 
