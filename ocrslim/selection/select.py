@@ -213,7 +213,10 @@ def _problem(
         counts = [0, *(count for count in permitted_counts(group, options) if losses and count <= max(losses))]
         choices.append(np.array(counts))
         alone = np.array([loss_at(losses, count) if count else 0.0 for count in counts])
-        feature_loss.append(feature_errors(alone, choices[-1] / group.size) ** exponent)
+        if _by_errors(options):  # which are exact, and add up
+            feature_loss.append(alone)
+        else:
+            feature_loss.append(feature_errors(alone, choices[-1] / group.size) ** exponent)
     return Problem(choices, feature_loss, cost)
 
 
