@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,8 @@ Output = Callable[[Any], Any]
 Made = dict[str, tuple[tuple[int, ...], Tensor]]  # by layer, the shape of its input without batch, and its output
 Gradients = dict[str, Tensor]  # of these outputs
 Add = Callable[[str, int, np.ndarray], None]  # told a layer, an input, and the gradients at its positions
-_MOST = 32  # inputs: the mean over their positions is known well enough
-_LARGEST = 10.0  # part of one input, relative to the median
+_MOST = 48  # inputs: the mean over their positions is known well enough
+_LARGEST = 10.0  # of an input's gradients for what it finds, relative to the median
 _TOGETHER = 4  # inputs of one backward pass, which holds all activations
 _LEAST = 1e-10  # least p (1 - p): float32 rounds others to 0
 
@@ -60,6 +61,12 @@ class OutputScale:
         values = output.astype(np.float64)
         probabilities = bool(values.min() >= 0 and values.max() <= 1)
         return cls(probabilities, float((values if probabilities else np.square(values - values.mean())).sum()))
+
+    def masses(self, output: np.ndarray) -> np.ndarray:
+        """Return each input's part of `total`, float64 [N]: how much text it has."""
+        values = output.astype(np.float64)
+        values = values if self.probabilities else np.square(values - values.mean())
+        return np.asarray(values.reshape(len(values), -1).sum(axis=1) / (self.total or 1.0))
 
     def slopes(self, output: np.ndarray) -> np.ndarray:
         """Return by what each number's change is multiplied before it is squared, float32 in the output's shape."""
@@ -108,35 +115,49 @@ def _sums(
 
     A few inputs have gradients a hundred thousand times as large as the others', such as lines without text, where a
     layer norm divides by next to nothing. To second order they would be all that counts, while the divergence itself
-    is bounded. So the first pass finds how much each input counts, and the second limits that.
+    is bounded by what an input has of the output. So the first pass finds how much each input counts, and the second
+    limits that, relative to what it has.
     """
+    with paddle.no_grad():
+        outputs = [_outputs_of(model(paddle.to_tensor(part)), output) for part in parts]
+    made = [np.concatenate([one.numpy() for one in each]) for each in zip(*outputs)]
+    scales = [OutputScale.of(one) for one in made]
+    masses = np.sum([scale.masses(one) for scale, one in zip(scales, made)], axis=0)
     sizes: dict[str, list[float]] = {}
     sums: dict[str, np.ndarray] = {}
 
     def measure(name: str, _: int, gradient: np.ndarray) -> None:
         sizes.setdefault(name, []).append(float(np.square(gradient, dtype=np.float64).sum()))
 
-    _visit(model, names, parts, output, seed, measure)
-    shares = {name: _shares(np.array(found)) for name, found in sizes.items()}
+    visit = partial(_visit, model, names, parts, output, scales, seed)
+    visit(measure)
+    shares = {name: _shares(np.array(found), masses) for name, found in sizes.items()}
 
     def add(name: str, index: int, gradient: np.ndarray) -> None:
         product = (gradient @ gradient.T).astype(np.float64)
         sums[name] = sums.get(name, 0.0) + shares[name][index] * product
 
-    _visit(model, names, parts, output, seed, add)
+    visit(add)
     return sums
 
 
-def _shares(sizes: np.ndarray) -> np.ndarray:
-    """Return the factors that limit each input's part to `_LARGEST` medians, 0..1."""
-    some = sizes[np.isfinite(sizes) & (sizes > 0)]
-    if not len(some):
+def _shares(sizes: np.ndarray, masses: np.ndarray) -> np.ndarray:
+    """Return the factors, 0..1, that limit each input's `sizes` to `_LARGEST` times what is usual for its `masses`."""
+    some = (sizes > 0) & (masses > 0)
+    if not some.any():
         return np.ones_like(sizes)
-    return np.minimum(1.0, _LARGEST * np.median(some) / np.maximum(sizes, np.finfo(np.float64).tiny))
+    limits = _LARGEST * np.median(sizes[some] / masses[some]) * masses
+    return np.minimum(1.0, limits / np.maximum(sizes, np.finfo(np.float64).tiny))
 
 
 def _visit(
-    model: nn.Layer, names: Sequence[str], parts: Sequence[np.ndarray], output: Output, seed: int, add: Add
+    model: nn.Layer,
+    names: Sequence[str],
+    parts: Sequence[np.ndarray],
+    output: Output,
+    scales: Sequence[OutputScale],
+    seed: int,
+    add: Add,
 ) -> None:
     """Call `add` for each layer and input with its gradients, [outputs, positions]."""
     rng = np.random.default_rng(seed)
@@ -149,9 +170,6 @@ def _visit(
 
         return call
 
-    with paddle.no_grad():
-        outputs = [_outputs_of(model(paddle.to_tensor(part)), output) for part in parts]
-    scales = [OutputScale.of(np.concatenate([one.numpy() for one in each])) for each in zip(*outputs)]
     handles = [layers[name].register_forward_post_hook(hook(name)) for name in names]
     try:
         for part in progress_bar(parts, total=len(parts), desc="reconstruction: gradients", unit="batch"):
