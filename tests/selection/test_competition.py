@@ -75,7 +75,6 @@ def test_a_table_takes_part_where_there_is_one(v2_config, rendered_options, tmp_
     named = [recipe.name for recipe in recipes_of(network(load_config(v2_config, target)))]
     assert named == [
         "reconstruction, 1 x variance + 4 x divergence",
-        "reconstruction, 1 x variance + 1 x divergence",
         "reconstruction, 0.01 x variance + 4 x divergence",
     ]
     write_sensitivities(tmp_path / "sen.pickle", {P2: {0.5: 0.01}})

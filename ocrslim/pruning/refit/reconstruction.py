@@ -50,7 +50,7 @@ class ErrorWeights(NamedTuple):
     divergence: float
 
 
-ERROR_WEIGHTS = (ErrorWeights(1, 4), ErrorWeights(1, 1), ErrorWeights(0.01, 4))  # the first where only one is tried
+ERROR_WEIGHTS = (ErrorWeights(1, 4), ErrorWeights(0.01, 4))  # the first where only one is tried
 
 
 @dataclass(frozen=True)
