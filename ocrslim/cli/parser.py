@@ -23,7 +23,7 @@ _STARTS = {
     "which channels go together in a network": "groups -c configs/det/det_mv3_db.yml",
     "find text with an exported model": "predict inference_model --images DIR --out seen",
     "make a downloaded model smaller, without its code and without labels": (
-        "prune MODEL --task det --images DIR -o Prune.criterion=reconstruction Prune.target.macs=0.3"
+        "prune MODEL --task det --images DIR -o Prune.target.macs=0.3"
     ),
 }
 _WIDTH = 100

@@ -77,8 +77,8 @@ SENSITIVITY = Command(
 PRUNE = Command(
     "prune, refit and fine-tune -> best_accuracy.pdparams",
     (
-        "Stage 2 of 3. Channels are chosen by the table in Global.save_model_dir, for Prune.loss_tolerance "
-        "or for Prune.target (which Prune.criterion=reconstruction reaches without a table), and removed; layers "
+        "Stage 2 of 3. Channels are chosen and removed, for Prune.loss_tolerance by the table in "
+        "Global.save_model_dir, or for Prune.target, which needs no table: several plans compete for it. Layers "
         "are refitted and the network trained, unless Global.epoch_num is 0, as it is for a MODEL without "
         "configuration. Interrupted, the same command continues."
     ),
@@ -90,7 +90,7 @@ PRUNE = Command(
             f"{EXAMPLE_CONFIG} {EXAMPLE_WEIGHTS}=PATH/best_accuracy Prune.target.macs=0.5 Global.epoch_num=100"
         ),
         "an exported model and photographs without labels: prune and refit": (
-            "inference_model --task det --images DIR -o Prune.criterion=reconstruction Prune.target.macs=0.3"
+            "inference_model --task det --images DIR -o Prune.target.macs=0.3"
         ),
     },
     _prune,
