@@ -38,6 +38,7 @@ def trials_of(
     minutes, epochs = config.prune.trial_minutes, epochs_of(config)
     if not epochs or minutes == 0:
         return None
+    before = load_base_network(current).plan  # of earlier rounds, or of a checkpoint that is pruned already
 
     def job_of(choice: Choice, changed: Config) -> TrainingJob:
         student = load_base_network(current)
@@ -51,7 +52,7 @@ def trials_of(
             result = fit(job, RefitAtStart(job, scores, choice.by_reconstruction))
             return result.best.metrics[result.metric]
 
-        return scores.trained(choice.plan.after(teacher.plan), epochs, train)
+        return scores.trained(choice.plan.after(before), epochs, train)
 
     def within(choice: Choice) -> int:
         if minutes is None:
