@@ -54,10 +54,14 @@ def weight_gradients(model: nn.Layer, config: Config, labelled: LabelledSet) -> 
     return {place: np.stack(found) for place, found in sums.items()}
 
 
-def calibration_inputs(config: Config, labelled: LabelledSet) -> list[np.ndarray]:
+def calibration_inputs(config: Config, labelled: LabelledSet, model: nn.Layer | None = None) -> list[np.ndarray]:
     """Crop `Prune.recover_images` training images, resized and normalised as for evaluation.
 
     Images and crops depend on `Global.seed`; an image is used twice only where there are too few.
+
+    Args:
+        model: finds text, without labels: of several crops of an image (`Task.crops_tried`) the one with the most text
+            is taken, as a photograph is mostly background. None: of each image one crop.
 
     Returns:
         float32 [1, C, H, W] each, all of one size (`Task.calibration_input`).
@@ -77,10 +81,21 @@ def calibration_inputs(config: Config, labelled: LabelledSet) -> list[np.ndarray
     count, order = config.prune.recover_images, rng.permutation(len(labelled))
     chosen = np.resize(order, count).tolist()
     images = (load.of_sample(labelled.samples[index]).image for index in chosen)
-    return [
-        config.task.calibration_input(image, rng)
-        for image in progress_bar(images, total=count, desc="calibration", unit="img")
-    ]
+    tried = config.task.crops_tried if model is not None else 1
+
+    def crop(image: np.ndarray) -> np.ndarray:
+        crops = [config.task.calibration_input(image, rng) for _ in range(tried)]
+        return crops[0] if model is None or tried == 1 else crops[_most_text(config, model, np.concatenate(crops))]
+
+    with contextlib.nullcontext() if model is None else as_it_was(model, training=False):
+        return [crop(image) for image in progress_bar(images, total=count, desc="calibration", unit="img")]
+
+
+def _most_text(config: Config, model: nn.Layer, crops: np.ndarray) -> int:
+    """Return which of the crops, [N, C, H, W], has the most text by the network's output."""
+    with paddle.no_grad():
+        found = config.task.output(model(paddle.to_tensor(crops))).numpy()
+    return int(found.reshape(len(crops), -1).sum(axis=1).argmax())
 
 
 def _batches(config: Config, labelled: LabelledSet, count: int) -> Iterator[list[Tensor]]:

@@ -82,7 +82,7 @@ class PrunableNetwork:
     @functools.cached_property
     def _orders(self) -> dict[ErrorWeights, dict[str, Removal]]:
         assert self.training is not None, "the criterion is not reconstruction"
-        batch = np.concatenate(calibration_inputs(self.config, self.training))
+        batch = np.concatenate(calibration_inputs(self.config, self.training, self.model))
         weights = tuple(dict.fromkeys((self.weights, *self.competing)))
         output = self.config.task.output
         return removals(self.model, self.graph, batch, seed=self.config.seed, output=output, weights=weights)

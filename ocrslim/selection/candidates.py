@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
@@ -49,6 +50,10 @@ class CandidateScores:
         """Folder of trainings that candidates are compared by, beside the file of the scores."""
         return self._path.parent / _TRAININGS
 
+    @functools.cached_property
+    def _inputs(self) -> list[np.ndarray]:
+        return calibration_inputs(self._config, self._training, self._teacher.model)
+
     def refit(self, student: nn.Layer, plan: Plan) -> None:
         """Refit the layers of a pruned network in place; do nothing if `Prune.recover` is off.
 
@@ -61,9 +66,8 @@ class CandidateScores:
         if plan.hash() in self._refitted:
             student.set_state_dict(self._refitted[plan.hash()])
             return
-        inputs = calibration_inputs(self._config, self._training)
         cut = plan.since(self._teacher.plan)
-        found = refit_layers(self._teacher.model, student, cut, inputs, seed=self._config.seed)
+        found = refit_layers(self._teacher.model, student, cut, self._inputs, seed=self._config.seed)
         logger.info(found.summary())
         self._refitted[plan.hash()] = state_arrays(student)
 

@@ -51,6 +51,7 @@ class Task(DataTask):
         training_only: prefixes of state-dict keys that an exported model does not have.
         documented_names: whether layers have the names of PaddleOCR's pruning documents.
         export_name: `Global.model_name` of an export where none is set; PaddleOCR 3 refuses names it does not know.
+        crops_tried: crops of an image, of which the one with the most text is calibrated on.
         refit_images: images that layers are refitted on where there are as many; their pixels are what memory it takes.
         sample_box: part of scikit-image's `page.png` that an export is proven on: left, upper, right, lower in pixels.
         metrics: scores and how they follow from counts; the first one is the default of `Metric.main_indicator`.
@@ -72,6 +73,7 @@ class Task(DataTask):
     documented_names: ClassVar[bool] = False
     export_name: ClassVar[str]
     refit_images: ClassVar[int] = 40
+    crops_tried: ClassVar[int] = 1
     sample_box: ClassVar[tuple[int, int, int, int]] = (0, 0, 384, 191)
     metrics: ClassVar[Mapping[str, Ratio]]
     agreement: ClassVar[str] = "score"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import paddle
 import pytest
 from detection import DETECTION
+from paddle import nn
 
 from ocrslim.config.config import load_config
 from ocrslim.data.eval_set import scan, train_loader
@@ -160,6 +162,24 @@ def test_a_cut_out_lies_somewhere_in_the_image_and_small_images_are_filled_up():
     assert (
         np.array_equal(small[:, :, :32, :64], image[:, :, :32, :64] + 1) and small.sum() == small[..., :32, :64].sum()
     )
+
+
+class Bright(nn.Layer):
+    """Finds text where the image is bright."""
+
+    def forward(self, x):
+        return {"maps": nn.functional.sigmoid(10 * x[:, :1])}
+
+
+def test_of_several_cut_outs_the_one_with_the_most_text_is_taken(config, monkeypatch):
+    labelled = scan(config, "Train")
+    whole = np.full((1, 3, 2000, 2000), -1, np.float32)
+    whole[..., 300:800, 1200:1700] = 1
+    monkeypatch.setattr(Preprocessor, "of_sample", lambda self, sample: SimpleNamespace(image=whole))
+    bright = [
+        np.mean([(one > 0).mean() for one in calibration_inputs(config, labelled, model)]) for model in (None, Bright())
+    ]
+    assert bright[1] > 2 * bright[0] > 0, "most of a photograph is background"
 
 
 def test_cut_outs_depend_on_the_seed_alone(v2_config, options, config):

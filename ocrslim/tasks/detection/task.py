@@ -37,6 +37,7 @@ class Detection(Task):
     nominal_shape = (1, 3, 736, 1280)
     probe_shape = (1, 3, 64, 96)
     free_shape = (-1, 3, -1, -1)
+    crops_tried = 8
     training_only: ClassVar[tuple[str, ...]] = ("head.thresh.",)
     defaults = DEFAULTS
     documented_names = True
