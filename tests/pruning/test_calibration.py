@@ -179,7 +179,7 @@ def test_of_several_cut_outs_the_one_with_the_most_text_is_taken(config, monkeyp
     bright = [
         np.mean([(one > 0).mean() for one in calibration_inputs(config, labelled, model)]) for model in (None, Bright())
     ]
-    assert bright[1] > bright[0] + 0.2, "most of a photograph is background"
+    assert bright[1] > 1.5 * bright[0], "most of a photograph is background"
 
 
 def test_cut_outs_depend_on_the_seed_alone(v2_config, options, config):
