@@ -159,7 +159,7 @@ class Bench:
     def _run(self, part: Part, words: Sequence[str], folder: Path) -> tuple[Any, Mapping[str, Any]]:
         """What the command printed last, None where it failed; and what the machine did meanwhile."""
         if part.kind == "score" and self._again:
-            at = words.index("-c")
+            at = words.index("--ledger")  # which every score has
             words = [*words[:at], "--again", *words[at:]]
         output, patience = folder / "answer", _PATIENCE if part.kind in ("train", "table") else 0.0
         run, variables = [sys.executable, "-W", "ignore", *words], environment(**part.variables)

@@ -10,6 +10,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
+import accuracy_bench
 import real_models
 import real_models_tables as tables
 from accuracy_bench import LEDGER, Bench, open_bench
@@ -152,3 +153,18 @@ def test_files_that_a_part_needs_are_made_again_where_they_were_measured_elsewhe
     assert bench.with_sources([prune], parts) == [prune], "nothing asks for its files"
     folder_of(tmp_path, prune.key).mkdir()
     assert Bench(tmp_path).with_sources([export], parts) == [export], "what it builds on is there"
+
+
+def test_a_score_again_is_asked_for_where_no_configuration_is_named(parts, tmp_path, monkeypatch):
+    asked = []
+
+    def run(command, log, variables, answer, patience):
+        asked.append(command)
+        answer.write_text("{}\n")
+        return {"status": 0, "seconds": 1.0}
+
+    monkeypatch.setattr(accuracy_bench, "run_logged", run)
+    part = next(part for part in parts if part.kind == "score")
+    Bench(tmp_path, score_again=True)._run(part, part.words, tmp_path)
+    Bench(tmp_path)._run(part, part.words, tmp_path)
+    assert ["--again" in command for command in asked] == [True, False] and "-c" not in part.words
