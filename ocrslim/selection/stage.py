@@ -121,7 +121,7 @@ def _run(
     if choice is None:  # the first rank scores candidates and measures latencies
         found = None
         if ranks.first:
-            trials = trials_of(config, last.config, data, teacher, scores)
+            trials = trials_of(config, last.config, data, (teacher, network), scores)
             found = choose_plan(network, partial(scores.score, last.config), trials)
         choice = ranks.share(found)
     if ranks.first:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet
 from ocrslim.errors import ArtifactError
-from ocrslim.pruning import Network, apply_plan, load_base_network
+from ocrslim.pruning import Network, PrunableNetwork, apply_plan, load_base_network
 from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import Choice
 from ocrslim.selection.competition import Trials
@@ -26,19 +26,23 @@ _PACE = "pace.json"
 
 
 def trials_of(
-    config: Config, current: Config, data: tuple[LabelledSet, LabelledSet], teacher: Network, scores: CandidateScores
+    config: Config,
+    current: Config,
+    data: tuple[LabelledSet, LabelledSet],
+    networks: tuple[Network, PrunableNetwork],
+    scores: CandidateScores,
 ) -> Trials[Choice] | None:
     """Return the trainings that candidates are compared by; None where nothing is trained, or they are not wanted.
 
     Args:
         config: of the whole training.
         current: of the network that plans prune.
-        teacher: the network before any pruning.
+        networks: the one before any pruning, and the one that plans prune.
     """
     minutes, epochs = config.prune.trial_minutes, epochs_of(config)
     if not epochs or minutes == 0:
         return None
-    before = load_base_network(current).plan  # of earlier rounds, or of a checkpoint that is pruned already
+    teacher, network = networks
 
     def job_of(choice: Choice, changed: Config) -> TrainingJob:
         student = load_base_network(current)
@@ -52,7 +56,7 @@ def trials_of(
             result = fit(job, RefitAtStart(job, scores, choice.by_reconstruction))
             return result.best.metrics[result.metric]
 
-        return scores.trained(choice.plan.after(before), epochs, train)
+        return scores.trained(choice.plan.after(network.plan), epochs, train)
 
     def within(choice: Choice) -> int:
         if minutes is None:
