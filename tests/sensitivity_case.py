@@ -16,6 +16,7 @@ from ocrslim.inference import tracing
 from ocrslim.pruning.channel_graph import channel_graph
 from ocrslim.pruning.channel_pruner import ChannelPruner
 from ocrslim.pruning.loading import load_network
+from ocrslim.pruning.prunable import for_table
 from ocrslim.sensitivity.analyzer import analyse
 from ocrslim.sensitivity.result import SensitivityResult
 from ocrslim.sensitivity.settings import Problem, Settings
@@ -29,6 +30,7 @@ FAST = Settings(workers=1)
 
 
 def problem_of(config, graph=None) -> Problem:
+    config = for_table(config)
     model = load_network(config).model
     graph = graph or channel_graph(model, [1, 3, 64, 96])
     return Problem(

@@ -18,7 +18,7 @@ from ocrslim.pruning.plan import Plan
 from ocrslim.pruning.prunable import load_prunable_network
 from ocrslim.pruning.surgery.cutting import apply_plan
 from ocrslim.selection import iterative as rounds
-from ocrslim.selection import stage
+from ocrslim.selection import jobs
 from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import choose_plan
 from ocrslim.selection.iterative import early_rounds
@@ -153,13 +153,13 @@ def test_by_reconstruction_no_table_is_needed_and_a_collapse_is_still_told(
 ):
     words = [*options, f"Global.save_model_dir={tmp_path}/out", "Prune.criterion=reconstruction"]
     words += ["Prune.target={macs: 0.5}", "Global.epoch_num=1", "Global.eval_batch_step=[0,100]"]
-    monkeypatch.setattr(stage, "_COLLAPSED", 1.01)
+    monkeypatch.setattr(jobs, "_COLLAPSED", 1.01)
     monkeypatch.setattr(rounds, "measure", _never)
     caplog.set_level("INFO", "ocrslim")
     result = run_prune(load_config(v2_config, [*words, "Prune.rounds=2"]))
     told = capsys.readouterr().out + caplog.text
     assert result["macs"][1] <= 0.5 * 4_397_055_360
-    assert "error alone" in told and "candidate plans" not in told and "the divergence of the network" in told
+    assert "2 candidate plans" in told and "sensitivity table" not in told and "the divergence of the network" in told
     assert "before training and 0." in caplog.text
     assert not list(tmp_path.rglob("sen.*")), "nothing was measured"
 
@@ -167,7 +167,7 @@ def test_by_reconstruction_no_table_is_needed_and_a_collapse_is_still_told(
 def test_a_collapse_without_training_is_not_said_to_be_too_much_for_one(v2_config, options, caplog):
     for epochs, said in ((0, True), (1, False)):
         caplog.clear()
-        stage._warn_of_collapse(load_config(v2_config, [*options, f"Global.epoch_num={epochs}"]), {"hmean": 0.1}, 0.9)
+        jobs._warn_of_collapse(load_config(v2_config, [*options, f"Global.epoch_num={epochs}"]), {"hmean": 0.1}, 0.9)
         assert "hmean is 0.1000" in caplog.text and "too much was pruned at once" in caplog.text
         assert ("training" not in caplog.text) == said
 

@@ -83,7 +83,7 @@ def test_the_plan_of_a_target_is_among_the_candidates(target, plans, v2_config, 
     curve = plans["curves"][1]
     assert curve["by"] == "macs" and curve["align"] == load_prunable_align(v2_config, options)
     candidates = next(step["plans"] for step in curve["steps"] if step["at"] == target)
-    chosen = dry_run(v2_config, options, capsys, f"Prune.target.macs={target}")
+    chosen = dry_run(v2_config, options, capsys, f"Prune.target.macs={target}", "Prune.criterion=fpgm")
     (same,) = [point for point in candidates if point["macs"] == chosen["macs"][1]]
     assert_same(plans, same, chosen)
 
