@@ -119,17 +119,33 @@ def removal(readers: Sequence[Reader], weights: ErrorWeights = ERROR_WEIGHTS[0])
         readers: at least one, all with columns for the same number of units.
     """
     states = [_State(reader, weights) for reader in readers]
-    left = list(range(len(readers[0].columns)))
+    left = np.ones(len(readers[0].columns), dtype=bool)
     order: list[int] = []
     errors: list[float] = []
-    while len(left) > 1:
-        added = np.sum([state.errors(left) for state in states], axis=0)
-        least = int(np.argmin(added))
-        errors.append(float(added[least]))
-        order.append(left.pop(least))
+    while len(order) < len(left) - 1:
+        added = np.where(left, np.sum([state.errors() for state in states], axis=0), np.inf)
+        unit = int(np.argmin(added))
+        errors.append(float(added[unit]))
+        order.append(unit)
+        left[unit] = False
         for state in states:
-            state.remove(order[-1])
-    return Removal((*order, *left), np.cumsum(errors))
+            state.remove(unit)
+    return Removal((*order, *np.flatnonzero(left).tolist()), np.cumsum(errors))
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """The units of a reader with the same number of inputs.
+
+    Attributes:
+        units: int64 [units].
+        columns: their inputs, among those `used`, int64 [units, width].
+        blocks: on the diagonal of the inverse, float64 [units, width, width].
+    """
+
+    units: np.ndarray
+    columns: np.ndarray
+    blocks: np.ndarray
 
 
 class _State:
@@ -143,24 +159,26 @@ class _State:
     def __init__(self, reader: Reader, weights: ErrorWeights):
         self._inverse, self._weight = reader.inverse, _measured(reader, weights)[reader.used]
         self._factors, self._known = np.empty_like(self._inverse), 0
-        ends = np.cumsum([len(columns) for columns in reader.columns])
-        self._columns = [np.arange(end - len(one), end) for one, end in zip(reader.columns, ends)]
-        self._blocks = [self._inverse[np.ix_(columns, columns)] for columns in self._columns]
+        widths = np.array([len(columns) for columns in reader.columns])
+        self._ends, self._widths = np.cumsum(widths), widths
+        self._alike = [self._of(width) for width in sorted({*widths.tolist()} - {0})]
 
-    def errors(self, units: Sequence[int]) -> np.ndarray:
-        """Error added by removing each of `units` alone and refitting the rest."""
-        found = np.zeros(len(units))
-        widths = np.array([len(self._columns[unit]) for unit in units])
-        for width in set(widths.tolist()) - {0}:
-            at = np.flatnonzero(widths == width)
-            weights = self._weight[np.stack([self._columns[units[index]] for index in at])]
-            blocks = np.stack([self._blocks[units[index]] for index in at])
-            found[at] = np.einsum("ubo,ubo->u", weights, np.linalg.solve(blocks, weights))
+    def _of(self, width: int) -> _Alike:
+        units = np.flatnonzero(self._widths == width)
+        columns = self._ends[units, None] - width + np.arange(width)
+        return _Alike(units, columns, self._inverse[columns[:, :, None], columns[:, None, :]])
+
+    def errors(self) -> np.ndarray:
+        """Error added by removing each unit alone and refitting the rest, float64 [units]; 0 if it is removed."""
+        found = np.zeros(len(self._widths))
+        for alike in self._alike:
+            weights = self._weight[alike.columns]
+            found[alike.units] = np.einsum("ubo,ubo->u", weights, np.linalg.solve(alike.blocks, weights))
         return found
 
     def remove(self, unit: int) -> None:
         """Remove a unit's inputs and refit the others."""
-        columns = self._columns[unit]
+        columns = np.arange(self._ends[unit] - self._widths[unit], self._ends[unit])
         if not len(columns):
             return
         before, after = self._known, self._known + len(columns)
@@ -168,9 +186,11 @@ class _State:
         root = np.linalg.cholesky(across[columns])
         factor = self._factors[:, before:after] = solve_triangular(root, across.T, lower=True).T
         self._weight -= factor @ solve_triangular(root, self._weight[columns], lower=True)
+        self._weight[columns] = 0
         self._known = after
-        for block, places in zip(self._blocks, self._columns):
-            block -= factor[places] @ factor[places].T
+        for alike in self._alike:
+            alike.blocks[...] -= factor[alike.columns] @ factor[alike.columns].swapaxes(1, 2)
+            alike.blocks[alike.units == unit] = np.eye(alike.columns.shape[1])
 
 
 def _measured(reader: Reader, weights: ErrorWeights) -> np.ndarray:
