@@ -2,6 +2,7 @@
 
     python benchmarks/points.py "PP-OCRv4 mobile rec" -c configs/rec/PP-OCRv4/....yml -o Global.pretrain_weights=... \
         --images 200
+    python benchmarks/points.py "PP-OCRv4 mobile det, folder" --model ch_PP-OCRv4_det_infer --task det -o ...
 
 A point is one group pruned by one ratio and scored on the images. PaddleSlim's way: cut the network in place, run all
 images in dygraph, each decoded again as PaddleOCR's evaluation does, and put the network back. Ours: a variant on the
@@ -43,11 +44,15 @@ def main() -> int:
     """Measure, print and write; 1 where the two ways count differently."""
     options = parse()
     command = " ".join(["python benchmarks/points.py", *(f"'{one}'" if " " in one else one for one in sys.argv[1:])])
-    from ocrslim.config import load_config
+    from ocrslim.config import load_config, load_model_config
     from ocrslim.utils import import_paddle
 
     import_paddle()
-    config = load_config(options.config, ["Global.use_gpu=false", *options.o])
+    settings = ["Global.use_gpu=false", *options.o]
+    if options.model:
+        config = load_model_config(options.model, options.config, settings, options.task)
+    else:
+        config = load_config(options.config, settings)
     from ocrslim.sensitivity.run import problem_of
 
     problem = problem_of(config)
@@ -56,10 +61,15 @@ def main() -> int:
     bench = Bench(problem, options.images)
     answer = {"command": command, "images": bench.images, "pixels": bench.pixels, "groups": len(problem.groups)}
     answer |= {"setup": time.process_time() - began, "machine": describe(), "revision": revision()}
+    nominal = config.task.nominal_shape
+    answer["macs"] = round(problem.graph.macs * bench.pixels / (bench.images * nominal[2] * nominal[3]))
     answer["points"] = []
     for points in measured(bench, groups, options):
         answer["points"] += points
-        write(options.name, portable(answer, options.config.parent, options.out.parent))
+        write(
+            options.name,
+            portable(answer, *(path.parent for path in (options.config, options.model, options.out) if path)),
+        )
     print("\n".join(summary(options.name, answer)))
     return 1 if any(point["differs"] for point in answer["points"]) else 0
 
@@ -68,13 +78,18 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="of the rows in the results")
-    parser.add_argument("-c", "--config", type=Path, required=True)
+    parser.add_argument("-c", "--config", type=Path)
+    parser.add_argument("--model", type=Path, help="an inference folder, an ONNX file or a checkpoint")
+    parser.add_argument("--task", help="of a model that nothing configures: det, rec or cls")
     parser.add_argument("-o", nargs="+", default=[], metavar="SECTION.KEY=VALUE")
     parser.add_argument("--images", type=int, default=20, help="the first ones of the evaluation set (20)")
     parser.add_argument("--groups", type=int, default=6, help="spread evenly over the network (6)")
     parser.add_argument("--slow-ratios", type=float, nargs="+", default=[0.1, 0.5, 0.9], help="of PaddleSlim's way")
     parser.add_argument("--out", type=Path, default=Path("output/points.jsonl"), help="keeps what is measured so far")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not (options.config or options.model):
+        parser.error("expected -c CONFIG, or --model MODEL")
+    return options
 
 
 def write(name: str, answer: dict[str, Any]) -> None:

@@ -13,7 +13,8 @@ _PARTS = ("variant", "build", "proof", "front", "forward", "post-processing", "m
 _TARGET = 10
 _ABOUT = (
     "Seconds of CPU, one thread. Per point: the mean over groups of the mean over ratios, ours nine (0.1 to 0.9), "
-    "PaddleSlim's way those that its command names. Median: of the factors of the groups. Without the proof: ours "
+    "PaddleSlim's way those that its command names. Per G MACs: ours, by image and 10^9 MACs of the unpruned network "
+    "at the mean size of the images. Median: of the factors of the groups. Without the proof: ours "
     "without the passes in dygraph that the first variant of each group is held against. Differ: images that the two "
     "ways count differently, over all points that both measured."
 )
@@ -52,6 +53,7 @@ _HEADERS = (
     "groups",
     f"s, {SLOW}",
     f"s, {FAST}",
+    "per G MACs",
     "times faster",
     "median",
     "without the proof",
@@ -73,6 +75,7 @@ def _row(name: str, answer: Mapping[str, Any]) -> list[str]:
         f"{len(fast)} of {answer['groups']}",
         f"{mean(slow.values()):.2f}",
         f"{mean(fast.values()):.3f}",
+        f"{mean(fast.values()) / answer['images'] / answer['macs'] * 1e9:.4f}" if "macs" in answer else "",
         f"{whole:.1f}",
         f"{middle:.1f}",
         f"{factors(points, proof=False)[0]:.1f}",
