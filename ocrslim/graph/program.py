@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+ALONE = "model"  # attribute of an operator of ONNX's that Paddle has no equal of: a model of that node alone, as bytes
+
 
 @dataclass(frozen=True)
 class Value:

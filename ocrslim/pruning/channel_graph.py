@@ -152,7 +152,7 @@ def _as_it_trains(model: nn.Layer, graph: ChannelGraph, step: TrainingForward) -
     run = Run(step, _samples(model, step.shapes), training=True, of="as it trains, ")
     labels = f" and {len(step.labels)} labels" if step.labels else ""
     what = f"{type(model).__name__}: cannot be run as it trains, with {described(step.shapes)}{labels}"
-    expected = "expected the labels that its training step gives it"
+    expected = "expected operators with gradients, and the labels that its training step gives it"
     try:
         with foreign_code(lambda cause: f"{what} ({cause}): {expected}"), paddle.no_grad():
             run.outputs(model)

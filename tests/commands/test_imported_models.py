@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import yaml
 from bare_models import FORMAT_OF, KINDS, PRUNE, SMALL, source, write_images
-from onnx_models import saved, weights
+from onnx_models import node, onnx_model, saved, weights
 from small_export import FORMATS
 
 from ocrslim.cli import main
@@ -45,6 +46,34 @@ def test_a_file_is_pruned_without_training_and_written_back_as_it_came(kind, ima
     scored = ["eval", str(model), "--task", "det", "-o", SMALL, f"Eval.dataset.data_dir={images}"]
     assert main([*scored, f"Eval.dataset.label_file_list=[{out}/predicted_labels/eval.txt]", "--json"]) == 0
     assert answer(capsys)["hmean"] == 1  # of the unpruned network, by what it finds itself
+
+
+def test_around_an_operator_that_paddle_does_not_have_the_rest_is_pruned(images, tmp_path, capsys):
+    model, out, exported = tmp_path / "det.onnx", tmp_path / "out", tmp_path / "exported"
+    tensors = {"a": weights(8, 3, 3, 3), "b": weights(8, 8, 3, 3, seed=1), "c": 6 * weights(1, 8, 1, 1, seed=2)}
+    ops = (
+        node("Conv", "x a", "1", pads=[1] * 4),
+        node("Relu", "1", "2"),
+        node("Conv", "2 b", "3", pads=[1] * 4),
+        node("LpNormalization", "3", "4", axis=1),
+        node("Conv", "4 c bias", "5"),
+        node("Sigmoid", "5", "y"),
+    )
+    saved(model, onnx_model(*ops, tensors={**tensors, "bias": np.ones(1, np.float32)}))
+    assert main(["groups", str(model), "--task", "det"]) == 0
+    told = capsys.readouterr().out
+    assert "1 groups" in told and "operator onnx.LpNormalization has no rule" in told
+
+    words = ["prune", str(model), "--task", "det", "--images", str(images), "--json", "-o", SMALL]
+    settings = [f"Global.save_model_dir={out}", "Prune.target={macs: 0.1}", "Prune.align=1", "Prune.recover_images=4"]
+    assert main([*words, *settings]) == 0
+    target = f"Global.save_inference_dir={exported}"
+    assert main(["export", str(out / "best_accuracy"), "--json", "-o", target, "Export.rewrite=false"]) == 0
+    assert max(answer(capsys)["max_difference"].values()) <= 1e-4
+    shapes = {one.name: list(one.dims) for one in onnx.load(exported / "det.onnx").graph.initializer}
+    assert shapes["a"][0] == shapes["b"][1] < 8 and shapes["b"][0] == shapes["c"][1] == 8
+    assert main([*words, *settings, "Global.epoch_num=1", f"Global.save_model_dir={tmp_path}/trained"]) == 2
+    assert "LpNormalization is run by ONNX Runtime, without gradients" in capsys.readouterr().err
 
 
 def test_a_settings_file_beside_the_model_says_how_it_is_run(images, tmp_path, capsys):

@@ -32,6 +32,7 @@ def conv(out: str = "y", inputs: str = "x w", **attributes):
 W = {"w": weights(8, 3, 3, 3)}
 SQUARE = {"w": weights(8, 3, 2, 2)}
 UP = {"r": np.zeros(0, np.float32), "s": np.array([1, 1, 4, 4], np.float32)}
+M, KS = weights(8, 5), {"k": numbers(2)}
 HARD = {"three": np.float32(3), "zero": np.float32(0), "six": np.float32(6)}
 LINEAR = {"w": weights(8, 3, 3, 3), "m": weights(8, 5), "c": weights(5)}
 FLAT = (conv("a", pads=[1] * 4), node("GlobalAveragePool", "a", "g"), node("Flatten", "g", "f"))
@@ -205,6 +206,19 @@ CASES = {
         13,
     ),
     "unused-unknown-operator": ((node("Relu", "x", "y"), node("Hardmax", "x", "z")), {}, 13),
+    "alone": ((conv("a", pads=[1] * 4), node("Hardmax", "a", "b", axis=1), node("Add", "a b", "y")), W, 13),
+    "alone-with-attributes": ((node("LpNormalization", "x", "y", axis=1, p=1),), {}, 13),
+    "alone-with-a-parameter": ((conv("a"), node("Einsum", "a m", "y", equation="nchw,cd->ndhw")), {**W, "m": M}, 13),
+    "alone-with-numbers": (
+        (node("Resize", "x - s", "y", mode="cubic"),),
+        {"s": np.array([1, 1, 2, 2], np.float32)},
+        13,
+    ),
+    "alone-of-two-results": (
+        (node("TopK", "x k", "a i", axis=1), node("Cast", "i", "f", to=1), node("Add", "a f", "y")),
+        KS,
+        13,
+    ),
 }
 
 
@@ -345,16 +359,16 @@ def test_an_opset_out_of_range_is_refused_with_the_range(tmp_path, opset):
         read_onnx_file(saved(tmp_path / "m.onnx", plain(opset=opset)), SHAPE)
 
 
-def test_unknown_operators_are_all_listed_once(tmp_path):
+def test_operators_that_cannot_be_run_alone_are_all_listed_once(tmp_path):
     nodes = (
-        node("Hardmax", "x", "a"),
-        node("Hardmax", "a", "b"),
-        node("LpNormalization", "b", "c"),
-        node("Resize", "c - s", "d", mode="linear", coordinate_transformation_mode="tf_crop_and_resize"),
-        node("Relu", "d", "y"),
+        node("RandomNormalLike", "x", "a"),
+        node("RandomNormalLike", "a", "b"),
+        node("Dropout", "b r t", "c"),
+        node("Bernoulli", "c", "y"),
     )
-    file = saved(tmp_path / "m.onnx", onnx_model(*nodes, tensors=UP))
-    with pytest.raises(WeightsError, match="Hardmax x2, LpNormalization x1, Resize with mode=linear"):
+    tensors = {"r": np.float32(0.5), "t": np.array(True)}
+    file = saved(tmp_path / "m.onnx", onnx_model(*nodes, tensors=tensors, opset=15))
+    with pytest.raises(WeightsError, match="Bernoulli x1, Dropout x1, RandomNormalLike x2"):
         read_onnx_file(file, SHAPE)
 
 

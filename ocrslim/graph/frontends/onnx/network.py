@@ -11,8 +11,9 @@ from typing import Any, Union
 import numpy as np
 
 from ocrslim.formats import Folding, OnnxModel, Sizes, copy_name
+from ocrslim.graph.frontends.onnx.alone import model_alone
 from ocrslim.graph.frontends.onnx.node import Node
-from ocrslim.graph.program import Op, Value
+from ocrslim.graph.program import ALONE, Op, Value
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ Made = Union[Value, Sequence[Value]]
 Converter = Callable[[Node, "Network"], Made]
 
 CONVERTERS: dict[str, Converter] = {}
-UNKNOWN = "onnx."  # in front of the type of an operator that has no place in the program
+UNKNOWN = "onnx."  # in front of the type of an operator that has no equal in Paddle
 _FLOATS = (1, 11)  # onnx.proto: TensorProto.DataType
 DATA_TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 11: "float32"}
 
@@ -77,11 +78,19 @@ class Network:
         self._values.update((name, value) for name, value in zip(node.outputs, values) if name)
 
     def unknown(self, node: Node, what: str) -> Sequence[Value]:
-        """Add an operator that is refused if something uses it."""
-        inputs = {str(place): self.input(node, place) for place in range(len(node.inputs)) if node.given(place)}
-        outputs = [self._new(self.shape(name) if name else ()) for name in node.outputs]
-        self._ops.append(Op(UNKNOWN + what, inputs, outputs))
-        return outputs
+        """Add an operator that stays ONNX's own, or is refused if something uses it and it cannot be run by itself."""
+        places = [place for place in range(len(node.inputs)) if node.given(place)]
+        known = {place: self.array(node.inputs[place]) for place in places if not self._is_computed(node.inputs[place])}
+        fixed = {place: array for place, array in known.items() if array is not None}
+        inputs = {str(place): self.input(node, place) for place in places if place not in fixed}
+        outputs = [self._new(self.shape(name)) for name in node.outputs if name]
+        alone = model_alone(node, fixed, self.sizes, self.opset)
+        self._ops.append(Op(UNKNOWN + what, inputs, outputs, {} if alone is None else {ALONE: alone}))
+        made = iter(outputs)
+        return [next(made) if name else self._new(()) for name in node.outputs]
+
+    def _is_computed(self, name: str) -> bool:
+        return name in self._values or self.is_parameter(name)
 
     # -- what a node takes ---------------------------------------------------------------------------------------------
 

@@ -1,0 +1,54 @@
+"""Operators that an ONNX file has and Paddle does not, run by ONNX Runtime."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from typing import Any
+
+import numpy as np
+import paddle
+
+from ocrslim.errors import GraphError
+from ocrslim.graph import ALONE, Op
+from ocrslim.models.imported.operators.table import Arguments
+
+
+def require_runtime(op: Op) -> None:
+    """Require what runs such an operator.
+
+    Raises:
+        GraphError: ONNX Runtime is not installed.
+    """
+    if importlib.util.find_spec("onnxruntime") is None:
+        raise GraphError(
+            f"{op} is run by ONNX Runtime, which is not installed: pip install onnxruntime, or export the network "
+            "without it"
+        )
+
+
+def run_alone(op: Op, arguments: Arguments, training: bool) -> list[Any]:
+    """Run an operator on the values of its inputs.
+
+    Raises:
+        NotImplementedError: gradients are asked for, which ONNX Runtime does not have.
+    """
+    asked = paddle.is_grad_enabled() and any(not value.stop_gradient for value in arguments.values())
+    if training or asked:
+        raise NotImplementedError(f"operator {op} is run by ONNX Runtime, without gradients")
+    session, kinds = _session(op.attributes[ALONE])
+    given = {name: value.numpy().astype(kinds[name]) for name, value in arguments.items()}
+    return [paddle.to_tensor(array) for array in session.run(None, given)]
+
+
+@functools.cache
+def _session(model: bytes) -> tuple[Any, dict[str, np.dtype[Any]]]:
+    """Return what runs a model, and the types of its inputs."""
+    import onnx
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    inputs = onnx.load_from_string(model).graph.input
+    kinds = {one.name: onnx.helper.tensor_dtype_to_np_dtype(one.type.tensor_type.elem_type) for one in inputs}
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]), kinds
