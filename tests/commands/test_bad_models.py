@@ -41,7 +41,7 @@ def invented(folder: Path) -> onnx.ModelProto:
 
 
 def unsupported(folder: Path) -> onnx.ModelProto:
-    return onnx_model(CONV, node("Hardmax", "c", "y", axis=1), tensors=KERNEL)
+    return onnx_model(CONV, node("Bernoulli", "c", "y", seed=1.0), tensors=KERNEL, opset=15)
 
 
 def external(folder: Path) -> onnx.ModelProto:
@@ -86,7 +86,7 @@ def grey(folder: Path) -> onnx.ModelProto:
 ONNX = {
     custom: "det.onnx: it has operators of other makers (com.example.Trick x1), expected those of ONNX alone",
     invented: "det.onnx: it has operators that ONNX does not have in opset 13 (Frobnicate x1)",
-    unsupported: "det.onnx: it has operators that are not known here (Hardmax x1)",
+    unsupported: "det.onnx: it has operators that are not known here (Bernoulli x1)",
     external: "det.onnx: w lies in another file, which is not opened (save the model with its arrays in it",
     old: "det.onnx: it has the opset 7, expected 9 to 22: convert it with onnx.version_converter",
     half: "det.onnx: w is float16, expected float32: take the float32 model",
