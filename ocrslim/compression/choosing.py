@@ -36,8 +36,9 @@ class Chooser:
         """
         self._config = config
         self._data = scan_both(config)
-        self.network: PrunableNetwork = load_prunable_network(config, self._data[0], competing=())
         self._scores = CandidateScores(config, load_base_network(config), self._data)
+        inputs = self._scores.inputs
+        self.network: PrunableNetwork = load_prunable_network(config, self._data[0], competing=(), inputs=inputs)
 
     def choose(self, target: Mapping[str, float]) -> Choice:
         """Choose the plan for a target.

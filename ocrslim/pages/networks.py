@@ -216,7 +216,7 @@ class Networks:
     @functools.cached_property
     def _prunable(self) -> PrunableNetwork:
         config = self.config.changed({"Prune.target": {MACS: 0.5}})  # any, for the criterion to know that there is one
-        return load_prunable_network(config, self._data[0], competing=())
+        return load_prunable_network(config, self._data[0], competing=(), inputs=self._scores.inputs)
 
     @functools.cached_property
     def _scores(self) -> CandidateScores:

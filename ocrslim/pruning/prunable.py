@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,8 @@ from ocrslim.utils import hash_arrays, hash_value
 
 logger = logging.getLogger(__name__)
 
+Inputs = Callable[[], Sequence[np.ndarray]]  # float32 [1, C, H, W] each, all of one size
+
 TAYLOR = "taylor"
 _MEASURED = (TAYLOR, RECONSTRUCTION)  # criteria that need training images
 
@@ -46,6 +48,7 @@ class PrunableNetwork:
         weights: of the errors that `reconstruction` orders channels by.
         competing: others that there are candidate plans for.
         others: other criteria that there are candidate plans for.
+        inputs: makes the inputs that `reconstruction` calibrates on; None: they are cropped from `training`.
     """
 
     model: nn.Layer
@@ -56,6 +59,7 @@ class PrunableNetwork:
     weights: ErrorWeights = ERROR_WEIGHTS[0]
     competing: tuple[ErrorWeights, ...] = ()
     others: tuple[str, ...] = ()
+    inputs: Inputs | None = None
 
     def channel_pruner(self) -> ChannelPruner:
         """Score the channels; for `taylor` and `reconstruction`, run the network on training images first."""
@@ -82,7 +86,8 @@ class PrunableNetwork:
     @functools.cached_property
     def _orders(self) -> dict[ErrorWeights, dict[str, Removal]]:
         assert self.training is not None, "the criterion is not reconstruction"
-        batch = np.concatenate(calibration_inputs(self.config, self.training, self.model))
+        made = self.inputs() if self.inputs else calibration_inputs(self.config, self.training, self.model)
+        batch = np.concatenate(made)
         weights = tuple(dict.fromkeys((self.weights, *self.competing)))
         output = self.config.task.output
         return removals(self.model, self.graph, batch, seed=self.config.seed, output=output, weights=weights)
@@ -137,7 +142,10 @@ class PrunableNetwork:
 
 
 def load_prunable_network(
-    config: Config, training: LabelledSet | None = None, competing: Sequence[ErrorWeights] = ERROR_WEIGHTS
+    config: Config,
+    training: LabelledSet | None = None,
+    competing: Sequence[ErrorWeights] = ERROR_WEIGHTS,
+    inputs: Inputs | None = None,
 ) -> PrunableNetwork:
     """Load the network of `config`, which may be pruned already, and trace its groups.
 
@@ -148,6 +156,7 @@ def load_prunable_network(
         training: the training images, if read already; only `taylor` and `reconstruction` use them.
         competing: weights of errors that there are candidate plans for; () where no plans are scored, for the first of
             `ERROR_WEIGHTS` alone, which is faster.
+        inputs: makes the inputs to calibrate on, where they are needed for something else as well.
 
     Raises:
         ConfigError, DataError: the criterion needs training images, which are missing.
@@ -166,7 +175,10 @@ def load_prunable_network(
     network = load_base_network(config)
     graph = model_graph(network.model, config.task, config.tree)
     return PrunableNetwork(
-        network.model, graph, config, training, network.plan, competing=tuple(competing), others=others
+        *(network.model, graph, config, training, network.plan),
+        competing=tuple(competing),
+        others=others,
+        inputs=inputs,
     )
 
 

@@ -50,6 +50,10 @@ class CandidateScores:
         """Folder of trainings that candidates are compared by, beside the file of the scores."""
         return self._path.parent / _TRAININGS
 
+    def inputs(self) -> list[np.ndarray]:
+        """Return the inputs that layers are refitted on, cropped once: float32 [1, C, H, W] each, all of one size."""
+        return self._inputs
+
     @functools.cached_property
     def _inputs(self) -> list[np.ndarray]:
         return calibration_inputs(self._config, self._training, self._teacher.model)

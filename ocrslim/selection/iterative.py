@@ -110,7 +110,7 @@ def _aimed(config: Config, current: Config, number: int, left: float) -> Config:
 
 def _round(config: Config, training: LabelledSet, scores: CandidateScores, folder: Path) -> dict[str, Any]:
     """Choose a plan, prune and refit; write a checkpoint with its plan to `folder`; return the record of the round."""
-    network = load_prunable_network(config, training)
+    network = load_prunable_network(config, training, inputs=scores.inputs)
     require_training(network.graph)
     request = _request(network, training)
     done = _done(folder / _RECORD, request, config.overwrite)

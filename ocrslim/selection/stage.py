@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ocrslim.config import Config
-from ocrslim.data import LabelledSet, names_labels, scan_both
+from ocrslim.data import names_labels, scan_both
 from ocrslim.evaluation import with_predicted_labels
 from ocrslim.formats import PLAN_SUFFIX
 from ocrslim.pruning import (
@@ -113,7 +113,7 @@ def _run(
     data, teacher = scan_both(config), load_base_network(config)
     scores = CandidateScores(config, teacher, data)
     last = early_rounds(config, data[0], scores)
-    network = load_prunable_network(last.config, data[0])
+    network = load_prunable_network(last.config, data[0], inputs=scores.inputs)
     if chosen_by is not None and chosen_by.by_reconstruction and not last.before:  # rounds have changed it
         network = network.with_orders_of(chosen_by)
     if epochs_of(config):
@@ -167,12 +167,12 @@ def choose(config: Config) -> Choice:
     require_patterns(config)
     require_runtime(config)
     require_runnable(config)
-    data: tuple[LabelledSet, LabelledSet] | None = None
-    score = None
-    if config.prune.target:
-        by_labels = epochs_of(config) and names_labels(config, "Train")
-        config.require("Train" if by_labels else "Train.dataset", "Eval", "PostProcess")
-        config = with_predicted_labels(config)
-        data = scan_both(config)
-        score = partial(CandidateScores(config, load_base_network(config), data, keep=False).score, config)
-    return choose_plan(load_prunable_network(config, data[0] if data else None), score)
+    if not config.prune.target:
+        return choose_plan(load_prunable_network(config))
+    by_labels = epochs_of(config) and names_labels(config, "Train")
+    config.require("Train" if by_labels else "Train.dataset", "Eval", "PostProcess")
+    config = with_predicted_labels(config)
+    data = scan_both(config)
+    scores = CandidateScores(config, load_base_network(config), data, keep=False)
+    network = load_prunable_network(config, data[0], inputs=scores.inputs)
+    return choose_plan(network, partial(scores.score, config))
