@@ -10,11 +10,10 @@ from ocrslim.graph.frontends.inference_folder import read_inference_folder
 from ocrslim.graph.frontends.onnx_file import read_onnx_file
 from ocrslim.graph.frontends.training import Shape, TrainingForward
 from ocrslim.graph.groups import INPUT, OUTPUT, ChannelGraph, Group, Layer, Member
-from ocrslim.graph.program import ALONE, Op, Program, Value
+from ocrslim.graph.program import Op, Program, Value
 from ocrslim.graph.tail import tail_readers, without_softmax
 
 __all__ = [
-    "ALONE",
     "DEPTHWISE",
     "INPUT",
     "OUTPUT",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-ALONE = "model"  # attribute of an operator of ONNX's that Paddle has no equal of: a model of that node alone, as bytes
+ALONE = "onnx.model"  # attribute of an operator of ONNX's that Paddle has no equal of: a model of that node alone
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,12 @@ class Op:
         if value is None:
             raise KeyError(argument)
         return value
+
+    @property
+    def alone(self) -> bytes | None:
+        """A model of ONNX's of this operator alone, which a runtime of ONNX's runs; None for all others."""
+        found = self.attributes.get(ALONE)
+        return found if isinstance(found, bytes) else None
 
     def ints(self, name: str, default: Any = None) -> list[int]:
         """Return an attribute as a list of integers; of a single one, a list of that.

@@ -16,7 +16,7 @@ from ocrslim.graph.frontends.imported import Imported
 from ocrslim.graph.frontends.onnx import elementwise, layers, recurrent, resize, shapes  # noqa: F401  (registration)
 from ocrslim.graph.frontends.onnx.network import UNKNOWN, FormError, Network
 from ocrslim.graph.frontends.onnx.node import nodes_of
-from ocrslim.graph.program import ALONE, Program, Value
+from ocrslim.graph.program import Program, Value
 
 _OTHER = ((1, 0, 64, 128), (1, 0, 0, 128), (1, 0, 0, 0))  # what is added to an input shape, to see which sizes follow
 
@@ -59,9 +59,7 @@ def _converted(model: OnnxModel, input_shape: Sequence[int]) -> tuple[Network, P
         ops, outputs = network.finished(model.output_names)
     except FormError as form:
         raise FormatFault(str(form)) from None
-    unknown = counted(
-        op.name[len(UNKNOWN) :] for op in ops if op.name.startswith(UNKNOWN) and ALONE not in op.attributes
-    )
+    unknown = counted(op.name[len(UNKNOWN) :] for op in ops if op.name.startswith(UNKNOWN) and op.alone is None)
     if unknown:
         raise FormatFault(f"it has operators that are not known here ({unknown}): export the network without them")
     return network, Program(ops, [network.source], outputs)

@@ -14,7 +14,7 @@ from paddle import Tensor, nn
 from paddle.nn.layer.conv import _ConvNd
 
 from ocrslim.errors import GraphError
-from ocrslim.graph import ALONE, Imported, Op, Program, Value, as_it_was, without_softmax
+from ocrslim.graph import Imported, Op, Program, Value, as_it_was, without_softmax
 from ocrslim.models.imported.layers import LayerOp, attribute_name, build_layer, find_layers, settings_of
 from ocrslim.models.imported.operators import FUNCTIONS, require_runtime, run_alone
 from ocrslim.models.imported.shapes import with_free_shapes
@@ -244,8 +244,8 @@ class ImportedNetwork(nn.Layer):
             source = next(value for value in step.op.values() if value.parameter is None)
             return [layer(values[source.id])]
         given = {name: None if value is None else self._given(value, values) for name, value in step.op.inputs.items()}
-        if ALONE in step.op.attributes:
-            return run_alone(step.op, given, self.training)
+        if step.op.alone is not None:
+            return run_alone(step.op, step.op.alone, given, self.training)
         made = FUNCTIONS[step.op.name](step.op, given)
         return made if isinstance(made, list) else [made]
 
@@ -272,7 +272,7 @@ def _require_known(imported: Imported, program: Program, layers: Mapping[int, La
             f"the network has {len(program.inputs)} inputs ({', '.join(imported.input_names)}), expected one image"
         )
     for place, op in enumerate(program.ops):
-        if ALONE in op.attributes:
+        if op.alone is not None:
             require_runtime(op)
         elif place not in layers and op.name not in FUNCTIONS:
             raise GraphError(

@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 
 from ocrslim.errors import GraphError
-from ocrslim.graph import ALONE, Op
+from ocrslim.graph import Op
 from ocrslim.models.imported.operators.table import Arguments
 
 
@@ -27,8 +27,11 @@ def require_runtime(op: Op) -> None:
         )
 
 
-def run_alone(op: Op, arguments: Arguments, training: bool) -> list[Any]:
+def run_alone(op: Op, model: bytes, arguments: Arguments, training: bool) -> list[Any]:
     """Run an operator on the values of its inputs.
+
+    Args:
+        model: of ONNX's, of this operator alone.
 
     Raises:
         NotImplementedError: gradients are asked for, which ONNX Runtime does not have.
@@ -36,7 +39,7 @@ def run_alone(op: Op, arguments: Arguments, training: bool) -> list[Any]:
     asked = paddle.is_grad_enabled() and any(not value.stop_gradient for value in arguments.values())
     if training or asked:
         raise NotImplementedError(f"operator {op} is run by ONNX Runtime, without gradients")
-    session, kinds = _session(op.attributes[ALONE])
+    session, kinds = _session(model)
     given = {name: value.numpy().astype(kinds[name]) for name, value in arguments.items()}
     return [paddle.to_tensor(array) for array in session.run(None, given)]
 
