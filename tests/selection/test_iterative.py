@@ -129,7 +129,8 @@ def test_of_plans_that_reach_the_target_the_best_is_taken_and_none_is_tried_twic
     losses = {P2: {0.25: 0.001, 0.5: 0.02, 0.75: 0.04}, CONV10: {0.25: 0.0, 0.5: 0.0, 0.75: 0.001}}
     losses["neck.p3_conv.weight"] = {0.25: 0.001, 0.5: 0.02, 0.75: 0.04}
     write_sensitivities(tmp_path / "sen.pickle", losses)
-    config = load_config(v2_config, [*options, folder, "Prune.target={macs: 0.25}", "Prune.align=1"])
+    words = [folder, "Prune.target={macs: 0.25}", "Prune.align=1", "Prune.criterion=fpgm"]
+    config = load_config(v2_config, [*options, *words])
     trials = CandidateScores(config, load_base_network(config), scan_both(config))
     scored, found = load_prunable_network(config), {}
 
