@@ -83,11 +83,11 @@ class Network:
         known = {place: self.array(node.inputs[place]) for place in places if not self._is_computed(node.inputs[place])}
         fixed = {place: array for place, array in known.items() if array is not None}
         inputs = {str(place): self.input(node, place) for place in places if place not in fixed}
-        outputs = [self._new(self.shape(name)) for name in node.outputs if name]
+        outputs = {name: self._new(self.shape(name)) for name in node.outputs if name}
         alone = model_alone(node, fixed, self.sizes, self.opset)
-        self._ops.append(Op(UNKNOWN + what, inputs, outputs, {} if alone is None else {ALONE: alone}))
-        made = iter(outputs)
-        return [next(made) if name else self._new(()) for name in node.outputs]
+        attributes = {} if alone is None else {ALONE: alone}
+        self._ops.append(Op(UNKNOWN + what, inputs, list(outputs.values()), attributes))
+        return [outputs[name] if name else self._new(()) for name in node.outputs]
 
     def _is_computed(self, name: str) -> bool:
         return name in self._values or self.is_parameter(name)
