@@ -13,7 +13,8 @@ from ocrslim.export.formats.lite import LITE, LITE_MODEL, X86, LiteEngine, write
 from ocrslim.export.formats.onnx import ONNX
 from ocrslim.export.source import Source
 from ocrslim.export.staging import model_files
-from ocrslim.inference import InferenceEngine, OnnxEngine, Output, onnx_runtime_lacks
+from ocrslim.formats import onnx_runtime_lacks
+from ocrslim.inference import InferenceEngine, OnnxEngine, Output
 
 
 class Runtime(Protocol):

@@ -4,6 +4,7 @@ from ocrslim.formats.faults import FormatFault
 from ocrslim.formats.image_shape import input_sizes, require_image
 from ocrslim.formats.onnx.folding import Folding
 from ocrslim.formats.onnx.model import OnnxModel, counted, onnx_metadata, open_onnx
+from ocrslim.formats.onnx.runtime import ONNX_PACKAGE, ONNX_RUNTIME, onnx_runtime_lacks
 from ocrslim.formats.onnx.sizes import Sizes, reshape_target, sizes_at
 from ocrslim.formats.onnx.tensors import copy_name
 from ocrslim.formats.onnx.writer import write_cut_classes_onnx, write_pruned_onnx
@@ -22,6 +23,8 @@ from ocrslim.formats.weights.weight_file import CHECKPOINT, Arrays, WeightFile
 __all__ = [
     "CHECKPOINT",
     "EXPORTED",
+    "ONNX_PACKAGE",
+    "ONNX_RUNTIME",
     "ONNX_SUFFIX",
     "PLAN_SUFFIX",
     "Arrays",
@@ -43,6 +46,7 @@ __all__ = [
     "named_network",
     "not_finite",
     "onnx_metadata",
+    "onnx_runtime_lacks",
     "open_onnx",
     "read_pickle",
     "read_sensitivities",

@@ -17,7 +17,7 @@ from ocrslim.inference.incremental.activation_cache import ActivationCache
 from ocrslim.inference.incremental.network import RuntimeNetwork, Variant
 from ocrslim.inference.incremental.proof import Proof, proof_of
 from ocrslim.inference.incremental.runner import GroupRunner
-from ocrslim.inference.onnx_engine import ONNX_RUNTIME, OnnxEngine, onnx_runtime_lacks
+from ocrslim.inference.onnx_engine import OnnxEngine
 from ocrslim.inference.openvino_engine import OpenVinoEngine
 from ocrslim.inference.outputs import Output, difference, output_from, parts_of, tensors_of
 from ocrslim.inference.predictor import PARAMS_FILE, PLAIN
@@ -30,7 +30,6 @@ from ocrslim.inference.tracing import arrays_of, traced_for_task
 
 __all__ = [
     "LEGACY_MODEL",
-    "ONNX_RUNTIME",
     "PARAMS_FILE",
     "PIR_MODEL",
     "PLAIN",
@@ -63,7 +62,6 @@ __all__ = [
     "difference",
     "group_width",
     "is_runnable",
-    "onnx_runtime_lacks",
     "open_exported",
     "output_from",
     "parts_of",

@@ -15,7 +15,6 @@ from paddle import nn
 from ocrslim.errors import RuntimeStartError, WeightsError
 from ocrslim.formats import check_program, exported_files, read_weight_file, require_finite
 from ocrslim.inference.first_load import check_first_load
-from ocrslim.inference.importing import start_fault
 from ocrslim.inference.outputs import Output, output_from, tensors_of
 from ocrslim.inference.predictor import (
     ONEDNN,
@@ -27,7 +26,7 @@ from ocrslim.inference.predictor import (
     run_predictor,
 )
 from ocrslim.models import output_of
-from ocrslim.utils import cause_of
+from ocrslim.utils import cause_of, start_fault
 
 __all__ = [
     "LEGACY_MODEL",

@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ocrslim.errors import RuntimeStartError, WeightsError
-from ocrslim.inference.importing import import_fault, start_fault
+from ocrslim.formats import ONNX_PACKAGE, ONNX_RUNTIME, onnx_runtime_lacks
 from ocrslim.inference.outputs import Output, output_from
-from ocrslim.utils import cause_of
-
-ONNX_RUNTIME, PACKAGE = "ONNX Runtime", "onnxruntime"
-
-
-def onnx_runtime_lacks() -> str | None:
-    """Return what keeps ONNX Runtime from running any file here, and the command that helps; None if nothing does."""
-    if importlib.util.find_spec(PACKAGE) is None:
-        return f"{ONNX_RUNTIME} is not installed: pip install {PACKAGE}"
-    try:
-        import onnxruntime
-
-        onnxruntime.InferenceSession(_least_model(), providers=["CPUExecutionProvider"])
-    except Exception as error:  # of a library that is missing, or of types of its own
-        return start_fault(error, ONNX_RUNTIME, PACKAGE)
-    return None
-
-
-def _least_model() -> bytes:
-    """Return a model that every ONNX Runtime runs: its output is its input."""
-    from onnx import TensorProto, helper
-
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "least", values[:1], values[1:])
-    content: bytes = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=6
-    ).SerializeToString()
-    return content
+from ocrslim.utils import cause_of, import_fault
 
 
 class OnnxEngine:
@@ -62,7 +34,7 @@ class OnnxEngine:
         try:
             import onnxruntime
         except ImportError as error:
-            raise RuntimeStartError(import_fault(error, ONNX_RUNTIME, PACKAGE)) from None
+            raise RuntimeStartError(import_fault(error, ONNX_RUNTIME, ONNX_PACKAGE)) from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from ocrslim.errors import RuntimeStartError, WeightsError
-from ocrslim.inference.importing import import_fault, start_fault
 from ocrslim.inference.outputs import Output, output_from
-from ocrslim.utils import cause_of
+from ocrslim.utils import cause_of, import_fault, start_fault
 
 OPENVINO, _PACKAGE = "OpenVINO", "openvino"
 

@@ -20,6 +20,7 @@ from ocrslim.utils.files import (
     write_text,
 )
 from ocrslim.utils.hashing import hash_arrays, hash_bytes, hash_value
+from ocrslim.utils.importing import import_fault, start_fault
 from ocrslim.utils.input_files import GIB, MAX_PIXELS, MIB, open_regular, parse_json, read_file
 from ocrslim.utils.interrupts import Interrupts, current_interrupts, postponed
 from ocrslim.utils.json_lines import JsonLines
@@ -60,6 +61,7 @@ __all__ = [
     "hash_arrays",
     "hash_bytes",
     "hash_value",
+    "import_fault",
     "import_paddle",
     "is_disk_error",
     "is_first_rank",
@@ -86,6 +88,7 @@ __all__ = [
     "scratch_folder",
     "shortened",
     "shown",
+    "start_fault",
     "start_python",
     "text_fault",
     "use_device",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -48,8 +49,8 @@ def test_a_file_is_pruned_without_training_and_written_back_as_it_came(kind, ima
     assert answer(capsys)["hmean"] == 1  # of the unpruned network, by what it finds itself
 
 
-def test_around_an_operator_that_paddle_does_not_have_the_rest_is_pruned(images, tmp_path, capsys):
-    model, out, exported = tmp_path / "det.onnx", tmp_path / "out", tmp_path / "exported"
+def with_an_operator_of_onnx_alone(path: Path) -> Path:
+    """Write a detector with an operator that Paddle has no equal of."""
     tensors = {"a": weights(8, 3, 3, 3), "b": weights(8, 8, 3, 3, seed=1), "c": 6 * weights(1, 8, 1, 1, seed=2)}
     ops = (
         node("Conv", "x a", "1", pads=[1] * 4),
@@ -59,7 +60,13 @@ def test_around_an_operator_that_paddle_does_not_have_the_rest_is_pruned(images,
         node("Conv", "4 c bias", "5"),
         node("Sigmoid", "5", "y"),
     )
-    saved(model, onnx_model(*ops, tensors={**tensors, "bias": np.ones(1, np.float32)}))
+    saved(path, onnx_model(*ops, tensors={**tensors, "bias": np.ones(1, np.float32)}))
+    return path
+
+
+def test_around_an_operator_that_paddle_does_not_have_the_rest_is_pruned(images, tmp_path, capsys):
+    model = with_an_operator_of_onnx_alone(tmp_path / "det.onnx")
+    out, exported = tmp_path / "out", tmp_path / "exported"
     assert main(["groups", str(model), "--task", "det"]) == 0
     told = capsys.readouterr().out
     assert "1 groups" in told and "operator onnx.LpNormalization has no rule" in told
@@ -74,6 +81,15 @@ def test_around_an_operator_that_paddle_does_not_have_the_rest_is_pruned(images,
     assert shapes["a"][0] == shapes["b"][1] < 8 and shapes["b"][0] == shapes["c"][1] == 8
     assert main([*words, *settings, "Global.epoch_num=1", f"Global.save_model_dir={tmp_path}/trained"]) == 2
     assert "LpNormalization is run by ONNX Runtime, without gradients" in capsys.readouterr().err
+
+
+def test_where_the_runtime_of_such_an_operator_does_not_start_that_is_said(images, tmp_path, monkeypatch, capsys):
+    model = with_an_operator_of_onnx_alone(tmp_path / "det.onnx")
+    monkeypatch.setattr("onnxruntime.InferenceSession", Mock(side_effect=RuntimeError("no threads")))
+    words = ["prune", str(model), "--task", "det", "--images", str(images), "-o", SMALL, "Prune.target={macs: 0.1}"]
+    assert main([*words, f"Global.save_model_dir={tmp_path}/out"]) == 2
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("error: ")]
+    assert "LpNormalization is run by ONNX Runtime alone. ONNX Runtime is installed and does not start" in line
 
 
 def test_a_settings_file_beside_the_model_says_how_it_is_run(images, tmp_path, capsys):

@@ -22,7 +22,8 @@ from ocrslim.export.formats.onnx import ONNX, ONNX_MODEL
 from ocrslim.export.formats.source_file import SETTINGS
 from ocrslim.export.quantising import tools
 from ocrslim.export.staging import INT8, PROOF
-from ocrslim.inference import Engine, OnnxEngine, OpenVinoEngine, onnx_runtime_lacks
+from ocrslim.formats import onnx_runtime_lacks
+from ocrslim.inference import Engine, OnnxEngine, OpenVinoEngine
 from ocrslim.pruning import calibration_inputs
 from ocrslim.utils import scratch_folder, write_json
 

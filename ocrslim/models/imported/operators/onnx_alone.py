@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from typing import Any
 
 import numpy as np
 import paddle
 
 from ocrslim.errors import GraphError
+from ocrslim.formats import onnx_runtime_lacks
 from ocrslim.graph import Op
 from ocrslim.models.imported.operators.table import Arguments
 
@@ -18,13 +18,11 @@ def require_runtime(op: Op) -> None:
     """Require what runs such an operator.
 
     Raises:
-        GraphError: ONNX Runtime is not installed.
+        GraphError: ONNX Runtime is not installed, or does not start.
     """
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise GraphError(
-            f"{op} is run by ONNX Runtime, which is not installed: pip install onnxruntime, or export the network "
-            "without it"
-        )
+    lacks = onnx_runtime_lacks()
+    if lacks:
+        raise GraphError(f"{op} is run by ONNX Runtime alone. {lacks}, or export the network without that operator")
 
 
 def run_alone(op: Op, model: bytes, arguments: Arguments, training: bool) -> list[Any]:
@@ -52,6 +50,7 @@ def _session(model: bytes) -> tuple[Any, dict[str, np.dtype[Any]]]:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = 1  # as many as the layers around it
     inputs = onnx.load_from_string(model).graph.input
     kinds = {one.name: onnx.helper.tensor_dtype_to_np_dtype(one.type.tensor_type.elem_type) for one in inputs}
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]), kinds

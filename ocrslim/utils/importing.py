@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocrslim.utils import cause_of
+from ocrslim.utils.text import cause_of
 
 
 def import_fault(error: ImportError, title: str, package: str) -> str:
