@@ -1,7 +1,7 @@
 """One part of the benchmark of real models that no command of ocrslim does, in a process of its own.
 
     python benchmarks/real_models_part.py images --task det|rec [...]
-    python benchmarks/real_models_part.py score|client|time [...] MODEL --task det|rec -o Section.key=value ...
+    python benchmarks/real_models_part.py score|client|time [...] MODEL --task det|rec|cls -o Section.key=value ...
 
 Started by `benchmarks/real_models.py`; the last line on standard output is the answer, as JSON.
 """
@@ -23,7 +23,7 @@ from accuracy_part import Answer, in_turns
 from labelled_images import labelled, place
 from machine import die_with_parent
 from paths import REPO
-from real_models_plan import CALIBRATION, CHOICE, DETECTION, RECOGNITION, TIME, TRAINING
+from real_models_plan import CALIBRATION, CHOICE, CLASSIFICATION, DETECTION, RECOGNITION, TIME, TRAINING
 
 COLUMNS = {
     DETECTION: ("receipt", "boxes", "found", "matched"),
@@ -220,15 +220,33 @@ def client(options: argparse.Namespace) -> Answer:
     few.parent.mkdir(parents=True, exist_ok=True)
     few.write_text("".join(labels.read_text(encoding="utf-8").splitlines(keepends=True)[: options.receipts]))
     config = config.changed({"Eval.dataset.label_file_list": [str(few)]})
+    if options.task == CLASSIFICATION:
+        config = config.changed(_turned_lines(few))
     labelled = scan_evaluation(config)
     found, ours = EvalSet(labelled, config), DygraphEngine(load_network(config).model)
     own = runtime(options.model)
     pictures = [found.image(index) for index in _evenly(len(found), _CHECKED)]
     apart = [float(np.abs(np.asarray(ours(one)) - np.asarray(own(one))).max()) for one in pictures]
-    theirs = {DETECTION: _boxes, RECOGNITION: _texts}[options.task](
+    theirs = {DETECTION: _boxes, RECOGNITION: _texts, CLASSIFICATION: _classes}[options.task](
         options.client_model, labelled.samples, found, config
     )
     return {"ours": scored(ours, config)["score"], "client": summed(theirs)["score"], "difference": apart}
+
+
+def _turned_lines(labels: Path) -> dict[str, Any]:
+    """Write the lines of a detector's labels, upright and turned around; the settings that read them."""
+    import cv2
+
+    folder, known = labels.parent / "lines", []
+    folder.mkdir(exist_ok=True)
+    for number, (image, outline, _) in enumerate(labelled(labels, RECOGNITION)):
+        upright, turned = folder / f"{number:05d}_0.png", folder / f"{number:05d}_180.png"
+        place(REPO / SHARED / "sroie/images" / image, outline, upright)
+        cv2.imwrite(str(turned), cv2.rotate(cv2.imread(str(upright)), cv2.ROTATE_180))
+        known += [f"{upright.name}\t0\n", f"{turned.name}\t180\n"]
+    file = folder / "labels.txt"
+    file.write_text("".join(known), encoding="utf-8")
+    return {"Eval.dataset.data_dir": str(folder), "Eval.dataset.label_file_list": [str(file)]}
 
 
 def _boxes(model: Path, samples: Any, found: Any, config: Any) -> Iterator[tuple[str, tuple[float, ...]]]:
@@ -257,6 +275,17 @@ def _texts(model: Path, samples: Any, found: Any, config: Any) -> Iterator[tuple
     for index, sample in enumerate(samples):
         [(text, _)], _ = read([cut_out(cv2.imread(str(sample.path)), sample.outline)])
         yield sample.path.name, compared(text, found[index].target)
+
+
+def _classes(model: Path, samples: Any, found: Any, config: Any) -> Iterator[tuple[str, tuple[float, ...]]]:
+    import cv2
+    from rapidocr_onnxruntime.ch_ppocr_v2_cls import TextClassifier
+
+    settings = {"cls_image_shape": [3, 48, 192], "cls_batch_num": 1, "cls_thresh": 0.9, "label_list": ["0", "180"]}
+    classify = TextClassifier({"model_path": str(model), "use_cuda": False, **settings})
+    for index, sample in enumerate(samples):
+        _, [(name, _)], _ = classify([cv2.imread(str(sample.path))])
+        yield sample.path.name, (1, 1, int(name == found[index].target))
 
 
 def time(options: argparse.Namespace) -> Answer:

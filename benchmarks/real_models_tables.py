@@ -10,7 +10,7 @@ from accuracy_bootstrap import RESAMPLES, SEED, Difference, paired_difference
 from accuracy_page import commands, page, readings_table, table
 from accuracy_plan import Results
 from accuracy_tables import other_processors
-from real_models_plan import DETECTION, MODELS, REFITTED, STATES, TIME, UNPRUNED, Model
+from real_models_plan import CLASSIFIER, DETECTION, MODELS, REFITTED, STATES, TIME, UNPRUNED, Model
 
 _READ = 3  # column of `real_models_part.COLUMNS[RECOGNITION]`: read without case
 _MEGA = 1e6
@@ -137,7 +137,7 @@ def _costs(results: Results, model: Model, state: str) -> list[str]:
 
 def _clients(results: Results) -> str:
     rows = []
-    for model in MODELS:
+    for model in (*MODELS, CLASSIFIER):
         found = results.get(f"{model.name}, client")
         if found:
             answer = found["answer"]
@@ -151,11 +151,13 @@ def _clients(results: Results) -> str:
     about = (
         "Scores on the first receipts of sroie/val.txt: of the network that was read from the file, as layers, and of "
         "rapidocr-onnxruntime 1.2.3 with the same file, resizing and thresholds (of a folder, the same network's ONNX "
-        "file). rapidocr drops boxes of at most 3 pixels, and gives a short line no padding to 320. Difference: "
-        "largest of the output to the runtime's of the format, on some of the images."
+        "file). rapidocr drops boxes of at most 3 pixels, and gives a short line no padding to 320. Of the classifier: "
+        "the share of lines, each upright and turned around, of which the direction is told. Difference: largest of "
+        "the output to the runtime's of the format, on some of the images."
     )
     return f"{about}\n\n{table(rows, ['model', 'here', 'rapidocr', 'difference'])}" if rows else ""
 
 
 def _models() -> str:
-    return table([[model.name, model.package, model.path] for model in MODELS], ["model", "package", "path"])
+    found = (*MODELS, CLASSIFIER)
+    return table([[model.name, model.package, model.path] for model in found], ["model", "package", "path"])
