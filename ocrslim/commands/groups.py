@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from ocrslim.config import Config
+from ocrslim.config import Config, is_imported
 from ocrslim.models import build_model, to_public
 from ocrslim.pruning import measure_cost, model_graph
 from ocrslim.report import groups_text
@@ -14,10 +14,10 @@ logger = logging.getLogger(__name__)
 
 
 def run_groups(config: Config) -> dict[str, Any]:
-    """Print the channel groups of an architecture and the unprunable layers; no weights are read."""
+    """Print the channel groups of an architecture, or of a model's file, and the unprunable layers."""
     config.require("Architecture")
     architecture = config.section("Architecture")
-    if config.weights:
+    if config.weights and not is_imported(config.tree):
         logger.info("the groups are those of the unpruned architecture; %s is not read", config.weights)
     task = config.task
     graph = model_graph(build_model(architecture), task, config.tree)

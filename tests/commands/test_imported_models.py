@@ -64,12 +64,13 @@ def with_an_operator_of_onnx_alone(path: Path) -> Path:
     return path
 
 
-def test_around_an_operator_that_paddle_does_not_have_the_rest_is_pruned(images, tmp_path, capsys):
+def test_around_an_operator_that_paddle_does_not_have_the_rest_is_pruned(images, tmp_path, capsys, caplog):
     model = with_an_operator_of_onnx_alone(tmp_path / "det.onnx")
     out, exported = tmp_path / "out", tmp_path / "exported"
     assert main(["groups", str(model), "--task", "det"]) == 0
     told = capsys.readouterr().out
     assert "1 groups" in told and "operator onnx.LpNormalization has no rule" in told
+    assert "is not read" not in caplog.text  # the file is what the groups are of
 
     words = ["prune", str(model), "--task", "det", "--images", str(images), "--json", "-o", SMALL]
     settings = [f"Global.save_model_dir={out}", "Prune.target={macs: 0.1}", "Prune.align=1", "Prune.recover_images=4"]
