@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet
-from ocrslim.pruning import Network, Plan, PrunableNetwork
+from ocrslim.pruning import Network, Plan, PrunableNetwork, apply_plan
 from ocrslim.selection.candidates import CandidateScores
+from ocrslim.selection.chooser import Choice
 from ocrslim.selection.recipes import table_of
 from ocrslim.sensitivity import unpruned_score
 from ocrslim.training import Callback, TrainingJob, TrainingStatus, build_distillation, epochs_of
@@ -41,6 +42,20 @@ def training_job(
     settings = distillation.settings if distillation else "none"
     origin = {**origin, "recovery": recovery, "distillation": settings}
     return TrainingJob(network.model, config, *data, plan, origin, distillation, ranks)
+
+
+def candidate_job(
+    config: Config, data: tuple[LabelledSet, LabelledSet], networks: tuple[Network, Network], choice: Choice
+) -> TrainingJob:
+    """Make the training of a network that is pruned here by a choice, in this process alone.
+
+    Args:
+        networks: the one before any pruning, and the one to prune.
+    """
+    teacher, student = networks
+    plan = choice.plan.after(student.plan)
+    apply_plan(student.model, choice.plan)
+    return training_job(config, data, (teacher, student), plan, choice.plan.origin, Ranks())
 
 
 class RefitAtStart(Callback):

@@ -24,7 +24,7 @@ from ocrslim.pruning import (
 from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import Choice, choose_plan
 from ocrslim.selection.iterative import early_rounds
-from ocrslim.selection.jobs import RefitAtStart, training_job
+from ocrslim.selection.jobs import RefitAtStart, candidate_job, training_job
 from ocrslim.selection.latency.target import require_runnable, require_runtime
 from ocrslim.selection.overview.recording import record_choice
 from ocrslim.selection.trials import trials_of
@@ -143,9 +143,7 @@ def training_pace(config: Config, choice: Choice) -> Pace:
     """
     config = _ready_to_train(config)
     networks = load_base_network(config), load_base_network(config)
-    plan = choice.plan.after(networks[1].plan)
-    apply_plan(networks[1].model, choice.plan)
-    return measure_pace(training_job(config, scan_both(config), networks, plan, choice.plan.origin, Ranks()))
+    return measure_pace(candidate_job(config, scan_both(config), networks, choice))
 
 
 def _ready_to_train(config: Config) -> Config:

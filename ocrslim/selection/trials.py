@@ -9,13 +9,13 @@ from pathlib import Path
 from ocrslim.config import Config
 from ocrslim.data import LabelledSet
 from ocrslim.errors import ArtifactError
-from ocrslim.pruning import Network, PrunableNetwork, apply_plan, load_base_network
+from ocrslim.pruning import Network, PrunableNetwork, load_base_network
 from ocrslim.selection.candidates import CandidateScores
 from ocrslim.selection.chooser import Choice
 from ocrslim.selection.competition import Trials
-from ocrslim.selection.jobs import RefitAtStart, training_job
+from ocrslim.selection.jobs import RefitAtStart, candidate_job
 from ocrslim.training import Pace, TrainingJob, epochs_of, fit, measure_pace
-from ocrslim.utils import Field, Ranks, check_writable, read_json, write_json
+from ocrslim.utils import Field, check_writable, read_json, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +45,7 @@ def trials_of(
     teacher, network = networks
 
     def job_of(choice: Choice, changed: Config) -> TrainingJob:
-        student = load_base_network(current)
-        plan = choice.plan.after(student.plan)
-        apply_plan(student.model, choice.plan)
-        return training_job(changed, data, (teacher, student), plan, choice.plan.origin, Ranks())
+        return candidate_job(changed, data, (teacher, load_base_network(current)), choice)
 
     def trained(choice: Choice, epochs: int) -> float:
         def train(folder: Path) -> float:
