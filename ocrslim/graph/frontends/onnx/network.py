@@ -135,6 +135,10 @@ class Network:
         """Tell whether a value is an array of floating-point numbers in the file, with an axis."""
         return name in self._constants and self.sizes.kinds[name] in _FLOATS and self._constants[name].ndim > 0
 
+    def kind(self, name: str) -> str | None:
+        """Return Paddle's name of the data type of a value; None for one that it is not read in."""
+        return DATA_TYPES.get(self.sizes.kinds[name])
+
     def array(self, name: str) -> np.ndarray | None:
         """Return a constant of the file, or what is computed of constants alone; None for anything else."""
         if name in self._constants:
@@ -159,6 +163,11 @@ class Network:
         """Return a constant that is a single number."""
         found = self.array(name)
         return float(found.reshape(-1)[0]) if found is not None and found.size == 1 else None
+
+    def is_size(self, name: str) -> bool:
+        """Tell whether a value is numbers that are known before the network runs, none of them below zero."""
+        found = self.sizes.numbers.get(name)
+        return found is not None and bool((found.values >= 0).all())
 
     def _is_number(self, name: str) -> bool:
         found = self.sizes.numbers.get(name)
@@ -190,10 +199,11 @@ class Network:
 
     def constant(self, array: np.ndarray) -> Value:
         """Add a constant."""
-        kind = "float32" if array.dtype.kind == "f" else "bool" if array.dtype.kind == "b" else "int64"
+        known = array.dtype.name in DATA_TYPES.values()
+        kind = "float32" if array.dtype.kind == "f" else array.dtype.name if known else "int64"
         if array.size == 1:
-            shape = array.shape or (1,)
-            return self.emit("full", {}, shape, shape=list(shape), value=array.reshape(-1)[0].item(), dtype=kind)
+            value = array.reshape(-1)[0].item()
+            return self.emit("full", {}, array.shape, shape=list(array.shape), value=value, dtype=kind)
         if array.ndim == 1 and kind == "int64":
             return self.emit("full_int_array", {}, array.shape, value=array.tolist(), dtype=kind)
         values = array.reshape(-1).tolist()
