@@ -404,6 +404,12 @@ def test_a_norm_over_several_axes(tmp_path):
     assert np.abs(output_of(read_onnx_file(file, SHAPE), image) - expected).max() < 1e-4
 
 
+def test_factors_of_an_operator_alone_are_no_parameters(tmp_path):
+    nodes = (conv("a"), node("Resize", "a r s", "y", nearest_mode="ceil"))
+    file = saved(tmp_path / "m.onnx", onnx_model(*nodes, tensors={**W, **UP}))
+    assert set(read_onnx_file(file, SHAPE).arrays) == {"w"}
+
+
 def test_a_size_in_an_attribute_is_fixed(tmp_path):
     nodes = (node("Split", "x", "a b", axis=3, num_outputs=2), node("ReduceMean", "a", "m"), node("Add", "m b", "y"))
     file = saved(tmp_path / "m.onnx", onnx_model(*nodes, opset=18))

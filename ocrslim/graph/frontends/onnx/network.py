@@ -23,6 +23,7 @@ Converter = Callable[[Node, "Network"], Made]
 
 CONVERTERS: dict[str, Converter] = {}
 UNKNOWN = "onnx."  # in front of the type of an operator that has no equal in Paddle
+_RESIZING = ("Resize", "Upsample")
 _FLOATS = (1, 11)  # onnx.proto: TensorProto.DataType
 DATA_TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 11: "float32"}
 
@@ -80,7 +81,7 @@ class Network:
     def unknown(self, node: Node, what: str) -> Sequence[Value]:
         """Add an operator that stays ONNX's own, or is refused if something uses it and it cannot be run by itself."""
         places = [place for place in range(len(node.inputs)) if node.given(place)]
-        known = {place: self.array(node.inputs[place]) for place in places if not self._is_computed(node.inputs[place])}
+        known = {place: self.array(node.inputs[place]) for place in places if not self._is_computed(node, place)}
         fixed = {place: array for place, array in known.items() if array is not None}
         inputs = {str(place): self.input(node, place) for place in places if place not in fixed}
         outputs = {name: self._new(self.shape(name)) for name in node.outputs if name}
@@ -89,8 +90,11 @@ class Network:
         self._ops.append(Op(UNKNOWN + what, inputs, list(outputs.values()), attributes))
         return [outputs[name] if name else self._new(()) for name in node.outputs]
 
-    def _is_computed(self, name: str) -> bool:
-        return name in self._values or self.is_parameter(name)
+    def _is_computed(self, node: Node, place: int) -> bool:
+        """Tell whether an input is a value, or a parameter; the factors of a size are numbers, though tensors too."""
+        name = node.inputs[place]
+        is_factor = node.kind in _RESIZING and place > 0
+        return name in self._values or (self.is_parameter(name) and not is_factor)
 
     # -- what a node takes ---------------------------------------------------------------------------------------------
 
@@ -109,12 +113,13 @@ class Network:
         return self.constant(found)
 
     def tensor(self, node: Node, place: int, array: np.ndarray, taken: set[str]) -> Value:
-        """Return the first tensor of the file that is `array` and not `taken`, as a parameter of an input of `node`.
+        """Return the first tensor behind an input of `node` that is `array` and not `taken`, as a parameter of that.
 
         Raises:
             FormError: there is none.
         """
-        for name, one in self._constants.items():
+        for name in self.folding.tensors(node.inputs[place]):
+            one = self._constants[name]
             if name not in taken and one.shape == array.shape and np.array_equal(one, array):
                 taken.add(name)
                 value = Value(self._next(), array.shape, name)
