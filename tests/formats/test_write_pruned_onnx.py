@@ -168,7 +168,28 @@ def recurrent() -> onnx.ModelProto:
     return onnx_model(*nodes, tensors=tensors, opset=11, image=(2, 3, "h", "w"))
 
 
-MODELS = {"detector": detector, "recogniser": recogniser, "parts": parts, "recurrent": recurrent}
+def recurrent_from_zeros() -> onnx.ModelProto:
+    """The same with biases of zeros, behind another tensor that is the same array."""
+    model = recurrent()
+    for tensor in model.graph.initializer:
+        if tensor.name in "bc":
+            tensor.CopyFrom(numpy_helper.from_array(np.zeros(20, np.float32), tensor.name))
+        elif tensor.name in ("conv", "w"):
+            tensor.CopyFrom(
+                numpy_helper.from_array(weights(20, *((3, 3, 3) if tensor.name == "conv" else (20,))), tensor.name)
+            )
+    model.graph.initializer.insert(0, numpy_helper.from_array(np.zeros(20, np.float32), "shift"))
+    names = [one.output[0] for one in model.graph.node]
+    model.graph.node.insert(names.index("t") + 1, node("Add", "t shift", "shifted"))
+    (lstm,) = [one for one in model.graph.node if one.op_type == "LSTM"]
+    lstm.input[0] = "shifted"
+    return model
+
+
+MODELS = {
+    **{"detector": detector, "recogniser": recogniser, "parts": parts},
+    **{"recurrent": recurrent, "recurrent-from-zeros": recurrent_from_zeros},
+}
 
 
 @pytest.fixture(scope="module", params=MODELS)

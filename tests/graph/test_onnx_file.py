@@ -222,6 +222,206 @@ CASES = {
 }
 
 
+def pool(kind: str = "AveragePool", size: int = 3, **attributes):
+    return (node(kind, "x", "y", kernel_shape=[size, size], **attributes),)
+
+
+def resized_to_the_image(**attributes):
+    """A map in the size of the image, which is no whole multiple of it for each image."""
+    return (*sizes_like_torch()[:-1], node("Resize", "a - - size", "y", **attributes))
+
+
+def integers(*nodes):
+    """Operators that make the integers `i` of others, `x`, as one number each, between -30 and 30 or so."""
+    return (node("Mul", "x nine", "m"), node("Cast", "m", "x7", to=7), *nodes, node("Cast", "i", "y", to=1))
+
+
+def doubled(*between):
+    """A map in another size, computed number by number; `between`: what makes `h2` and `w2` of `h` and `wide`."""
+    return (
+        node("Shape", "x", "s"),
+        node("Gather", "s at2", "h"),
+        node("Gather", "s at3", "wide"),
+        *between,
+        node("Unsqueeze", "h2 zero", "h3"),
+        node("Unsqueeze", "w2 zero", "w3"),
+        node("Slice", "s zero two zero", "first"),
+        node("Concat", "first h3 w3", "size", axis=0),
+        node("Resize", "x - - size", "y", mode="linear"),
+    )
+
+
+def class_token(*between, shape: str = "n one three"):
+    """A vector in front of a sequence, once for each image of the batch."""
+    return (
+        node("ReduceMean", "x", "mean", axes=[2], keepdims=0),
+        node("Transpose", "mean", "sequence", perm=[0, 2, 1]),
+        node("Shape", "x", "s"),
+        node("Slice", "s zero one zero", "n"),
+        node("Concat", shape, "wanted", axis=0),
+        *between,
+        node("Expand", f"token {'known' if between else 'wanted'}", "tokens"),
+        node("Concat", "tokens sequence", "y", axis=1),
+    )
+
+
+AT = {name: np.array(number, np.int64) for name, number in (("at2", 2), ("at3", 3), ("last", -1), ("twice", 2))}
+MORE = {**PARTS, **AT, "three": numbers(3), "minus": numbers(-1), "ones": numbers(1, 1, 1), "token": weights(1, 1, 3)}
+WHOLE = {**AT, "nine": np.float32(9), "one7": np.array(1, np.int64), "three7": numbers(3)}
+PLAIN_NORM = (conv("a"), node("Transpose", "a", "t", perm=[0, 2, 3, 1]), *NORM[1:-1])
+NORMED = {**W, "two": np.float32(2), "e": np.float32(1e-5), "g": weights(8)}
+
+# at sizes that a stride does not divide, too
+ODD_CASES = {
+    "same-counts-pads": (pool(auto_pad="SAME_UPPER", count_include_pad=1), {}, 11),
+    "uneven-counts-pads": (pool(pads=[0, 0, 1, 1], count_include_pad=1), {}, 11),
+    "ceil-counts-pads": (pool(strides=[2, 2], pads=[1] * 4, ceil_mode=1, count_include_pad=1), {}, 11),
+    "ceil-counts-pads-19": (pool(strides=[2, 2], pads=[1] * 4, ceil_mode=1, count_include_pad=1), {}, 19),
+    "ceil-beyond-the-map": (pool("MaxPool", 2, strides=[4, 4], ceil_mode=1), {}, 11),
+    "ceil-into-the-pads": (pool("MaxPool", 2, strides=[2, 2], pads=[1] * 4, ceil_mode=1), {}, 11),
+    "same-of-one": (pool("MaxPool", 1, strides=[3, 2], auto_pad="SAME_UPPER"), {}, 11),
+    "nearest-to-computed": (resized_to_the_image(mode="nearest"), {**W, **PARTS}, 13),
+    "nearest-up-to-computed": (resized_to_the_image(nearest_mode="ceil"), {**W, **PARTS}, 13),
+    "linear-to-one": (
+        (node("Resize", "x - s", "y", mode="linear"),),
+        {"s": np.array([1, 1, 1 / 32, 1 / 32], np.float32)},
+        13,
+    ),
+    "doubled": (doubled(node("Mul", "h twice", "h2"), node("Mul", "wide twice", "w2")), MORE, 13),
+    "halved": (doubled(node("Div", "h twice", "h2"), node("Div", "wide twice", "w2")), MORE, 13),
+    "numbers-of-32-bits": (
+        doubled(
+            node("Cast", "h", "small", to=6),
+            node("Mul", "small small2", "product"),
+            node("Cast", "product", "h2", to=7),
+            node("Identity", "wide", "w2"),
+        ),
+        {**MORE, "small2": np.array(2, np.int32)},
+        13,
+    ),
+    "last-of-a-row": ((node("Gather", "x last", "y", axis=3),), AT, 13),
+    "class-token": (class_token(), MORE, 13),
+    "class-token-of-a-mask": (
+        class_token(
+            node("Equal", "wanted minuses", "free"),
+            node("Where", "free ones wanted", "known"),
+            shape="n minus minus",
+        ),
+        {**MORE, "minuses": numbers(-1, -1, -1)},
+        13,
+    ),
+    "integers-divided": (integers(node("Div", "x7 three7", "i")), WHOLE, 13),
+    "integers-clipped": (integers(node("Clip", "x7 one7", "i")), WHOLE, 13),
+    "power-of-integers": (
+        (node("Abs", "x", "a"), node("Pow", "a p", "y")),
+        {"p": numbers(1, 2, 3).reshape(3, 1, 1)},
+        13,
+    ),
+    "last-index": (
+        (
+            node("Floor", "x", "f"),
+            node("ArgMax", "f", "i", axis=3, select_last_index=1),
+            node("Cast", "i", "y", to=1),
+        ),
+        {},
+        13,
+    ),
+    "double-precision": (
+        (node("Cast", "x", "d", to=11), node("CumSum", "d at2", "e"), node("Cast", "e", "f", to=1), conv(inputs="f w")),
+        {**W, **AT},
+        13,
+    ),
+    "half-precision": (
+        (
+            node("Floor", "x", "whole"),
+            node("Cast", "whole", "d", to=10),
+            node("Relu", "d", "e"),
+            node("Cast", "e", "f", to=1),
+            conv(inputs="f w"),
+        ),
+        W,
+        13,
+    ),
+    "pads-below-zero": ((node("Pad", "x p", "y"),), {"p": numbers(0, 0, -1, 2, 0, 0, 3, -2)}, 13),
+    "deconv-computed-weight": (
+        (node("Neg", "w", "v"), node("ConvTranspose", "x v", "y", strides=[2, 2])),
+        {"w": weights(3, 4, 2, 2)},
+        13,
+    ),
+    "compared": (
+        (
+            node("GreaterOrEqual", "x low", "a"),
+            node("LessOrEqual", "x high", "b"),
+            *(
+                node("And", "a b", "c"),
+                node("Where", "c x low", "y"),
+            ),
+        ),
+        {"low": np.float32(-0.5), "high": np.float32(0.5)},
+        16,
+    ),
+    "group-norm": (
+        (conv("a"), node("GroupNormalization", "a g b", "y", num_groups=4)),
+        {**W, "g": weights(8), "b": weights(8, seed=1)},
+        21,
+    ),
+    "norm-without-bias": ((*PLAIN_NORM, node("Add", "k t", "y")), NORMED, 11),
+    "norm-with-one-number": ((*PLAIN_NORM, node("Add", "k h", "y")), {**NORMED, "h": np.float32(0.5)}, 11),
+    "norm-in-four-axes": (
+        (*PLAIN_NORM, node("Add", "k h", "y")),
+        {**NORMED, "g": weights(1, 1, 1, 8), "h": weights(1, 1, 1, 8, seed=1)},
+        11,
+    ),
+    "dropout-off": (
+        (node("Relu", "x", "a"), node("Dropout", "a half off", "y")),
+        {"half": np.float32(0.5), "off": np.array(False)},
+        13,
+    ),
+}
+ODD = (1, 3, 33, 51)
+
+
+@pytest.mark.parametrize("name", ODD_CASES)
+def test_forms_that_paddle_has_in_part_are_right_at_odd_sizes_too(tmp_path, name):
+    nodes, tensors, opset = ODD_CASES[name]
+    file = saved(tmp_path / "m.onnx", onnx_model(*nodes, tensors=tensors, opset=opset))
+    imported = read_onnx_file(file, SHAPE)
+    for place, shape in enumerate((SHAPE, OTHER, ODD)):
+        image = photograph(*shape, seed=place)
+        expected = runtime_output(file, image)
+        found = output_of(imported, image)
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+        assert expected.std() > 1e-3
+
+
+def test_a_norm_over_several_axes(tmp_path):
+    tensors = {"g": weights(3, 32, 48), "b": weights(3, 32, 48, seed=1)}
+    model = onnx_model(node("LayerNormalization", "x g b", "y", axis=1), tensors=tensors, opset=17)
+    file = saved(tmp_path / "m.onnx", model)
+    image = photograph(*SHAPE)
+    expected = runtime_output(file, image)
+    assert np.abs(output_of(read_onnx_file(file, SHAPE), image) - expected).max() < 1e-4
+
+
+def test_factors_of_an_operator_alone_are_no_parameters(tmp_path):
+    nodes = (conv("a"), node("Resize", "a r s", "y", nearest_mode="ceil"))
+    file = saved(tmp_path / "m.onnx", onnx_model(*nodes, tensors={**W, **UP}))
+    assert set(read_onnx_file(file, SHAPE).arrays) == {"w"}
+
+
+def test_a_size_in_an_attribute_is_fixed(tmp_path):
+    nodes = (node("Split", "x", "a b", axis=3, num_outputs=2), node("ReduceMean", "a", "m"), node("Add", "m b", "y"))
+    file = saved(tmp_path / "m.onnx", onnx_model(*nodes, opset=18))
+    assert read_onnx_file(file, (1, 3, 32, 47)).program.inputs[0].shape == (-1, 3, 32, 47)
+
+
+def test_a_dropout_whose_mask_is_used_is_refused(tmp_path):
+    nodes = (node("Dropout", "x", "a m"), node("Cast", "m", "f", to=1), node("Mul", "a f", "y"))
+    with pytest.raises(WeightsError, match="not known here \\(Dropout x1\\)"):
+        read_onnx_file(saved(tmp_path / "m.onnx", onnx_model(*nodes, opset=11)), SHAPE)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_operators_compute_what_onnx_runtime_does_at_any_size(tmp_path, name):
     nodes, tensors, opset = CASES[name]

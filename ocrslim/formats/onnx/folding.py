@@ -42,6 +42,11 @@ class Folding:
         found: Any = ReferenceEvaluator(graph, opsets={"": self._model.opset}).run(None, given)
         return np.asarray(found[0])
 
+    def tensors(self, name: str) -> list[str]:
+        """Return the tensors of the file that the value `name` is put together of, in the file's order."""
+        used = {name, *(one for node in self._behind(name) for one in node.input)}
+        return [one for one in self._model.constants if one in used]
+
     def is_zero(self, name: str) -> bool:
         """Tell whether a value is zeros, of whatever shape."""
         while name not in self._model.constants:

@@ -177,8 +177,21 @@ class SizeWalk:
         schema = defs.get_schema(node.op_type, self._opset, "")
         given = [name for name in node.input if name]
         types = {name: helper.make_tensor_type_proto(self.kinds[name], self.shapes[name]) for name in given}
+        if not schema.has_type_and_shape_inference_function:
+            return self._infer_as_model(node, types)
         data = {name: numpy_helper.from_array(self.numbers[name].values) for name in given if name in self.numbers}
         return shape_inference.infer_node_outputs(schema, node, types, data, opset_imports=self._imports)
+
+    def _infer_as_model(self, node: Any, types: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Find what a node makes whose type is put together of others, such as `GreaterOrEqual`."""
+        from onnx import helper, shape_inference
+
+        if node.op_type == "GroupNormalization":
+            return {node.output[0]: types[node.input[0]]}
+        inputs = [helper.make_value_info(name, kind) for name, kind in types.items()]
+        graph = helper.make_graph([node], "one", inputs, [])
+        found = shape_inference.infer_shapes(helper.make_model(graph, opset_imports=self._imports, ir_version=8))
+        return {value.name: value.type for value in found.graph.value_info}
 
     def _compute(self, node: Any) -> None:
         """Compute what `node` makes, where all that it takes is known."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ocrslim.errors import WeightsError
 from ocrslim.formats import FormatFault, OnnxModel, WeightFile, counted, open_onnx, require_finite, sizes_at
@@ -74,9 +75,18 @@ def _with_free_sizes(model: OnnxModel, program: Program, input_shape: Sequence[i
             _, found = _converted(model, other)
         except FormatFault:  # it fixes more than it says
             continue
-        if list(map(str, found.ops)) == list(map(str, program.ops)):
+        if _alike(program, found):
             return _joined(program, found)
     return program
+
+
+def _alike(one: Program, other: Program) -> bool:
+    """Tell whether two programs differ in the shapes of values alone; an attribute that differs has a size in it."""
+
+    def described(program: Program) -> list[Any]:
+        return [(op.name, list(op.inputs), op.attributes) for op in program.ops]
+
+    return described(one) == described(other)
 
 
 def _joined(one: Program, other: Program) -> Program:

@@ -29,7 +29,9 @@ def model_alone(node: Node, fixed: Mapping[int, np.ndarray], sizes: Sizes, opset
         return None
 
     def described(name: str, value: str) -> Any:
-        return helper.make_tensor_value_info(name, sizes.kinds[value], [None] * len(sizes.shapes[value]))
+        shape = sizes.shapes[value]
+        fixed_length = value in sizes.numbers  # as that of sizes to resize to, which has to be known
+        return helper.make_tensor_value_info(name, sizes.kinds[value], shape if fixed_length else [None] * len(shape))
 
     names = [str(place) if name else "" for place, name in enumerate(node.inputs)]
     given = {place: name for place, name in enumerate(node.inputs) if name and place not in fixed}

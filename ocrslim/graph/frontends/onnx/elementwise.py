@@ -72,6 +72,8 @@ def prelu(node: Node, net: Network) -> Value:
 @converter("Clip")
 def clip(node: Node, net: Network) -> Value:
     """Entries within bounds."""
+    if net.kind(node.inputs[0]) != "float32":
+        raise FormError("Clip of integers")
     limit = float(np.finfo(np.float32).max)
     low, high = (_bound(node, net, place) for place in (1, 2))
     x, shape = {"x": net.input(node, 0)}, net.made(node)
@@ -92,7 +94,7 @@ def cast(node: Node, net: Network) -> Value:
     x, kind = net.input(node, 0), int(node.attributes["to"])
     if kind not in DATA_TYPES:
         raise FormError(f"Cast to the data type {kind}")
-    if DATA_TYPES[kind] == DATA_TYPES.get(net.sizes.kinds[node.inputs[0]]):
+    if DATA_TYPES[kind] == net.kind(node.inputs[0]):
         return x
     return net.emit("cast", {"x": x}, net.made(node), dtype=DATA_TYPES[kind])
 
@@ -105,8 +107,14 @@ def pair(node: Node, net: Network) -> Value:
     scaled = _scaled(node, net)
     if scaled is not None:
         return scaled
+    kinds = [net.kind(name) for name in node.inputs]
+    if kinds[0] != kinds[1]:
+        raise FormError(f"{node.kind} of two data types")
+    whole = node.kind == "Div" and kinds[0] != "float32"
+    if whole and not all(map(net.is_size, node.inputs)):
+        raise FormError("Div of integers")
     inputs = {"x": net.input(node, 0), "y": net.input(node, 1)}
-    return net.emit(_PAIRS[node.kind], inputs, net.made(node))
+    return net.emit("floor_divide" if whole else _PAIRS[node.kind], inputs, net.made(node))
 
 
 def _scaled(node: Node, net: Network) -> Value | None:
@@ -182,6 +190,8 @@ def reduction(node: Node, net: Network) -> Value:
 @converter("ArgMax", "ArgMin")
 def extreme(node: Node, net: Network) -> Value:
     """The place of the largest or smallest entry along an axis."""
+    if node.attributes.get("select_last_index", 0):
+        raise FormError(f"{node.kind} with select_last_index=1")
     x = net.input(node, 0)
     axis, keeps = int(node.attributes.get("axis", 0)) % x.rank, bool(node.attributes.get("keepdims", 1))
     settings: dict[str, Any] = {"axis": axis, "keepdims": keeps, "flatten": False, "dtype": "int64"}

@@ -34,6 +34,8 @@ def transposed_convolution(node: Node, net: Network) -> Value:
     ):
         raise FormError("ConvTranspose with auto_pad, an output shape or uneven pads")
     extra = [int(one) for one in node.attributes.get("output_padding", [])]
+    if weight.parameter is None:
+        raise FormError("ConvTranspose with computed weights")
     settings.update(output_padding=extra if any(extra) else [], output_size=[])
     name = "depthwise_conv2d_transpose" if 1 < groups == (x.shape or ())[1] else "conv2d_transpose"
     made = net.emit(name, {"x": x, "filter": weight}, net.made(node), **settings)
@@ -57,6 +59,8 @@ def _window(node: Node, weight: Sequence[int], rank: int) -> dict[str, Any]:
     settings: dict[str, Any] = {"strides": strides, "dilations": dilations}
     automatic = node.attributes.get("auto_pad", "NOTSET")
     if automatic == "SAME_UPPER" and dilations == [1, 1]:
+        if any(stride > size + 1 for stride, size in zip(strides, kernel)):  # ONNX Runtime starts within the map then
+            raise FormError(f"{node.kind} with auto_pad={automatic} and a stride beyond the window")
         return {**settings, "paddings": [0, 0], "padding_algorithm": "SAME"}
     pads = [int(one) for one in node.attributes.get("pads", [0, 0, 0, 0])]
     if automatic in ("SAME_UPPER", "SAME_LOWER"):
@@ -95,16 +99,31 @@ def pool(node: Node, net: Network) -> Value:
     window = _window(node, (), x.rank)
     if window.pop("dilations") != [1, 1]:
         raise FormError(f"{node.kind} with dilations")
-    average = node.kind == "AveragePool"
+    average, ceil = node.kind == "AveragePool", bool(node.attributes.get("ceil_mode", 0))
+    counts = average and bool(node.attributes.get("count_include_pad", 0))
+    size = [int(one) for one in node.attributes["kernel_shape"]]
+    if ceil and _may_start_behind(window, size):
+        raise FormError(f"{node.kind} with ceil_mode=1 and windows that may start behind the map")
+    even = window["padding_algorithm"] == "EXPLICIT" and len(window["paddings"]) == 2
+    whole = ceil and net.opset < 19  # a window that leaves the pads counts all of its places up to then
+    if counts and (whole or not even):
+        raise FormError("AveragePool with count_include_pad=1 and uneven pads, auto_pad or ceil_mode=1")
     settings = {
         **_POOL,
         **window,
-        "kernel_size": [int(one) for one in node.attributes["kernel_shape"]],
-        "ceil_mode": bool(node.attributes.get("ceil_mode", 0)),
-        "exclusive": not (average and node.attributes.get("count_include_pad", 0)),
+        "kernel_size": size,
+        "ceil_mode": ceil,
+        "exclusive": not counts,
         "pooling_type": "avg" if average else "max",
     }
     return net.emit("pool2d", {"x": x}, net.made(node), **settings)
+
+
+def _may_start_behind(window: Mapping[str, Any], kernel: Sequence[int]) -> bool:
+    """Tell whether the last window of a pool, its count rounded up, may hold pads alone: ONNX leaves that one out."""
+    pads = window["paddings"]
+    behind = pads if len(pads) == 2 else pads[1::2]
+    return any(pad + stride > size for pad, stride, size in zip(behind, window["strides"], kernel))
 
 
 @converter("GlobalAveragePool", "GlobalMaxPool")
@@ -126,6 +145,8 @@ def batch_norm(node: Node, net: Network) -> Value:
         raise FormError("BatchNormalization in training mode")
     places = {"x": 0, "mean": 3, "variance": 4, "scale": 1, "bias": 2}
     inputs = {name: net.input(node, place) for name, place in places.items()}
+    if any(value.parameter is None for name, value in inputs.items() if name != "x"):
+        raise FormError("BatchNormalization with computed statistics or weights")
     settings = {"is_test": True, "data_format": "NCHW", "use_global_stats": False, "trainable_statistics": False}
     numbers = {
         name: float(node.attributes.get(name, default)) for name, default in (("epsilon", 1e-5), ("momentum", 0.9))

@@ -23,6 +23,7 @@ Converter = Callable[[Node, "Network"], Made]
 
 CONVERTERS: dict[str, Converter] = {}
 UNKNOWN = "onnx."  # in front of the type of an operator that has no equal in Paddle
+_RESIZING = ("Resize", "Upsample")
 _FLOATS = (1, 11)  # onnx.proto: TensorProto.DataType
 DATA_TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 11: "float32"}
 
@@ -80,7 +81,7 @@ class Network:
     def unknown(self, node: Node, what: str) -> Sequence[Value]:
         """Add an operator that stays ONNX's own, or is refused if something uses it and it cannot be run by itself."""
         places = [place for place in range(len(node.inputs)) if node.given(place)]
-        known = {place: self.array(node.inputs[place]) for place in places if not self._is_computed(node.inputs[place])}
+        known = {place: self.array(node.inputs[place]) for place in places if not self._is_computed(node, place)}
         fixed = {place: array for place, array in known.items() if array is not None}
         inputs = {str(place): self.input(node, place) for place in places if place not in fixed}
         outputs = {name: self._new(self.shape(name)) for name in node.outputs if name}
@@ -89,8 +90,11 @@ class Network:
         self._ops.append(Op(UNKNOWN + what, inputs, list(outputs.values()), attributes))
         return [outputs[name] if name else self._new(()) for name in node.outputs]
 
-    def _is_computed(self, name: str) -> bool:
-        return name in self._values or self.is_parameter(name)
+    def _is_computed(self, node: Node, place: int) -> bool:
+        """Tell whether an input is a value, or a parameter; the factors of a size are numbers, though tensors too."""
+        name = node.inputs[place]
+        is_factor = node.kind in _RESIZING and place > 0
+        return name in self._values or (self.is_parameter(name) and not is_factor)
 
     # -- what a node takes ---------------------------------------------------------------------------------------------
 
@@ -109,12 +113,13 @@ class Network:
         return self.constant(found)
 
     def tensor(self, node: Node, place: int, array: np.ndarray, taken: set[str]) -> Value:
-        """Return the first tensor of the file that is `array` and not `taken`, as a parameter of an input of `node`.
+        """Return the first tensor behind an input of `node` that is `array` and not `taken`, as a parameter of that.
 
         Raises:
             FormError: there is none.
         """
-        for name, one in self._constants.items():
+        for name in self.folding.tensors(node.inputs[place]):
+            one = self._constants[name]
             if name not in taken and one.shape == array.shape and np.array_equal(one, array):
                 taken.add(name)
                 value = Value(self._next(), array.shape, name)
@@ -134,6 +139,10 @@ class Network:
     def is_parameter(self, name: str) -> bool:
         """Tell whether a value is an array of floating-point numbers in the file, with an axis."""
         return name in self._constants and self.sizes.kinds[name] in _FLOATS and self._constants[name].ndim > 0
+
+    def kind(self, name: str) -> str | None:
+        """Return Paddle's name of the data type of a value; None for one that it is not read in."""
+        return DATA_TYPES.get(self.sizes.kinds[name])
 
     def array(self, name: str) -> np.ndarray | None:
         """Return a constant of the file, or what is computed of constants alone; None for anything else."""
@@ -159,6 +168,11 @@ class Network:
         """Return a constant that is a single number."""
         found = self.array(name)
         return float(found.reshape(-1)[0]) if found is not None and found.size == 1 else None
+
+    def is_size(self, name: str) -> bool:
+        """Tell whether a value is numbers that are known before the network runs, none of them below zero."""
+        found = self.sizes.numbers.get(name)
+        return found is not None and bool((found.values >= 0).all())
 
     def _is_number(self, name: str) -> bool:
         found = self.sizes.numbers.get(name)
@@ -190,10 +204,11 @@ class Network:
 
     def constant(self, array: np.ndarray) -> Value:
         """Add a constant."""
-        kind = "float32" if array.dtype.kind == "f" else "bool" if array.dtype.kind == "b" else "int64"
+        known = array.dtype.name in DATA_TYPES.values()
+        kind = "float32" if array.dtype.kind == "f" else array.dtype.name if known else "int64"
         if array.size == 1:
-            shape = array.shape or (1,)
-            return self.emit("full", {}, shape, shape=list(shape), value=array.reshape(-1)[0].item(), dtype=kind)
+            value = array.reshape(-1)[0].item()
+            return self.emit("full", {}, array.shape, shape=list(array.shape), value=value, dtype=kind)
         if array.ndim == 1 and kind == "int64":
             return self.emit("full_int_array", {}, array.shape, value=array.tolist(), dtype=kind)
         values = array.reshape(-1).tolist()

@@ -32,15 +32,23 @@ def nodes_of(protos: Iterable[Any], constants: Mapping[str, np.ndarray]) -> tupl
 
     names: dict[str, str] = {}
     plain = []
+    protos = list(protos)
+    used = {name for proto in protos for name in proto.input}
     for proto in protos:
         inputs = [names.get(name, name) for name in proto.input]
-        if proto.op_type in _SAME and len(proto.input) < 3:  # a third one says that a dropout trains
+        if proto.op_type in _SAME and not _trains(proto, constants) and used.isdisjoint(proto.output[1:]):
             names[proto.output[0]] = inputs[0]
             continue
         attributes = {one.name: helper.get_attribute_value(one) for one in proto.attribute}
         decoded = {name: one.decode() if isinstance(one, bytes) else one for name, one in attributes.items()}
         plain.append(Node(proto.op_type, inputs, list(proto.output), decoded))
     return _Chains(plain, constants).fused(), names
+
+
+def _trains(proto: Any, constants: Mapping[str, np.ndarray]) -> bool:
+    """Tell whether a dropout has a third input, which says that it trains, other than False."""
+    name = proto.input[2] if len(proto.input) > 2 else ""
+    return name != "" and (name not in constants or bool(constants[name].any()))
 
 
 class _Chains:
@@ -126,12 +134,22 @@ class _Chains:
                     continue
                 centred, root = (self._makers.get(name) for name in divided.inputs)
                 epsilon = self._epsilon(root, divided.inputs[0])
-                if epsilon is not None and centred is not None and centred.kind == "Sub":
+                if epsilon is None or not self._are_affine(scale, bias):
+                    continue
+                if centred is not None and centred.kind == "Sub":
                     x, mean = centred.inputs
                     if self._is_mean(mean, x):
                         settings = {"axis": -1, "epsilon": epsilon}
                         return Node("LayerNormalization", [x, scale, bias], node.outputs, settings)
         return None
+
+    def _are_affine(self, scale: str, bias: str) -> bool:
+        """Tell whether two values are tensors with a number for each entry of the last axis, as a norm has them.
+
+        A norm without bias is followed by other additions, such as that of what goes around a block.
+        """
+        shapes = [self._constants[name].shape for name in (scale, bias) if name in self._constants]
+        return len(shapes) == 2 and shapes[0] == shapes[1] and len(shapes[0]) == 1 and shapes[0] != (1,)
 
     def _epsilon(self, root: Node | None, centred: str) -> float | None:
         """Return what is added to the variance of `centred` before its root is taken; None if `root` is no such."""

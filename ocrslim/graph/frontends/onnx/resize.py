@@ -38,6 +38,8 @@ def resize(node: Node, net: Network) -> Value:
     old = node.kind == "Upsample" or net.opset < 11
     grid = "asymmetric" if old else str(node.attributes.get("coordinate_transformation_mode", "half_pixel"))
     size = _size(node, net, x, old)
+    if mode != "nearest" and grid not in ("align_corners", "asymmetric") and _shrinks_to_one(x, net.made(node)):
+        raise FormError(f"{node.kind} to one entry with mode={mode}, {grid}")
     if mode == "nearest":
         rounding = "floor" if old else str(node.attributes.get("nearest_mode", "round_prefer_floor"))
         return _nearest(node, net, x, size, f"{grid} {rounding}")
@@ -51,16 +53,20 @@ def resize(node: Node, net: Network) -> Value:
     raise FormError(f"{node.kind} with mode={mode}, {grid}")
 
 
+def _shrinks_to_one(x: Value, made: Sequence[int]) -> bool:
+    """Tell whether one entry is made of several, which Paddle takes from the first ones."""
+    return any(new == 1 < old for old, new in zip((x.shape or ())[2:], made[2:]))
+
+
 class _Size:
-    """The size to make as Paddle's operators have it: inputs and attributes; and the factors, whole ones as such."""
+    """The size to make as Paddle's operators have it, inputs and attributes."""
 
     def __init__(self, inputs: dict[str, Value], factors: Sequence[float], height: int = -1, width: int = -1):
-        self.inputs, self.factors = inputs, factors
+        self.inputs = inputs
         self.settings = {**_FREE, "scale": list(factors), "out_h": height, "out_w": width}
 
 
 def _size(node: Node, net: Network, x: Value, old: bool) -> _Size:
-    before, after = (x.shape or ())[2:], net.made(node)[2:]
     if (x.shape or ())[:2] != net.made(node)[:2]:
         raise FormError(f"{node.kind} of channels")
     place = 1 if old else 2
@@ -69,16 +75,16 @@ def _size(node: Node, net: Network, x: Value, old: bool) -> _Size:
         if factors:
             return _Size({}, [float(one) for one in factors[2:]])
     if net.array(node.inputs[3]) is not None:
-        return _Size({}, [], *after)
+        return _Size({}, [], *net.made(node)[2:])
     settings = {"axes": [0], "starts": [2], "ends": [4], "infer_flags": [1], "decrease_axis": []}
     wanted = net.emit("slice", {"input": net.input(node, 3)}, (2,), **settings)
-    found = _Size({"out_size": wanted}, [])
-    found.factors = [size / old_size for size, old_size in zip(after, before)]
-    return found
+    return _Size({"out_size": wanted}, [])
 
 
 def _nearest(node: Node, net: Network, x: Value, size: _Size, rule: str) -> Value:
     factors = [_whole(net.made(node)[axis] / (x.shape or ())[axis]) for axis in (2, 3)]
+    if size.inputs:  # whole for this image, and maybe for no other
+        factors = [None, None]
     shifted = rule == "asymmetric round_prefer_floor"
     exact = rule == "asymmetric floor"
     if not exact and (

@@ -102,8 +102,9 @@ def gather(node: Node, net: Network) -> Value:
     x, index = net.input(node, 0), net.array(node.inputs[1])
     axis = int(node.attributes.get("axis", 0)) % x.rank
     if index is not None and index.ndim == 0:
-        place = int(index) % (x.shape or ())[axis]
-        settings = {"axes": [axis], "starts": [place], "ends": [place + 1], "infer_flags": [1], "decrease_axis": [axis]}
+        place = int(index)  # one from the end stays that for other sizes
+        ends = [place + 1 if place != -1 else _MOST]
+        settings = {"axes": [axis], "starts": [place], "ends": ends, "infer_flags": [1], "decrease_axis": [axis]}
         return net.emit("slice", {"input": x}, net.made(node), **settings)
     found = net.input(node, 1)
     if x.parameter is not None and axis == 0 and x.rank == 2:
@@ -130,12 +131,21 @@ def expand(node: Node, net: Network) -> Value:
     """Axes of size 1 repeated."""
     x, shape, name = net.input(node, 0), net.made(node), node.inputs[1]
     before = (None,) * (len(shape) - x.rank) + (x.shape or ())
-    literals = net.sizes.literals(name) if name in net.sizes.numbers else []
-    wanted = [None] * (len(shape) - len(literals)) + list(literals)
-    sizes = [-1 if size == old else new for size, old, new in zip(shape, before, wanted)]
-    if None in sizes:
-        return net.emit("expand", {"x": x, "shape": net.input(node, 1)}, shape)
-    return net.emit("expand", {"x": x}, shape, shape=[int(size or 0) for size in sizes])
+    literals = net.sizes.literals(name) if name in net.sizes.numbers else [None] * len(shape)
+    wanted = [1] * (len(shape) - len(literals)) + literals
+    # a size that is computed and 1 here may be another one for other images, as that of a batch
+    sizes = [-1 if size == old and (size != 1 or new) else new for size, old, new in zip(shape, before, wanted)]
+    if None not in sizes:
+        return net.emit("expand", {"x": x}, shape, shape=[int(size or 0) for size in sizes])
+    if len(literals) < len(shape):
+        raise FormError("Expand to fewer axes, computed")
+    computed = net.input(node, 1)
+    if any(new == 1 and old not in (1, None) for old, new in zip(before, wanted)):  # an axis of any size stays as it is
+        if x.rank < len(shape):
+            raise FormError("Expand to more axes, computed")
+        found = net.emit("shape64", {"input": x}, (x.rank,))
+        computed = net.emit("maximum", {"x": computed, "y": found}, (x.rank,))
+    return net.emit("expand", {"x": x, "shape": computed}, shape)
 
 
 @converter("Tile")
@@ -154,6 +164,8 @@ def pad(node: Node, net: Network) -> Value:
     if mode != "constant":
         raise FormError(f"Pad with mode={mode}")
     pads, value = net.numbers(node, 1, "pads"), net.numbers(node, 2, "value", 0.0)
+    if min(pads, default=0) < 0:
+        raise FormError("Pad with pads below zero")
     axes = [int(axis) % x.rank for axis in net.numbers(node, 3, "axes") or range(x.rank)]
     found = [0] * (2 * x.rank)
     for axis, before, behind in zip(axes, pads, pads[len(axes) :]):

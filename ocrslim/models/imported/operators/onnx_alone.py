@@ -39,7 +39,12 @@ def run_alone(op: Op, model: bytes, arguments: Arguments, training: bool) -> lis
         raise NotImplementedError(f"operator {op} is run by ONNX Runtime, without gradients")
     session, kinds = _session(model)
     given = {name: value.numpy().astype(kinds[name]) for name, value in arguments.items()}
-    return [paddle.to_tensor(array) for array in session.run(None, given)]
+    return [paddle.to_tensor(_single(array)) for array in session.run(None, given)]
+
+
+def _single(array: np.ndarray) -> np.ndarray:
+    """Floating-point numbers are all of single precision here, whatever the file casts them to."""
+    return array.astype(np.float32) if array.dtype.kind == "f" else array
 
 
 @functools.cache

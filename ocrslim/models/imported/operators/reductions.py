@@ -35,7 +35,7 @@ def _extreme(op: Op, given: Arguments) -> Any:
 def _layer_norm(op: Op, given: Arguments) -> Any:
     x = given["x"]
     shape = x.shape[int(op.attributes["begin_norm_axis"]) :]
-    scale, bias = (None if (one := given.get(name)) is None else one.reshape(shape) for name in ("scale", "bias"))
+    scale, bias = (None if (one := given.get(name)) is None else one.reshape([-1]) for name in ("scale", "bias"))
     return F.layer_norm(x, shape, scale, bias, float(op.attributes["epsilon"]))
 
 
