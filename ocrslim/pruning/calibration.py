@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import paddle
@@ -14,6 +15,7 @@ from ocrslim.config import MIN_RECOVER_IMAGES, Config
 from ocrslim.data import LabelledSet, Preprocessor, train_loader
 from ocrslim.errors import DataError, TrainingError
 from ocrslim.graph import as_it_was
+from ocrslim.inference import AutoEngine, Engine, parts_of
 from ocrslim.pruning.surgery.cutting import named_tensors
 from ocrslim.utils import progress_bar
 
@@ -80,22 +82,35 @@ def calibration_inputs(config: Config, labelled: LabelledSet, model: nn.Layer | 
     rng = np.random.default_rng(config.seed)
     count, order = config.prune.recover_images, rng.permutation(len(labelled))
     chosen = np.resize(order, count).tolist()
-    images = (load.of_sample(labelled.samples[index]).image for index in chosen)
     tried = config.task.crops_tried if model is not None else 1
+    images = progress_bar(
+        (load.of_sample(labelled.samples[index]).image for index in chosen), total=count, desc="calibration", unit="img"
+    )
+    crops = ([config.task.calibration_input(image, rng) for _ in range(tried)] for image in images)
+    if model is None or tried == 1:
+        return [found[0] for found in crops]
+    first = next(crops)
+    with AutoEngine(model, config.task).engine(_Like(first[0], count * tried)) as engine:
+        return [max(found, key=lambda crop: _text_in(engine, crop)) for found in itertools.chain([first], crops)]
 
-    def crop(image: np.ndarray) -> np.ndarray:
-        crops = [config.task.calibration_input(image, rng) for _ in range(tried)]
-        return crops[0] if model is None or tried == 1 else crops[_most_text(config, model, np.concatenate(crops))]
 
-    with contextlib.nullcontext() if model is None else as_it_was(model, training=False):
-        return [crop(image) for image in progress_bar(images, total=count, desc="calibration", unit="img")]
+@dataclass(frozen=True)
+class _Like:
+    """So many inputs, all as large as the first, for the choice of an engine."""
+
+    first: np.ndarray
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def image(self, index: int) -> np.ndarray:
+        return self.first
 
 
-def _most_text(config: Config, model: nn.Layer, crops: np.ndarray) -> int:
-    """Return which of the crops, [N, C, H, W], has the most text by the network's output."""
-    with paddle.no_grad():
-        found = config.task.output(model(paddle.to_tensor(crops))).numpy()
-    return int(found.reshape(len(crops), -1).sum(axis=1).argmax())
+def _text_in(engine: Engine, crop: np.ndarray) -> float:
+    """Return how much text a network finds in a crop, float32 [1, C, H, W]: the sum over its first output."""
+    return float(parts_of(engine(crop))[0].sum())
 
 
 def _batches(config: Config, labelled: LabelledSet, count: int) -> Iterator[list[Tensor]]:
