@@ -31,7 +31,7 @@ from accuracy_ledger import readings
 from accuracy_plan import SHARED, Part
 from machine import describe, revision
 from paths import REPO, portable
-from real_models_plan import CLASSIFIER, MODELS, Labels, plan
+from real_models_plan import WITH_CLIENT, Labels, plan
 
 from ocrslim.utils.files import write_text
 
@@ -78,7 +78,7 @@ def link_packages(roots: Sequence[Path], target: Path) -> None:
         SystemExit: one is missing.
     """
     target.mkdir(parents=True, exist_ok=True)
-    for model in (*MODELS, CLASSIFIER):
+    for model in WITH_CLIENT:
         for path in {model.path, model.for_client}:
             found = next((root for root in roots if (root / path).exists()), None)
             if found is None:

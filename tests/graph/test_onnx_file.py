@@ -352,10 +352,8 @@ ODD_CASES = {
         (
             node("GreaterOrEqual", "x low", "a"),
             node("LessOrEqual", "x high", "b"),
-            *(
-                node("And", "a b", "c"),
-                node("Where", "c x low", "y"),
-            ),
+            node("And", "a b", "c"),
+            node("Where", "c x low", "y"),
         ),
         {"low": np.float32(-0.5), "high": np.float32(0.5)},
         16,

@@ -271,10 +271,11 @@ def _require_known(imported: Imported, program: Program, layers: Mapping[int, La
         raise GraphError(
             f"the network has {len(program.inputs)} inputs ({', '.join(imported.input_names)}), expected one image"
         )
+    alone = next((op for op in program.ops if op.alone is not None), None)
+    if alone is not None:
+        require_runtime(alone)
     for place, op in enumerate(program.ops):
-        if op.alone is not None:
-            require_runtime(op)
-        elif place not in layers and op.name not in FUNCTIONS:
+        if op.alone is None and place not in layers and op.name not in FUNCTIONS:
             raise GraphError(
                 f"operator {place + 1} of {len(program.ops)}, {op}, is not known to ocrslim, so the network cannot be "
                 f"run; known are {', '.join(sorted(FUNCTIONS))}"
