@@ -54,7 +54,7 @@ def imported_architecture(tree: Mapping[str, Any]) -> dict[str, Any] | None:
         tree: a configuration that is not checked yet, its overrides applied.
 
     Raises:
-        ConfigError: the file is there, and cannot be read or has changed; or nothing says what kind of model it is.
+        ConfigError: the file is missing, cannot be read or has changed; or nothing says what kind of model it is.
     """
     architecture = tree.get(_SECTION) or {}
     if not isinstance(architecture, Mapping) or not set(architecture) <= set(ImportedArchitecture.model_fields):
@@ -99,8 +99,8 @@ def _fixed_sizes(program: str, _: str | None) -> tuple[int, ...]:
 
 def _program_of_weights(tree: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
     """Return the file that the weights are, or were made from, and the `Architecture` beside a checkpoint."""
-    weights = next((found for key in _WEIGHTS if isinstance(found := lookup(tree, key), str)), None)
-    if weights is None:
+    key, weights = next(((key, found) for key in _WEIGHTS if isinstance(found := lookup(tree, key), str)), ("", ""))
+    if not key:
         return None, {}
     try:
         named = named_network(weights)
@@ -108,7 +108,9 @@ def _program_of_weights(tree: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]
             return (weights if named == Path(weights) else str(named)), {}
         checkpoint = resolve_checkpoint(weights)
         plan = read_json(checkpoint.with_name(checkpoint.name.removesuffix(".pdparams") + PLAN_SUFFIX), "ocrslim prune")
-    except (ArtifactError, WeightsError, OSError):
+    except (ArtifactError, WeightsError, OSError) as error:
+        if isinstance(error, WeightsError) and tree.get(_SECTION):  # which leaves the network to the missing file
+            raise ConfigError(f"{key}: {error}") from None
         return None, {}  # what reads the weights reports the fault
     known = plan.get("architecture") if isinstance(plan, Mapping) else None
     return (known.get("program"), known) if isinstance(known, Mapping) else (None, {})

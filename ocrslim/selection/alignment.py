@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-
 from ocrslim.config import Config, PruneOptions
 from ocrslim.inference import RUNTIMES
-
-logger = logging.getLogger(__name__)
 
 
 def with_block(config: Config) -> PruneOptions:
@@ -15,11 +11,22 @@ def with_block(config: Config) -> PruneOptions:
 
     Without a target channels are removed by `loss_tolerance`, as PaddleSlim does, and nothing is aligned.
     """
-    options, runtime = config.prune, RUNTIMES[config.export.runtime]
-    if options.align is not None or options.target is None:
+    options = config.prune
+    if not _takes_block(config):
         return options
-    logger.info(
-        "channels are kept in multiples of %d, which %s computes at a time (Prune.align=1 for any number)",
-        *(runtime.block, runtime.title),
+    return options.model_copy(update={"align": RUNTIMES[config.export.runtime].block})
+
+
+def block_text(config: Config) -> str:
+    """Say which multiples of channels are kept where nobody asked for them; "" where somebody did, or none are."""
+    runtime = RUNTIMES[config.export.runtime]
+    if not _takes_block(config):
+        return ""
+    return (
+        f"channels are kept in multiples of {runtime.block}, which {runtime.title} computes at a time "
+        "(Prune.align=1 for any number)"
     )
-    return options.model_copy(update={"align": runtime.block})
+
+
+def _takes_block(config: Config) -> bool:
+    return config.prune.align is None and config.prune.target is not None

@@ -13,7 +13,7 @@ from ocrslim.errors import PlanError
 from ocrslim.models import to_public
 from ocrslim.pruning import MACS, Cost, Plan, PrunableNetwork, measure_cost
 from ocrslim.report import plan_table
-from ocrslim.selection.alignment import with_block
+from ocrslim.selection.alignment import block_text, with_block
 from ocrslim.selection.competition import Candidate, Trials, compete
 from ocrslim.selection.latency.target import LATENCY, LatencyTarget, place_text
 from ocrslim.selection.recipes import Recipe, losses_of, recipes_of, table_of
@@ -202,7 +202,7 @@ def _losses_text(choice: Choice, errors: bool) -> str:
 
 
 def _costs_text(choice: Choice, config: Config) -> str:
-    """Describe MACs, parameters and, if it is the target, latency, before and after."""
+    """Describe MACs, parameters and, if it is the target, latency, before and after; and the block of channels."""
     size = "x".join(map(str, config.task.nominal_shape[2:]))
     before, after = choice.before, choice.after
     costs = [(f"MACs at {size}", before.macs, after.macs), ("parameters", before.params, after.params)]
@@ -213,7 +213,7 @@ def _costs_text(choice: Choice, config: Config) -> str:
             f"latency at {size}, {place_text(config)}: {full:.1f} ms -> {predicted:.1f} ms predicted, "
             f"{1 - predicted / full:.1%} less; {measured:.1f} ms measured, {1 - measured / full:.1%} less"
         )
-    return "\n".join(lines)
+    return "\n".join(filter(None, [*lines, block_text(config)]))
 
 
 def _warn(choice: Choice, errors: bool) -> None:

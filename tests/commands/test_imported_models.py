@@ -161,3 +161,14 @@ def test_a_model_that_cannot_be_read_is_one_line(words, message, capsys, monkeyp
     assert main(words) == 2
     said = capsys.readouterr().err
     assert message in said and said.count("error:") == 1
+
+
+@pytest.mark.parametrize("name", ["gone", "gone.onnx", "gone.pdparams", "folder/gone"])
+@pytest.mark.parametrize("command", ["groups", "prune", "sensitivity", "export"])
+def test_a_configuration_without_architecture_and_a_wrong_path_is_the_path(command, name, capsys, tmp_path):
+    config = tmp_path / "run.yml"
+    config.write_text(yaml.safe_dump({"Global": {"epoch_num": 0}, "Architecture": {"model_type": "det"}}))
+    assert main([command, "-c", str(config), "-o", f"Global.pretrained_model={tmp_path / name}"]) == 2
+    said = capsys.readouterr().err
+    key = "Architecture.program" if name.endswith(".onnx") else "Global.pretrained_model"
+    assert f"error: {key}: {tmp_path / name}: not found" in said and said.count("error:") == 1
