@@ -65,6 +65,10 @@ for (const [name, screen] of Object.entries(SCREENS)) {
     await page.emulateMedia({ colorScheme: "dark" }); // while it is open
     await page.pdf({ path: join(out, "print.pdf"), format: "A4" });
   }
+  if (name === "dark") {
+    await page.emulateMedia({ media: "print" });
+    await page.screenshot({ path: join(out, "dark_print.png"), fullPage: true });
+  }
   await page.close();
 }
 await browser.close();

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from browsing import REPO, require_browser, seen_in_browser
 from run_folder import COMPRESS, LAYERS, PLANS, write_files, write_run
@@ -30,7 +32,7 @@ def looked_at(page: Path, folder: Path, positions: dict[str, list[int]]) -> dict
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("page")
-    return looked_at(write_report(write_run(folder)), folder, POSITIONS)
+    return {**looked_at(write_report(write_run(folder)), folder, POSITIONS), "folder": folder}
 
 
 def assert_shows(panel: dict[str, Any], step: dict[str, Any], plan: dict[str, Any]) -> None:
@@ -76,6 +78,13 @@ def test_every_chart_is_drawn_on_every_screen(seen):
 def test_there_are_no_errors_and_nothing_is_asked_of_the_network(seen):
     assert not seen["faults"]
     assert all(address.startswith(("file:", "data:")) for address in seen["requests"])
+
+
+def test_from_a_dark_screen_it_prints_on_white(seen):
+    printed, shown = (cv2.imread(str(seen["folder"] / name)) for name in ("dark_print.png", "dark.png"))
+    assert np.median(shown) < 60, "control: the screen is dark"
+    assert printed[:, 0].mean() > 250, "the margin"
+    assert np.median(printed) > 250
 
 
 def test_what_a_run_lacks_is_no_error(tmp_path):
