@@ -43,7 +43,8 @@ setup(
     packages=find_packages(include=["ocrslim", "ocrslim.*"]),
     package_data={"ocrslim": ["py.typed", "report/html/assets/*", "report/html/vendor/*"]},
     install_requires=[
-        "paddlepaddle>=3.1.1,<3.4",
+        # the one that does everything: later ones cannot write inference.pdmodel, nor 3.3 what becomes ONNX (README)
+        "paddlepaddle==3.1.1",
         "paddleslim==2.6.0",
         "paddleocr==2.10.0",
         "pyyaml>=6",
@@ -58,7 +59,11 @@ setup(
         "tqdm>=4.60",
         "tabulate>=0.9",
         "rich>=13",
-        "onnx>=1.15",
+        # ONNX files are run by ONNX Runtime, and written by Paddle's converter; `packaging` it does not declare
+        "onnx>=1.16.1",
+        "onnxruntime>=1.17",
+        "paddle2onnx==2.1.0",
+        "packaging",
         "shtab>=1.7",
         "jinja2>=3.1",
         # paddle and paddleslim use these without declaring them; setuptools 80.9 warns of pkg_resources, 82 has none
@@ -70,11 +75,9 @@ setup(
     extras_require={
         # Global.use_visualdl; a requirement of nobody else: it brings a web server, pandas and more
         "visualdl": ["visualdl>=2.5.3,<3"],
-        # Export.formats with onnx: Paddle's converter, `packaging`, which it does not declare, and what runs the file
-        "onnx": ["paddle2onnx==2.1.0", "packaging", "onnxruntime>=1.17"],
         "notebook": ["pandas>=2", "ipykernel"],
-        # the other runtimes that exports are timed in, and pruned for (Export.runtime)
-        "runtimes": ["onnxruntime>=1.19", "openvino>=2025.3"],
+        # the third runtime that exports are timed in, and pruned for (Export.runtime)
+        "runtimes": ["openvino>=2025.3"],
         # Export.int8 for OpenVINO; ONNX Runtime brings its own tool
         "int8": ["onnxruntime>=1.19", "openvino>=2025.3", "nncf>=2.18"],
         # PaddleOCR's networks, losses and metrics, of the version of its wheel above, for those without a checkout
