@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import paddle
 
-from ocrslim.export.formats.child import run_converter
+from ocrslim.export.formats.converter import convert
 
 ONNX = "onnx"
 ONNX_MODEL = "inference.onnx"  # the name that PaddleOCR 3 looks for
 OPSET = 11  # the least that PP-OCR's operators need, which every client reads; as quick as 17
 CONVERTER = "paddle2onnx==2.1.0"
-# In no module: the process has Paddle alone. Without an optimiser: by default it installs one from another index.
-_CONVERT = f"""
-import sys, paddle2onnx
-model, weights, target = sys.argv[1:]
-paddle2onnx.export(model, weights, target, opset_version={OPSET}, auto_upgrade_opset=True, optimize_tool=None)
-"""
 
 
 def onnx_lacks() -> str | None:
@@ -47,8 +40,7 @@ def write_onnx(program: Path, target: Path, metadata: Mapping[str, str], former:
     Raises:
         ExportError: the converter fails on it.
     """
-    words = [str(program), str(program.with_suffix(".pdiparams")), str(target)]
-    run_converter("paddle2onnx", [sys.executable, "-W", "ignore", "-c", _CONVERT, *words], target)
+    convert(program, target, OPSET)
     import onnx
 
     model = onnx.load(str(target))
