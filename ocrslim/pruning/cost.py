@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -80,6 +80,10 @@ class CostOfCounts(Protocol):
 
     def __call__(self, removed: np.ndarray) -> np.ndarray: ...
 
+    def part(self, groups: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the same for the layers that these groups change alone: what the others cost, they do not change."""
+        ...
+
 
 class ProductCost:
     """A sum over layers of weight x the product of the lengths of its axes.
@@ -105,6 +109,21 @@ class ProductCost:
 
     def __call__(self, removed: np.ndarray) -> np.ndarray:
         return self.lengths(removed).prod(axis=2) @ self._weights
+
+    def part(self, groups: Sequence[int]) -> ProductCost:
+        """Return the cost of the layers that these groups change."""
+        part = self.of_layers(self.changed_by(groups))
+        falls = part._slopes.any(axis=(0, 1))  # axes of one length for all rows become part of the weights
+        weights = part._weights * part._lengths[:, ~falls].prod(axis=1)
+        return ProductCost(weights, part._lengths[:, falls], part._slopes[:, :, falls])
+
+    def changed_by(self, groups: Sequence[int]) -> np.ndarray:
+        """Return the layers that these groups change, int [layers], ascending."""
+        return np.flatnonzero(self._slopes[list(groups)].any(axis=(0, 2)))
+
+    def of_layers(self, layers: np.ndarray) -> ProductCost:
+        """Return the cost of some of the layers, with their axes."""
+        return ProductCost(self._weights[layers], self._lengths[layers], self._slopes[:, layers])
 
 
 def product_cost(graph: ChannelGraph, kind: str) -> ProductCost:

@@ -9,8 +9,9 @@ cost that it has.
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ _NEAR, _SPREAD = 4, 16  # choices of a group that an exchange tries: neighbours,
 _EPSILON = 1e-12
 
 
-@dataclass(frozen=True)
+@dataclass
 class Problem:
     """The choices for each group, with their losses and cost.
 
@@ -40,9 +41,14 @@ class Problem:
     losses: Sequence[np.ndarray]
     cost: CostOfCounts
 
+    def __post_init__(self) -> None:
+        self._parts: dict[tuple[int, ...], Callable[[np.ndarray], np.ndarray]] = {}
+        self._flat = np.concatenate(self.choices).astype(np.int64)
+        self._begins = np.cumsum([0, *map(len, self.choices[:-1])])
+
     def counts(self, picks: np.ndarray) -> np.ndarray:
         """Removed units of each group, int [groups], from the index of its choice."""
-        return np.array([choice[pick] for choice, pick in zip(self.choices, picks)], dtype=np.int64)
+        return self._flat[self._begins + picks]
 
     def total(self, picks: np.ndarray) -> float:
         """Compute the cost of the whole network."""
@@ -52,11 +58,22 @@ class Problem:
         """Compute the sum of the losses over the groups."""
         return float(sum(loss[pick] for loss, pick in zip(self.losses, picks)))
 
-    def costs(self, picks: np.ndarray, group: int, options: np.ndarray) -> np.ndarray:
-        """Compute the cost with each of `options` for `group`, the other groups as in `picks`."""
-        rows = np.repeat(self.counts(picks)[None], len(options), axis=0)
-        rows[:, group] = self.choices[group][options]
-        return self.cost(rows)
+    def costs(self, picks: np.ndarray, groups: Sequence[int], options: Sequence[np.ndarray]) -> np.ndarray:
+        """Compute what the layers that `groups` change cost with each of `options`, the other groups as in `picks`.
+
+        Args:
+            options: indices of choices of each of the groups, int [options] each.
+        """
+        rows = np.repeat(self.counts(picks)[None], len(options[0]), axis=0)
+        for group, picked in zip(groups, options):
+            rows[:, group] = self.choices[group][picked]
+        return self._part(groups)(rows)
+
+    def _part(self, groups: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
+        key = tuple(groups)
+        if key not in self._parts:
+            self._parts[key] = self.cost.part(key)
+        return self._parts[key]
 
 
 def cheapest(problem: Problem) -> np.ndarray:
@@ -104,7 +121,7 @@ def _descend(problem: Problem, picks: np.ndarray, price: float) -> np.ndarray:
     for _ in range(_SWEEPS):
         before = picks.copy()
         for group, choice in enumerate(problem.choices):
-            costs = problem.costs(picks, group, np.arange(len(choice)))
+            costs = problem.costs(picks, [group], [np.arange(len(choice))])
             value = costs if np.isinf(price) else problem.losses[group] + price * costs
             least = int(np.argmin(value))
             if value[least] < value[picks[group]] - _EPSILON * abs(value[least]):
@@ -138,7 +155,8 @@ def _next_step(problem: Problem, picks: np.ndarray, left_alone: int, limit: floa
         further = np.arange(picks[group] + 1, len(choice))
         if group == left_alone or not len(further):
             continue
-        savings = now - np.maximum(problem.costs(picks, group, further), limit)
+        costs = problem.costs(picks, [group], [np.append(picks[group], further)])
+        savings = now - np.maximum(now + costs[1:] - costs[0], limit)
         added = problem.losses[group][further] - problem.losses[group][picks[group]]
         price = np.where(savings > 0, added / np.maximum(savings, _EPSILON), np.inf)
         least = int(np.argmin(price))
@@ -151,33 +169,35 @@ def _exchange(problem: Problem, picks: np.ndarray, limit: float) -> np.ndarray:
     """Change two groups at a time while the loss falls and the cost is within `limit`."""
     picks, improved = picks.copy(), True
     free = [group for group, choice in enumerate(problem.choices) if len(choice) > 1]
+    room = limit - problem.total(picks)
     while improved:
         improved = False
         for pair in itertools.combinations(free, 2):
-            improved |= _exchange_pair(problem, picks, pair, limit)
+            if _exchange_pair(problem, picks, pair, room):
+                improved, room = True, limit - problem.total(picks)
     return picks
 
 
-def _exchange_pair(problem: Problem, picks: np.ndarray, pair: tuple[int, int], limit: float) -> bool:
-    """Try choices of two groups; set the best in `picks` and return True if the loss falls."""
-    one, other = pair
+def _exchange_pair(problem: Problem, picks: np.ndarray, pair: tuple[int, int], room: float) -> bool:
+    """Try choices of two groups that cost at most `room` more; set the best in `picks`, True if the loss falls."""
     tried = [_nearby(len(problem.choices[group]), int(picks[group])) for group in pair]
-    rows = np.repeat(problem.counts(picks)[None], len(tried[0]) * len(tried[1]), axis=0)
-    grid = np.stack([part.ravel() for part in np.meshgrid(*tried, indexing="ij")])
-    losses = problem.losses[one][grid[0]] + problem.losses[other][grid[1]]
-    better = losses < problem.losses[one][picks[one]] + problem.losses[other][picks[other]] - _EPSILON
-    grid, losses, rows = grid[:, better], losses[better], rows[better]
-    if not len(losses):
+    one, other = (problem.losses[group][options] for group, options in zip(pair, tried))
+    losses = one[:, None] + other
+    now = problem.losses[pair[0]][picks[pair[0]]] + problem.losses[pair[1]][picks[pair[1]]]
+    better = np.nonzero(losses < now - _EPSILON)
+    if not len(better[0]):
         return False
-    rows[:, one], rows[:, other] = problem.choices[one][grid[0]], problem.choices[other][grid[1]]
-    losses = np.where(problem.cost(rows) <= limit, losses, np.inf)
-    least = int(np.argmin(losses))
-    if np.isinf(losses[least]):
+    found = [options[places] for options, places in zip(tried, better)]
+    costs = problem.costs(picks, pair, [np.append(picks[group], options) for group, options in zip(pair, found)])
+    fitting = np.flatnonzero(costs[1:] - costs[0] <= room)
+    if not len(fitting):
         return False
-    picks[one], picks[other] = grid[:, least]
+    least = fitting[np.argmin(losses[better][fitting])]
+    picks[list(pair)] = found[0][least], found[1][least]
     return True
 
 
+@functools.lru_cache(maxsize=100_000)
 def _nearby(count: int, pick: int) -> np.ndarray:
     """Select indices to try: all if they are few, else neighbours of `pick` and some over the range."""
     spread = np.linspace(0, count - 1, min(count, _SPREAD)).round().astype(np.int64)

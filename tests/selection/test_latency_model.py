@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from detection import DETECTION
-from test_target_search import OPTIONS, chain
+from test_target_search import OPTIONS, assert_parts_of, chain
 
 from ocrslim.config import load_config
 from ocrslim.graph.groups import OUTPUT, ChannelGraph, Group, Layer, Member
@@ -54,6 +54,14 @@ def timer(graph, calls, noise=0.0):
         return full, milliseconds(graph, row)[0] / full * (1 + noise * rng.standard_normal())
 
     return time_of
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_part_of_the_latency_changes_as_the_whole_with_its_groups(block, monkeypatch):
+    graph = chain([16, 24, 16, 8, 4], [200, 300, 100, 100, 50])
+    monkeypatch.setattr("ocrslim.selection.latency.model.BLOCKS", (block,))
+    table = measured_table(MACHINE, wanted(graph), timer(graph, [], noise=0.1))
+    assert_parts_of(LatencyCost(graph, table), [group.size for group in graph.groups.values()])
 
 
 def wanted(graph):

@@ -195,8 +195,34 @@ def test_without_a_target_the_tolerance_decides():
     assert select(graph, table, OPTIONS, {}).ratios != choose(graph, table, {MACS: 0.5}).ratios
 
 
+@pytest.mark.parametrize("kind", [MACS, PARAMS])
+def test_a_part_of_the_cost_changes_as_the_whole_with_its_groups(kind):
+    graph, _ = random_case(2)
+    assert_parts_of(product_cost(graph, kind), [group.size for group in graph.groups.values()])
+
+
+def assert_parts_of(cost, sizes):
+    """Of rows that differ in some groups alone, the part of these groups differs by as much as the whole."""
+    rng = np.random.default_rng(0)
+    for groups in [(0,), (3,), (0, 1), (1, 3), (2, 3)]:
+        rows = np.repeat([[rng.integers(0, size) for size in sizes]], 7, axis=0)
+        for group in groups:
+            rows[:, group] = rng.integers(0, sizes[group], len(rows))
+        whole, part = cost(rows), cost.part(groups)(rows)
+        assert np.ptp(whole) > 0 and (part > 0).all() and (part < whole).all()
+        assert part - part[0] == pytest.approx(whole - whole[0], abs=1e-9 * whole[0])
+
+
+class _Linear:
+    def __call__(self, removed):
+        return 10.0 - removed.sum(axis=1)
+
+    def part(self, groups):
+        return lambda removed: -removed[:, list(groups)].sum(axis=1)
+
+
 def test_the_search_finds_nothing_where_nothing_fits():
-    problem = Problem([np.array([0, 1])], [np.array([0.0, 1.0])], lambda removed: 10.0 - removed.sum(axis=1))
+    problem = Problem([np.array([0, 1])], [np.array([0.0, 1.0])], _Linear())
     assert search(problem, 8) is None
     assert problem.counts(search(problem, 9)).tolist() == [1]
     assert problem.counts(search(problem, 10)).tolist() == [0]

@@ -16,6 +16,7 @@ The samples are stored by machine and runtime, so that they are measured once, i
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -93,6 +94,11 @@ class LatencyCost:
     def __call__(self, removed: np.ndarray) -> np.ndarray:
         return self._full * self._fit(removed)
 
+    def part(self, groups: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
+        """Return the milliseconds of the layers that these groups change, by the removed units."""
+        work = self._fit.work.part(groups)
+        return lambda removed: self._full * self._fit.by_layer(removed, work)[0].sum(axis=1)
+
     def by_layer(self, removed: np.ndarray) -> tuple[np.ndarray, float]:
         """Split the milliseconds: float64 [candidates, layers of the graph], and what no layer causes."""
         layers, rest = self._fit.by_layer(removed)
@@ -114,11 +120,12 @@ class _Fit:
         """Predict the time relative to the unpruned network's, float64 [candidates]."""
         return np.asarray(self.work(removed) / self._scale @ self._rates)
 
-    def by_layer(self, removed: np.ndarray) -> tuple[np.ndarray, float]:
-        """Split the relative time: float64 [candidates, layers], and the constant part."""
+    def by_layer(self, removed: np.ndarray, work: Work | None = None) -> tuple[np.ndarray, float]:
+        """Split the relative time: float64 [candidates, layers], of all layers or those of `work`; a constant part."""
+        work = work or self.work
         rest, *kinds, write = self._rates / self._scale
-        macs, written = self.work.by_layer(removed)
-        return macs * (np.array(kinds) @ self.work.masks) + written * write, float(rest)
+        macs, written = work.by_layer(removed)
+        return macs * (np.array(kinds) @ work.masks) + written * write, float(rest)
 
 
 class Work:
@@ -142,6 +149,16 @@ class Work:
     def __call__(self, removed: np.ndarray) -> np.ndarray:
         macs, written = self.by_layer(removed)
         return np.column_stack([np.ones(len(removed)), macs @ self.masks.T, written.sum(axis=1)])
+
+    def part(self, groups: Sequence[int]) -> Work:
+        """Return the work of the layers that these groups change."""
+        part, layers = copy.copy(self), self._cost.changed_by(groups)
+        part._cost = self._cost.of_layers(layers)
+        part._positions, part._outputs, part._written = (
+            values[layers] for values in (self._positions, self._outputs, self._written)
+        )
+        part.masks = self.masks[:, layers]
+        return part
 
     def by_layer(self, removed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Compute the multiply-accumulates and the written numbers of each layer, float [candidates, layers]."""
