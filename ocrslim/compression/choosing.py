@@ -10,7 +10,7 @@ from ocrslim.compression.journal import Advance, Journal
 from ocrslim.config import Config
 from ocrslim.data import scan_both
 from ocrslim.errors import PlanError
-from ocrslim.pruning import MACS, PrunableNetwork, load_base_network, load_prunable_network
+from ocrslim.pruning import MACS, Plan, PrunableNetwork, load_base_network, load_prunable_network
 from ocrslim.selection import CandidateScores, Choice, choose_plan
 
 logger = logging.getLogger(__name__)
@@ -37,27 +37,32 @@ class Chooser:
         self._config = config
         self._data = scan_both(config)
         self._scores = CandidateScores(config, load_base_network(config), self._data)
-        inputs = self._scores.inputs
-        self.network: PrunableNetwork = load_prunable_network(config, self._data[0], competing=(), inputs=inputs)
+        self._known: dict[str, float] = {}  # agreement by the plan's hash
+        self.network: PrunableNetwork = load_prunable_network(config, self._data[0], inputs=self._scores.inputs)
 
     def choose(self, target: Mapping[str, float]) -> Choice:
-        """Choose the plan for a target.
+        """Choose the plan for a target: of the candidates the one that agrees best, pruned and refitted.
 
         Raises:
             PlanError: it cannot be reached, or nothing can be pruned.
         """
-        return choose_plan(self.network.with_target(target))
+        return choose_plan(self.network.with_target(target), self._score)
 
     def trial(self, target: Mapping[str, float]) -> Trial:
-        """Prune and refit for a target, and tell what is left of the costs and of the agreement; nothing is kept.
+        """Tell what a target would leave of the costs and of the agreement; nothing is kept.
 
         Raises:
             PlanError: as `choose`.
         """
         choice = self.choose(target)
-        agreement = self._scores.score_as_kept(self._config, choice.plan)
+        agreement = self._score(choice.plan)
         costs = {kind: 1 - choice.left(kind) for kind in (MACS, "params")}
         return {"target": dict(target), **costs, "agreement": agreement}
+
+    def _score(self, plan: Plan) -> float:
+        if plan.hash() not in self._known:
+            self._known[plan.hash()] = self._scores.score_as_kept(self._config, plan)
+        return self._known[plan.hash()]
 
     def largest(self, journal: Journal, advance: Advance) -> Mapping[str, float] | None:
         """Find the largest part of the MACs whose removal costs at most `TOLERANCE` of agreement; None for none.
