@@ -26,7 +26,7 @@ from paddle.nn.layer.rnn import RNNBase
 
 from ocrslim.graph import as_it_was
 from ocrslim.models import ImportedNetwork
-from ocrslim.pruning.refit.affine import count_positions, targets
+from ocrslim.pruning.refit.affine import count_positions, matrix, targets
 from ocrslim.pruning.refit.observer import view
 from ocrslim.utils import progress_bar
 
@@ -82,9 +82,10 @@ def output_metrics(
 ) -> dict[str, np.ndarray]:
     """Find M of each layer's outputs, summed over all positions, float64 [outputs, outputs], by the layer's name.
 
-    A transposed convolution has an output for each entry of its kernel, as `affine.targets`. Layers whose outputs the
-    network's do not depend on are left out, as are those whose gradient is not finite; all of them where an operator of
-    the network has no gradient.
+    Of a layer with weights W [inputs, outputs] that has fewer inputs than outputs it is W M W', [inputs, inputs]: a
+    recogniser's last layer has 120 inputs and up to 18,710 outputs. A transposed convolution has an output for each
+    entry of its kernel, as `affine.targets`. Layers whose outputs the network's do not depend on are left out, as are those
+    whose gradient is not finite; all of them where an operator of the network has no gradient.
 
     Args:
         model: unpruned network; only run, as it infers.
@@ -133,12 +134,22 @@ def _sums(
     visit(measure)
     shares = {name: _shares(np.array(found), masses) for name, found in sizes.items()}
 
+    weights = _narrowing(model, names)
+
     def add(name: str, index: int, gradient: np.ndarray) -> None:
-        product = (gradient @ gradient.T).astype(np.float64)
+        seen = weights[name] @ gradient if name in weights else gradient
+        product = (seen @ seen.T).astype(np.float64)
         sums[name] = sums.get(name, 0.0) + shares[name][index] * product
 
     visit(add)
     return sums
+
+
+def _narrowing(model: nn.Layer, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the weights of the layers that have fewer inputs than outputs, float32 [inputs, outputs], by name."""
+    layers = dict(model.named_sublayers())
+    found = {name: matrix(layers[name])[0].astype(np.float32) for name in names}
+    return {name: weight for name, weight in found.items() if weight.shape[0] < weight.shape[1]}
 
 
 def _shares(sizes: np.ndarray, masses: np.ndarray) -> np.ndarray:

@@ -61,8 +61,9 @@ class Reader:
         covariance: of its inputs, float64 [inputs, inputs].
         weight: float64 [inputs, outputs].
         columns: for each unit of the group, the inputs that it removes; none where it does not reach the layer.
-        metric: M, what errors of its outputs are worth to the network's output, float64 [outputs, outputs]; None where
-            that is not known: then only the variance counts.
+        metric: M, what errors of its outputs are worth to the network's output, float64 [outputs, outputs], or W M W'
+            of a layer with fewer inputs than outputs, as `output_metrics` gives it; None where that is not known: then
+            only the variance counts.
     """
 
     covariance: np.ndarray
@@ -86,6 +87,26 @@ class Reader:
         assert self.metric is not None
         values, vectors = np.linalg.eigh(self.metric)
         return np.maximum(values, 0), vectors
+
+    def measured(self, weights: ErrorWeights) -> np.ndarray:
+        """Return weights with outputs whose squared errors add up to what they are worth, float64 [inputs, outputs].
+
+        Errors depend on the products of the rows alone: with fewer inputs than outputs, as many outputs as inputs will
+        do, which are the root of W (a I / v + b M) W'.
+        """
+        variance = np.einsum("io,ij,jo->", self.weight, self.covariance, self.weight, optimize=True)
+        relative = 1 / max(float(variance), float(np.finfo(np.float32).tiny))
+        inputs, outputs = self.weight.shape
+        if inputs < outputs:
+            products = weights.variance * relative * (self.weight @ self.weight.T)
+            products = products if self.metric is None else products + weights.divergence * self.metric
+            values, vectors = np.linalg.eigh(products)
+            return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
+        if self.metric is None:
+            return np.asarray(self.weight * np.sqrt(relative))
+        values, vectors = self.directions
+        worth = weights.divergence * values + weights.variance * relative
+        return np.asarray(self.weight @ (vectors * np.sqrt(worth)))
 
 
 @dataclass(frozen=True)
@@ -157,7 +178,7 @@ class _State:
     """
 
     def __init__(self, reader: Reader, weights: ErrorWeights):
-        self._inverse, self._weight = reader.inverse, _measured(reader, weights)[reader.used]
+        self._inverse, self._weight = reader.inverse, reader.measured(weights)[reader.used]
         self._factors, self._known = np.empty_like(self._inverse), 0
         widths = np.array([len(columns) for columns in reader.columns])
         self._ends, self._widths = np.cumsum(widths), widths
@@ -191,17 +212,6 @@ class _State:
         for alike in self._alike:
             alike.blocks[...] -= factor[alike.columns] @ factor[alike.columns].swapaxes(1, 2)
             alike.blocks[alike.units == unit] = np.eye(alike.columns.shape[1])
-
-
-def _measured(reader: Reader, weights: ErrorWeights) -> np.ndarray:
-    """The reader's weights, with outputs whose squared errors add up to what they are worth: [inputs, outputs]."""
-    variance = np.einsum("io,ij,jo->", reader.weight, reader.covariance, reader.weight, optimize=True)
-    relative = 1 / max(float(variance), float(np.finfo(np.float32).tiny))
-    if reader.metric is None:
-        return np.asarray(reader.weight * np.sqrt(relative))
-    values, vectors = reader.directions
-    worth = weights.divergence * values + weights.variance * relative
-    return np.asarray(reader.weight @ (vectors * np.sqrt(worth)))
 
 
 def _inverse_of(covariance: np.ndarray, used: np.ndarray) -> np.ndarray:

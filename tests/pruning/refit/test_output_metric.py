@@ -12,6 +12,8 @@ from paddle import nn
 from test_refitting import TransposedHead, images
 
 from ocrslim.graph.frontends.dygraph import trace
+from ocrslim.pruning.refit import output_metric
+from ocrslim.pruning.refit.affine import matrix
 from ocrslim.pruning.refit.output_metric import output_metrics
 from ocrslim.pruning.refit.reconstruction import ERROR_WEIGHTS, Reader, removal
 from ocrslim.pruning.refit.reconstruction import removals as removals_by_weights
@@ -109,7 +111,7 @@ def test_layers_that_the_output_does_not_depend_on_have_none_and_nothing_is_chan
     before = {key: value.numpy() for key, value in model.state_dict().items()}
     assert not metrics_of(Map(), ["aside"], batch)
     found = output_metrics(model, ["up", "end"], batch, lambda result: result, seed=0)
-    assert {name: metric.shape for name, metric in found.items()} == {"up": (24, 24), "end": (4, 4)}
+    assert {name: metric.shape for name, metric in found.items()} == {"up": (8, 8), "end": (4, 4)}
     assert model.training and all((before[key] == value.numpy()).all() for key, value in model.state_dict().items())
     assert all(weight.grad is None for weight in model.parameters())
 
@@ -127,16 +129,46 @@ def test_what_the_output_does_not_feel_goes_before_what_it_feels():
     assert removals(model, graph, batch, seed=0, output=maps_of)["stem.weight"].order[0] == 0
 
 
-def test_errors_are_sums_by_the_metric_and_by_the_variance():
+@pytest.mark.parametrize("outputs", [3, 5, 9])
+def test_errors_are_sums_by_the_metric_and_by_the_variance(outputs):
     rng = np.random.default_rng(3)
-    x, weight, root = rng.standard_normal((500, 5)), rng.standard_normal((5, 3)), rng.standard_normal((3, 3))
+    x, weight, root = (rng.standard_normal(shape) for shape in ((500, 5), (5, outputs), (outputs, outputs)))
     x -= x.mean(axis=0)
     metric = root @ root.T
-    total = 4 * metric + np.eye(3) / np.square(x @ weight).sum() * len(x)
-    found = removal([Reader(x.T @ x / len(x), weight, tuple((unit,) for unit in range(5)), metric)])
+    total = 4 * metric + np.eye(outputs) / np.square(x @ weight).sum() * len(x)
+    given = metric if outputs <= 5 else weight @ metric @ weight.T
+    found = removal([Reader(x.T @ x / len(x), weight, tuple((unit,) for unit in range(5)), given)])
     kept = sorted(set(range(5)) - set(found.order[:2]))
     error = x @ weight - x[:, kept] @ np.linalg.lstsq(x[:, kept], x @ weight, rcond=None)[0]
     assert found.errors[1] == pytest.approx(np.einsum("no,op,np->", error, total, error) / len(x), rel=0.01)
+
+
+class Classes(nn.Layer):
+    """Three channels, and more classes than a matrix of classes by classes should have."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.end = networks.conv(3, 3, 1), nn.Linear(3, 2000)
+
+    def forward(self, x):
+        return nn.functional.softmax(self.end(paddle.transpose(self.stem(x), [0, 2, 3, 1])))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "inputs", "outputs"), [(Classes, "end", 3, 2000), (TransposedHead, "up", 8, 24)]
+)
+def test_with_fewer_inputs_than_outputs_it_is_as_large_as_the_inputs_are_many(kind, name, inputs, outputs, monkeypatch):
+    model, batch = randomise(kind()), np.concatenate(images(6, 1))
+    model.eval()
+
+    def found():
+        return output_metrics(model, [name], batch, lambda result: result, seed=0)[name]
+
+    narrow = found()
+    monkeypatch.setattr(output_metric, "_narrowing", lambda *_: {})
+    whole, weight = found(), matrix(dict(model.named_sublayers())[name])[0]
+    assert narrow.shape == (inputs, inputs) and whole.shape == (outputs, outputs)
+    assert narrow == pytest.approx(weight @ whole @ weight.T, rel=1e-3, abs=1e-5 * narrow.max())
 
 
 class Read(nn.Layer):
