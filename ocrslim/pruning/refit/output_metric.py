@@ -84,8 +84,8 @@ def output_metrics(
 
     Of a layer with weights W [inputs, outputs] that has fewer inputs than outputs it is W M W', [inputs, inputs]: a
     recogniser's last layer has 120 inputs and up to 18,710 outputs. A transposed convolution has an output for each
-    entry of its kernel, as `affine.targets`. Layers whose outputs the network's do not depend on are left out, as are those
-    whose gradient is not finite; all of them where an operator of the network has no gradient.
+    entry of its kernel, as `affine.targets`. Layers whose outputs the network's do not depend on are left out, as are
+    those whose gradient is not finite; all of them where an operator of the network has no gradient.
 
     Args:
         model: unpruned network; only run, as it infers.

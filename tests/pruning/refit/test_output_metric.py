@@ -75,8 +75,10 @@ def test_the_divergence_of_a_small_error_is_the_one_that_the_metric_tells():
 
 def test_numbers_that_are_no_probabilities_are_measured_by_their_variance():
     model, batch = Map(probabilities=False), np.concatenate(images(5, 1))
+    model.end.bias.set_value(np.full(1, -0.5, np.float32))
     found = metrics_of(model, ["end"], batch)["end"]
     y = maps_of(model(paddle.to_tensor(batch))).numpy()
+    assert y.min() < 0, "what lies between 0 and 1 is taken for probabilities"
     assert found == pytest.approx(np.array([[1 / y.var()]]), rel=1e-4)  # y.size positions of variance y.var()
 
 
