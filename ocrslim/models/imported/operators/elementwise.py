@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import paddle
+from paddle import Tensor
 from paddle.nn import functional as F
 
 from ocrslim.graph import Op
@@ -77,7 +78,15 @@ _PAIRS: dict[str, Callable[[Any, Any], Any]] = {
 
 @operator(*_PAIRS)
 def _pair(op: Op, given: Arguments) -> Any:
-    return _PAIRS[op.name](given["x"], given["y"])
+    x, y = given["x"], given["y"]
+    if op.name != "bmm" and isinstance(x, Tensor) and isinstance(y, Tensor):
+        x, y = _without_batch(x, y), _without_batch(y, x)
+    return _PAIRS[op.name](x, y)
+
+
+def _without_batch(x: Tensor, other: Tensor) -> Tensor:
+    """Leave out a leading 1 that is broadcast: Paddle takes twice as long with [1, C, 1, 1] as with [C, 1, 1]."""
+    return x.squeeze(0) if x.ndim == other.ndim > 1 and x.shape[0] == 1 < other.shape[0] else x
 
 
 @operator("matmul")
