@@ -21,7 +21,7 @@ from ocrslim.compression.journal import JOURNAL, Advance, Journal
 from ocrslim.compression.labels import LabelFiles, divide_labels
 from ocrslim.compression.learning import epochs_within, of_length, training_config
 from ocrslim.compression.record import environment, model_record
-from ocrslim.compression.request import RUN, Request, file_hash
+from ocrslim.compression.request import RUN, Request, model_identity, settings_identity
 from ocrslim.compression.samples import FOLDER, choose_samples, save_sample, scaled
 from ocrslim.compression.summary import summary_text, verdict_text
 from ocrslim.compression.times import AFTER, BEFORE, REWRITTEN, place_of
@@ -53,11 +53,11 @@ __all__ = [
     "environment",
     "epochs_within",
     "export_to",
-    "file_hash",
     "formats_for",
     "image_hashes",
     "interval",
     "is_whole",
+    "model_identity",
     "model_record",
     "of_length",
     "original_for",
@@ -65,6 +65,7 @@ __all__ = [
     "require_place",
     "save_sample",
     "scaled",
+    "settings_identity",
     "split",
     "summary_text",
     "training_config",

@@ -65,20 +65,33 @@ class Request:
             images: hash of each image, by name.
         """
         target = ", ".join(f"{kind}={value:g}" for kind, value in (self.target or {}).items())
-        settings = {key: text for key, text in _flat(config.tree) if key not in _NAMED_OTHERWISE}
         export = config.export
         return {
-            "MODEL": f"{self.model} (SHA-256 {file_hash(self.model)[:12]})",
+            "MODEL": model_identity(self.model),
             "--images": f"{len(images)} of hash {hash_value(dict(images))[:12]}",
             "--target": target or "none",
-            "--labels": "none" if self.labels is None else f"{self.labels} ({_content_hash(self.labels)})",
+            "--labels": "none" if self.labels is None else f"{self.labels.name} ({_content_hash(self.labels)})",
             "--minutes": f"{self.minutes:g}",
             "--chars": "all" if self.wanted is None else f"{self.wanted.source} ({_wanted_hash(self.wanted)})",
             "--runtime": export.runtime,
             "--threads": str(export.threads),
             "--formats": ", ".join(export.formats or ()) or "that of MODEL",
-            **settings,
+            **settings_identity(config),
         }
+
+
+def model_identity(model: Path) -> str:
+    """Return the name of a model and a hash of its files, wherever they lie.
+
+    Raises:
+        WeightsError: they are missing.
+    """
+    return f"{model.resolve().name} (SHA-256 {file_hash(model)[:12]})"
+
+
+def settings_identity(config: Config) -> dict[str, str]:
+    """Return the settings of a configuration that say neither where something lies nor what has an option."""
+    return {key: text for key, text in _flat(config.tree) if key not in _NAMED_OTHERWISE}
 
 
 def file_hash(model: Path) -> str:

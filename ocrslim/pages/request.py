@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ocrslim.compression import RUN, file_hash
+from ocrslim.compression import RUN, model_identity, settings_identity
 from ocrslim.config import DETECTOR, RECOGNISER, Config
 from ocrslim.errors import DataError
 from ocrslim.utils import hash_bytes, hash_value, read_file
@@ -53,18 +53,17 @@ class PairRequest:
         Args:
             pages: hash of each page, by name.
         """
-        models = {f"--{task}": f"{path} (SHA-256 {file_hash(path)[:12]})" for task, path in self.models().items()}
-        trees = [config.changed({"Global.save_model_dir": None}).tree for config in configs.values()]
+        models = {f"--{task}": model_identity(path) for task, path in self.models().items()}
         export = configs[DETECTOR].export
         return {
             **models,
             "--images": f"{len(pages)} of hash {hash_value(dict(pages))[:12]}",
             "--target": "none" if self.target is None else f"{LATENCY}={self.target:g}",
-            "--labels": "none" if self.labels is None else f"{self.labels} ({self.labels_hash()})",
+            "--labels": "none" if self.labels is None else f"{self.labels.name} ({self.labels_hash()})",
             "--minutes": f"{self.minutes:g}",
             "--runtime": export.runtime,
             "--threads": str(export.threads),
-            "configuration": hash_value(trees)[:12],
+            "configuration": hash_value([settings_identity(config) for config in configs.values()])[:12],
         }
 
     def labels_hash(self) -> str:

@@ -124,6 +124,9 @@ def test_the_same_command_goes_on_and_another_one_is_refused(images, tmp_path, c
         patch.setattr(cutting, "prune_and_train", None)  # nothing is done again
         again = compressed(capsys, arguments)
         assert again == first
+        patch.chdir(tmp_path)  # the same files by other words
+        here = words(Path("model/det.onnx"), Path("images"), Path("out"), "--target", "macs=0.2")
+        assert compressed(capsys, here)["agreement"] == first["agreement"]
         (out / "det.onnx").unlink()
         restored = compressed(capsys, arguments)
     assert restored["agreement"] == first["agreement"] and (out / "det.onnx").is_file()
