@@ -37,7 +37,6 @@ class Chooser:
         self._config = config
         self._data = scan_both(config)
         self._scores = CandidateScores(config, load_base_network(config), self._data)
-        self._known: dict[str, float] = {}  # agreement by the plan's hash
         self.network: PrunableNetwork = load_prunable_network(config, self._data[0], inputs=self._scores.inputs)
 
     def choose(self, target: Mapping[str, float]) -> Choice:
@@ -60,9 +59,7 @@ class Chooser:
         return {"target": dict(target), **costs, "agreement": agreement}
 
     def _score(self, plan: Plan) -> float:
-        if plan.hash() not in self._known:
-            self._known[plan.hash()] = self._scores.score_as_kept(self._config, plan)
-        return self._known[plan.hash()]
+        return self._scores.score_as_kept(self._config, plan)
 
     def largest(self, journal: Journal, advance: Advance) -> Mapping[str, float] | None:
         """Find the largest part of the MACs whose removal costs at most `TOLERANCE` of agreement; None for none.

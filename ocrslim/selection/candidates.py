@@ -128,9 +128,14 @@ class CandidateScores:
     def score_as_kept(self, current: Config, plan: Plan) -> float:
         """Score the network of `current`, pruned by `plan`, with what helps of its refit, as a run starts: 0..1."""
         network = load_base_network(current)
-        apply_plan(network.model, plan)
-        self.refit_what_helps(network.model, plan.after(network.plan))
-        return self._score_of(network.model, state_arrays(network.model))
+
+        def score() -> float:
+            apply_plan(network.model, plan)
+            self.refit_what_helps(network.model, plan.after(network.plan))
+            return self._score_of(network.model, state_arrays(network.model))
+
+        key = hash_value([self._request, "as kept", hash_arrays(state_arrays(network.model)), plan.hash()])
+        return self._known(key, score)
 
     def trained(self, plan: Plan, epochs: int, train: Callable[[Path], float]) -> float:
         """Return the score of `plan` after a training of some epochs, which `train` does in a folder: 0..1.
@@ -153,12 +158,21 @@ class CandidateScores:
 
     def _score(self, key: str, made: Callable[[], nn.Layer]) -> float:
         """Look up the score of `key`, or score the network that `made` returns and store it."""
-        stored = self._stored()
-        if key not in stored:
+
+        def score() -> float:
             images = EvalSet(self._evaluation, self._config)
             with AutoEngine(made(), self._config.task).engine(images) as engine:
                 found = Scorer(self._config)(engine, images)
-            stored[key] = found[self._config.main_indicator]
+            return found[self._config.main_indicator]
+
+        return self._known(key, score)
+
+    def _known(self, key: str, score: Callable[[], float]) -> float:
+        """Look up the score of `key`, or compute it with `score` and store it."""
+        stored = self._stored()
+        if key not in stored:
+            found = score()
+            stored = {**self._stored(), key: found}  # `score` may have stored others
             if self._keep:
                 write_json(self._path, stored)
         return stored[key]
