@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import paddle
+import pytest
 from paddle import nn
 
+from ocrslim.export.formats.onnx import onnx_lacks
+
+needs_converter = pytest.mark.skipif(onnx_lacks() is not None, reason=str(onnx_lacks()))
 # Paddle writes the legacy format up to 3.1
 FORMATS = ("pir", "legacy") if paddle.__version__.startswith("3.1.") else ("pir",)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import onnx
-import paddle
 import pytest
 from bare_models import FORMAT_OF, KINDS, PRUNE, SMALL, source, write_images
 from onnx_models import small_detector
+from small_export import needs_converter
 
 from ocrslim.cli import main
 from ocrslim.commands import export as command
@@ -19,10 +18,6 @@ from ocrslim.export.verification import Proof
 
 FILES = {"paddle": "inference.pdmodel", "pir": "inference.json", "onnx": "inference.onnx"}
 WRITTEN = [FORMAT_OF[kind] for kind in KINDS]
-needs_converter = pytest.mark.skipif(
-    importlib.util.find_spec("paddle2onnx") is None or paddle.__version__.startswith("3.3."),
-    reason="not installed: paddle2onnx, or a paddlepaddle whose files it reads",
-)
 
 
 def exported(model: Path, folder: Path, *options: str) -> int:

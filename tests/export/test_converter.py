@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import subprocess
 from pathlib import Path
 
-import paddle
 import pytest
 from paddle import nn
+from small_export import needs_converter
 
 from ocrslim.errors import ExportError
 from ocrslim.export.formats import converter
 from ocrslim.export.formats.converter import convert
 from ocrslim.export.formats.paddle import save_inference
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("paddle2onnx") is None or paddle.__version__.startswith("3.3."),
-    reason="paddle2onnx is not installed, or cannot convert what this Paddle writes",
-)
+pytestmark = needs_converter
 
 
 @pytest.fixture(autouse=True)

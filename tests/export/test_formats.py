@@ -15,7 +15,7 @@ import pytest
 import yaml
 from oracle import randomise
 from paddle import nn
-from small_export import FORMATS, Tiny
+from small_export import FORMATS, Tiny, needs_converter
 
 from ocrslim.config import Config, load_config
 from ocrslim.data import Prepared
@@ -29,10 +29,6 @@ from ocrslim.utils import read_json
 
 NATIVE = "paddle" if "legacy" in FORMATS else "pir"
 LITE = Path(__file__).resolve().parents[2] / "build/deploy/lite/bin/python"
-needs_converter = pytest.mark.skipif(
-    importlib.util.find_spec("paddle2onnx") is None or paddle.__version__.startswith("3.3."),
-    reason="not installed: paddle2onnx, or a paddlepaddle whose files it reads",
-)
 
 
 class Small(nn.Layer):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
 from onnx_models import small_detector
@@ -44,8 +42,6 @@ def test_a_network_from_a_folder_is_converted_where_the_runtime_does_not_read_it
     folder = export(Tiny(), tmp_path / "model", legacy=kind == "legacy")
     if not RUNTIMES[runtime].installed:
         pytest.skip(f"package not installed: {RUNTIMES[runtime].package}")
-    if runtime == "onnxruntime" and importlib.util.find_spec("paddle2onnx") is None:
-        pytest.skip("package not installed: paddle2onnx (requirements-models.txt)")
     file, expected = written(folder, runtime, tmp_path / "out")
     assert file.suffix in RUNTIMES[runtime].suffixes
     assert RUNTIMES[runtime].open(file, 1, True)(IMAGE) == pytest.approx(expected, abs=1e-5)

@@ -88,8 +88,6 @@ def test_with_several_threads_the_clock_on_the_wall_counts(detector, told):
 def test_a_network_is_timed_in_its_runtime(detector, runtime):
     if not RUNTIMES[runtime].installed:
         pytest.skip(f"package not installed: {RUNTIMES[runtime].package}")
-    if runtime == "onnxruntime":
-        pytest.importorskip("paddle2onnx", reason="package not installed: paddle2onnx")
     model, graph, config = detector(f"Export.runtime={runtime}")
     with Stopwatch(model, config) as watch:
         full, part = watch.of_removed(graph, {NECK: 48})

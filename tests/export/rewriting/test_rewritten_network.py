@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from math import inf
 
@@ -24,9 +23,6 @@ from ocrslim.export.source import Source
 from ocrslim.inference import CostModel, DygraphEngine, InferenceEngine, OnnxEngine, Rewriting, difference
 from ocrslim.pruning import Plan, apply_plan, load_network
 
-needs_converter = pytest.mark.skipif(
-    importlib.util.find_spec("paddle2onnx") is None, reason="paddle2onnx is not installed, which writes ONNX"
-)
 SIZES = ((1, 3, 32, 64), (2, 3, 64, 32), (2, 3, 32, 96))
 FREE = (-1, 3, -1, -1)
 EVERYTHING = rewriting_for("paddle", "paddle")
@@ -210,7 +206,6 @@ def test_pir_has_it_too(tmp_path):
     assert largest(InferenceEngine(tmp_path, own=True), model) < 1e-5
 
 
-@needs_converter
 def test_an_onnx_file_has_it_too_and_opencv_reads_it(v2_config, tmp_path):
     model = built()
     save_inference(Rewriter(model, load_config(v2_config)).network("onnx"), tmp_path / "inference", FREE)
@@ -222,7 +217,6 @@ def test_an_onnx_file_has_it_too_and_opencv_reads_it(v2_config, tmp_path):
     assert difference(net.forward(), DygraphEngine(model)(image(SIZES[0]))) < 1e-5
 
 
-@needs_converter
 def test_an_onnx_file_that_is_rewritten_keeps_its_name_and_those_of_inputs_and_outputs(tmp_path):
     import onnx
 
